@@ -1,0 +1,64 @@
+"""Blocks that several models share. A head ends a network and returns a distribution, so a whole network does."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
+
+
+def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: float = 0.0) -> nn.Sequential:
+    """Fully connected layers of the given sizes, each followed by the activation and, if any, dropout."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), activation()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+class GaussianHead(nn.Module):
+    """h -> Normal(A h + a, softplus(B h + b)), diagonal: (..., in_dim) to a distribution over (..., dim)."""
+
+    def __init__(self, in_dim: int, dim: int):
+        super().__init__()
+        self.linear = nn.Linear(in_dim, 2 * dim)
+
+    def forward(self, h: Tensor) -> dist.Distribution:
+        loc, pre_scale = self.linear(h).chunk(2, dim=-1)
+        return dist.Normal(loc, F.softplus(pre_scale)).to_event(1)
+
+
+class PixelHead(nn.Module):
+    """h -> p(x | h), independent over pixels: (..., in_dim) to a distribution over (..., data_dim).
+
+    ``bernoulli`` is for pixels in {0, 1}, ``continuous_bernoulli`` for pixels in [0, 1] and ``gaussian`` for real
+    values; its standard deviation is ``scale``, or learned, one for all pixels, where ``scale`` is None.
+    """
+
+    def __init__(self, in_dim: int, data_dim: int, likelihood: Likelihood, scale: float | None = None):
+        super().__init__()
+        if likelihood not in ("bernoulli", "continuous_bernoulli", "gaussian"):
+            raise ValueError(f"likelihood is bernoulli, continuous_bernoulli or gaussian, not {likelihood!r}.")
+        if scale is not None and not scale > 0:
+            raise ValueError(f"the scale of a Gaussian likelihood is positive, not {scale}.")
+        self.likelihood = likelihood
+        self.linear = nn.Linear(in_dim, data_dim)
+        if likelihood == "gaussian":
+            pre_scale = torch.tensor(1.0 if scale is None else scale).expm1().log()  # softplus(pre_scale) = scale
+            if scale is None:
+                self.pre_scale = nn.Parameter(pre_scale)
+            else:
+                self.register_buffer("pre_scale", pre_scale)
+
+    def forward(self, h: Tensor) -> dist.Distribution:
+        eta = self.linear(h)
+        if self.likelihood == "bernoulli":
+            return dist.Bernoulli(logits=eta).to_event(1)
+        if self.likelihood == "continuous_bernoulli":
+            return dist.ContinuousBernoulli(logits=eta).to_event(1)
+        return dist.Normal(eta, F.softplus(self.pre_scale).expand_as(eta)).to_event(1)

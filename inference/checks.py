@@ -1,0 +1,94 @@
+"""Is there sense in fitting this pair to these data? Asked once, before the first step, in words."""
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from .pairs import InferenceError, arguments, importance_traces, judging, latent_sites, observed_sites
+
+_NAMES = [
+    (constraints.boolean, "{0, 1}"),
+    (constraints.unit_interval, "[0, 1]"),
+    (constraints.nonnegative, "[0, inf)"),
+    (constraints.positive, "(0, inf)"),
+    (constraints.real, "the real numbers"),
+]
+
+
+def _words(support: constraints.Constraint) -> str:
+    support = getattr(support, "base_constraint", support)
+    return next((words for known, words in _NAMES if support == known), str(support))
+
+
+def _likelihood(site: dict) -> str:
+    fn = site["fn"]
+    while hasattr(fn, "base_dist") and type(fn).__name__ in ("Independent", "MaskedDistribution", "ExpandedDistribution"):
+        fn = fn.base_dist
+    return type(fn).__name__
+
+
+def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
+    """Raises InferenceError where data and pair cannot go together.
+
+    Checked: all the data against the support of the likelihood, classes against the number of them, and for every
+    latent site that the guide's support lies within the prior's: where it does not, the KL is infinite.
+    """
+    if len(x) == 0:
+        raise InferenceError("there are no data: x has no rows.")
+    if not torch.isfinite(x).all():
+        raise InferenceError("x has values that are not finite: remove or replace them.")
+    args = arguments(pair, x, given)
+    classes = getattr(pair, "classes", None)
+    if len(args) > 1 and classes is not None:
+        if given.is_floating_point() or given.min() < 0 or given.max() >= classes:
+            found = f"{given.min().item()} to {given.max().item()}"
+            raise InferenceError(f"labels must be integers from 0 to {classes - 1} (classes={classes}), not {found}.")
+    with judging(pair):
+        few = tuple(a[:2] for a in args)
+        prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
+        guide = poutine.trace(pair.guide).get_trace(*few)
+    if list(observed_sites(prior)) == ["x"]:
+        site = observed_sites(prior)["x"]
+        if x.shape[1:] != site["value"].shape[1:]:
+            raise InferenceError(
+                f"{type(pair).__name__} expects rows of shape {tuple(site['value'].shape[1:])} and x has rows of "
+                f"shape {tuple(x.shape[1:])}."
+            )
+        support = getattr(site["fn"].support, "base_constraint", site["fn"].support)
+        if not support.check(x).all():
+            raise InferenceError(
+                f"{_likelihood(site)} needs values in {_words(support)}; x has others, between {x.min().item():.3g} "
+                f"and {x.max().item():.3g}."
+            )
+    probes = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+    for name, site in latent_sites(guide).items():
+        if name not in prior.nodes:
+            continue
+        of_prior, of_guide = prior.nodes[name]["fn"].support, site["fn"].support
+        if of_prior.event_dim == of_guide.event_dim == 0 and type(of_guide) is not type(of_prior):
+            outside = of_guide.check(probes) & ~of_prior.check(probes)
+            if outside.any():
+                raise InferenceError(
+                    f"the guide's {name} ~ {_likelihood(site)} lives on {_words(of_guide)}, its prior on "
+                    f"{_words(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
+                    f"guide within {_words(of_prior)}."
+                )
+
+
+def first_not_finite(pair: nn.Module, args: tuple, rows: Tensor | None = None, total: int | None = None) -> str:
+    """Names the first parameter, latent value or log-density of the pair that is not finite, for an error message."""
+    with judging(pair, seed=None), pyro.validation_enabled(False):
+        model, guide = importance_traces(pair, args, rows, total)
+    for trace in (guide, model):
+        for name, site in trace.nodes.items():
+            if site["type"] == "param" and not torch.isfinite(site["value"]).all():
+                return f"parameter {name.replace('$$$', '.')}"
+    for trace in (guide, model):
+        for name, site in trace.nodes.items():
+            if site["type"] == "sample" and not torch.isfinite(site["value"]).all():
+                return f"site {name}"
+            if site["type"] == "sample" and not torch.isfinite(site["log_prob"]).all():
+                return f"log-density of site {name}"
+    return "the gradient"
