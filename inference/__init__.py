@@ -2,7 +2,7 @@
 
 from .checks import check_fit
 from .em import em
-from .evaluate import evaluate
+from .evaluate import evaluate, glance
 from .evidence import effective_sample_size, iwae, log_evidence, log_weights
 from .objectives import OBJECTIVES, objective
 from .pairs import InferenceError, judging, own_store
@@ -19,6 +19,7 @@ __all__ = [
     "em",
     "encode",
     "evaluate",
+    "glance",
     "iwae",
     "judging",
     "log_evidence",

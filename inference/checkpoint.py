@@ -49,11 +49,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
         raise InferenceError(f"there is no {path}.") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise InferenceError(f"{path} is damaged ({' '.join(str(error).split())[:100]}); nothing was changed.") from error
+        reason = " ".join(str(error).split())[:100]
+        raise InferenceError(f"{path} is damaged ({reason}); nothing was changed.") from error
 
 
 def random_state() -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Is there sense in fitting this pair to these data? Asked once, before the first step, in words."""
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor, nn
@@ -22,9 +23,9 @@ def _words(support: constraints.Constraint) -> str:
     return next((words for known, words in _NAMES if support == known), str(support))
 
 
-def _likelihood(site: dict) -> str:
+def _family(site: dict) -> str:
     fn = site["fn"]
-    while hasattr(fn, "base_dist") and type(fn).__name__ in ("Independent", "MaskedDistribution", "ExpandedDistribution"):
+    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
         fn = fn.base_dist
     return type(fn).__name__
 
@@ -42,9 +43,9 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     args = arguments(pair, x, given)
     classes = getattr(pair, "classes", None)
     if len(args) > 1 and classes is not None:
-        if given.is_floating_point() or given.min() < 0 or given.max() >= classes:
-            found = f"{given.min().item()} to {given.max().item()}"
-            raise InferenceError(f"labels must be integers from 0 to {classes - 1} (classes={classes}), not {found}.")
+        low, high = given.min().item(), given.max().item()
+        if given.is_floating_point() or low < 0 or high >= classes:
+            raise InferenceError(f"labels must be integers from 0 to {classes - 1}, and these go from {low} to {high}.")
     with judging(pair):
         few = tuple(a[:2] for a in args)
         prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
@@ -59,7 +60,7 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
         support = getattr(site["fn"].support, "base_constraint", site["fn"].support)
         if not support.check(x).all():
             raise InferenceError(
-                f"{_likelihood(site)} needs values in {_words(support)}; x has others, between {x.min().item():.3g} "
+                f"{_family(site)} needs values in {_words(support)}; x has others, between {x.min().item():.3g} "
                 f"and {x.max().item():.3g}."
             )
     probes = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
@@ -71,7 +72,7 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
             outside = of_guide.check(probes) & ~of_prior.check(probes)
             if outside.any():
                 raise InferenceError(
-                    f"the guide's {name} ~ {_likelihood(site)} lives on {_words(of_guide)}, its prior on "
+                    f"the guide's {name} ~ {_family(site)} lives on {_words(of_guide)}, its prior on "
                     f"{_words(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
                     f"guide within {_words(of_prior)}."
                 )

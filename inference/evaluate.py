@@ -38,6 +38,24 @@ def is_per_datum(pair: nn.Module, args: tuple) -> bool:
     return any(not torch.equal(a, b) for a, b in zip(*densities, strict=True))
 
 
+def glance(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
+    """The number to follow during training, nats per datum: {"elbo": one draw for each datum, always of the same
+    noise}, or {"reconstruction"} where the guide is a point; with {"evidence"} where the model knows it."""
+    with judging(pair, seed):
+        args = arguments(pair, x, given)
+        drawn = draws(pair, x, given)
+        key = "reconstruction" if point_sites(pair, args) else "elbo"
+        exact = log_evidence(pair, x, given)
+    result = {key: (drawn["likelihood" if key == "reconstruction" else "elbo"].sum() / len(x)).item()}
+    return result if exact is None else result | {"evidence": (exact.sum() / len(x)).item()}
+
+
+def point_sites(pair: nn.Module, args: tuple) -> list[str]:
+    """The latent sites at which the guide is a point: a likelihood has no bound there."""
+    guide = importance_traces(pair, tuple(a[:2] for a in args))[1]
+    return [name for name, site in latent_sites(guide).items() if isinstance(site["fn"], dist.Delta)]
+
+
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
     """KL(guide || prior) of every coordinate of every local continuous latent, averaged over x, nats per datum.
 
@@ -89,9 +107,7 @@ def evaluate(
     with judging(pair, seed):
         args = arguments(pair, x, given)
         exact = log_evidence(pair, x, given)
-        guide = importance_traces(pair, tuple(a[:2] for a in args))[1]
-        joint = is_global(pair, args)
-        points = [name for name, site in latent_sites(guide).items() if isinstance(site["fn"], dist.Delta)]
+        joint, points = is_global(pair, args), point_sites(pair, args)
     if exact is not None:
         result["evidence"] = _estimate(exact) if exact.dim() else {"value": exact.item() / len(x), "n": len(x)}
         result["evidence"] |= {"unit": "nats per datum", "exact": True}
@@ -128,6 +144,6 @@ def evaluate(
             result["iwae"] = _estimate(iwae(drawn["weight"]), spread, k=particles)
         if not joint:
             result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
-            means = {name: code for name, code in encode(pair, x, given).items() if code.is_floating_point()}
-            result["active_units"] = sum(int((code.reshape(len(x), -1).var(0) > ACTIVE).sum()) for code in means.values())
+            codes = [code.reshape(len(x), -1) for code in encode(pair, x, given).values() if code.is_floating_point()]
+            result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
     return result | ({"undefined": undefined} if undefined else {})

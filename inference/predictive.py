@@ -13,7 +13,9 @@ def _data(trace: poutine.Trace, what) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)
 
 
-def sample(pair: nn.Module, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
+def sample(
+    pair: nn.Module, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0
+) -> dict[str, Tensor]:
     """Draws n data from the model: {"x": (n, ...), "mean": E[x | latents], and every latent site by name}.
 
     :param like: data of the shape and kind to be drawn, (any, ...); its values are not used

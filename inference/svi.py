@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from .checkpoint import random_state, set_random_state
 from .checks import check_fit, first_not_finite
+from .evaluate import is_per_datum
 from .objectives import OBJECTIVES, objective
 from .pairs import InferenceError, Rows, Weigh, arguments, own_store, parameters
 
@@ -115,7 +116,7 @@ class SVI:
         pair: nn.Module,
         x: Tensor,
         given: Tensor | None = None,
-        settings: Settings = Settings(),  # noqa: B008 (frozen)
+        settings: Settings = Settings(),
         transform: Callable[[Tensor], Tensor] | None = None,
         only: Literal["model", "guide"] | None = None,
     ):
@@ -129,6 +130,7 @@ class SVI:
             inference = {}
         elif only == "guide":
             generative = {}
+        self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
         self.objective = objective(settings.objective, settings.particles)
         self.optimiser = torch.optim.Adam(self.parameters, settings.lr, fused=True) if self.parameters else None

@@ -1,6 +1,7 @@
 """Blocks that several models share. A head ends a network and returns a distribution, so a whole network does."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import pyro.distributions as dist
@@ -14,7 +15,7 @@ Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: float = 0.0) -> nn.Sequential:
     """Fully connected layers of the given sizes, each followed by the activation and, if any, dropout."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), activation()]
         if dropout:
             layers.append(nn.Dropout(dropout))

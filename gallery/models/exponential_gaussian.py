@@ -31,7 +31,7 @@ from torch.special import log_ndtr, ndtri
 
 from ._nn import mlp
 
-__all__ = ["ExponentialGaussian", "Exponential", "Gamma", "LogNormal", "PlainNormal", "PerDatum", "TruncatedNormal"]
+__all__ = ["Exponential", "ExponentialGaussian", "Gamma", "LogNormal", "PerDatum", "PlainNormal", "TruncatedNormal"]
 
 
 class TruncatedNormal(dist.TorchDistribution):

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FactorAnalysis", "DiagonalGuide", "FixedVarianceGuide"]
+__all__ = ["DiagonalGuide", "FactorAnalysis", "FixedVarianceGuide"]
 
 
 class FactorAnalysis(nn.Module):

@@ -22,7 +22,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LinearRegression", "MeanField", "MaximumAPosteriori", "UnknownNoise"]
+__all__ = ["LinearRegression", "MaximumAPosteriori", "MeanField", "UnknownNoise"]
 
 
 class LinearRegression(nn.Module):

@@ -47,9 +47,7 @@ class VAE(nn.Module):
     ):
         super().__init__()
         self.latent_dim = latent_dim
-        self.encoder = nn.Sequential(
-            mlp((data_dim, *hidden), dropout=dropout), GaussianHead(hidden[-1], latent_dim)
-        )
+        self.encoder = nn.Sequential(mlp((data_dim, *hidden), dropout=dropout), GaussianHead(hidden[-1], latent_dim))
         self.decoder = nn.Sequential(
             mlp((latent_dim, *reversed(hidden)), dropout=dropout),
             PixelHead(hidden[0], data_dim, likelihood, scale),

@@ -1,0 +1,17 @@
+"""Where tensors come from: `data.load("mnist:threshold", split="train")` is a frozen `Dataset`.
+
+    dataset.py    what is loaded, what a file of a set holds, and the one error of this package
+    laws.py       from stored pixels to the values a likelihood scores
+    synthetic.py  sets drawn from a known model
+    images.py     digits, and the 28 x 28 sets of torchvision
+    files.py      a user's own .npz, .npy or folder of pictures
+    catalogue.py  names: load, download, describe
+
+Importing this package touches neither the network nor any data on disk, and nothing is ever unpickled.
+"""
+
+from data import synthetic
+from data.catalogue import Row, describe, download, load
+from data.dataset import DataError, Dataset
+
+__all__ = ["DataError", "Dataset", "Row", "describe", "download", "load", "synthetic"]

@@ -1,0 +1,148 @@
+"""Names of data sets: SET[:LAW], where SET is one of the catalogue or a path, and LAW a pixel law."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data import files, images
+from data.dataset import SPLITS, DataError, Dataset, Source
+from data.laws import LAWS, PIXEL_LAWS
+from data.synthetic import SYNTHETIC
+
+__all__ = ["Row", "describe", "download", "load"]
+
+IMAGES = ("digits", *images.TORCHVISION)
+SETS = (*IMAGES, *SYNTHETIC)
+
+
+def load(name: str, split: str = "train", *, root: str | Path | None = None, seed: int = 0) -> Dataset:
+    """One split of a data set: "train", "validation", "test", or "all" (train, then validation).
+
+    `name` is SET:LAW for pictures ("mnist:threshold"), SET for synthetic sets ("line"), FILE[:LAW] for the
+    user's own; without a law, booleans of a file are read as `threshold` and its other pixels as `grey`. Sets
+    that do not come along are looked for under `root` (default: $GALLERY_DATA, else the user's cache folder),
+    never on the network.
+
+    Noise of the pixel law comes from `seed`, in a stream for each file of a set, and is drawn for the whole
+    file: "train" is the first rows of "all" bit for bit.
+
+    Raises DataError for an unknown name, law or split, and for a file that is missing or broken.
+    """
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}{_nearest(split, SPLITS)}: use one of {', '.join(SPLITS)}")
+    if seed < 0:
+        raise DataError(f"seed {seed} is negative: use 0, 1, 2, ...")
+    base, law = _parse(name)
+    source = _read(base, law, split, root)
+    if split not in source.splits:
+        raise DataError(f"{base!r} has no {split} split: use one of {', '.join(source.splits)}")
+    if law is None:
+        law = "real" if base in SYNTHETIC else "threshold" if source.levels == 2 else "grey"
+    rows, pixels = source.splits[split], source.x.flatten(1)
+
+    def noise() -> Tensor:
+        stream = np.random.SeedSequence((seed, source.stream)).generate_state(1).item()
+        generator = torch.Generator("cpu").manual_seed(stream)
+        return torch.rand(pixels.shape, generator=generator, dtype=torch.float32, device="cpu")[rows]
+
+    once, support, afresh = LAWS[law]
+    if afresh and split in ("train", "all"):
+        once = LAWS["grey"].once
+    else:
+        afresh = None
+    return Dataset(
+        name=base if base in SYNTHETIC else f"{base}:{law}",
+        split=split,
+        x=once(pixels[rows], source.levels, noise),
+        shape=tuple(source.x.shape[1:]),
+        labels=None if source.labels is None else source.labels[rows],
+        classes=source.classes,
+        covariates=None if source.covariates is None else source.covariates[rows],
+        support=support,
+        levels=source.levels,
+        transform=afresh,
+    )
+
+
+def download(name: str, root: str | Path | None = None) -> Path:
+    """Fetch `mnist`, `fashion-mnist` or `kmnist` under `root`, and return the folder of its raw files.
+
+    Raises DataError for another name, and if the network, the disk or the files fail.
+    """
+    if name not in images.TORCHVISION:
+        reason = "needs no download" if name in SETS else f"is unknown{_nearest(name, images.TORCHVISION)}"
+        raise DataError(f"{name!r} {reason}: sets to download are {', '.join(images.TORCHVISION)}")
+    return images.download(name, root)
+
+
+class Row(NamedTuple):
+    """A line of the catalogue. `laws` is empty for a set that takes none; `available` is on this machine."""
+
+    name: str
+    what: str
+    size: str
+    laws: tuple[str, ...]
+    available: bool
+
+
+def describe(root: str | Path | None = None) -> list[Row]:
+    """The catalogue, without reading any set: what there is, how large, which laws, whether it is here."""
+    large = "55,000 train, 5,000 validation, 10,000 test"
+    table = {
+        "digits": ("handwritten digits, 8 x 8", "1,200 train, 300 validation, 297 test"),
+        "mnist": ("handwritten digits, 28 x 28", large),
+        "fashion-mnist": ("articles of clothing, 28 x 28", large),
+        "kmnist": ("cursive Japanese characters, 28 x 28", large),
+        "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
+        "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),
+        "line": ("a noisy line in one covariate", "200 train, 200 test"),
+    }
+    return [
+        Row(name, what, size, () if name in SYNTHETIC else PIXEL_LAWS, _is_here(name, root))
+        for name, (what, size) in table.items()
+    ]
+
+
+def _is_here(name: str, root: str | Path | None) -> bool:
+    return name not in images.TORCHVISION or images.is_here(name, root)
+
+
+def _read(base: str, law: str | None, split: str, root: str | Path | None) -> Source:
+    if base in SYNTHETIC:
+        if law is not None:
+            raise DataError(f"{base!r} is synthetic and takes no pixel law, not {law!r}: use {base!r} alone")
+        return SYNTHETIC[base]()
+    if base in IMAGES:
+        if law not in PIXEL_LAWS:
+            fault = f"has no pixel law {law!r}{_nearest(law, PIXEL_LAWS)}" if law else "needs a pixel law"
+            raise DataError(f"{base!r} {fault}: {', '.join(f'{base}:{known}' for known in PIXEL_LAWS)}")
+        return images.digits() if base == "digits" else images.read(base, split, root)
+    if not files.is_path(base):
+        raise DataError(
+            f"unknown data set {base!r}{_nearest(base, SETS)}: use one of {', '.join(SETS)}, or the path of "
+            "an .npz or .npy file or of a folder of pictures"
+        )
+    if law not in (None, *LAWS):
+        raise DataError(f"unknown pixel law {law!r}{_nearest(law, LAWS)}: use one of {', '.join(LAWS)}")
+    return files.read(base, split, pixels=law != "real")
+
+
+def _parse(name: str) -> tuple[str, str | None]:
+    """SET and LAW. A colon inside a path, C:\\x.npy or the name of a file that exists, sets no law apart."""
+    base, colon, law = name.rpartition(":")
+    if not colon or (law not in LAWS and ("/" in law or os.sep in law or os.path.exists(name))):
+        return name, None
+    return base, law
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=1)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,118 @@
+"""One look for all figures, on matplotlib's object interface: no pyplot, no global state, no display."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from torch import Tensor
+
+from inference.checkpoint import write_atomically
+
+DPI = 110
+# Okabe and Ito's colours, told apart by colour-blind readers
+INK, GREY, BLUE, ORANGE, RED, GREEN = "#222222", "#8C8C8C", "#0072B2", "#E69F00", "#D55E00", "#009E73"
+# Tol's muted colours, one for each class
+CLASSES = (
+    ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE")
+    + ("#882255", "#44AA99", "#999933", "#AA4499", "#555555")
+)  # fmt: skip
+INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#DDDDDD")  # NaN: the gap between pictures
+HALO = [withStroke(linewidth=2.5, foreground="white")]
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def dress(ax: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
+    """Title (a sentence, at the left) and labels; no frame at the top and right."""
+    ax.set_title(title, loc="left", fontsize=10, color=INK)
+    ax.set_xlabel(xlabel, fontsize=9, color=INK)
+    ax.set_ylabel(ylabel, fontsize=9, color=INK)
+    ax.tick_params(labelsize=8, color=GREY, labelcolor=INK)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    return ax
+
+
+def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Writes (y, text, colour) at the right of the axes, moved apart where they would overlap.
+
+    The limits of y have to be set before.
+    """
+    low, high = ax.get_ylim()
+    gap = (high - low) * 13 / (ax.figure.get_figheight() * 72 * 0.75)  # a line of text, in data units
+    labels = sorted(labels)
+    heights = np.clip([y for y, _, _ in labels], low, high)
+    for _ in range(100):  # pushes neighbours apart until all have room
+        for i in range(len(heights) - 1):
+            push = max(0.0, gap - (heights[i + 1] - heights[i])) / 2
+            heights[i : i + 2] += (-push, push)
+    for height, (_, text, colour) in zip(heights, labels, strict=True):
+        ax.text(1.01, height, text, color=colour, fontsize=9, va="center", transform=ax.get_yaxis_transform())
+
+
+def scalar_limits(values: np.ndarray, margin: float = 0.05) -> tuple[float, float]:
+    """Limits around values, of positive length even where they are all the same."""
+    low, high = float(values.min()), float(values.max())
+    pad = margin * (high - low) or 1e-3 * max(1.0, abs(high))
+    return low - pad, high + pad
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """The values on the host, in float64 if they are floating-point numbers."""
+    tensor = tensor.detach().cpu()
+    return tensor.to(torch.float64).numpy() if tensor.is_floating_point() else tensor.numpy()
+
+
+def limits(x: Tensor) -> tuple[float, float]:
+    """What is white and what is black: [0, 1], or wider where the pixels are."""
+    return min(0.0, x.min().item()), max(1.0, x.max().item())
+
+
+def tile(images: Tensor, shape: tuple[int, ...], columns: int, gap: int | None = None) -> np.ndarray:
+    """n images (n, ...) of a shape (h, w), (1, h, w) or (3, h, w), row by row in one picture.
+
+    :param gap: pixels between them, NaN in a grey picture; by default a fifteenth of the width
+    """
+    pixels = array(images).reshape(len(images), *shape)
+    if len(shape) == 3:
+        pixels = np.moveaxis(pixels, 1, -1) if shape[0] == 3 else pixels[:, 0]
+    n, h, w = pixels.shape[:3]
+    gap = max(1, w // 15) if gap is None else gap
+    rows = -(-n // columns)
+    blank = np.nan if pixels.ndim == 3 else 1.0
+    whole = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, *pixels.shape[3:]), blank)
+    for i, image in enumerate(pixels):
+        top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+        whole[top : top + h, left : left + w] = image
+    return whole[gap : len(whole) - gap, gap : whole.shape[1] - gap] if gap else whole
+
+
+def show(ax: Axes, picture: np.ndarray, between: tuple[float, float], title: str, rows: Sequence[str] = ()) -> Axes:
+    """Puts a picture of `tile` on the axes; `rows` are names of its rows, at the left."""
+    low, high = between
+    if picture.ndim == 3:
+        picture = ((picture - low) / (high - low)).clip(0, 1)
+    ax.imshow(picture, cmap=INK_ON_WHITE, vmin=low, vmax=high, interpolation="nearest")
+    dress(ax, title)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks([])
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * picture.shape[0] / max(1, len(rows)) - 0.5, rows)
+    ax.tick_params(length=0, labelsize=9)
+    return ax
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a PNG, whole or not at all, without a date or a version in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    write_atomically(path, buffer.getvalue())
+    return path

@@ -1,0 +1,438 @@
+"""A run: one fit, in a folder that says everything about it and from which it goes on after any interruption.
+
+run.json                what was run: model, keywords, data, settings, threads, versions
+history.jsonl           a line for every epoch
+checkpoint.safetensors  weights, optimiser, random generators and position, one atomic file
+weights.safetensors     the fitted weights
+metrics.json            what they are worth
+figures/                what they show
+"""
+
+import difflib
+import importlib.util
+import inspect
+import json
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import filelock
+import numpy as np
+import pyro
+import torch
+from torch import nn
+
+import data
+from inference import SVI, InferenceError, Settings, evaluate, glance
+from inference.checkpoint import load_tensors, save_tensors, write_atomically
+from inference.classify import class_bounds, judge_labels
+
+from .models import MODELS
+from .recipes import Recipe, recipe_for
+
+CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
+FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json")
+
+
+class RunError(ValueError):
+    """A request that cannot be carried out; the message is one line for the user."""
+
+
+class Watcher(Protocol):
+    """Is told how a fit goes on."""
+
+    def begin(self, svi: SVI, run: "Run") -> None: ...
+    def step(self, step: int, loss: torch.Tensor) -> None: ...
+    def epoch(self, line: dict) -> None: ...
+
+
+def unknown(kind: str, name: str, known) -> RunError:
+    """The error for a name that is not among `known`, with the nearest one suggested."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return RunError(f"there is no {kind} {name!r}.{hint} `gallery list` names them all.")
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """The class called `name` in the registry, or CLASS of `path/to/file.py:CLASS`.
+
+    :raises RunError: if there is none
+    """
+    if name in MODELS:
+        return MODELS[name]
+    path, colon, attribute = name.rpartition(":")
+    if not (colon and path.endswith(".py")):
+        raise unknown("model", name, MODELS)
+    if not Path(path).is_file():
+        raise RunError(f"there is no file {path}: a model of your own is named path/to/file.py:CLASS.")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cls = getattr(module, attribute, None)
+    if not (inspect.isclass(cls) and callable(getattr(cls, "model", None)) and callable(getattr(cls, "guide", None))):
+        raise RunError(f"{path} has no class {attribute} with the methods model and guide.")
+    return cls
+
+
+def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
+    """The hyper-parameters of a model by name, those that a **kwargs hands on to the parent class included."""
+    found: dict[str, inspect.Parameter] = {}
+    for parent in cls.__mro__:
+        if "__init__" not in vars(parent):
+            continue
+        own = list(inspect.signature(parent.__init__).parameters.values())[1:]
+        found |= {p.name: p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return found
+
+
+def from_data(dataset: data.Dataset) -> dict[str, Any]:
+    """The hyper-parameters that the data settle, unless somebody says otherwise."""
+    support = str(dataset.support)
+    likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
+    settled = {
+        "data_dim": dataset.x.shape[1],
+        "total": len(dataset),
+        "likelihood": likelihood.get(support, "gaussian"),
+    }
+    if dataset.classes is not None:
+        settled["classes"] = dataset.classes
+    if dataset.covariates is not None:
+        settled["given_dim"] = dataset.covariates.shape[1]
+    return settled
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is fitted: the content of run.json.
+
+    :param model: name in the registry, or path/to/file.py:CLASS
+    :param keywords: of its constructor, all of them
+    :param data: name for `data.load`
+    :param settings: of the fit
+    :param validation: are the validation rows kept out of the training data, and reported?
+    :param threads: of the CPU; part of the run, for sums depend on it in their last bits
+    """
+
+    model: str
+    keywords: dict[str, Any]
+    data: str
+    settings: Settings
+    validation: bool = True
+    threads: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        recipe: Recipe | None = None,
+        data_name: str | None = None,
+        keywords: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        validation: bool | None = None,
+    ) -> "Run":
+        """A run of `model` as its recipe has it, with what is given here instead of what the recipe says."""
+        recipe = recipe or recipe_for(model)
+        data_name = data_name or (recipe and recipe.data)
+        if data_name is None:
+            raise RunError(f"{model} has no recipe that names its data: say --data NAME (`gallery data` lists them).")
+        chosen = Settings(**((recipe.settings if recipe else {}) | (settings or {})))
+        if validation is None:
+            validation = recipe.validation if recipe else True
+        known = constructor(model_class(model))
+        explicit = (recipe.keywords if recipe else {}) | (keywords or {})
+        for name in explicit:
+            if name not in known:
+                raise unknown(f"hyper-parameter of {model}", name, known)
+        settled = from_data(data.load(data_name, "train" if validation else "all"))
+        resolved = {name: explicit.get(name, settled.get(name, parameter.default)) for name, parameter in known.items()}
+        return cls(model, resolved, data_name, chosen, validation, torch.get_num_threads())
+
+    def datasets(self) -> dict[str, data.Dataset]:
+        """The splits of the run on its device: train, test, and validation where it is kept apart."""
+        device, dtype = self.settings.torch_device(), self.settings.dtype
+        splits = {"train": data.load(self.data, "train" if self.validation else "all")}
+        for name in ("validation", "test") if self.validation else ("test",):
+            try:
+                splits[name] = data.load(self.data, name)
+            except data.DataError:  # a set that has no such split
+                if name == "test":
+                    raise
+        return {name: dataset.to(device, dtype) for name, dataset in splits.items()}
+
+    def build(self) -> nn.Module:
+        """A new pair, its weights drawn from torch's generator.
+
+        :raises RunError: if the constructor refuses its keywords
+        """
+        sizes = {k: v for k, v in self.keywords.items() if k.endswith("_dim") or k in ("hidden", "classes", "total")}
+        for name, size in sizes.items():
+            if np.min(size, initial=1) < 1 or np.size(size) == 0:
+                raise RunError(f"{self.model}: {name} must be at least 1, not {size}.")
+        try:
+            pair = model_class(self.model)(**self.keywords)
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
+        return pair.to(self.settings.torch_device(), self.settings.dtype)
+
+    def to_json(self, train: data.Dataset) -> str:
+        """run.json: the run, the hash of its data and the versions it was made with."""
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
+        content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, path: Path) -> tuple["Run", str]:
+        """(run, hash of its training data) of a run.json.
+
+        :raises RunError: if it is not one
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+            run = cls(
+                content["model"],
+                content["keywords"],
+                content["data"],
+                Settings(**content["settings"]),
+                content["validation"],
+                content["threads"],
+            )
+            return run, content["data_hash"]
+        except OSError:
+            raise RunError(f"{Path(path).parent} holds no run: there is no {path}.") from None
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({' '.join(str(error).split())[:80]}); nothing was changed.") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise RunError(f"{folder} is being written by another process: wait for it, or choose another --run.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into a question to ask between steps; the second acts at once."""
+    asked: list[int] = []
+
+    def note(number, frame):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, note) for number in numbers]
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def start(run: Run, folder: Path, overwrite: bool = False, watcher: Watcher | None = None) -> dict:
+    """Fits a run into a new folder; returns its metrics. All that can be refused is refused before it exists.
+
+    :raises RunError: if the folder holds a run already (and `overwrite` is not set) or other files
+    :raises InferenceError: if model, data and settings do not go together, or the loss is not finite
+    """
+    folder = Path(folder)
+    if folder.is_dir():
+        if (folder / "run.json").exists():
+            if not overwrite:
+                raise RunError(
+                    f"{folder} holds a run already: `gallery resume {folder}` continues it, --overwrite replaces it, "
+                    "--run DIR writes elsewhere."
+                )
+        elif any(path.name != ".lock" for path in folder.iterdir()):
+            raise RunError(f"{folder} holds other files: choose an empty or new folder with --run DIR.")
+    elif folder.exists():
+        raise RunError(f"{folder} is a file: choose a folder with --run DIR.")
+    splits = run.datasets()
+    svi = _prepare(run, splits)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    with _locked(folder):
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "figures", ignore_errors=True)
+        write_atomically(folder / "run.json", run.to_json(splits["train"]).encode())
+        return _train(run, svi, splits, folder, watcher)
+
+
+def resume(folder: Path, watcher: Watcher | None = None) -> dict:
+    """Continues a run from its checkpoint, to the bits of a run that was never interrupted; returns its metrics.
+
+    :raises RunError: if there is no run, its data are others now, or another process is at it
+    :raises InferenceError: if the checkpoint is damaged
+    """
+    folder = Path(folder)
+    run, data_hash = Run.from_json(folder / "run.json")
+    with _locked(folder):
+        if (folder / "metrics.json").exists():
+            raise RunError(f"{folder} is finished: there is nothing to resume. `gallery evaluate {folder}` judges it.")
+        splits = run.datasets()
+        if splits["train"].hash != data_hash:
+            raise RunError(f"{run.data} is not what {folder} was begun with: its hash differs. Restore the data.")
+        torch.set_num_threads(run.threads)
+        svi = _prepare(run, splits)
+        if (folder / "checkpoint.safetensors").exists():
+            return _train(run, svi, splits, folder, watcher, *load_tensors(folder / "checkpoint.safetensors"))
+        return _train(run, svi, splits, folder, watcher)
+
+
+def load(folder: Path) -> tuple[Run, nn.Module]:
+    """(run, fitted pair) of a folder: the final weights, or those of the checkpoint where the run is not finished.
+
+    :raises RunError: if the folder holds no run, or nothing was fitted yet
+    """
+    folder = Path(folder)
+    run, _ = Run.from_json(folder / "run.json")
+    pair = run.build()
+    if (folder / "weights.safetensors").exists():
+        weights, _ = load_tensors(folder / "weights.safetensors")
+    else:
+        tensors, _ = load_tensors(folder / "checkpoint.safetensors")
+        weights = {name.removeprefix("weights."): v for name, v in tensors.items() if name.startswith("weights.")}
+    try:
+        pair.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"the weights in {folder} do not fit {run.model}: has its class changed since?") from error
+    return run, pair
+
+
+def judge(run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16) -> dict:
+    """`inference.evaluate` of a split and, where the model conditions on a class, what labels are worth to it."""
+    x = dataset.x if dataset.transform is None else dataset.transform(dataset.x)
+    metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out)
+    if "classes" in run.keywords and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
+        metrics |= judge_labels(class_bounds(pair, x, run.keywords["classes"]), dataset.labels)
+    return metrics
+
+
+def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
+    train = splits["train"]
+    torch.manual_seed(run.settings.seed)
+    pair = run.build()
+    try:
+        return SVI(pair, train.x, train.given, run.settings, train.transform)
+    except InferenceError as error:
+        remedies = ""
+        if train.is_image and run.keywords.get("likelihood") == "bernoulli" and "needs values" in str(error):
+            base = run.data.rpartition(":")[0]
+            binary = ", ".join(f"{base}:{law}" for law in ("threshold", "static", "dynamic"))
+            remedies = f" Use --data {binary}, or --likelihood continuous_bernoulli."
+        raise RunError(f"{run.model} on {run.data}: {error}{remedies}") from error
+
+
+def _train(
+    run: Run,
+    svi: SVI,
+    splits: dict[str, data.Dataset],
+    folder: Path,
+    watcher: Watcher | None,
+    tensors: dict[str, torch.Tensor] | None = None,
+    about: dict | None = None,
+) -> dict:
+    path = folder / "checkpoint.safetensors"
+    if tensors is not None:
+        svi.set_state(tensors, about)
+        total, count, seconds = tensors["epoch.loss"], about["count"], about["seconds"]
+    else:
+        total, count, seconds = torch.zeros((), dtype=torch.float64), 0, 0.0
+    total = total.to(svi.x.device)
+    epoch, history = svi.epoch, []
+    if (folder / "history.jsonl").exists():
+        lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        history = [line for line in lines if line["epoch"] <= epoch]
+
+    def save() -> None:
+        state, position = svi.state()
+        broken = [name for name, value in state.items() if name.startswith("weights.") and not value.isfinite().all()]
+        if broken:
+            name = broken[0].removeprefix("weights.")
+            raise InferenceError(f"{name} is not finite after step {svi.step}: the last good checkpoint is kept.")
+        save_tensors(path, state | {"epoch.loss": total}, position | {"count": count, "seconds": seconds})
+
+    def held_out() -> dict[str, dict[str, float]]:
+        return {
+            name: glance(svi.pair, split.x, split.given)
+            for name, split in splits.items()
+            if name != "train" and not svi.per_datum
+        }
+
+    if tensors is None:
+        save()
+    if watcher:
+        watcher.begin(svi, run)
+    with _interruptible() as interrupted:
+        clock = saved = time.perf_counter()
+        for step, loss in svi:
+            total += loss
+            count += 1
+            if watcher:
+                watcher.step(step, loss)
+            now = time.perf_counter()
+            if svi.epoch > epoch:
+                seconds, epoch = seconds + now - clock, svi.epoch
+                line = {"epoch": epoch, "step": step, "loss": total.item() / count, "loss_is_bound": svi.beta == 1.0}
+                line |= held_out() | {"lr": svi.lr, "beta": svi.beta, "seconds": round(seconds, 3)}
+                history.append(line)
+                total.zero_()
+                count = 0
+                write_atomically(folder / "history.jsonl", "".join(json.dumps(h) + "\n" for h in history).encode())
+                if watcher:
+                    watcher.epoch(line)
+                save()
+                clock = saved = time.perf_counter()
+            elif now - saved > CHECKPOINT_SECONDS or interrupted():
+                seconds += now - clock
+                save()
+                clock = saved = time.perf_counter()
+            if interrupted():
+                raise KeyboardInterrupt
+    return _finish(run, svi, splits, folder, history, seconds)
+
+
+def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, history: list[dict], seconds) -> dict:
+    from .figures import draw
+
+    save_tensors(folder / "weights.safetensors", svi.pair.state_dict(), {"model": run.model, "keywords": run.keywords})
+    train, test = splits["train"], splits["test"]
+    few = train.head(len(test))
+    metrics: dict = {
+        "test": judge(run, svi.pair, test, held_out=True),
+        "train": judge(run, svi.pair, few, held_out=False),
+    }
+    metrics["is_bound"] = "elbo" in metrics["test"]
+    metrics |= {
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(svi.steps / seconds, 2) if seconds else None,
+        "epochs": run.settings.epochs,
+        "steps": svi.steps,
+        "device": str(svi.x.device),
+        "data": run.data,
+        "data_hash": train.hash,
+    }
+    draw(svi.pair, splits, history, folder / "figures")
+    write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    return metrics

@@ -1,0 +1,33 @@
+"""Bayes' rule with a bound in place of the evidence: which class explains x best?"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .evidence import draws
+from .pairs import judging
+
+
+def class_bounds(pair: nn.Module, x: Tensor, classes: int, particles: int = 1, seed: int = 0) -> Tensor:
+    """ELBO of x under every class, (n, classes) in nats, where `given` is a class; the same noise for all."""
+    columns = []
+    for y in range(classes):
+        with judging(pair, seed):
+            given = torch.full((len(x),), y, device=x.device)
+            columns.append(draws(pair, x, given, particles)["elbo"].mean(0))
+    return torch.stack(columns, dim=1)
+
+
+def judge_labels(bounds: Tensor, labels: Tensor) -> dict[str, dict]:
+    """From (n, classes) bounds: "accuracy" of argmax_y ELBO(x, y) under a uniform p(y), and "wrong_label_cost", the
+    nats that a wrong label, averaged over all wrong ones, takes from the ELBO; with standard errors over data."""
+    n, classes = bounds.shape
+    correct = (bounds.argmax(1) == labels).double()
+    right = bounds.gather(1, labels.unsqueeze(1)).squeeze(1)
+    cost = right - (bounds.sum(1) - right) / (classes - 1)
+
+    def entry(values: Tensor, unit: str) -> dict:
+        return {"value": values.mean().item(), "se": values.std().item() / math.sqrt(n), "n": n, "unit": unit}
+
+    return {"accuracy": entry(correct, "fraction"), "wrong_label_cost": entry(cost, "nats per datum")}
