@@ -28,9 +28,21 @@ from .models import MODELS
 from .recipes import RECIPES, recipe_for
 from .runs import Run, RunError, constructor, model_class
 
-app = App(name="gallery", help="The gallery of latent variable models in Pyro.", help_format="plaintext")
-fit_app = App(name="fit", help="Fit a model: `gallery fit MODEL --help` lists its flags.", help_format="plaintext")
-data_app = App(name="data", help="List the data sets, or fetch one.", help_format="plaintext")
+app = App(
+    name="gallery",
+    help="The gallery of latent variable models in Pyro.",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+fit_app = App(
+    name="fit",
+    help="Fit a model: `gallery fit MODEL --help` lists its flags.",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+data_app = App(
+    name="data", help="List the data sets, or fetch one.", help_format="plaintext", suppress_keyboard_interrupt=False
+)
 app.command(fit_app)
 app.command(data_app)
 
@@ -313,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if len(arguments) > 1 and arguments[0] == "fit" and not arguments[1].startswith("-"):
             name = arguments.pop(1)
-            model = App(name=f"gallery fit {name}", help_format="plaintext")
+            model = App(name=f"gallery fit {name}", help_format="plaintext", suppress_keyboard_interrupt=False)
             model.default(_fit_command(name))
             command, arguments = model, arguments[1:]
         else:

@@ -77,7 +77,8 @@ def alternating(
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     torch.manual_seed(seed)
     pair = FactorAnalysis()
-    loops = {what: iter(SVI(pair, train, settings=_settings(seed, 2 * steps), only=what)) for what in ("guide", "model")}
+    settings = _settings(seed, 2 * steps)
+    loops = {what: iter(SVI(pair, train, settings=settings, only=what)) for what in ("guide", "model")}
     curve, phases = {}, []
     _record(curve, pair, test, 0, gap=True)
     for number, what in enumerate(("guide", "model") * 2):

@@ -44,7 +44,8 @@ def _exponential_gaussian(variant: str) -> Recipe:
 
 def _linear_regression(variant: str) -> Recipe:
     name = f"linear_regression{variant}"
-    settings = {"epochs": 400, "batch_size": 20, "lr": 5e-2, "lr_schedule": "cosine", "particles": 4}
+    settings = {"epochs": 200, "batch_size": 20, "lr": 3e-2, "lr_schedule": "cosine", "adam_beta2": 0.99}
+    settings["particles"] = 32
     return Recipe(name, name, "line", BERNOULLI, settings=settings)
 
 

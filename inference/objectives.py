@@ -11,11 +11,12 @@ OBJECTIVES: dict[str, tuple[type[ELBO], str]] = {
 }
 
 
-def objective(name: str, particles: int = 1) -> ELBO:
+def objective(name: str, particles: int = 1, vectorize: bool = False) -> ELBO:
     """The estimator called `name`, averaging over that many draws of the guide.
 
+    :param vectorize: make the draws at once, along a new dimension to the left, which the pair has to broadcast over
     :raises InferenceError: if there is none of that name
     """
     if name not in OBJECTIVES:
         raise InferenceError(f"no objective {name!r}: it is one of {', '.join(OBJECTIVES)}.")
-    return OBJECTIVES[name][0](num_particles=particles, max_plate_nesting=1)
+    return OBJECTIVES[name][0](num_particles=particles, max_plate_nesting=1, vectorize_particles=vectorize)

@@ -19,7 +19,10 @@ class InferenceError(ValueError):
 
 
 class Rows(Messenger):
-    """Sets the indices of the plate "data" to the rows at hand, so that no permutation of the data is drawn."""
+    """Sets the indices of the plate "data" to the rows at hand, so that no permutation of the data is drawn.
+
+    :raises InferenceError: if the plate is told of fewer data in total than there are rows
+    """
 
     def __init__(self, rows: Tensor):
         super().__init__()
@@ -27,6 +30,8 @@ class Rows(Messenger):
 
     def _pyro_sample(self, msg) -> None:
         if msg["name"] == "data" and site_is_subsample(msg):
+            if msg["fn"].size < len(self.rows):
+                raise InferenceError(f"total={msg['fn'].size} is less than the {len(self.rows)} rows of x.")
             msg["value"] = self.rows
 
 
@@ -94,6 +99,12 @@ def observed_sites(trace: poutine.Trace) -> dict[str, dict]:
         and (site["is_observed"] or site["infer"].get("was_observed"))
         and not site["infer"].get("is_auxiliary")
     }
+
+
+def is_enumerated(pair: nn.Module, args: tuple) -> bool:
+    """Has the pair a site that is marked ``infer={"enumerate": "parallel"}``?"""
+    sites = (site for trace in importance_traces(pair, args) for site in latent_sites(trace).values())
+    return any(site["infer"].get("enumerate") for site in sites)
 
 
 def is_local(site: dict) -> bool:

@@ -9,7 +9,7 @@ import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from PIL import Image
 from torch import Tensor
 
 from inference.checkpoint import write_atomically
@@ -18,12 +18,8 @@ DPI = 110
 # Okabe and Ito's colours, told apart by colour-blind readers
 INK, GREY, BLUE, ORANGE, RED, GREEN = "#222222", "#8C8C8C", "#0072B2", "#E69F00", "#D55E00", "#009E73"
 # Tol's muted colours, one for each class
-CLASSES = (
-    ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE")
-    + ("#882255", "#44AA99", "#999933", "#AA4499", "#555555")
-)  # fmt: skip
+CLASSES = ["#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#555555"]
 INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#DDDDDD")  # NaN: the gap between pictures
-HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 
 def figure(width: float, height: float) -> Figure:
@@ -64,6 +60,12 @@ def scalar_limits(values: np.ndarray, margin: float = 0.05) -> tuple[float, floa
     low, high = float(values.min()), float(values.max())
     pad = margin * (high - low) or 1e-3 * max(1.0, abs(high))
     return low - pad, high + pad
+
+
+def number(value: float, form: str) -> str:
+    """The value with a true minus, and none before zeros alone."""
+    text = format(value, form).rstrip(".")
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def array(tensor: Tensor) -> np.ndarray:
@@ -112,7 +114,12 @@ def show(ax: Axes, picture: np.ndarray, between: tuple[float, float], title: str
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes a PNG, whole or not at all, without a date or a version in it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with Image.open(drawn) as image:
+        colours = image.convert("RGB")
+    greys = colours.convert("L")
+    grey = np.array_equal(np.asarray(colours), np.asarray(greys.convert("RGB")))  # then a third of the bytes
+    (greys if grey else colours).save(buffer, format="png", optimize=True)
     write_atomically(path, buffer.getvalue())
     return path

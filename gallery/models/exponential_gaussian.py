@@ -66,7 +66,8 @@ class TruncatedNormal(dist.TorchDistribution):
         """Inverts the survival function: log_ndtr(-s) = log u + log_ndtr(loc / scale) for s = (z - loc) / scale.
 
         In logarithms, so that it holds far out in the tail, where ndtri alone gives infinity: ndtri gives a start,
-        Newton's method the root, and its last step, from a detached start, the exact gradient.
+        Newton's method the root, and its last step, from a detached start, the exact gradient. In float32 gradients
+        lose digits where loc / scale is below -10: the difference of logarithms of size (loc / scale)^2 / 2.
         """
         shape = self._extended_shape(sample_shape)
         tiny = torch.finfo(self.loc.dtype).tiny

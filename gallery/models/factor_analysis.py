@@ -29,7 +29,7 @@ __all__ = ["DiagonalGuide", "FactorAnalysis", "FixedVarianceGuide"]
 
 
 class FactorAnalysis(nn.Module):
-    """x: (n, data_dim). The guide has a full covariance matrix. W, pre_sigma, V start as standard normal draws.
+    """x: (n, data_dim). The guide has a full covariance matrix. W, pre_sigma, V start as standard normal draws, L as I.
 
     :param data_dim: length of x
     :param latent_dim: number of factors
@@ -42,11 +42,12 @@ class FactorAnalysis(nn.Module):
         self.phi = nn.ParameterDict({"V": torch.randn(latent_dim, data_dim), **self.covariance_parameters()})
 
     def covariance_parameters(self) -> dict[str, Tensor]:
-        return {"pre_L": torch.zeros(self.latent_dim, self.latent_dim)}  # L = I
+        return {"L": torch.eye(self.latent_dim)}
 
     def scale_tril(self) -> Tensor:
         """L of q(z | x) = Normal(V x, L L'), (latent_dim, latent_dim)."""
-        return self.phi["pre_L"].tril(-1) + self.phi["pre_L"].diagonal().exp().diag()
+        L = self.phi["L"].tril()
+        return L * L.diagonal().sign()  # columns may change sign: L L' stays, and the diagonal is positive
 
     @property
     def sigma(self) -> Tensor:
@@ -102,10 +103,10 @@ class DiagonalGuide(FactorAnalysis):
     """
 
     def covariance_parameters(self) -> dict[str, Tensor]:
-        return {"pre_scale": torch.zeros(self.latent_dim)}
+        return {"scale": torch.ones(self.latent_dim)}
 
     def scale_tril(self) -> Tensor:
-        return self.phi["pre_scale"].exp().diag()
+        return self.phi["scale"].abs().diag()
 
 
 class FixedVarianceGuide(FactorAnalysis):

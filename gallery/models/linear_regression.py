@@ -42,7 +42,8 @@ class LinearRegression(nn.Module):
         self.q = nn.ParameterDict(self.parameters_of_q())
 
     def parameters_of_q(self) -> dict[str, Tensor]:
-        return {"m": torch.zeros(self.dim), "pre_L": torch.zeros(self.dim, self.dim)}
+        log_s = torch.full((self.dim,), -3.0)  # narrow: a wide start has steep gradients, and Adam remembers them
+        return {"m": torch.zeros(self.dim), "log_s": log_s, "A": torch.zeros(self.dim, self.dim)}
 
     def design(self, given: Tensor) -> Tensor:
         return torch.cat([torch.ones_like(given[:, :1]), given], dim=1)  # C, (n, dim)
@@ -52,18 +53,19 @@ class LinearRegression(nn.Module):
         return dist.MultivariateNormal(x.new_zeros(self.dim), scale_tril=self.prior_scale * eye)
 
     def noise_scale(self, x: Tensor) -> Tensor:
-        return x.new_full((1,), self.noise)
+        return x.new_full((), self.noise)
 
     def model(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
-        w = pyro.sample("w", self.prior(x))  # (dim,)
-        noise = self.noise_scale(x)
+        w = pyro.sample("w", self.prior(x))  # (dim,), with particles (particles, 1, dim)
+        noise = self.noise_scale(x).unsqueeze(-1)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            mean = (self.design(given) @ w).unsqueeze(-1)  # (n, 1)
+            mean = (self.design(given) * w).sum(-1, keepdim=True)  # (n, 1)
             pyro.sample("x", dist.Normal(mean, noise).to_event(1), obs=x)
 
     def guide(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         pyro.module("q", self.q)
-        L = self.q["pre_L"].tril(-1) + self.q["pre_L"].diagonal().exp().diag()
+        unit = torch.eye(self.dim, dtype=x.dtype, device=x.device) + self.q["A"].tril(-1)
+        L = self.q["log_s"].exp().unsqueeze(-1) * unit  # each row in units of its own scale: one lr fits all entries
         pyro.sample("w", dist.MultivariateNormal(self.q["m"], scale_tril=L))
 
     def posterior(self, x: Tensor, given: Tensor) -> dist.Distribution:
@@ -90,11 +92,11 @@ class MeanField(LinearRegression):
     """x: (n, 1); given: (n, given_dim). The guide's intercept and slopes are independent; the posterior's are not."""
 
     def parameters_of_q(self) -> dict[str, Tensor]:
-        return {"m": torch.zeros(self.dim), "pre_s": torch.zeros(self.dim)}
+        return {"m": torch.zeros(self.dim), "log_s": torch.full((self.dim,), -3.0)}
 
     def guide(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         pyro.module("q", self.q)
-        pyro.sample("w", dist.MultivariateNormal(self.q["m"], scale_tril=self.q["pre_s"].exp().diag()))
+        pyro.sample("w", dist.MultivariateNormal(self.q["m"], scale_tril=self.q["log_s"].exp().diag()))
 
 
 class MaximumAPosteriori(LinearRegression):
@@ -117,7 +119,7 @@ class UnknownNoise(LinearRegression):
     posterior = log_evidence = None  # no closed form any more
 
     def parameters_of_q(self) -> dict[str, Tensor]:
-        return super().parameters_of_q() | {"log_noise": torch.tensor(self.noise).log(), "pre_s": torch.tensor(-1.0)}
+        return super().parameters_of_q() | {"log_noise": torch.tensor(self.noise).log(), "log_t": torch.tensor(-1.0)}
 
     def noise_scale(self, x: Tensor) -> Tensor:
         median = x.new_full((), self.noise)
@@ -125,4 +127,4 @@ class UnknownNoise(LinearRegression):
 
     def guide(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         super().guide(x, given, total)
-        pyro.sample("noise", dist.LogNormal(self.q["log_noise"], self.q["pre_s"].exp()))
+        pyro.sample("noise", dist.LogNormal(self.q["log_noise"], self.q["log_t"].exp()))

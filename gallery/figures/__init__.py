@@ -1,0 +1,79 @@
+"""What a trained model shows. Every function returns a `matplotlib.figure.Figure`; `draw` saves all that apply.
+
+    figures = draw(pair, {"train": train, "test": test}, history, folder)    # paths of PNGs
+    save(samples(pair, test, n=30), folder / "samples.png")
+
+What applies is read off the pair and its data, not off the name of its class: images have samples and
+reconstructions, local continuous latents a map of their codes, a standard normal plane of codes a manifold, and a
+model that knows its posterior and its evidence is drawn beside them.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from data import Dataset
+
+from .curves import learning_curve
+from .exact import amortisation, evidence_curve, posterior_1d
+from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2
+from .latent import latent_scatter
+from .pictures import manifold, reconstructions, samples
+from .regression import regression
+from .style import save
+from .traits import Traits
+from .two_kls import two_kls, two_kls_fits
+
+__all__ = [
+    "amortisation",
+    "draw",
+    "evidence_curve",
+    "fa_data",
+    "fa_experiment_1",
+    "fa_experiment_2",
+    "latent_scatter",
+    "learning_curve",
+    "manifold",
+    "posterior_1d",
+    "reconstructions",
+    "regression",
+    "samples",
+    "save",
+    "two_kls",
+    "two_kls_fits",
+]
+
+
+def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], folder: Path, seed: int = 0) -> list[Path]:
+    """Draws and saves every figure that applies to a fitted pair; returns the paths.
+
+    :param datasets: "train", what it was fitted to, and "test"
+    :param history: a dictionary for every epoch, as `learning_curve` takes them
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = datasets["train"], datasets["test"]
+    traits = Traits(pair, test)
+    local = bool(traits.codes) and not traits.per_datum
+    exact = traits.scalar and getattr(pair, "log_evidence", None) is not None
+
+    figures = {}
+    if history:
+        figures["learning_curve"] = learning_curve(history, f"{type(pair).__name__} on {test.name}")
+    if traits.generates and not traits.is_global:
+        figures["samples"] = samples(pair, test, seed=seed)
+    if local and test.is_image:
+        figures["reconstructions"] = reconstructions(pair, test, seed=seed)
+    if local:
+        figures["latent"] = latent_scatter(pair, test)
+        figures["manifold"] = manifold(pair, test)
+    if exact and getattr(pair, "posterior", None) is not None:
+        figures["posterior"] = posterior_1d(pair, data=train.x if traits.per_datum else None)
+    if exact and traits.per_datum:
+        figures["evidence"] = amortisation(None, pair, train.x)
+    elif exact:
+        figures["evidence"] = evidence_curve(pair, *test.x.quantile(torch.tensor([0.005, 0.995]).to(test.x)).tolist())
+    if hasattr(pair, "least_squares") and train.covariates is not None and train.covariates.shape[1] == 1:
+        figures["regression"] = regression(pair, train)
+    return [save(fig, folder / f"{name}.png") for name, fig in figures.items() if fig is not None]

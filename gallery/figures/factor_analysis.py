@@ -1,0 +1,109 @@
+"""The tutorial's figures of factor analysis (Yang Zhi-Han, arXiv 2208.07818): data, experiment 1, experiment 2."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .pictures import pairs
+from .style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
+
+EDGES = (-7.0, 7.0)
+
+
+def fa_data(x_train: Tensor) -> Figure:
+    """The data (n, 3) over each pair of coordinates, on the same square axes."""
+    fig = figure(9.0, 3.2)
+    axes = list(fig.subplots(1, 3))
+    pairs(axes, [("data", BLUE, x_train)], EDGES)
+    axes[0].set_title(f"{len(x_train)} training data x in R³ with two factors", loc="left", fontsize=10, color=INK)
+    return fig
+
+
+def _curves(ax: Axes, curve: Mapping[str, Sequence[float]], truth: float) -> None:
+    ax.plot(curve["step"], curve["elbo"], color=RED, linewidth=0.6, label="ELBO, estimated")
+    ax.plot(curve["step"], curve["evidence"], color=GREEN, linewidth=1.6, label="log p(x), exact")
+    ax.axhline(truth, color=INK, linewidth=1, linestyle="--", label="log p(x) of the true model")
+
+
+def fa_experiment_1(
+    curve: Mapping[str, Sequence[float]],
+    data_test: Tensor,
+    snapshots: Mapping[int, Tensor],
+    truth: float,
+    plane: tuple[int, int] = (0, 1),
+) -> Figure:
+    """Test ELBO, exact test evidence and that of the true model at each step, in nats per datum; as insets 1000 draws
+    from the model (orange) under the test data (blue) after some steps.
+
+    :param curve: lists "step", "elbo", "evidence"
+    :param snapshots: number of steps -> (m, 3) draws from the model
+    :param plane: the coordinates that the insets show
+    """
+    steps = np.asarray(curve["step"])
+    fig = figure(8.4, 5.2)
+    ax = dress(
+        fig.add_subplot(), "Factor analysis: model and guide trained together, test data", "step", "nats per datum"
+    )
+    _curves(ax, curve, truth)
+    top = max(truth, np.max(curve["elbo"]), np.max(curve["evidence"]))
+    ax.set_ylim(truth - 8, top + 0.4)
+    ax.set_xlim(steps[0] - 0.01 * steps[-1], steps[-1])
+    fig.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+    i, j = plane
+    low, high = ax.get_ylim()
+    for k, (step, x) in enumerate(sorted(snapshots.items())):
+        width = 0.84 / len(snapshots)
+        inset = ax.inset_axes((0.13 + k * (width + 0.005), 0.09, width - 0.04, 0.52))
+        inset.scatter(*array(x[:, [i, j]]).T, s=3, color=ORANGE, linewidths=0, alpha=0.7)
+        inset.scatter(*array(data_test[:, [i, j]]).T, s=3, color=BLUE, linewidths=0, alpha=0.5)
+        dress(inset, f"after {step} steps", f"x{chr(0x2081 + i)}", f"x{chr(0x2081 + j)}" if k == 0 else "")
+        inset.set(xlim=EDGES, ylim=EDGES, aspect="equal", anchor="S", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
+        inset.title.set_fontsize(9)
+        y = float(np.clip(np.interp(step, steps, curve["evidence"]), low, high))
+        ax.annotate("", (step, y), (0.0, 1.14), "data", inset.transAxes, arrowprops={"arrowstyle": "->", "color": INK})
+    return fig
+
+
+def fa_experiment_2(
+    curve: Mapping[str, Sequence[float]],
+    phases: Sequence[tuple[int, int, str]],
+    truth: float,
+    em: Sequence[float] | None = None,
+) -> Figure:
+    """Guide and model trained in turn, as in EM: test ELBO and exact evidence, and below the exact gap, nats per datum.
+
+    :param curve: lists "step", "elbo" (estimated), "evidence" (exact) and, if known, "gap" (exact)
+    :param phases: (first step, last step, "guide" or "model"); grey where only the guide is trained
+    :param em: the evidence of the test data before EM's first and after each of its iterations, drawn beside it
+    """
+    fig = figure(9.6 if em is not None else 7.4, 5.0)
+    grid = fig.add_gridspec(
+        2, 2 if em is not None else 1, height_ratios=(3, 1), width_ratios=(3, 1)[: 1 + (em is not None)]
+    )
+    top = fig.add_subplot(grid[0, 0])
+    bottom = fig.add_subplot(grid[1, 0], sharex=top)
+    for ax in (top, bottom):
+        for k, (start, stop, _) in enumerate(p for p in phases if p[2] == "guide"):
+            ax.axvspan(start, stop, color="#E8E8E8", zorder=0, label="guide only" if k == 0 else None)
+    _curves(top, curve, truth)
+    gap = curve.get("gap")
+    kind = "exact" if gap is not None else "evidence − estimated ELBO"
+    gap = np.subtract(curve["evidence"], curve["elbo"]) if gap is None else np.asarray(gap)
+    bottom.plot(curve["step"], gap, color=RED, linewidth=1)
+    dress(top, "Factor analysis: guide and model trained in turn, test data", "", "nats per datum")
+    dress(bottom, f"Gap KL(q(z | x) ‖ p(z | x)), {kind}", "step", "nats per datum")
+    top.set(ylim=(-8.0, -3.8), xlim=(min(curve["step"]), max(curve["step"])))
+    top.tick_params(labelbottom=False)
+    low, high = np.quantile(gap[len(gap) // 20 :], [0.02, 0.98])  # the first steps may be far off
+    bottom.set_ylim(min(0.0, 1.1 * low), 1.1 * high or 1.0)
+    fig.legend(*top.get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=4)
+    if em is not None:
+        side = dress(fig.add_subplot(grid[0, 1], sharey=top), "Exact EM", "iteration", "")
+        side.plot(range(len(em)), em, color=GREEN, linewidth=1.6)
+        side.set_xscale("symlog", linthresh=1)
+        side.axhline(truth, color=INK, linewidth=1, linestyle="--")
+        side.tick_params(labelleft=False)
+    return fig

@@ -1,0 +1,80 @@
+"""Where the data lie in the space of codes."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from data import Dataset
+
+from .style import BLUE, CLASSES, GREEN, INK, array, dress, figure
+from .traits import Traits
+
+
+def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
+    """(n, 2) of (n, width > 1), and what it is: the codes as they are, or t-SNE."""
+    if codes.shape[1] == 2:
+        return codes, ""
+    if len(codes) < 10 or codes.std(0).max() < 1e-6:  # too few, or a posterior that has collapsed
+        return codes[:, :2], ", first two coordinates"
+    tsne = TSNE(perplexity=min(30, len(codes) / 4), init="pca", max_iter=500, random_state=0)
+    with threadpool_limits(1):  # more threads wait for each other, ten times longer where the machine is busy
+        points = tsne.fit_transform(codes)
+    return points, f"\nt-SNE of {codes.shape[1]} dimensions"
+
+
+def latent_scatter(pair: nn.Module, dataset: Dataset, n: int = 2000) -> Figure:
+    """The posterior means of the first n data: 1-D as a strip for each class, 2-D as they are, else by t-SNE.
+
+    Each class has a colour and, at its median, its label. A scalar x without labels is set against its code.
+    """
+    traits = Traits(pair, dataset)
+    x = dataset.x[:n]
+    codes = array(traits.encode(x, dataset.given[:n] if traits.conditional else None))
+    labels = None if dataset.labels is None else array(dataset.labels[:n])
+    known = [] if labels is None else [y for y in range(dataset.classes) if (labels == y).any()]
+    title = f"Posterior means E[z | x] under the guide: {len(x)} {dataset.split} data"
+    if codes.shape[1] > 1:
+        points, how = _plane(codes)
+        fig = figure(5.4, 5.0)
+        ax = dress(fig.add_subplot(), title + how, *(("", "") if "t-SNE" in how else ("z₁", "z₂")))
+        ax.scatter(*points.T, s=9, linewidths=0, alpha=0.75, color=_colours(labels, len(x)))
+        for y in known:
+            centre, edge = np.median(points[labels == y], 0), {"boxstyle": "circle", "fc": "white", "lw": 2}
+            edge["ec"] = CLASSES[y % len(CLASSES)]
+            ax.text(*centre, str(y), ha="center", va="center", fontsize=10, fontweight="bold", color=INK, bbox=edge)
+        if "t-SNE" in how:
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        else:
+            ax.set_aspect("equal", "datalim")
+        return fig
+    fig = figure(5.4, 3.6)
+    ax = fig.add_subplot()
+    if known:
+        _strips(dress(ax, title, "z", "class"), codes[:, 0], labels, known)
+    elif x.shape[1] == 1:
+        order = array(x)[:, 0].argsort()
+        dress(ax, title, "x", "E[z | x]").scatter(array(x)[:, 0], codes[:, 0], s=6, linewidths=0, color=BLUE)
+        if traits.scalar and getattr(pair, "posterior", None):
+            exact = array(pair.posterior(x).mean)
+            ax.plot(array(x)[order, 0], exact[order], color=GREEN, linewidth=1, label="exact posterior")
+            ax.legend(frameon=False, fontsize=8)
+    else:
+        dress(ax, title, "z", "number of data").hist(codes[:, 0], 50, color=BLUE)
+    return fig
+
+
+def _colours(labels: np.ndarray | None, n: int) -> list[str]:
+    return [BLUE] * n if labels is None else [CLASSES[y % len(CLASSES)] for y in labels]
+
+
+def _strips(ax: Axes, z: np.ndarray, labels: np.ndarray, known: list[int]) -> None:
+    """A strip for each class, with the data scattered over its breadth, and a bar at its median."""
+    across = np.random.default_rng(0).uniform(-0.3, 0.3, len(z))
+    ax.scatter(z, labels + across, s=6, linewidths=0, alpha=0.7, color=_colours(labels, len(z)))
+    for y in known:
+        ax.plot([np.median(z[labels == y])] * 2, [y - 0.35, y + 0.35], color="black", linewidth=1.5)
+    ax.set_yticks(known)

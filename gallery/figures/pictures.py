@@ -1,0 +1,142 @@
+"""Data that a model makes: drawn from it, rebuilt from their codes, and over a plane of codes."""
+
+import pyro.distributions as dist
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from data import Dataset
+from inference import log_evidence, reconstruct, sample
+
+from .style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
+from .traits import Traits, decode
+
+
+def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each: int = 10) -> Figure:
+    """Draws from the model. Images: the mean E[x | z] of each and a sample x of it, and the likelihood's parameter
+    where that is not the mean; a row for each class where the model conditions on one. Vectors: draws over data.
+
+    :param n: number of images
+    :param each: images of each class, where the model conditions on one
+    :raises InferenceError: if the model's prior is flat
+    """
+    traits = Traits(pair, dataset)
+    if not dataset.is_image:
+        return _clouds(pair, dataset, seed)
+    given, rows, columns = None, [], min(n, 10)
+    if traits.by_class:
+        given = torch.arange(dataset.classes, device=dataset.x.device).repeat_interleave(each)
+        rows, columns, n = [str(y) for y in range(dataset.classes)], each, len(given)
+    elif traits.conditional:
+        given = dataset.given[:n]
+        n = len(given)
+    drawn = sample(pair, dataset.x, n, given, seed)
+    what = "z ~ p(z | y), a row for each class y" if rows else "z ~ p(z)"
+    panels = [(f"Mean E[x | z] of {n} draws {what}", drawn["mean"]), ("A sample x of each", drawn["x"])]
+    (fn, *others) = traits.likelihood
+    if isinstance(fn, dist.ContinuousBernoulli) and not others:
+        latents = {name: drawn[name] for name in traits.prior}
+        parameter = decode(pair, dataset.x, latents, given).base_dist.probs
+        panels.insert(0, ("Parameter λ(z) of the continuous Bernoulli: not its mean", parameter))
+    return _panels(panels, dataset, columns, rows)
+
+
+def _panels(panels: list[tuple[str, Tensor]], dataset: Dataset, columns: int, rows: list[str]) -> Figure:
+    pictures = [(title, tile(images, dataset.shape, columns)) for title, images in panels]
+    height, width = pictures[0][1].shape[:2]
+    if rows:  # side by side
+        fig = figure(3.1 * len(panels) + 0.3, 3.1 * height / width + 0.6)
+        axes = fig.subplots(1, len(panels), squeeze=False).flat
+        pictures = [(title.replace(", a row", ",\na row").replace(": not", ":\nnot"), p) for title, p in pictures]
+    else:
+        fig = figure(5.6, (5.6 * height / width + 0.35) * len(panels))
+        axes = fig.subplots(len(panels), 1, squeeze=False).flat
+    for i, (ax, (title, picture)) in enumerate(zip(axes, pictures, strict=True)):
+        show(ax, picture, limits(dataset.x), title, rows if i == 0 else ())
+    return fig
+
+
+def pairs(axes: list[Axes], clouds: list[tuple[str, str, Tensor]], between: tuple[float, float]) -> None:
+    """Scatters clouds (label, colour, (n, d)) over the planes (x_1, x_2), (x_1, x_3), ... on square axes."""
+    d = clouds[0][2].shape[1]
+    planes = [(i, j) for i in range(d) for j in range(i + 1, d)]
+    for ax, (i, j) in zip(axes, planes, strict=True):
+        for label, colour, x in clouds:
+            ax.scatter(*array(x[:, [i, j]]).T, s=4, color=colour, alpha=0.5, linewidths=0, label=label)
+        dress(ax, xlabel=f"x{chr(0x2081 + i)}", ylabel=f"x{chr(0x2081 + j)}")
+        ax.set(xlim=between, ylim=between, aspect="equal")
+
+
+def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
+    """At most 2000 data and as many draws from the model: a histogram, or planes of the first four coordinates."""
+    x = dataset.x[:2000]
+    given = dataset.given[:2000] if Traits(pair, dataset).conditional else None
+    drawn = sample(pair, x, len(x), given, seed)["x"].reshape(len(x), -1)
+    d = min(4, x.shape[1])
+    if d == 1:
+        fig = figure(5.6, 3.2)
+        title = f"{len(x)} draws from the model beside as many data"
+        ax = dress(fig.add_subplot(), title, "x", "density, per unit of x")
+        low, high = scalar_limits(array(torch.cat([x, drawn])))
+        for label, colour, values in (("data", BLUE, x), ("draws from the model", ORANGE, drawn)):
+            ax.hist(
+                array(values)[:, 0],
+                50,
+                range=(low, high),
+                density=True,
+                histtype="step",
+                color=colour,
+                label=label,
+                linewidth=1.4,
+            )
+        if given is None and getattr(pair, "log_evidence", None):
+            grid = torch.linspace(low, high, 200).to(x).unsqueeze(-1)
+            with torch.no_grad():
+                ax.plot(array(grid)[:, 0], array(log_evidence(pair, grid).exp()), color=GREEN, label="p(x), exact")
+        ax.legend(frameon=False, fontsize=8)
+        return fig
+    columns = d * (d - 1) // 2
+    fig = figure(2.9 * min(3, columns) + 0.2, 3.1 * -(-columns // 3) + 0.2)
+    axes = list(fig.subplots(-(-columns // 3), min(3, columns), squeeze=False).flat)
+    low, high = scalar_limits(array(torch.cat([x, drawn])[:, :d]))
+    pairs(axes, [("draws from the model", ORANGE, drawn[:, :d]), ("data", BLUE, x[:, :d])], (low, high))
+    axes[0].set_title(f"{len(x)} draws from the model under as many data", loc="left", fontsize=10)
+    handles, names = axes[0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, markerscale=3, ncols=2)
+    return fig
+
+
+def reconstructions(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure:
+    """The first n images of the data set above E[x' | z], z drawn from the guide at each."""
+    x = dataset.x[:n]
+    given = dataset.given[:n] if Traits(pair, dataset).conditional else None
+    both = torch.cat([x, reconstruct(pair, x, given, seed).reshape(x.shape)])
+    picture = tile(both, dataset.shape, len(x))
+    height, width = picture.shape[:2]
+    fig = figure(0.7 * len(x) + 0.6, 0.7 * len(x) * height / width + 0.45)
+    title = f"{dataset.split} images x, and E[x′ | z] with z ~ q(z | x)"
+    show(fig.add_subplot(), picture, limits(dataset.x), title[0].upper() + title[1:], ["x", "E[x′ | z]"])
+    return fig
+
+
+def manifold(pair: nn.Module, dataset: Dataset, side: int = 20) -> Figure | None:
+    """The decoder's mean over the plane of codes: side x side quantiles of the prior, through the inverse normal CDF.
+
+    None unless the data are images and the only latent site is z ~ Normal(0, I) in R^2.
+    """
+    traits = Traits(pair, dataset)
+    if not dataset.is_image or traits.conditional or not traits.plane or len(traits.likelihood) > 1:
+        return None
+    x = dataset.x
+    quantiles = (torch.arange(side, dtype=x.dtype, device=x.device) + 0.5) / side
+    z = torch.special.ndtri(quantiles)
+    grid = torch.stack([z.repeat(side), z.flip(0).repeat_interleave(side)], dim=-1)  # (side^2, 2), top row first
+    picture = tile(decode(pair, x, {"z": grid}).mean, dataset.shape, side, gap=1)
+    fig = figure(5.4, 5.4 * picture.shape[0] / picture.shape[1])
+    ax = show(fig.add_subplot(), picture, limits(x), f"Mean E[x | z] at {side} × {side} quantiles of the prior of z")
+    places = [0.1, 0.25, 0.5, 0.75, 0.9]
+    labels = [number(v, ".2f") for v in torch.special.ndtri(torch.tensor(places)).tolist()]
+    ax.set_xticks([p * picture.shape[1] - 0.5 for p in places], labels)
+    ax.set_yticks([(1 - p) * picture.shape[0] - 0.5 for p in places], labels)
+    return dress(ax, ax.get_title(loc="left"), "z₁", "z₂").figure
