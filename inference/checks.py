@@ -50,9 +50,10 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
         few = tuple(a[:2] for a in args)
         prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
         guide = poutine.trace(pair.guide).get_trace(*few)
-    if list(observed_sites(prior)) == ["x"]:
-        site = observed_sites(prior)["x"]
-        if x.shape[1:] != site["value"].shape[1:]:
+    data = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
+    if data:
+        site = data[0]
+        if len(data) == 1 and x.shape[1:] != site["value"].shape[1:]:
             raise InferenceError(
                 f"{type(pair).__name__} expects rows of shape {tuple(site['value'].shape[1:])} and x has rows of "
                 f"shape {tuple(x.shape[1:])}."

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from .evidence import ROWS, draws, is_global, iwae, log_evidence
-from .pairs import Rows, arguments, importance_traces, is_local, judging, latent_sites
+from .pairs import Rows, arguments, importance_traces, is_local, is_point, judging, latent_sites, summed_out
 from .predictive import encode
 
 ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
@@ -53,7 +53,7 @@ def glance(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 
 def point_sites(pair: nn.Module, args: tuple) -> list[str]:
     """The latent sites at which the guide is a point: a likelihood has no bound there."""
     guide = importance_traces(pair, tuple(a[:2] for a in args))[1]
-    return [name for name, site in latent_sites(guide).items() if isinstance(site["fn"], dist.Delta)]
+    return [name for name, site in latent_sites(guide).items() if is_point(site)]
 
 
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
@@ -68,18 +68,25 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
             part = slice(start, start + ROWS)
             args = arguments(pair, x[part], None if given is None else given[part])
             model, guide = importance_traces(pair, args)
+            kept, alone = summed_out(model, guide)
+            cases = sum((guide.nodes[name]["log_prob"] for name in kept), x.new_zeros(len(args[0]))).exp()
             for name, q in latent_sites(guide).items():
                 if not is_local(q) or q["fn"].support.is_discrete:
                     continue
                 p, q, value = model.nodes[name]["fn"], q["fn"], q["value"]
+                if alone and len(p.batch_shape) > len(q.batch_shape):
+                    continue  # its prior depends on a site that the model sums out: it has no KL of its own
+                batch_dims = max(len(p.batch_shape), len(q.batch_shape))
                 if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
                     p, q = p.base_dist, q.base_dist
                 try:
                     kl = kl_divergence(q, p)
                 except NotImplementedError:
                     kl = q.log_prob(value) - p.log_prob(value)
-                while kl.dim() > 2:  # enumerated cases are averaged alike; only the coordinates stay
-                    kl = kl.mean(0)
+                coordinates = kl.dim() - batch_dims
+                kl = cases.reshape(*cases.shape, *[1] * coordinates) * kl
+                while kl.dim() > 1 + coordinates:  # averaged over the enumerated cases, under the guide
+                    kl = kl.sum(0)
                 kl = kl.reshape(len(args[0]), -1).sum(0)
                 totals[name] = totals.get(name, 0) + kl
     return {name: (total / len(x)).tolist() for name, total in totals.items()}
@@ -108,6 +115,8 @@ def evaluate(
         args = arguments(pair, x, given)
         exact = log_evidence(pair, x, given)
         joint, points = is_global(pair, args), point_sites(pair, args)
+        guide = importance_traces(pair, tuple(a[:2] for a in args))[1]
+        real = {name for name, site in latent_sites(guide).items() if not site["fn"].support.is_discrete}
     if exact is not None:
         result["evidence"] = _estimate(exact) if exact.dim() else {"value": exact.item() / len(x), "n": len(x)}
         result["evidence"] |= {"unit": "nats per datum", "exact": True}
@@ -144,6 +153,6 @@ def evaluate(
             result["iwae"] = _estimate(iwae(drawn["weight"]), spread, k=particles)
         if not joint:
             result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
-            codes = [code.reshape(len(x), -1) for code in encode(pair, x, given).values() if code.is_floating_point()]
+            codes = [code.reshape(len(x), -1) for name, code in encode(pair, x, given).items() if name in real]
             result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
     return result | ({"undefined": undefined} if undefined else {})

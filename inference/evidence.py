@@ -7,12 +7,16 @@ guide is the exact posterior (Burda, Grosse and Salakhutdinov, Importance weight
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import torch
+from pyro import poutine
+from pyro.ops import packed
+from pyro.ops.contract import contract_tensor_tree
 from torch import Tensor, nn
 
-from .pairs import InferenceError, arguments, importance_traces, is_local, latent_sites, observed_sites
+from .pairs import InferenceError, arguments, importance_traces, is_local, latent_sites, observed_sites, summed_out
 
 ROWS = 20_000  # rows evaluated at a time, data times draws: what bounds the memory
 
@@ -23,17 +27,14 @@ def _terms(pair: nn.Module, args: tuple, rows: Tensor) -> dict[str, Tensor]:
     model, guide = importance_traces(pair, args, rows)
     zero = args[0].new_zeros(len(rows))
 
-    def total(sites) -> Tensor:
-        return sum((site["log_prob"] for site in sites if site["type"] == "sample"), zero)
+    def total(sites) -> Tensor:  # what stands outside the plate counts once, so a share of it for each row
+        terms = (s["log_prob"] if is_local(s) else s["log_prob"] / len(rows) for s in sites if s["type"] == "sample")
+        return sum(terms, zero)
 
-    in_guide = latent_sites(guide)
-    log_p, likelihood = total(model.nodes.values()), total(observed_sites(model).values())
-    for name, site in latent_sites(model).items():
-        dim = site["infer"].get("_enumerate_dim")
-        if dim is not None and name not in in_guide:  # enumerated by the model alone
-            posterior = log_p.log_softmax(dim)
-            likelihood = (posterior.exp() * likelihood).sum(dim, keepdim=True)
-            log_p = log_p.logsumexp(dim, keepdim=True)
+    if summed_out(model, guide)[1]:
+        log_p, likelihood = (value + zero for value in _summed_by_model(model, guide, rows))
+    else:
+        log_p, likelihood = total(model.nodes.values()), total(observed_sites(model).values())
     weight = log_p - total(guide.nodes.values())
     cases = total(site for site in guide.nodes.values() if site.get("infer", {}).get("_enumerate_dim") is not None)
     left = tuple(range(weight.dim() - 1))  # one dimension for every enumerated site
@@ -46,10 +47,44 @@ def _terms(pair: nn.Module, args: tuple, rows: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _tiles(n: int, k: int) -> Iterator[tuple[int, slice]]:
-    """Covers k draws x n data by tiles (number of draws, slice of data) of at most ROWS rows each."""
-    width = min(n, max(1, ROWS // k))
-    height = min(k, max(1, ROWS // width))
+def _summed_by_model(model: poutine.Trace, guide: poutine.Trace, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x, z), with the sites that the model alone enumerates summed out, and the log-likelihood averaged over
+    their posterior, which is the derivative of log p(x^t, z) with respect to t at 1.
+
+    The sum goes site by site along the dependencies (message passing), as in TraceEnum_ELBO: its cost grows with the
+    length of a chain under `pyro.markov`, not exponentially.
+    """
+    guide.pack_tensors()
+    model.pack_tensors(guide.plate_to_symbol)
+    kept, alone = summed_out(model, guide)
+    infer = {name: model.nodes[name]["infer"] for name in kept | alone}
+    dims = {infer[name]["_enumerate_dim"]: infer[name]["_enumerate_symbol"] for name in kept}
+    shape = torch.broadcast_shapes(rows.shape, *(guide.nodes[name]["log_prob"].shape for name in kept))
+    data, graph = observed_sites(model), torch.is_grad_enabled()
+    with torch.enable_grad():
+        t = model.nodes[next(iter(data))]["log_prob"].new_ones(shape, requires_grad=True)
+        factors: OrderedDict[frozenset, list[Tensor]] = OrderedDict()
+        for name, site in model.nodes.items():
+            if site["type"] == "sample":
+                plates = frozenset(model.plate_to_symbol[f.name] for f in site["cond_indep_stack"] if f.vectorized)
+                term = site["packed"]["log_prob"]
+                if name in data:
+                    term = packed.pack(site["log_prob"] * t, site["infer"]["_dim_to_symbol"] | dims)
+                factors.setdefault(plates, []).append(term)
+        log_p, symbols = torch.zeros_like(t), {infer[name]["_enumerate_symbol"] for name in alone}
+        for plates, terms in contract_tensor_tree(factors, symbols).items():
+            for term in terms:
+                log_p = log_p + packed.unpack(term, model.symbol_to_dim) / (1 if plates else len(rows))
+        (likelihood,) = torch.autograd.grad(log_p.sum(), t, create_graph=graph)
+    return (log_p, likelihood) if graph else (log_p.detach(), likelihood)
+
+
+def _tiles(n: int, k: int, cases: int = 1) -> Iterator[tuple[int, slice]]:
+    """Covers k draws x n data by tiles (number of draws, slice of data) of at most ROWS rows each, all cases of the
+    enumerated sites counted."""
+    most = max(1, ROWS // cases)
+    width = min(n, max(1, most // k))
+    height = min(k, max(1, most // width))
     for i in range(0, n, width):
         for j in range(0, k, height):
             yield min(height, k - j), slice(i, min(i + width, n))
@@ -57,8 +92,14 @@ def _tiles(n: int, k: int) -> Iterator[tuple[int, slice]]:
 
 def is_global(pair: nn.Module, args: tuple) -> bool:
     """Has the pair a latent site outside the plate of the data?"""
-    _, guide = importance_traces(pair, tuple(a[:2] for a in args))
-    return any(not is_local(site) for site in latent_sites(guide).values())
+    model, guide = importance_traces(pair, tuple(a[:2] for a in args))
+    return any(not is_local(site) for trace in (model, guide) for site in latent_sites(trace).values())
+
+
+def _cases(pair: nn.Module, args: tuple) -> int:
+    """The largest number of cases of enumerated sites that a site is evaluated for."""
+    model, _ = importance_traces(pair, tuple(a[:2] for a in args))
+    return max(site["log_prob"].numel() // min(2, len(args[0])) for site in observed_sites(model).values())
 
 
 def draws(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> dict[str, Tensor]:
@@ -82,7 +123,7 @@ def draws(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -
         drawn = [_terms(pair, args, rows) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
-    for height, data in _tiles(n, k):
+    for height, data in _tiles(n, k, _cases(pair, args)):
         tiled = tuple(a[data].repeat(height, *[1] * (a.dim() - 1)) for a in args)
         rows = torch.arange(data.start, data.stop, device=x.device).repeat(height)
         terms = _terms(pair, tiled, rows)

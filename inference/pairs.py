@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer.enum import get_importance_trace
@@ -36,15 +37,29 @@ class Rows(Messenger):
 
 
 class Weigh(Messenger):
-    """Multiplies the log-densities of the latent sites by beta, and so the KL of the ELBO; beta is a tensor."""
+    """Multiplies the log-densities of the latent sites by beta, and so the KL of the ELBO; beta is a tensor.
 
-    def __init__(self, beta: Tensor):
+    Sites that the model alone sums out (`but`) have no KL: they belong to the likelihood.
+    """
+
+    def __init__(self, beta: Tensor, but: frozenset[str] = frozenset()):
         super().__init__()
-        self.beta = beta
+        self.beta, self.but = beta, but
 
     def _pyro_sample(self, msg) -> None:
-        if not msg["is_observed"] and not site_is_subsample(msg):
+        if not msg["is_observed"] and not site_is_subsample(msg) and msg["name"] not in self.but:
             msg["scale"] = msg["scale"] * self.beta
+
+
+class Central(Messenger):
+    """Sets every latent site to the mean of its distribution, or to the mode of a discrete one."""
+
+    def _pyro_sample(self, msg) -> None:
+        if msg["done"] or msg["is_observed"] or site_is_subsample(msg) or msg["infer"].get("is_auxiliary"):
+            return
+        with suppress(NotImplementedError):
+            msg["value"] = msg["fn"].mode if msg["fn"].support.is_discrete else msg["fn"].mean
+            msg["done"] = True
 
 
 def arguments(pair: nn.Module, x: Tensor, given: Tensor | None) -> tuple[Tensor, ...]:
@@ -81,30 +96,34 @@ def judging(pair: nn.Module, seed: int | None = 0) -> Iterator[None]:
 
 
 def latent_sites(trace: poutine.Trace) -> dict[str, dict]:
-    """The sampled sites of a trace of a model or guide by name, auxiliary ones and plates excepted."""
+    """The sampled sites of a trace of a model or guide by name, without auxiliary and deterministic ones and plates."""
     return {
         name: site
         for name, site in trace.nodes.items()
-        if site["type"] == "sample"
-        and not (site["is_observed"] or site_is_subsample(site) or site["infer"].get("is_auxiliary"))
+        if site["type"] == "sample" and not (site["is_observed"] or site_is_subsample(site) or _is_aside(site))
     }
 
 
 def observed_sites(trace: poutine.Trace) -> dict[str, dict]:
-    """The sites of data in a trace of a model, also of one run without them; factors excepted."""
+    """The sites of data in a trace of a model, also of one run without them; factors and
+    deterministic ones excepted."""
     return {
         name: site
         for name, site in trace.nodes.items()
         if site["type"] == "sample"
         and (site["is_observed"] or site["infer"].get("was_observed"))
-        and not site["infer"].get("is_auxiliary")
+        and not _is_aside(site)
     }
 
 
-def is_enumerated(pair: nn.Module, args: tuple) -> bool:
-    """Has the pair a site that is marked ``infer={"enumerate": "parallel"}``?"""
-    sites = (site for trace in importance_traces(pair, args) for site in latent_sites(trace).values())
-    return any(site["infer"].get("enumerate") for site in sites)
+def _is_aside(site: dict) -> bool:
+    return bool(site["infer"].get("is_auxiliary") or site["infer"].get("_deterministic"))
+
+
+def summed_out(model: poutine.Trace, guide: poutine.Trace) -> tuple[set[str], set[str]]:
+    """Names of the sites that are enumerated: (in the guide, by the model alone)."""
+    every = {name for name, site in latent_sites(model).items() if site["infer"].get("_enumerate_dim") is not None}
+    return every & guide.nodes.keys(), every - guide.nodes.keys()
 
 
 def is_local(site: dict) -> bool:
@@ -115,6 +134,14 @@ def is_local(site: dict) -> bool:
 def is_flat(site: dict) -> bool:
     """Is the density of the site masked out, as under the flat prior of a deterministic code?"""
     return site["mask"] is False or getattr(site["fn"], "_mask", None) is False
+
+
+def is_point(site: dict) -> bool:
+    """Is the distribution of the site a point, a Delta without a density, under whatever wraps it?"""
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, dist.Delta) and not fn.log_density.any()
 
 
 def importance_traces(pair: nn.Module, args: tuple, rows: Tensor | None = None, total: int | None = None):

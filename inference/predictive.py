@@ -1,16 +1,38 @@
 """Simulation, reconstruction and codes, read off the traces of any pair."""
 
+import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.infer import TraceEnum_ELBO, infer_discrete
 from torch import Tensor, nn
 
-from .pairs import InferenceError, arguments, is_flat, judging, latent_sites, observed_sites
+from .pairs import (
+    Central,
+    InferenceError,
+    arguments,
+    importance_traces,
+    is_flat,
+    judging,
+    latent_sites,
+    observed_sites,
+    summed_out,
+)
 
 
-def _data(trace: poutine.Trace, what) -> Tensor:
-    """`what(site)` of the data's site, or of the sites x_1, x_2, ... stacked along dimension 1."""
+def _data(trace: poutine.Trace, what, x: Tensor) -> Tensor:
+    """`what(site)` of the data's site, or of the sites x_1, x_2, ... put together, in the shape of x."""
     parts = [what(site) for site in observed_sites(trace).values()]
-    return parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)
+    return (parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)).reshape(x.shape)
+
+
+def _code(site: dict) -> Tensor:
+    """The mean of a site's distribution, the probabilities of a categorical one; its value where there is no mean."""
+    if isinstance(site["fn"], dist.Categorical):
+        return site["fn"].probs
+    try:
+        return site["fn"].mean
+    except NotImplementedError:
+        return site["value"]
 
 
 def sample(
@@ -32,23 +54,36 @@ def sample(
         if is_flat(site):
             raise InferenceError(f"drawing from {type(pair).__name__} is undefined: the prior of {name} is flat.")
     return {
-        "x": _data(trace, lambda site: site["value"]),
-        "mean": _data(trace, lambda site: site["fn"].mean),
+        "x": _data(trace, lambda site: site["value"], args[0]),
+        "mean": _data(trace, lambda site: site["fn"].mean, args[0]),
         **{name: site["value"] for name, site in latent.items()},
     }
 
 
 def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
-    """E[x' | z] with z drawn from the guide at x, (n, ...): what the model makes of the code of x."""
+    """E[x' | z] with z drawn from the guide at x, (n, ...): what the model makes of the code of x. Sites that the model
+    alone sums out are drawn from their posterior."""
     with judging(pair, seed):
         args = arguments(pair, x, given)
         guide = poutine.trace(pair.guide).get_trace(*args)
+        if summed_out(*importance_traces(pair, tuple(a[:2] for a in args)))[1]:
+            posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
+            drawn = poutine.trace(posterior).get_trace(*args)
+            guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
-    return _data(trace, lambda site: site["fn"].mean)
+        return _data(trace, lambda site: site["fn"].mean, x)
 
 
 def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
-    """The mean of the guide for every latent site, (n, ...): the code of x."""
+    """The code of x: for every latent site the mean of the guide, (n, ...), the sites before it being at theirs, or at
+    the mode of a discrete one. Of a discrete site its probabilities, (n, ..., values); where the model alone sums it
+    out, those of its posterior."""
     with judging(pair, seed):
-        guide = poutine.trace(pair.guide).get_trace(*arguments(pair, x, given))
-    return {name: site["fn"].mean for name, site in latent_sites(guide).items()}
+        args = arguments(pair, x, given)
+        with Central():
+            guide = poutine.trace(pair.guide).get_trace(*args)
+            code = {name: _code(site) for name, site in latent_sites(guide).items()}
+        if summed_out(*importance_traces(pair, tuple(a[:2] for a in args)))[1]:
+            posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
+            code |= {name: marginal.probs for name, marginal in posterior.items()}
+    return code

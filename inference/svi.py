@@ -27,7 +27,17 @@ from .checks import check_fit, first_not_finite
 from .evaluate import is_per_datum
 from .evidence import is_global
 from .objectives import OBJECTIVES, objective
-from .pairs import InferenceError, Rows, Weigh, arguments, is_enumerated, judging, own_store, parameters
+from .pairs import (
+    InferenceError,
+    Rows,
+    Weigh,
+    arguments,
+    importance_traces,
+    judging,
+    own_store,
+    parameters,
+    summed_out,
+)
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
@@ -45,7 +55,7 @@ class Settings:
     :param lr: learning rate of Adam
     :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
     :param adam_beta2: memory of Adam's squared gradients; at 0.99 a steep start is forgotten ten times faster
-    :param objective: the estimator of the ELBO: trace, analytic or enum
+    :param objective: the estimator of the ELBO: trace, analytic, enum or enum_analytic
     :param particles: draws of the guide the objective averages over
     :param beta: weight of the KL in the objective; the objective is a bound only at 1
     :param warmup: epochs over which the weight of the KL rises linearly from 0 to beta
@@ -132,13 +142,18 @@ class SVI:
             few = arguments(pair, self.transform(x[:2]), None if given is None else given[:2])
         with judging(pair):
             joint = is_global(pair, few)
-            if settings.objective == "enum" and not is_enumerated(pair, few):
-                raise InferenceError(f"{type(pair).__name__} has no discrete latent to enumerate: --objective trace.")
+            by_guide, by_model = summed_out(*importance_traces(pair, few))
         generative, inference = parameters(pair, few)
         if only == "model":
             inference = {}
         elif only == "guide":
             generative = {}
+        self.summed_by_model = frozenset(by_model)
+        summed, sums = ", ".join(sorted(by_guide | by_model)), settings.objective in ("enum", "enum_analytic")
+        if sums and not summed:
+            raise InferenceError(f"{type(pair).__name__} has no discrete latent to enumerate: --objective trace.")
+        if summed and not sums:
+            raise InferenceError(f"{type(pair).__name__} sums out {summed}: use --objective enum.")
         self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
         self.objective = objective(settings.objective, settings.particles, joint and settings.particles > 1)
@@ -180,7 +195,7 @@ class SVI:
             stack.enter_context(own_store())
             stack.enter_context(Rows(rows))
             if self.beta != 1.0:
-                stack.enter_context(Weigh(torch.tensor(self.beta, dtype=self.x.dtype, device=self.x.device)))
+                stack.enter_context(Weigh(self.x.new_tensor(self.beta), self.summed_by_model))
             return self.objective.differentiable_loss(self.pair.model, self.pair.guide, *args, total=len(self.x))
 
     def _schedules(self) -> None:
@@ -235,7 +250,7 @@ class SVI:
         if self.optimiser is not None:
             for i, entries in self.optimiser.state_dict()["state"].items():
                 tensors |= {f"adam.{i}.{name}": value for name, value in entries.items()}
-        return tensors, {"step": self.step}
+        return {name: value.clone() for name, value in tensors.items()}, {"step": self.step}
 
     def set_state(self, tensors: dict[str, Tensor], about: dict) -> None:
         """Goes back to what `state` gave."""
