@@ -296,6 +296,26 @@ def download(name: str, /) -> None:
 
 
 @app.command
+def reproduce(model: str, /, *, out: Path = Path("reproduced"), seeds: int = 10) -> None:
+    """Run the published experiments on a model: numbers in a JSON file, and the figures redrawn.
+
+    Parameters
+    ----------
+    model: factor_analysis.
+    out: Folder of the results.
+    seeds: Number of seeds.
+    """
+    if model != "factor_analysis":
+        raise RunError(f"no experiments on {model!r} are kept here yet: only those on factor_analysis are.")
+    from .experiments import reproduce as run_experiments
+
+    folder = out / model
+    folder.mkdir(parents=True, exist_ok=True)
+    print(json.dumps(run_experiments(folder, seeds), indent=2))
+    print(f"pictures: {folder}")
+
+
+@app.command
 def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
     """Fit a VAE to the embedded digits and leave a page with its pictures; about half a minute.
 

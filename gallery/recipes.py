@@ -39,6 +39,8 @@ class Recipe:
 def _exponential_gaussian(variant: str) -> Recipe:
     name = f"exponential_gaussian{variant}"
     settings = {"epochs": 40, "batch_size": 50, "lr": 1e-2, "lr_schedule": "cosine"}
+    if variant == ":per_datum":  # an update of each datum at every step
+        settings |= {"epochs": 800, "batch_size": 2000, "lr": 5e-2}
     return Recipe(name, name, "exponential_gaussian", VARIATIONAL, settings=settings)
 
 

@@ -49,7 +49,6 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     with judging(pair):
         few = tuple(a[:2] for a in args)
         prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
-        guide = poutine.trace(pair.guide).get_trace(*few)
     data = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
     if data:
         site = data[0]
@@ -64,6 +63,8 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
                 f"{_family(site)} needs values in {_words(support)}; x has others, between {x.min().item():.3g} "
                 f"and {x.max().item():.3g}."
             )
+    with judging(pair):
+        guide = poutine.trace(pair.guide).get_trace(*few)
     probes = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
     for name, site in latent_sites(guide).items():
         if name not in prior.nodes:

@@ -11,6 +11,7 @@ from .evidence import ROWS, draws, is_global, iwae, log_evidence
 from .pairs import Rows, arguments, importance_traces, is_local, is_point, judging, latent_sites, summed_out
 from .predictive import encode
 
+GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
 ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
 
 
@@ -43,10 +44,10 @@ def glance(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 
     noise}, or {"reconstruction"} where the guide is a point; with {"evidence"} where the model knows it."""
     with judging(pair, seed):
         args = arguments(pair, x, given)
-        drawn = draws(pair, x, given)
+        drawn = draws(pair, x, given, GLOBAL_DRAWS if is_global(pair, args) else 1)
         key = "reconstruction" if point_sites(pair, args) else "elbo"
         exact = log_evidence(pair, x, given)
-    result = {key: (drawn["likelihood" if key == "reconstruction" else "elbo"].sum() / len(x)).item()}
+    result = {key: (drawn["likelihood" if key == "reconstruction" else "elbo"].mean(0).sum() / len(x)).item()}
     return result if exact is None else result | {"evidence": (exact.sum() / len(x)).item()}
 
 

@@ -18,7 +18,7 @@ from inference import InferenceError, Settings
 from inference.checkpoint import load_tensors, save_tensors
 
 TINY = {"hidden": [16], "latent_dim": 3}
-TINY_FLAGS = ["--hidden", "16", "--latent-dim", "3", "--lr-schedule", "cosine", "--warmup", "1"]
+TINY_FLAGS = ["--hidden", "16", "--latent-dim", "2", "--lr-schedule", "cosine", "--warmup", "1"]
 
 
 def tiny(data="digits:dynamic", model="vae", keywords=None, **settings):
