@@ -155,8 +155,7 @@ def reproduce(folder: Path, count: int = 10) -> dict:
         "published": {"test_step_999": -4.033, "alternating_4000_steps": -4.494, "true_parameters_test": -3.9705},
     }
     save(fa_data(train), folder / "data.png")
-    snapshots = {step: x.numpy() for step, x in drawn.items()}
-    save(fa_experiment_1(curve, test, snapshots, truth["test"]), folder / "experiment_1.png")
+    save(fa_experiment_1(curve, test, drawn, truth["test"]), folder / "experiment_1.png")
     save(fa_experiment_2(phased, phases, truth["test"], by_em["test"]), folder / "experiment_2.png")
     write_atomically(folder / "factor_analysis.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

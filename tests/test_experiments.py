@@ -1,0 +1,61 @@
+"""Experiments 1 and 2 on factor analysis against what is published and what must hold."""
+
+import numpy as np
+import pytest
+import torch
+
+import data
+from gallery.experiments import alternating, exact_em, exact_gap, seeds, simultaneous, true_evidence
+from inference import glance
+
+
+def test_the_true_parameters_have_the_published_evidence():
+    assert true_evidence(data.load("factor_analysis", "test").x) == pytest.approx(-3.9705, abs=5e-4)
+    assert true_evidence(data.load("factor_analysis").x) == pytest.approx(-3.9348, abs=5e-4)
+
+
+def test_experiment_1_from_the_published_start():
+    pair, curve, drawn = simultaneous(snapshots=(5, 1000), every=333)
+    assert curve["step"] == [333, 666, 999, 1000]
+    assert curve["evidence"][2] == pytest.approx(-4.03, abs=0.05)
+    test = data.load("factor_analysis", "test").x
+    exact_elbo = glance(pair, test)["evidence"] - exact_gap(pair, test)
+    assert exact_elbo < curve["evidence"][-1]
+    assert drawn[1000].shape == (1000, 3)
+    covariance = np.cov(drawn[1000].T)
+    far = np.cov(drawn[5].T)
+    truth = np.cov(test.T)
+    assert np.abs(covariance - truth).max() < np.abs(far - truth).max()
+
+
+def test_experiment_2_moves_what_it_should_and_nothing_else():
+    _, curve, phases = alternating(steps=500, every=100)
+    at = {step: i for i, step in enumerate(curve["step"])}
+    assert [what for _, _, what in phases] == ["guide", "model", "guide", "model"]
+    for first, last, what in phases:
+        evidence, gap = (curve[name][at[first] : at[last] + 1] for name in ("evidence", "gap"))
+        if what == "guide":
+            assert len(set(evidence)) == 1  # to the bit
+            assert gap[-1] < gap[0]
+        else:
+            assert evidence[-1] > evidence[0]
+            assert gap[-1] > gap[0]
+
+
+@pytest.mark.slow
+def test_experiment_2_with_the_published_seed():
+    _, curve, _ = alternating(every=1000)
+    assert curve["gap"][1] < 0.02
+    assert curve["gap"][3] < 0.02
+    assert curve["evidence"][-1] == pytest.approx(-4.494, abs=0.05)
+    assert curve["evidence"][-1] < simultaneous(every=1000)[1]["evidence"][-1]  # together is faster
+
+
+@pytest.mark.slow
+def test_ten_seeds_and_no_seed_beats_em():
+    ends = seeds(10)
+    truth = true_evidence(data.load("factor_analysis", "test").x)
+    assert abs(np.median([end["test"] for end in ends]) - truth) < 0.01
+    _, by_em = exact_em()
+    assert max(end["train"] for end in ends) <= by_em["train"][-1] + 1e-6  # float32 against float64
+    assert all(torch.tensor(by_em["train"]).diff() > -1e-12)
