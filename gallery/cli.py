@@ -296,22 +296,21 @@ def download(name: str, /) -> None:
 
 
 @app.command
-def reproduce(model: str, /, *, out: Path = Path("reproduced"), seeds: int = 10) -> None:
+def reproduce(model: str, /, *, out: Path = Path("reproduced")) -> None:
     """Run the published experiments on a model: numbers in a JSON file, and the figures redrawn.
 
     Parameters
     ----------
-    model: factor_analysis.
+    model: factor_analysis or exponential_gaussian.
     out: Folder of the results.
-    seeds: Number of seeds.
     """
-    if model != "factor_analysis":
-        raise RunError(f"no experiments on {model!r} are kept here yet: only those on factor_analysis are.")
-    from .experiments import reproduce as run_experiments
+    from .experiments import EXPERIMENTS
 
+    if model not in EXPERIMENTS:
+        raise RunError(f"no experiments on {model!r} are kept here: only those on {', '.join(EXPERIMENTS)} are.")
     folder = out / model
     folder.mkdir(parents=True, exist_ok=True)
-    print(json.dumps(run_experiments(folder, seeds), indent=2))
+    print(json.dumps(EXPERIMENTS[model](folder), indent=2))
     print(f"pictures: {folder}")
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import data
-from gallery.experiments import alternating, exact_em, exact_gap, seeds, simultaneous, true_evidence
+from gallery.experiments.factor_analysis import alternating, exact_em, exact_gap, seeds, simultaneous, true_evidence
 from inference import glance
 
 

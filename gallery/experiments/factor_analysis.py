@@ -17,8 +17,8 @@ from inference import SVI, Settings, em, glance, judging, sample
 from inference.checkpoint import write_atomically
 from inference.pairs import Rows, importance_traces, latent_sites
 
-from .figures import fa_data, fa_experiment_1, fa_experiment_2, save
-from .models.factor_analysis import FactorAnalysis
+from ..figures import fa_data, fa_experiment_1, fa_experiment_2, save
+from ..models.factor_analysis import FactorAnalysis
 
 STEPS_PER_PHASE = 1000
 
