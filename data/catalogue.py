@@ -1,9 +1,10 @@
-"""Names of data sets: SET[:LAW], where SET is one of the catalogue or a path, and LAW a pixel law."""
+"""Names of data sets: SET[:LAW][:N-labels], where SET is one of the catalogue or a path, and LAW a pixel law."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,8 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
     `name` is SET:LAW for pictures ("mnist:threshold"), SET for synthetic sets ("line"), FILE[:LAW] for the
     user's own; without a law, booleans of a file are read as `threshold` and its other pixels as `grey`. Sets
     that do not come along are looked for under `root` (default: $GALLERY_DATA, else the user's cache folder),
-    never on the network.
+    never on the network. With `:N-labels` at the end ("mnist:threshold:100-labels") a model is shown the labels of N
+    training rows only, drawn from `seed`, as many of each class, and of no other row.
 
     Noise of the pixel law comes from `seed`, in a stream for each file of a set, and is drawn for the whole
     file: "train" is the first rows of "all" bit for bit.
@@ -40,8 +42,10 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
         raise DataError(f"unknown split {split!r}{_nearest(split, SPLITS)}: use one of {', '.join(SPLITS)}")
     if seed < 0:
         raise DataError(f"seed {seed} is negative: use 0, 1, 2, ...")
+    name, few = _shown(name)
     base, law = _parse(name)
     source = _read(base, law, split, root)
+    known = None if few is None else _known(base, source, few, seed)
     if split not in source.splits:
         raise DataError(f"{base!r} has no {split} split: use one of {', '.join(source.splits)}")
     if law is None:
@@ -59,7 +63,7 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
     else:
         afresh = None
     return Dataset(
-        name=base if base in SYNTHETIC else f"{base}:{law}",
+        name=(base if base in SYNTHETIC else f"{base}:{law}") + ("" if few is None else f":{few}-labels"),
         split=split,
         x=once(pixels[rows], source.levels, noise),
         shape=tuple(source.x.shape[1:]),
@@ -69,6 +73,7 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
         support=support,
         levels=source.levels,
         transform=afresh,
+        known=None if known is None else known[rows],
     )
 
 
@@ -104,6 +109,10 @@ def describe(root: str | Path | None = None) -> list[Row]:
         "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
         "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),
         "line": ("a noisy line in one covariate", "200 train, 200 test"),
+        "squared_gaussian": ("z ~ Normal(0, 1) squared, plus noise", "2,000 train, 500 validation, 1,000 test"),
+        "loaded_die": ("throws of a loaded die, one-hot", "200 train, 200 test"),
+        "gaussian_mixture": ("three Gaussian clusters, x in R^2", "1,000 train, 1,000 test"),
+        "hmm": ("chains of a hidden Markov model, x in R^10", "400 train, 400 test"),
     }
     return [
         Row(name, what, size, () if name in SYNTHETIC else PIXEL_LAWS, _is_here(name, root))
@@ -141,6 +150,32 @@ def _parse(name: str) -> tuple[str, str | None]:
     if not colon or (law not in LAWS and ("/" in law or os.sep in law or os.path.exists(name))):
         return name, None
     return base, law
+
+
+def _shown(name: str) -> tuple[str, int | None]:
+    """SET[:LAW], and the number of labels to be shown; None for all of them."""
+    match = re.fullmatch(r"(.+):(\d+)-labels", name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def _known(base: str, source: Source, few: int, seed: int) -> Tensor:
+    """(n,) bool: `few` rows of the training split, as many of each class; none in a file without that split."""
+    if source.labels is None:
+        raise DataError(f"{base!r} has no labels, so none of them can be shown: leave out {f':{few}-labels'!r}")
+    each, left = divmod(few, source.classes)
+    if each < 1 or left:
+        raise DataError(f"{few} labels cannot be as many of each of the {source.classes} classes: use a multiple of it")
+    known = torch.zeros(len(source.labels), dtype=torch.bool)
+    if "train" not in source.splits:
+        return known
+    train = source.splits["train"]
+    order = torch.randperm(train.stop - train.start, generator=torch.Generator().manual_seed(seed)) + train.start
+    for y in range(source.classes):
+        chosen = order[source.labels[order] == y][:each]
+        if len(chosen) < each:
+            raise DataError(f"class {y} of {base!r} has {len(chosen)} training rows, not the {each} to be shown")
+        known[chosen] = True
+    return known
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

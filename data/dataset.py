@@ -37,6 +37,7 @@ class Dataset:
     support     where the values that are scored lie: constraints.boolean, unit_interval or real
     levels      number of grey levels of the pixels as stored, under any law; None for floats
     transform   None, or what turns a minibatch of x, at each visit, into the values that are scored
+    known       (n,) bool, the rows whose label a model is shown; None where it is shown all
     """
 
     name: str
@@ -49,6 +50,7 @@ class Dataset:
     support: constraints.Constraint = constraints.real
     levels: int | None = None
     transform: Callable[[Tensor], Tensor] | None = None
+    known: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -60,17 +62,21 @@ class Dataset:
 
     @property
     def given(self) -> Tensor | None:
-        """What a conditional model conditions on: the covariates if there are any, else the labels."""
-        return self.labels if self.covariates is None else self.covariates
+        """What a conditional model conditions on: the covariates if there are any, else the labels, with -1 for those
+        that are hidden from it."""
+        if self.covariates is not None or self.known is None:
+            return self.labels if self.covariates is None else self.covariates
+        return self.labels.where(self.known, -1)
 
     @cached_property
     def hash(self) -> str:
-        """Sha256 (hex) of x, labels and covariates with their shapes, and of whether x is transformed.
+        """Sha256 (hex) of x, labels and covariates with their shapes, of which labels are shown if not all are, and of
+        whether x is transformed.
 
         Taken over float32 and int64 on the CPU: the same on every run and device, and in float64.
         """
         digest = hashlib.sha256(repr((self.shape, self.transform is not None)).encode())
-        for tensor in (self.x, self.labels, self.covariates):
+        for tensor in (self.x, self.labels, self.covariates, *(() if self.known is None else (self.known,))):
             digest.update(repr(None if tensor is None else tuple(tensor.shape)).encode())
             if tensor is not None:
                 exact = torch.float32 if tensor.is_floating_point() else torch.int64
@@ -84,6 +90,7 @@ class Dataset:
             x=self.x[:n],
             labels=None if self.labels is None else self.labels[:n],
             covariates=None if self.covariates is None else self.covariates[:n],
+            known=None if self.known is None else self.known[:n],
         )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dataset:
@@ -93,6 +100,7 @@ class Dataset:
             x=self.x.to(device, dtype),
             labels=None if self.labels is None else self.labels.to(device),
             covariates=None if self.covariates is None else self.covariates.to(device, dtype),
+            known=None if self.known is None else self.known.to(device),
         )
 
 

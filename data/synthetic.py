@@ -8,6 +8,10 @@ Numpy's legacy streams, which numpy promises never to change: the same numbers o
                           log p(x) = 1/2 - x + log Phi(x - 1)
     line                  x ~ Normal(intercept + slope * c, sigma^2), covariate c ~ Uniform(0, 5)
                           (c is not centred, so that slope and intercept are correlated a posteriori)
+    squared_gaussian      z ~ Normal(0, 1);  x | z ~ Normal(z^2, 0.5), x in R
+    loaded_die            x ~ Categorical(p), one-hot; half of the throws show the last face
+    gaussian_mixture      y ~ Categorical(weights);  x | y ~ Normal(mean_y, scale_y), x in R^2; y is the label
+    hmm                   y_t a Markov chain of three states, x_t | y_t ~ Normal(mean_{y_t}, scale_{y_t}), x in R^10
 """
 
 from __future__ import annotations
@@ -18,11 +22,33 @@ from torch import Tensor
 
 from data.dataset import Source, cut
 
-__all__ = ["FA_SIGMA", "FA_W", "LINE_INTERCEPT", "LINE_SIGMA", "LINE_SLOPE", "SYNTHETIC"]
+__all__ = [
+    "DIE_P",
+    "FA_SIGMA",
+    "FA_W",
+    "HMM_INITIAL",
+    "HMM_MEAN",
+    "HMM_SCALE",
+    "HMM_TRANSITION",
+    "LINE_INTERCEPT",
+    "LINE_SIGMA",
+    "LINE_SLOPE",
+    "MIXTURE_MEAN",
+    "MIXTURE_SCALE",
+    "MIXTURE_WEIGHTS",
+    "SYNTHETIC",
+]
 
 FA_W = np.array([[-0.5, -1.0], [-1.0, -1.0], [2.0, 0.5]])
 FA_SIGMA = np.array([0.4, 0.2, 0.3])
 LINE_INTERCEPT, LINE_SLOPE, LINE_SIGMA = 0.5, 1.5, 0.8
+DIE_P = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.5])
+MIXTURE_WEIGHTS = np.array([0.5, 0.3, 0.2])
+MIXTURE_MEAN = np.array([[-2.0, 0.0], [1.5, 1.5], [1.0, -2.0]])
+MIXTURE_SCALE = np.array([[0.6, 1.2], [0.8, 0.5], [1.0, 0.6]])
+HMM_INITIAL = np.array([0.6, 0.3, 0.1])
+HMM_TRANSITION = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]])
+HMM_MEAN, HMM_SCALE = np.array([-2.0, 0.0, 2.5]), np.array([0.5, 0.8, 0.6])
 
 
 def factor_analysis() -> Source:
@@ -48,8 +74,53 @@ def line() -> Source:
     return Source(_float32(x), covariates=_float32(c), splits=cut(train=200, test=200))
 
 
+def squared_gaussian() -> Source:
+    """x (3500, 1)."""
+    stream = np.random.RandomState(2)
+    z = stream.standard_normal((3500, 1))
+    return Source(_float32(z**2 + 0.5 * stream.standard_normal(z.shape)), splits=cut(2000, 500, 1000))
+
+
+def loaded_die() -> Source:
+    """x (400, 6), one-hot."""
+    throws = np.random.RandomState(3).uniform(size=400)
+    return Source(_float32(np.eye(6)[_invert(DIE_P, throws)]), splits=cut(train=200, test=200))
+
+
+def gaussian_mixture() -> Source:
+    """x (2000, 2), the components as labels."""
+    stream = np.random.RandomState(4)
+    y = _invert(MIXTURE_WEIGHTS, stream.uniform(size=2000))
+    x = MIXTURE_MEAN[y] + MIXTURE_SCALE[y] * stream.standard_normal((2000, 2))
+    return Source(_float32(x), labels=torch.from_numpy(y), classes=3, splits=cut(train=1000, test=1000))
+
+
+def hmm() -> Source:
+    """x (800, 10), a row for each chain."""
+    stream = np.random.RandomState(5)
+    u, noise = stream.uniform(size=(10, 800)), stream.standard_normal((10, 800))
+    y, x = _invert(HMM_INITIAL, u[0]), []
+    for t in range(10):
+        y = _invert(HMM_TRANSITION[y], u[t]) if t else y
+        x.append(HMM_MEAN[y] + HMM_SCALE[y] * noise[t])
+    return Source(_float32(np.stack(x, 1)), splits=cut(train=400, test=400))
+
+
+def _invert(p: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Categories (n,) from uniforms (n,): the inverse of the distribution function of p, (k,) or (n, k)."""
+    return (u[:, None] >= p.cumsum(-1)[..., :-1]).sum(-1)
+
+
 def _float32(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-SYNTHETIC = {"factor_analysis": factor_analysis, "exponential_gaussian": exponential_gaussian, "line": line}
+SYNTHETIC = {
+    "factor_analysis": factor_analysis,
+    "exponential_gaussian": exponential_gaussian,
+    "line": line,
+    "squared_gaussian": squared_gaussian,
+    "loaded_die": loaded_die,
+    "gaussian_mixture": gaussian_mixture,
+    "hmm": hmm,
+}

@@ -26,7 +26,7 @@ from inference import InferenceError, Settings, sample
 from . import runs, watch
 from .models import MODELS
 from .recipes import RECIPES, recipe_for
-from .runs import Run, RunError, constructor, model_class
+from .spec import Run, RunError, constructor, model_class, unknown
 
 app = App(
     name="gallery",
@@ -127,7 +127,7 @@ def _fit_command(name: str) -> Callable:
         given = {key: value for key, value in flags.items() if value is not None}
         row = given.get("recipe")
         if row is not None and (row not in RECIPES or RECIPES[row].model != name):
-            raise runs.unknown(f"recipe for {name}", row, [r.name for r in RECIPES.values() if r.model == name])
+            raise unknown(f"recipe for {name}", row, [r.name for r in RECIPES.values() if r.model == name])
         chosen = Run.of(
             name,
             RECIPES.get(row),

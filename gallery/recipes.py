@@ -10,6 +10,7 @@ from typing import Any
 TUTORIAL = "Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes, arXiv 2208.07818"
 VARIATIONAL = "Lecture slides on variational inference"
 BERNOULLI = "Notes on Bernoulli VAEs"
+AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,80 @@ def _factor_analysis(variant: str) -> Recipe:
     return Recipe(name, name, "factor_analysis", TUTORIAL, settings=settings)
 
 
+def _loaded_die(variant: str) -> Recipe:
+    name = f"loaded_die{variant}"
+    settings = {"epochs": 60, "batch_size": 20, "lr": 1e-1, "lr_schedule": "cosine", "adam_beta2": 0.99}
+    settings["particles"] = 32
+    return Recipe(name, name, "loaded_die", BERNOULLI, settings=settings)
+
+
+def _autoencoder(name: str, model: str | None = None, data: str = "mnist:grey", **keywords: Any) -> Recipe:
+    """A Gaussian likelihood on grey pixels, where from_data would choose the continuous Bernoulli."""
+    settings = {"epochs": 20, "batch_size": 100, "lr": 1e-3}
+    return Recipe(name, model or name, data, AUTOENCODERS, {"likelihood": "gaussian"} | keywords, settings)
+
+
+def _gmvae(variant: str, objective: str, **published: float) -> Recipe:
+    settings = {"epochs": 78, "batch_size": 100, "lr": 1e-3, "objective": objective}
+    name = f"gmvae{variant}"
+    return Recipe(name, name, "mnist:threshold", TUTORIAL, {}, settings, validation=False, published=published)
+
+
+def _vrnn(variant: str, published: dict[str, float]) -> Recipe:
+    settings = {"epochs": 7, "batch_size": 100, "lr": 1e-3}
+    name = f"vrnn{variant}"
+    return Recipe(name, name, "mnist:threshold", TUTORIAL, {}, settings, validation=False, published=published)
+
+
+def _ss_vae(name: str, labels: int, **published: float) -> Recipe:
+    """The paper has alpha = 0.1 x data / labels, as here for 60,000 images."""
+    source = "Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014"
+    settings = {"epochs": 30, "batch_size": 100, "lr": 3e-4, "objective": "enum_analytic"}
+    data, keywords = f"mnist:threshold:{labels}-labels", {"alpha": 6000 / labels}
+    return Recipe(name, "ss_vae", data, source, keywords, settings, validation=False, published=published)
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in [
         *map(_exponential_gaussian, ("", ":per_datum", ":exponential", ":gamma", ":log_normal", ":normal")),
         *map(_linear_regression, ("", ":mean_field", ":map", ":unknown_noise")),
+        Recipe(
+            "squared_gaussian",
+            "squared_gaussian",
+            "squared_gaussian",
+            AUTOENCODERS,
+            settings={"epochs": 100, "batch_size": 100, "lr": 3e-2, "lr_schedule": "cosine"},
+        ),
+        *map(_loaded_die, ("", ":softmax")),
+        Recipe(
+            "gaussian_mixture",
+            "gaussian_mixture",
+            "gaussian_mixture",
+            "Bishop, Pattern Recognition and Machine Learning, 2006",
+            settings={"epochs": 60, "batch_size": 50, "lr": 3e-2, "lr_schedule": "cosine", "objective": "enum"},
+        ),
+        Recipe(
+            "hmm",
+            "hmm",
+            "hmm",
+            "Bishop, Pattern Recognition and Machine Learning, 2006",
+            settings={"epochs": 60, "batch_size": 50, "lr": 3e-2, "lr_schedule": "cosine", "objective": "enum"},
+        ),
         *map(_factor_analysis, ("", ":diagonal", ":fixed_variance")),
+        _autoencoder("autoencoder"),
+        _autoencoder("autoencoder:map"),
+        _autoencoder("denoising_autoencoder"),
+        _autoencoder("denoising_autoencoder:masking", "denoising_autoencoder", corruption="masking"),
+        _autoencoder("denoising_autoencoder:gaussian", "denoising_autoencoder", corruption="gaussian"),
+        _autoencoder("denoising_autoencoder:salt_pepper", "denoising_autoencoder", corruption="salt_pepper"),
+        _autoencoder("sparse_autoencoder"),
+        _autoencoder("sparse_autoencoder:slides", "sparse_autoencoder", weight=3.0 * 784),
+        _autoencoder("sparse_autoencoder:deep"),
+        _autoencoder("k_sparse_autoencoder"),
+        _autoencoder("k_sparse_autoencoder:10", "k_sparse_autoencoder", k=10),
+        _autoencoder("contractive_autoencoder"),
+        _autoencoder("contractive_autoencoder:deep", data="digits:grey"),
         Recipe(
             "vae",
             "vae",
@@ -96,6 +165,31 @@ RECIPES: dict[str, Recipe] = {
             settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
             validation=False,
         ),
+        _ss_vae("ss_vae", 100, **{"error of q(y | x)": 0.1197, "the same, enumerated, in Pyro's example": 0.068}),
+        _ss_vae("ss_vae:1000", 1000, **{"error of q(y | x)": 0.0360}),
+        _gmvae(
+            "",
+            "enum_analytic",
+            **{
+                "ELBO, epoch 78": -83.14,
+                "the same, printed without -ln 10": -80.84,
+                "ELBO, best epoch": -81.76,
+                "accuracy, components matched to classes": 0.833,
+                "entropy of the class given the component": 0.106,
+            },
+        ),
+        _gmvae(":relaxed", "trace"),
+        _vrnn(
+            "",
+            {
+                "ELBO, epoch 1, no gradient through z": -93.0,
+                "ELBO, epoch 7, no gradient through z": -78.3,
+                "ELBO, epoch 1": -80.2,
+                "ELBO, epoch 2": -71.2,
+            },
+        ),
+        _vrnn(":steps", {}),
+        _vrnn(":smoothing", {}),
     ]
 }
 

@@ -8,207 +8,37 @@ metrics.json            what they are worth
 figures/                what they show
 """
 
-import difflib
-import importlib.util
 import inspect
 import json
-import platform
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import filelock
-import numpy as np
-import pyro
 import torch
 from torch import nn
 
 import data
-from inference import SVI, InferenceError, Settings, evaluate, glance
+from inference import SVI, InferenceError, evaluate, glance, judging
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
-from inference.classify import class_bounds, judge_labels
+from inference.classify import accuracy, class_bounds, judge_labels
 
-from .models import MODELS
-from .recipes import Recipe, recipe_for
+from .spec import Run, RunError
 
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
 FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json")
 
 
-class RunError(ValueError):
-    """A request that cannot be carried out; the message is one line for the user."""
-
-
 class Watcher(Protocol):
     """Is told how a fit goes on."""
 
-    def begin(self, svi: SVI, run: "Run") -> None: ...
+    def begin(self, svi: SVI, run: Run) -> None: ...
     def step(self, step: int, loss: torch.Tensor) -> None: ...
     def epoch(self, line: dict) -> None: ...
-
-
-def unknown(kind: str, name: str, known) -> RunError:
-    """The error for a name that is not among `known`, with the nearest one suggested."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return RunError(f"there is no {kind} {name!r}.{hint} `gallery list` names them all.")
-
-
-def model_class(name: str) -> type[nn.Module]:
-    """The class called `name` in the registry, or CLASS of `path/to/file.py:CLASS`.
-
-    :raises RunError: if there is none
-    """
-    if name in MODELS:
-        return MODELS[name]
-    path, colon, attribute = name.rpartition(":")
-    if not (colon and path.endswith(".py")):
-        raise unknown("model", name, MODELS)
-    if not Path(path).is_file():
-        raise RunError(f"there is no file {path}: a model of your own is named path/to/file.py:CLASS.")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    cls = getattr(module, attribute, None)
-    if not (inspect.isclass(cls) and callable(getattr(cls, "model", None)) and callable(getattr(cls, "guide", None))):
-        raise RunError(f"{path} has no class {attribute} with the methods model and guide.")
-    return cls
-
-
-def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The hyper-parameters of a model by name, those that a **kwargs hands on to the parent class included."""
-    found: dict[str, inspect.Parameter] = {}
-    for parent in cls.__mro__:
-        if "__init__" not in vars(parent):
-            continue
-        own = list(inspect.signature(parent.__init__).parameters.values())[1:]
-        found |= {p.name: p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
-        if not any(p.kind is p.VAR_KEYWORD for p in own):
-            break
-    return found
-
-
-def from_data(dataset: data.Dataset) -> dict[str, Any]:
-    """The hyper-parameters that the data settle, unless somebody says otherwise."""
-    support = str(dataset.support)
-    likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
-    settled = {
-        "data_dim": dataset.x.shape[1],
-        "total": len(dataset),
-        "likelihood": likelihood.get(support, "gaussian"),
-    }
-    if dataset.classes is not None:
-        settled["classes"] = dataset.classes
-    if dataset.covariates is not None:
-        settled["given_dim"] = dataset.covariates.shape[1]
-    return settled
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is fitted: the content of run.json.
-
-    :param model: name in the registry, or path/to/file.py:CLASS
-    :param keywords: of its constructor, all of them
-    :param data: name for `data.load`
-    :param settings: of the fit
-    :param validation: are the validation rows kept out of the training data, and reported?
-    :param threads: of the CPU; part of the run, for sums depend on it in their last bits
-    """
-
-    model: str
-    keywords: dict[str, Any]
-    data: str
-    settings: Settings
-    validation: bool = True
-    threads: int = 0
-
-    @classmethod
-    def of(
-        cls,
-        model: str,
-        recipe: Recipe | None = None,
-        data_name: str | None = None,
-        keywords: dict[str, Any] | None = None,
-        settings: dict[str, Any] | None = None,
-        validation: bool | None = None,
-    ) -> "Run":
-        """A run of `model` as its recipe has it, with what is given here instead of what the recipe says."""
-        recipe = recipe or recipe_for(model)
-        data_name = data_name or (recipe and recipe.data)
-        if data_name is None:
-            raise RunError(f"{model} has no recipe that names its data: say --data NAME (`gallery data` lists them).")
-        chosen = Settings(**((recipe.settings if recipe else {}) | (settings or {})))
-        if validation is None:
-            validation = recipe.validation if recipe else True
-        known = constructor(model_class(model))
-        explicit = (recipe.keywords if recipe else {}) | (keywords or {})
-        for name in explicit:
-            if name not in known:
-                raise unknown(f"hyper-parameter of {model}", name, known)
-        settled = from_data(data.load(data_name, "train" if validation else "all"))
-        resolved = {name: explicit.get(name, settled.get(name, parameter.default)) for name, parameter in known.items()}
-        return cls(model, resolved, data_name, chosen, validation, torch.get_num_threads())
-
-    def datasets(self) -> dict[str, data.Dataset]:
-        """The splits of the run on its device: train, test, and validation where it is kept apart."""
-        device, dtype = self.settings.torch_device(), self.settings.dtype
-        splits = {"train": data.load(self.data, "train" if self.validation else "all")}
-        for name in ("validation", "test") if self.validation else ("test",):
-            try:
-                splits[name] = data.load(self.data, name)
-            except data.DataError:  # a set that has no such split
-                if name == "test":
-                    raise
-        return {name: dataset.to(device, dtype) for name, dataset in splits.items()}
-
-    def build(self) -> nn.Module:
-        """A new pair, its weights drawn from torch's generator.
-
-        :raises RunError: if the constructor refuses its keywords
-        """
-        sizes = {k: v for k, v in self.keywords.items() if k.endswith("_dim") or k in ("hidden", "classes", "total")}
-        for name, size in sizes.items():
-            if np.min(size, initial=1) < 1 or np.size(size) == 0:
-                raise RunError(f"{self.model}: {name} must be at least 1, not {size}.")
-        try:
-            pair = model_class(self.model)(**self.keywords)
-        except (ValueError, TypeError) as error:
-            raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
-        return pair.to(self.settings.torch_device(), self.settings.dtype)
-
-    def to_json(self, train: data.Dataset) -> str:
-        """run.json: the run, the hash of its data and the versions it was made with."""
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
-        content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}
-        return json.dumps(content, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, path: Path) -> tuple["Run", str]:
-        """(run, hash of its training data) of a run.json.
-
-        :raises RunError: if it is not one
-        """
-        try:
-            content = json.loads(Path(path).read_text())
-            run = cls(
-                content["model"],
-                content["keywords"],
-                content["data"],
-                Settings(**content["settings"]),
-                content["validation"],
-                content["threads"],
-            )
-            return run, content["data_hash"]
-        except OSError:
-            raise RunError(f"{Path(path).parent} holds no run: there is no {path}.") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged ({' '.join(str(error).split())[:80]}); nothing was changed.") from error
 
 
 @contextmanager
@@ -326,6 +156,9 @@ def judge(run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, part
     metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out)
     if "classes" in run.keywords and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
         metrics |= judge_labels(class_bounds(pair, x, run.keywords["classes"]), dataset.labels)
+    if hasattr(pair, "classify") and dataset.labels is not None:
+        with judging(pair):
+            metrics["classifier_accuracy"] = accuracy(pair.classify(x), dataset.labels)
     return metrics
 
 
@@ -394,7 +227,7 @@ def _train(
             now = time.perf_counter()
             if svi.epoch > epoch:
                 seconds, epoch = seconds + now - clock, svi.epoch
-                line = {"epoch": epoch, "step": step, "loss": total.item() / count, "loss_is_bound": svi.beta == 1.0}
+                line = {"epoch": epoch, "step": step, "loss": total.item() / count, "loss_is_bound": svi.is_bound}
                 line |= held_out() | {"lr": svi.lr, "beta": svi.beta, "seconds": round(seconds, 3)}
                 history.append(line)
                 total.zero_()

@@ -1,7 +1,9 @@
 """The tables of README.md, generated: `python -m gallery.tables` writes them, a test fails when they differ."""
 
 import inspect
+import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from .models import MODELS
 from .recipes import recipe_for
 
 README = Path(__file__).parents[1] / "README.md"
+LEDGER = Path(__file__).parent / "ledger"
 
 
 def models_table() -> str:
@@ -27,9 +30,37 @@ def models_table() -> str:
     return "\n".join(rows)
 
 
+def experiments_table() -> str:
+    """What `gallery reproduce` measured (gallery/ledger), beside what is published; nats per datum."""
+    fa = json.loads((LEDGER / "factor_analysis" / "factor_analysis.json").read_text())
+    eg = json.loads((LEDGER / "exponential_gaussian" / "exponential_gaussian.json").read_text())
+    published, alternating = fa["published"], fa["experiment_2"]
+    rows = ["| what | published | measured |", "|---|---|---|"]
+
+    def row(what: str, number: float, known: float | None = None, form: str = ".4f") -> None:
+        rows.append(f"| {what} | {'' if known is None else f'{known:.5g}'} | {number:{form}} |")
+
+    row("FA, evidence of test data, true parameters", fa["true_parameters"]["test"], published["true_parameters_test"])
+    row("FA, published start, step 999", fa["experiment_1"]["test_step_999"], published["test_step_999"])
+    row("FA, guide and model in turn, step 4000", alternating[-1]["test"][1], published["alternating_4000_steps"])
+    row("FA, exact gap after the first guide-only phase", alternating[0]["exact_gap"][1])
+    row("FA, exact EM, training data", fa["em"]["train"])
+    for schedule, ends in fa["seeds_3200_steps"].items():
+        test = sorted(end["test"] for end in ends)
+        what = f"FA, {len(ends)} seeds at 3200 steps, {schedule} rate, test data"
+        row(f"{what}: median", statistics.median(test))
+        row(f"{what}: worst", test[0])
+    for name, entry in eg.items():
+        row(f"`{name}`, gap log p(x) - ELBO, Monte Carlo error {entry['mc_se']:.4f}", entry["gap"])
+    return "\n".join(rows)
+
+
 def with_tables(text: str) -> str:
     """README with its generated parts as they should be."""
-    return re.sub(r"(<!-- models:.*?-->\n).*?(<!-- /models -->)", rf"\g<1>{models_table()}\n\2", text, flags=re.DOTALL)
+    for name, table in {"models": models_table, "experiments": experiments_table}.items():
+        pattern = rf"(<!-- {name}:.*?-->\n).*?(<!-- /{name} -->)"
+        text = re.sub(pattern, rf"\g<1>{table()}\n\2", text, flags=re.DOTALL)
+    return text
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ def describe_line(line: dict) -> str:
     """One line of history.jsonl in words, nats per datum."""
     parts = [f"epoch {line['epoch']}", f"loss {line['loss']:.3f}"]
     if not line["loss_is_bound"]:
-        parts[-1] += f" (beta {line['beta']:.2g}: not a bound)"
+        reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
+        parts[-1] += f" ({reason}: not a bound)"
     for split in ("validation", "test"):
         parts += [f"{split} {name} {value:.3f}" for name, value in line.get(split, {}).items()]
     return ", ".join(part.replace("elbo", "ELBO") for part in parts) + f", {line['seconds']:.1f} s"

@@ -43,16 +43,22 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     args = arguments(pair, x, given)
     classes = getattr(pair, "classes", None)
     if len(args) > 1 and classes is not None:
-        low, high = given.min().item(), given.max().item()
-        if given.is_floating_point() or low < 0 or high >= classes:
-            raise InferenceError(f"labels must be integers from 0 to {classes - 1}, and these go from {low} to {high}.")
+        low, high, missing = given.min().item(), given.max().item(), getattr(pair, "missing", 0)
+        if given.is_floating_point() or low < missing or high >= classes:
+            gaps = f", or {missing} where one is missing" if missing < 0 else ""
+            raise InferenceError(
+                f"labels must be integers from 0 to {classes - 1}{gaps}, and these go from {low} to {high}."
+            )
     with judging(pair):
         few = tuple(a[:2] for a in args)
-        prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
+        try:
+            prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
+        except ValueError as error:
+            raise InferenceError(f"{type(pair).__name__} refuses these data: {' '.join(str(error).split())}") from error
     data = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
     if data:
         site = data[0]
-        if len(data) == 1 and x.shape[1:] != site["value"].shape[1:]:
+        if site["name"] == "x" and x.shape[1:] != site["value"].shape[1:]:
             raise InferenceError(
                 f"{type(pair).__name__} expects rows of shape {tuple(site['value'].shape[1:])} and x has rows of "
                 f"shape {tuple(x.shape[1:])}."

@@ -22,12 +22,17 @@ def class_bounds(pair: nn.Module, x: Tensor, classes: int, particles: int = 1, s
 def judge_labels(bounds: Tensor, labels: Tensor) -> dict[str, dict]:
     """From (n, classes) bounds: "accuracy" of argmax_y ELBO(x, y) under a uniform p(y), and "wrong_label_cost", the
     nats that a wrong label, averaged over all wrong ones, takes from the ELBO; with standard errors over data."""
-    n, classes = bounds.shape
-    correct = (bounds.argmax(1) == labels).double()
+    classes = bounds.shape[1]
     right = bounds.gather(1, labels.unsqueeze(1)).squeeze(1)
     cost = right - (bounds.sum(1) - right) / (classes - 1)
+    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": _entry(cost, "nats per datum")}
 
-    def entry(values: Tensor, unit: str) -> dict:
-        return {"value": values.mean().item(), "se": values.std().item() / math.sqrt(n), "n": n, "unit": unit}
 
-    return {"accuracy": entry(correct, "fraction"), "wrong_label_cost": entry(cost, "nats per datum")}
+def accuracy(scores: Tensor, labels: Tensor) -> dict:
+    """The fraction of data whose label has the highest of their (n, classes) scores, with its standard error."""
+    return _entry((scores.argmax(1) == labels).double(), "fraction")
+
+
+def _entry(values: Tensor, unit: str) -> dict:
+    n = len(values)
+    return {"value": values.mean().item(), "se": values.std().item() / math.sqrt(n), "n": n, "unit": unit}

@@ -7,20 +7,27 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from .evidence import ROWS, draws, is_global, iwae, log_evidence
-from .pairs import Rows, arguments, importance_traces, is_local, is_point, judging, latent_sites, summed_out
+from .evidence import ROWS, draws, iwae, log_evidence
+from .pairs import arguments, importance_traces, is_local, judging, latent_sites, look, summed_out
 from .predictive import encode
 
 GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
 ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
 
 
-def _estimate(per_datum: Tensor, mc_variance: Tensor | None = None, **more) -> dict:
-    """Mean of (n,) values in nats, with its standard error over data, and Monte Carlo at fixed data."""
-    n = len(per_datum)
-    result = {"value": per_datum.mean().item(), "n": n, "unit": "nats per datum", **more}
-    if n > 1:
-        result["se"] = (per_datum.std() / math.sqrt(n)).item()
+def _estimate(values: Tensor, n: int, mc_variance: Tensor | None = None, **more) -> dict:
+    """The mean per datum of (k, n) draws in nats, with its standard error over data (se), and Monte Carlo at fixed data
+    (mc_se); of (k, 1) draws, each for all n data together, with the latter alone.
+
+    :param mc_variance: of the mean over the k draws, where it is not the sample variance / k
+    """
+    k, m = values.shape
+    values = values.double()
+    result = {"value": values.mean(0).sum().item() / n, "n": n, "unit": "nats per datum", **more}
+    if m > 1:
+        result["se"] = values.mean(0).std().item() / math.sqrt(n)
+    if k > 1:
+        mc_variance = values.var(0) / k
     if mc_variance is not None:
         result["mc_se"] = mc_variance.sum().sqrt().item() / n
     return result
@@ -28,33 +35,26 @@ def _estimate(per_datum: Tensor, mc_variance: Tensor | None = None, **more) -> d
 
 def is_per_datum(pair: nn.Module, args: tuple) -> bool:
     """Has the guide parameters of its own for every datum, so that it knows nothing of new data?"""
-    densities = []
-    with judging(pair, seed=0):
-        for row in (0, 1):
-            torch.manual_seed(0)
+    drawn = []
+    for row in (0, 1):  # the same noise at another row: is the draw another?
+        with judging(pair, seed=0):
             rows = torch.full((len(args[0]),), row, device=args[0].device)
-            with Rows(rows):
-                sites = latent_sites(importance_traces(pair, args, rows)[1]).values()
-            densities.append([site["value"] for site in sites])
-    return any(not torch.equal(a, b) for a, b in zip(*densities, strict=True))
+            guide = importance_traces(pair, args, rows)[1]
+            drawn.append([site["value"] for site in latent_sites(guide).values()])
+    return any(not torch.equal(a, b) for a, b in zip(*drawn, strict=True))
 
 
 def glance(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
     """The number to follow during training, nats per datum: {"elbo": one draw for each datum, always of the same
     noise}, or {"reconstruction"} where the guide is a point; with {"evidence"} where the model knows it."""
     with judging(pair, seed):
-        args = arguments(pair, x, given)
-        drawn = draws(pair, x, given, GLOBAL_DRAWS if is_global(pair, args) else 1)
-        key = "reconstruction" if point_sites(pair, args) else "elbo"
+        seen = look(pair, arguments(pair, x, given))
+        drawn = draws(pair, x, given, GLOBAL_DRAWS if seen.joint else 1)
         exact = log_evidence(pair, x, given)
-    result = {key: (drawn["likelihood" if key == "reconstruction" else "elbo"].mean(0).sum() / len(x)).item()}
-    return result if exact is None else result | {"evidence": (exact.sum() / len(x)).item()}
-
-
-def point_sites(pair: nn.Module, args: tuple) -> list[str]:
-    """The latent sites at which the guide is a point: a likelihood has no bound there."""
-    guide = importance_traces(pair, tuple(a[:2] for a in args))[1]
-    return [name for name, site in latent_sites(guide).items() if is_point(site)]
+    result = {"elbo": drawn["elbo"]} if not seen.points else {"reconstruction": drawn["likelihood"]}
+    if exact is not None:
+        result["evidence"] = exact.reshape(1, -1)
+    return {name: (value.mean(0).sum() / len(x)).item() for name, value in result.items()}
 
 
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
@@ -110,50 +110,30 @@ def evaluate(
         error over data (se) and Monte Carlo at fixed data (mc_se), n and unit. What has no value is left out and
         has its reason under "undefined"
     """
-    result: dict = {}
-    undefined: dict[str, str] = {}
+    n, result, undefined = len(x), {}, {}
     with judging(pair, seed):
         args = arguments(pair, x, given)
-        exact = log_evidence(pair, x, given)
-        joint, points = is_global(pair, args), point_sites(pair, args)
-        guide = importance_traces(pair, tuple(a[:2] for a in args))[1]
-        real = {name for name, site in latent_sites(guide).items() if not site["fn"].support.is_discrete}
+        seen, exact = look(pair, args), log_evidence(pair, x, given)
     if exact is not None:
-        result["evidence"] = _estimate(exact) if exact.dim() else {"value": exact.item() / len(x), "n": len(x)}
-        result["evidence"] |= {"unit": "nats per datum", "exact": True}
-    if held_out and not joint and is_per_datum(pair, tuple(a[:2] for a in args)):
+        result["evidence"] = _estimate(exact.reshape(1, -1), n, exact=True)
+    if held_out and not seen.joint and is_per_datum(pair, tuple(a[:2] for a in args)):
         reason = "the guide has parameters of its own for each datum it was fitted to, and none for these"
         return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with judging(pair, seed):
         drawn = draws(pair, x, given, particles)
-    likelihood = drawn["likelihood"]
-    if joint:
+    result["reconstruction"] = _estimate(drawn["likelihood"], n, particles=particles)
+    if seen.joint:
         undefined["se"] = "a latent is global: the data are dependent, the bounds are joint, divided by n"
-
-    def mean(values: Tensor, **more) -> dict:
-        if joint:
-            of_mean = values.std(0).item() / math.sqrt(particles) if particles > 1 else math.nan
-            entry = {"value": values.mean().item() / len(x), "mc_se": of_mean / len(x), "n": len(x)}
-            return entry | {"unit": "nats per datum", "particles": particles} | more
-        variance = values.var(0) / particles if particles > 1 else None
-        return _estimate(values.mean(0), variance, particles=particles, **more)
-
-    result["reconstruction"] = mean(likelihood)
-    if points:
-        reason = f"the guide of {', '.join(points)} is a point (Delta): it has no density, so there is no bound"
-        undefined |= dict.fromkeys(("elbo", "iwae", "kl"), reason)
-    else:
-        result["elbo"] = mean(drawn["elbo"])
-        result["kl"] = mean(likelihood - drawn["elbo"])
-        weights = (drawn["weight"] - drawn["weight"].amax(0)).softmax(0)
-        spread = weights.square().sum(0) - 1 / particles  # of the log-mean-exp, by the delta method
-        if joint:
-            entry = {"value": iwae(drawn["weight"]).item() / len(x), "n": len(x), "unit": "nats per datum"}
-            result["iwae"] = entry | {"mc_se": spread.item() ** 0.5 / len(x), "k": particles}
-        else:
-            result["iwae"] = _estimate(iwae(drawn["weight"]), spread, k=particles)
-        if not joint:
-            result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
-            codes = [code.reshape(len(x), -1) for name, code in encode(pair, x, given).items() if name in real]
-            result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
+    if seen.points:
+        reason = f"the guide of {', '.join(seen.points)} is a point (Delta): it has no density, so there is no bound"
+        return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
+    result["elbo"] = _estimate(drawn["elbo"], n, particles=particles)
+    result["kl"] = _estimate(drawn["likelihood"] - drawn["elbo"], n, particles=particles)
+    shares = drawn["weight"].double().softmax(0)  # of the k draws; their spread gives the error of the log-mean-exp
+    delta_method = shares.square().sum(0) - 1 / particles if particles > 1 else None
+    result["iwae"] = _estimate(iwae(drawn["weight"]).unsqueeze(0), n, delta_method, k=particles)
+    if not seen.joint:
+        result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
+        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous]
+        result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
     return result | ({"undefined": undefined} if undefined else {})

@@ -16,7 +16,7 @@ from pyro.ops import packed
 from pyro.ops.contract import contract_tensor_tree
 from torch import Tensor, nn
 
-from .pairs import InferenceError, arguments, importance_traces, is_local, latent_sites, observed_sites, summed_out
+from .pairs import InferenceError, arguments, importance_traces, is_local, look, observed_sites, summed_out
 
 ROWS = 20_000  # rows evaluated at a time, data times draws: what bounds the memory
 
@@ -90,18 +90,6 @@ def _tiles(n: int, k: int, cases: int = 1) -> Iterator[tuple[int, slice]]:
             yield min(height, k - j), slice(i, min(i + width, n))
 
 
-def is_global(pair: nn.Module, args: tuple) -> bool:
-    """Has the pair a latent site outside the plate of the data?"""
-    model, guide = importance_traces(pair, tuple(a[:2] for a in args))
-    return any(not is_local(site) for trace in (model, guide) for site in latent_sites(trace).values())
-
-
-def _cases(pair: nn.Module, args: tuple) -> int:
-    """The largest number of cases of enumerated sites that a site is evaluated for."""
-    model, _ = importance_traces(pair, tuple(a[:2] for a in args))
-    return max(site["log_prob"].numel() // min(2, len(args[0])) for site in observed_sites(model).values())
-
-
 def draws(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> dict[str, Tensor]:
     """k independent draws of the guide for each of n data: "weight", "elbo" and "likelihood", each (k, n) in nats.
 
@@ -118,12 +106,13 @@ def draws(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -
     if k < 1:
         raise InferenceError(f"k, the number of draws, must be at least 1, not {k}.")
     args, n = arguments(pair, x, given), len(x)
-    if is_global(pair, args):
+    seen = look(pair, args)
+    if seen.joint:
         rows = torch.arange(n, device=x.device)
         drawn = [_terms(pair, args, rows) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
-    for height, data in _tiles(n, k, _cases(pair, args)):
+    for height, data in _tiles(n, k, seen.cases):
         tiled = tuple(a[data].repeat(height, *[1] * (a.dim() - 1)) for a in args)
         rows = torch.arange(data.start, data.stop, device=x.device).repeat(height)
         terms = _terms(pair, tiled, rows)

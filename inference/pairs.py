@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import pyro
 import pyro.distributions as dist
@@ -84,8 +85,7 @@ def own_store() -> Iterator[None]:
 def judging(pair: nn.Module, seed: int | None = 0) -> Iterator[None]:
     """No gradient, evaluation mode, an own store; with a seed also an own stream of random numbers."""
     training = pair.training
-    devices = {p.device for p in pair.parameters() if p.device.type == "cuda"}
-    with torch.no_grad(), torch.random.fork_rng(devices, enabled=seed is not None), own_store():
+    with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair), enabled=seed is not None), own_store():
         if seed is not None:
             torch.manual_seed(seed)
         pair.eval()
@@ -154,15 +154,54 @@ def importance_traces(pair: nn.Module, args: tuple, rows: Tensor | None = None, 
         return get_importance_trace("flat", 1, model, guide, args, {"total": total})
 
 
-def parameters(pair: nn.Module, args: tuple) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """(generative, inference) parameters by name: those registered while the model runs, and those of the guide.
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What kind of pair is it? Read off one run on two rows; random numbers and Pyro's store are left as they were."""
 
-    One validated run of the pair tells; the stream of random numbers is left where it was.
-    """
-    with torch.random.fork_rng(), torch.no_grad(), own_store():
-        model, guide = importance_traces(pair, args)
-        found = []
-        for trace in (model, guide):
-            sites = {name: site for name, site in trace.nodes.items() if site["type"] == "param"}
-            found.append({name.replace("$$$", "."): site["value"].unconstrained() for name, site in sites.items()})
+    model: poutine.Trace
+    guide: poutine.Trace
+
+    @property
+    def joint(self) -> bool:
+        """Is a latent site outside the plate of the data, so that they are dependent?"""
+        return any(not is_local(site) for t in (self.model, self.guide) for site in latent_sites(t).values())
+
+    @property
+    def points(self) -> list[str]:
+        """The latent sites at which the guide is a point: there is no bound on the evidence then."""
+        return [name for name, site in latent_sites(self.guide).items() if is_point(site)]
+
+    @property
+    def continuous(self) -> list[str]:
+        """The latent sites of the guide that are not discrete."""
+        return [name for name, site in latent_sites(self.guide).items() if not site["fn"].support.is_discrete]
+
+    @property
+    def enumerated(self) -> tuple[set[str], set[str]]:
+        """Names of the sites that are summed out: (in the guide, by the model alone)."""
+        return summed_out(self.model, self.guide)
+
+    @property
+    def cases(self) -> int:
+        """The largest number of cases of enumerated sites for which a datum's density is evaluated."""
+        return max(site["log_prob"][..., :1].numel() for site in observed_sites(self.model).values())
+
+
+def look(pair: nn.Module, args: tuple) -> Look:
+    """A look at the pair, on the first two rows of its arguments."""
+    with torch.random.fork_rng(cuda_devices(pair)), torch.no_grad(), own_store():
+        return Look(*importance_traces(pair, tuple(a[:2] for a in args)))
+
+
+def parameters(look: Look) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    """(generative, inference) parameters by name: those registered while the model ran, and those of the guide."""
+    found = []
+    for trace in (look.model, look.guide):
+        sites = {name: site for name, site in trace.nodes.items() if site["type"] == "param"}
+        found.append({name.replace("$$$", "."): site["value"] for name, site in sites.items()})
     return found[0], found[1]
+
+
+def cuda_devices(pair: nn.Module) -> list[torch.device]:
+    """The CUDA devices that the pair is on: their random generators are forked with the CPU's."""
+    return list({p.device for p in pair.parameters() if p.device.type == "cuda"})

@@ -10,12 +10,11 @@ from .pairs import (
     Central,
     InferenceError,
     arguments,
-    importance_traces,
     is_flat,
     judging,
     latent_sites,
+    look,
     observed_sites,
-    summed_out,
 )
 
 
@@ -66,7 +65,7 @@ def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: i
     with judging(pair, seed):
         args = arguments(pair, x, given)
         guide = poutine.trace(pair.guide).get_trace(*args)
-        if summed_out(*importance_traces(pair, tuple(a[:2] for a in args)))[1]:
+        if look(pair, args).enumerated[1]:
             posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
             drawn = poutine.trace(posterior).get_trace(*args)
             guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
@@ -83,7 +82,7 @@ def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | 
         with Central():
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(site) for name, site in latent_sites(guide).items()}
-        if summed_out(*importance_traces(pair, tuple(a[:2] for a in args)))[1]:
+        if look(pair, args).enumerated[1]:
             posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
             code |= {name: marginal.probs for name, marginal in posterior.items()}
     return code

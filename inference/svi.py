@@ -25,18 +25,16 @@ from torch import Tensor, nn
 from .checkpoint import random_state, set_random_state
 from .checks import check_fit, first_not_finite
 from .evaluate import is_per_datum
-from .evidence import is_global
 from .objectives import OBJECTIVES, objective
 from .pairs import (
     InferenceError,
     Rows,
     Weigh,
     arguments,
-    importance_traces,
     judging,
+    look,
     own_store,
     parameters,
-    summed_out,
 )
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -141,13 +139,16 @@ class SVI:
             check_fit(pair, self.transform(x), given)
             few = arguments(pair, self.transform(x[:2]), None if given is None else given[:2])
         with judging(pair):
-            joint = is_global(pair, few)
-            by_guide, by_model = summed_out(*importance_traces(pair, few))
-        generative, inference = parameters(pair, few)
+            exact = look(pair, few).enumerated
+        pair.train()
+        seen = look(pair, few)
+        generative, inference = parameters(seen)
         if only == "model":
             inference = {}
         elif only == "guide":
             generative = {}
+        by_guide, by_model = seen.enumerated
+        self.relaxed = seen.enumerated != exact  # what is summed out in evaluation is drawn in training
         self.summed_by_model = frozenset(by_model)
         summed, sums = ", ".join(sorted(by_guide | by_model)), settings.objective in ("enum", "enum_analytic")
         if sums and not summed:
@@ -156,7 +157,7 @@ class SVI:
             raise InferenceError(f"{type(pair).__name__} sums out {summed}: use --objective enum.")
         self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
-        self.objective = objective(settings.objective, settings.particles, joint and settings.particles > 1)
+        self.objective = objective(settings.objective, settings.particles, seen.joint and settings.particles > 1)
         betas = (0.9, settings.adam_beta2)
         self.optimiser = torch.optim.Adam(self.parameters, settings.lr, betas, fused=True) if self.parameters else None
         self.batch_size = min(settings.batch_size, len(x))
@@ -169,6 +170,11 @@ class SVI:
     def epoch(self) -> int:
         """Number of whole epochs done."""
         return min(self.step * self.batch_size // len(self.x), self.settings.epochs)
+
+    @property
+    def is_bound(self) -> bool:
+        """Is -loss a bound on the evidence of the model: with the whole of its KL, and with no site relaxed?"""
+        return self.beta == 1.0 and not self.relaxed
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:

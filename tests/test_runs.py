@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gallery import runs
-from gallery.runs import Run, RunError
+from gallery.spec import Run, RunError
 from inference import InferenceError, Settings
 from inference.checkpoint import load_tensors, save_tensors
 

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from data import Dataset
+from inference.pairs import is_point
 
+from .autoencoders import activations, contraction, denoised, sparsity
 from .curves import learning_curve
 from .exact import amortisation, evidence_curve, posterior_1d
 from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2
@@ -26,7 +28,10 @@ from .traits import Traits
 from .two_kls import two_kls, two_kls_fits
 
 __all__ = [
+    "activations",
     "amortisation",
+    "contraction",
+    "denoised",
     "draw",
     "evidence_curve",
     "fa_data",
@@ -40,6 +45,7 @@ __all__ = [
     "regression",
     "samples",
     "save",
+    "sparsity",
     "two_kls",
     "two_kls_fits",
 ]
@@ -68,6 +74,12 @@ def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], fol
     if local:
         figures["latent"] = latent_scatter(pair, test)
         figures["manifold"] = manifold(pair, test)
+    if local and all(is_point(site) for site in traits.guide.values()):
+        figures["activations"] = activations({type(pair).__name__: pair}, test)
+    if local and hasattr(pair, "corrupt") and test.is_image:
+        figures["denoised"] = denoised(pair, test, seed=seed)
+    if local and hasattr(pair, "rho"):
+        figures["sparsity"] = sparsity(pair.rho, traits.encode(test.x).mean(0))
     if exact and getattr(pair, "posterior", None) is not None:
         figures["posterior"] = posterior_1d(pair, data=train.x if traits.per_datum else None)
     if exact and traits.per_datum:

@@ -34,20 +34,40 @@ class GaussianHead(nn.Module):
         return dist.Normal(loc, F.softplus(pre_scale)).to_event(1)
 
 
+class PairEncoder(nn.Module):
+    """x and y to q(z | x, y), diagonal normal: (n, data_dim) and (..., n or 1, y_dim) to a distribution over
+    (..., n, latent_dim).
+
+    The first layer is one of [x, y], W x + V y + b, written as a sum: where y is enumerated x is read once, and not
+    once for each y.
+    """
+
+    def __init__(self, data_dim: int, y_dim: int, hidden: Sequence[int], latent_dim: int):
+        super().__init__()
+        self.of_x, self.of_y = nn.Linear(data_dim, hidden[0]), nn.Linear(y_dim, hidden[0], bias=False)
+        self.rest = nn.Sequential(nn.ReLU(), mlp(hidden), GaussianHead(hidden[-1], latent_dim))
+
+    def forward(self, x: Tensor, y: Tensor) -> dist.Distribution:
+        return self.rest(self.of_x(x) + self.of_y(y))
+
+
 class PixelHead(nn.Module):
     """h -> p(x | h), independent over pixels: (..., in_dim) to a distribution over (..., data_dim).
 
     ``bernoulli`` is for pixels in {0, 1}, ``continuous_bernoulli`` for pixels in [0, 1] and ``gaussian`` for real
-    values; its standard deviation is ``scale``, or learned, one for all pixels, where ``scale`` is None.
+    values; its standard deviation is ``scale``, or learned, one for all pixels, where ``scale`` is None, and its mean
+    a sigmoid where it is ``bounded``, as pixels in [0, 1] are.
     """
 
-    def __init__(self, in_dim: int, data_dim: int, likelihood: Likelihood, scale: float | None = None):
+    def __init__(
+        self, in_dim: int, data_dim: int, likelihood: Likelihood, scale: float | None = None, bounded: bool = False
+    ):
         super().__init__()
         if likelihood not in ("bernoulli", "continuous_bernoulli", "gaussian"):
             raise ValueError(f"likelihood is bernoulli, continuous_bernoulli or gaussian, not {likelihood!r}.")
         if scale is not None and not scale > 0:
             raise ValueError(f"the scale of a Gaussian likelihood is positive, not {scale}.")
-        self.likelihood = likelihood
+        self.likelihood, self.bounded = likelihood, bounded
         self.linear = nn.Linear(in_dim, data_dim)
         if likelihood == "gaussian":
             pre_scale = torch.tensor(1.0 if scale is None else scale).expm1().log()  # softplus(pre_scale) = scale
@@ -62,4 +82,5 @@ class PixelHead(nn.Module):
             return dist.Bernoulli(logits=eta).to_event(1)
         if self.likelihood == "continuous_bernoulli":
             return dist.ContinuousBernoulli(logits=eta).to_event(1)
-        return dist.Normal(eta, F.softplus(self.pre_scale).expand_as(eta)).to_event(1)
+        mean = eta.sigmoid() if self.bounded else eta
+        return dist.Normal(mean, F.softplus(self.pre_scale).expand_as(eta)).to_event(1)

@@ -1,0 +1,112 @@
+"""What deterministic codes show: images cleaned of noise, the units of a code, how sparse and how steep they are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from data import Dataset
+from inference import encode, reconstruct
+
+from .style import BLUE, GREY, INK, ORANGE, array, dress, figure, label_ends, limits, number, show, tile
+
+JUDGED = 2000  # data at most for a number in a title
+
+
+def denoised(
+    pair: nn.Module, dataset: Dataset, levels: Sequence[float] | None = None, n: int = 8, seed: int = 0
+) -> Figure:
+    """Originals, and for every level of corruption corrupted images x' above E[x | z] at their codes, in n columns. The
+    noise is the same at all levels; the error is that of the reconstruction against the original.
+
+    :param pair: knows `corrupt(x, u, level)`, `corruption` and `level`, those it was trained with
+    :param levels: by default 0, half of the pair's, the pair's, and the middle between it and 1
+    """
+    levels = sorted({0.0, pair.level / 2, pair.level, (1 + pair.level) / 2}) if levels is None else levels
+    x = dataset.x[:JUDGED]
+    u = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
+    images, rows = [x[:n]], ["x"]
+    for level in levels:
+        corrupted = pair.corrupt(x, u, level)
+        clean = reconstruct(pair, corrupted, seed=seed)
+        error = (clean - x).square().sum(1).mean().item()
+        images += [corrupted[:n], clean[:n]]
+        rows += [f"x′, level {number(level, '.3g')}", f"E[x | z], error {error:.3g}"]
+    picture = tile(torch.cat(images).clamp(*limits(x)), dataset.shape, len(images[0]))
+    fig = figure(6.6, 5.0 * picture.shape[0] / picture.shape[1] + 0.6)
+    title = f"Trained on {pair.corruption} corruption of level {number(pair.level, '.3g')}: {dataset.split} images\n"
+    title += f"error: squared, summed over pixels, mean of {len(x)} images"
+    show(fig.add_subplot(), picture, limits(x), title, rows)
+    return fig
+
+
+def activations(pairs: dict[str, nn.Module], dataset: Dataset, n: int = 10) -> Figure | None:
+    """The codes of n images as square images, a row for every pair: before and after training, one k and another.
+
+    :param pairs: with their names; each has one latent site, its code
+    :return: None unless data are images and every code has 9, 16, 25, ... units
+    """
+    x = dataset.x[:JUDGED]
+    codes = {name: list(encode(pair, x).values()) for name, pair in pairs.items()}
+    sides = {name: round(code[0][0].numel() ** 0.5) for name, code in codes.items()}
+    flat = all(len(code) == 1 and code[0][0].numel() == sides[name] ** 2 >= 9 for name, code in codes.items())
+    if not (dataset.is_image and flat):
+        return None
+    chosen = torch.arange(min(n, len(x)))
+    if dataset.labels is not None:  # the first of every class, as far as they go
+        labels = dataset.labels[: len(x)]
+        chosen = torch.stack([(labels == y).nonzero()[0, 0] for y in labels.unique()[:n]])
+    fig = figure(7.2, 0.85 + 1.08 * len(pairs) + 0.25)
+    axes = fig.subplots(1 + len(pairs), 1, squeeze=False).flat
+    show(axes[0], tile(x[chosen], dataset.shape, len(chosen)), limits(x), f"{dataset.split} images".capitalize())
+    for ax, (name, (z,)) in zip(axes[1:], codes.items(), strict=True):
+        z, side = z.flatten(1), sides[name]
+        high = z[chosen].max().item() or 1.0
+        on, mean = (z != 0).sum(1).double().mean().item(), z.mean().item()
+        title = f"{name}: {side * side} units of the code, white {number(min(0.0, z.min().item()), '.2g')}, black "
+        title += f"{number(high, '.2g')}; mean {number(mean, '.2g')}, {number(on, '.4g')} not zero on average"
+        show(ax, tile(z[chosen], (side, side), len(chosen)), (min(0.0, z.min().item()), high), title)
+    return fig
+
+
+def sparsity(rho: float = 0.25, means: Tensor | None = None) -> Figure:
+    """KL(rho || rho_hat) in nats as a curve over rho_hat in (0, 1), and where on it the units of a code are.
+
+    :param means: (units,) mean activation of every unit
+    """
+    fig = figure(5.4, 3.2)
+    ax = dress(fig.add_subplot(), f"KL(ρ ‖ ρ̂) at ρ = {rho:g}", "mean activation ρ̂ of a unit", "KL, nats")
+
+    def kl(r: np.ndarray) -> np.ndarray:
+        return rho * np.log(rho / r) + (1 - rho) * np.log((1 - rho) / (1 - r))
+
+    grid = np.linspace(0, 1, 1001)[1:-1]
+    ax.plot(grid, kl(grid), color=BLUE, linewidth=1.4)
+    ax.axvline(rho, color=GREY, linewidth=0.8, linestyle=":")
+    if means is not None:
+        r = array(means).clip(grid[0], grid[-1])
+        ax.scatter(r, kl(r), s=10, color=ORANGE, alpha=0.6, linewidths=0, zorder=3)
+        ax.set_title(f"{ax.get_title(loc='left')}, and {len(r)} units, of mean {r.mean():.3f}", loc="left", fontsize=10)
+    ax.set(xlim=(0, 1), ylim=(0, 1.05 * kl(np.array([0.02, 0.98])).max()))
+    return fig
+
+
+def contraction(paths: dict[str, Sequence[tuple[float, float]]]) -> Figure:
+    """|dh / dx|_F^2 over reconstruction error along training: compare pairs at the same error, up and down.
+
+    :param paths: name of a pair -> (squared error, mean squared norm) after every so many steps, in order
+    """
+    fig = figure(6.4, 3.6)
+    ax = dress(fig.add_subplot(), "Steepness of the code along training", "squared error per image", "|dh/dx|², mean")
+    colours = [BLUE, ORANGE, INK, GREY]
+    ends = []
+    for i, (name, path) in enumerate(paths.items()):
+        error, norm = np.array(path).T
+        ax.plot(error, norm, "o-", color=colours[i % len(colours)], linewidth=1.4, markersize=3)
+        ends.append((norm[-1], name, colours[i % len(colours)]))
+    ax.set_ylim(0)
+    ax.invert_xaxis()
+    label_ends(ax, ends)
+    return fig

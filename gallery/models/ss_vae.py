@@ -1,0 +1,101 @@
+"""Semi-supervised variational autoencoder (M2): a few labels, and a class for every image.
+
+    y ~ Uniform over the classes, one-hot          the class; known for some images
+    z ~ Normal(0, I)                               what the class does not say: style, z in R^latent_dim
+    x ~ p(x | decoder(z, y))                       data_dim pixels, independent given z and y
+
+`given` holds the label of each image, -1 where it is missing, and the model is of x given what is known: the bound is
+one of log p(x | y) for a labelled image and of log p(x) for another. Both are written once. Where the label is known,
+prior and guide of y have all their mass on it: its logit is raised by CERTAIN, so that exp(-CERTAIN), the probability
+of the other classes, is zero in floating point. Where it is missing the prior is uniform and the guide is the
+classifier q(y | x). Then y is summed out for all alike,
+
+    sum_y q(y | x) [log p(y) + log p(z_y) + log p(x | z_y, y) - log q(y | x) - log q(z_y | x, y)],  z_y ~ q(z | x, y),
+
+in which a labelled image has one term that counts. (The paper's bound for it, of log p(x, y), has the constant
+-ln classes in addition.) So labels teach the decoder and q(z | x, y) what y means, but not the classifier, which is
+not in that term: in training `alpha` log q(label | x) is added for every label. It lowers the objective, which stays
+a bound, and is left out in evaluation mode.
+
+    Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014.
+"""
+
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ._nn import Likelihood, PairEncoder, PixelHead, mlp
+
+__all__ = ["SSVAE"]
+
+CERTAIN = 1e4
+
+
+class SSVAE(nn.Module):
+    """x: (n, data_dim); given: (n,), the classes as integers, -1 where the class is not known.
+
+    :param data_dim: pixels of an image
+    :param classes: number of classes
+    :param latent_dim: length of the code z
+    :param hidden: widths of the hidden layers of the guide; the decoder has them in reverse
+    :param likelihood: p(x | z, y) of a pixel: bernoulli for {0, 1}, continuous_bernoulli for [0, 1], gaussian
+    :param scale: standard deviation of the Gaussian likelihood; learned if not given
+    :param alpha: weight of each label in the classifier's log-likelihood; the paper's is 0.1 data / labels
+    """
+
+    missing = -1  # the label of an image whose class is not known
+
+    def __init__(
+        self,
+        data_dim: int = 784,
+        classes: int = 10,
+        latent_dim: int = 50,
+        hidden: Sequence[int] = (500, 500),
+        likelihood: Likelihood = "bernoulli",
+        scale: float | None = None,
+        alpha: float = 60.0,
+    ):
+        super().__init__()
+        if not alpha >= 0:
+            raise ValueError(f"alpha is a weight: it is not negative, as {alpha} is.")
+        self.classes, self.latent_dim, self.alpha = classes, latent_dim, alpha
+        self.decoder = nn.Sequential(
+            mlp((latent_dim + classes, *reversed(hidden))), PixelHead(hidden[0], data_dim, likelihood, scale)
+        )
+        self.classifier = nn.Sequential(mlp((data_dim, *hidden)), nn.Linear(hidden[-1], classes))
+        self.encoder = PairEncoder(data_dim, classes, hidden, latent_dim)
+
+    def label(self, given: Tensor, x: Tensor) -> Tensor:
+        """(n, classes): one-hot, and zero where the label is missing."""
+        return (given.unsqueeze(-1) == torch.arange(self.classes, device=x.device)).to(x.dtype)
+
+    def draw_class(self, logits: Tensor) -> Tensor:
+        """y, one-hot: every one, (classes, 1, classes), under enumeration; else a draw, (n, classes)."""
+        return pyro.sample("y", dist.OneHotCategorical(logits=logits), infer={"enumerate": "parallel"})
+
+    def model(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
+        pyro.module("decoder", self.decoder)
+        zero = x.new_zeros(len(x), self.latent_dim)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            y = self.draw_class(CERTAIN * self.label(given, x))
+            z = pyro.sample("z", dist.Normal(zero, zero + 1).to_event(1))  # ([classes,] n, latent_dim)
+            code = torch.cat([z, y.expand(*z.shape[:-1], -1)], dim=-1)
+            pyro.sample("x", self.decoder(code), obs=x)  # (n, data_dim)
+
+    def guide(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
+        pyro.module("classifier", self.classifier)
+        pyro.module("encoder", self.encoder)
+        logits, label = self.classifier(x), self.label(given, x)  # (n, classes)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            y = self.draw_class(logits + CERTAIN * label)
+            pyro.sample("z", self.encoder(x, y))
+            if self.training:  # a factor of a guide enters the ELBO with a minus
+                log_q = (label * logits.log_softmax(-1)).sum(-1)  # log q(label | x), 0 where it is missing
+                pyro.factor("classification", -self.alpha * log_q, has_rsample=True)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """q(y | x), the probabilities of the classes: (n, classes)."""
+        return self.classifier(x).softmax(-1)
