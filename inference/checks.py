@@ -7,7 +7,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from .pairs import InferenceError, arguments, importance_traces, judging, latent_sites, observed_sites
+from .pairs import InferenceError, arguments, importance_traces, judging, latent_sites, observed_sites, own_store
 
 _NAMES = [
     (constraints.boolean, "{0, 1}"),
@@ -87,8 +87,9 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
 
 
 def first_not_finite(pair: nn.Module, args: tuple, rows: Tensor | None = None, total: int | None = None) -> str:
-    """Names the first parameter, latent value or log-density of the pair that is not finite, for an error message."""
-    with judging(pair, seed=None), pyro.validation_enabled(False):
+    """Names the first parameter, latent value or log-density of the pair that is not finite, for an error message; in
+    the mode that the pair is in, for what failed in training mode need not be there in evaluation mode."""
+    with torch.no_grad(), own_store(), pyro.validation_enabled(False):
         model, guide = importance_traces(pair, args, rows, total)
     for trace in (guide, model):
         for name, site in trace.nodes.items():

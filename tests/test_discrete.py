@@ -70,7 +70,7 @@ def test_squared_gaussian_evidence_and_variance_by_other_quadratures(s, t):
 
 def test_squared_gaussian_guide_pays_log_2_for_the_hump_that_it_leaves():
     x = data.load("squared_gaussian").x
-    pair, at = fit(SquaredGaussian(), x, "squared_gaussian", epochs=25), torch.tensor([[2.5], [4.0]])
+    pair, at = fit(SquaredGaussian(), x, "squared_gaussian", epochs=15), torch.tensor([[2.5], [4.0]])
     missing, error = gap(pair, at, 4000)
     for i, value in enumerate(at.squeeze(-1).tolist()):
         best = two_kls_fits(x=value).seeking.kl  # of all normals
@@ -117,7 +117,7 @@ def test_softmax_transform_is_a_bijection_with_its_jacobian():
 def test_both_guides_of_the_die_come_to_the_posterior():
     """The Dirichlet one reaches it; the logistic-normal one has a gap, which the bound of many draws closes."""
     x = data.load("loaded_die").x[:40]
-    short = {"epochs": 150, "particles": 8}
+    short = {"epochs": 150, "batch_size": 40, "particles": 8}
     pair = fit(LoadedDie(), x, "loaded_die", **short)
     with judging(pair):
         q = dist.Dirichlet((pair.q["log_total"] + pair.q["logits"].log_softmax(0)).exp())

@@ -363,6 +363,14 @@ def test_few_labels_are_as_many_of_each_class_and_of_training_rows_only():
 # runs
 
 
+@pytest.mark.filterwarnings("ignore:Encountered")
+def test_what_is_not_finite_is_named_though_it_is_there_in_training_only(x):
+    pair = small(SSVAE)
+    pair.alpha = math.inf
+    with pytest.raises(InferenceError, match="log-density of site classification is the first"):
+        svi(pair, x, torch.zeros(N, dtype=torch.long), "enum").train_step()
+
+
 @pytest.mark.parametrize("model", ["gmvae:relaxed", "ss_vae"])
 def test_runs_are_judged_by_the_model_and_not_by_what_is_relaxed(model, tmp_path, monkeypatch):
     monkeypatch.setattr("gallery.figures.draw", lambda *_, **__: [])

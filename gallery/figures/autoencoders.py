@@ -18,26 +18,26 @@ JUDGED = 2000  # data at most for a number in a title
 def denoised(
     pair: nn.Module, dataset: Dataset, levels: Sequence[float] | None = None, n: int = 8, seed: int = 0
 ) -> Figure:
-    """Originals, and for every level of corruption corrupted images x' above E[x | z] at their codes, in n columns. The
-    noise is the same at all levels; the error is that of the reconstruction against the original.
+    """Originals above E[x | z] at their codes, and for every level of corruption corrupted images x' above E[x | z] at
+    theirs, in n columns. The noise is the same at all levels; the error is against the original.
 
     :param pair: knows `corrupt(x, u, level)`, `corruption` and `level`, those it was trained with
-    :param levels: by default 0, half of the pair's, the pair's, and the middle between it and 1
+    :param levels: by default half of the pair's, the pair's, and the middle between it and 1
     """
-    levels = sorted({0.0, pair.level / 2, pair.level, (1 + pair.level) / 2}) if levels is None else levels
+    levels = sorted({pair.level / 2, pair.level, (1 + pair.level) / 2}) if levels is None else levels
     x = dataset.x[:JUDGED]
     u = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
-    images, rows = [x[:n]], ["x"]
-    for level in levels:
-        corrupted = pair.corrupt(x, u, level)
+    images, rows = [], []
+    for level in (None, *levels):
+        corrupted = x if level is None else pair.corrupt(x, u, level)
         clean = reconstruct(pair, corrupted, seed=seed)
         error = (clean - x).square().sum(1).mean().item()
         images += [corrupted[:n], clean[:n]]
-        rows += [f"x′, level {number(level, '.3g')}", f"E[x | z], error {error:.3g}"]
+        rows += ["x" if level is None else f"x′, level\n{number(level, '.3g')}", f"E[x | z], error\n{error:.3g}"]
     picture = tile(torch.cat(images).clamp(*limits(x)), dataset.shape, len(images[0]))
-    fig = figure(6.6, 5.0 * picture.shape[0] / picture.shape[1] + 0.6)
-    title = f"Trained on {pair.corruption} corruption of level {number(pair.level, '.3g')}: {dataset.split} images\n"
-    title += f"error: squared, summed over pixels, mean of {len(x)} images"
+    fig = figure(6.6, 5.2 * picture.shape[0] / picture.shape[1] + 0.6)
+    title = f"Trained on {pair.corruption.replace('_', ' ')} corruption of level {number(pair.level, '.3g')}\n"
+    title += f"error: squared, summed over pixels, mean of {len(x)} {dataset.split} images"
     show(fig.add_subplot(), picture, limits(x), title, rows)
     return fig
 
@@ -64,10 +64,11 @@ def activations(pairs: dict[str, nn.Module], dataset: Dataset, n: int = 10) -> F
     for ax, (name, (z,)) in zip(axes[1:], codes.items(), strict=True):
         z, side = z.flatten(1), sides[name]
         high = z[chosen].max().item() or 1.0
-        on, mean = (z != 0).sum(1).double().mean().item(), z.mean().item()
-        title = f"{name}: {side * side} units of the code, white {number(min(0.0, z.min().item()), '.2g')}, black "
-        title += f"{number(high, '.2g')}; mean {number(mean, '.2g')}, {number(on, '.4g')} not zero on average"
-        show(ax, tile(z[chosen], (side, side), len(chosen)), (min(0.0, z.min().item()), high), title)
+        low, on = min(0.0, z.min().item()), (z != 0).sum(1).double().mean().item()
+        title = f"{name}: {side * side} units, mean {number(z.mean().item(), '.2g')}, "
+        title += f"{number(on, '.4g')} of a code not zero; " if on < side * side else ""
+        title += f"white {number(low, '.2g')}, black {number(high, '.2g')}"
+        show(ax, tile(z[chosen], (side, side), len(chosen)), (low, high), title)
     return fig
 
 
@@ -89,7 +90,8 @@ def sparsity(rho: float = 0.25, means: Tensor | None = None) -> Figure:
         r = array(means).clip(grid[0], grid[-1])
         ax.scatter(r, kl(r), s=10, color=ORANGE, alpha=0.6, linewidths=0, zorder=3)
         ax.set_title(f"{ax.get_title(loc='left')}, and {len(r)} units, of mean {r.mean():.3f}", loc="left", fontsize=10)
-    ax.set(xlim=(0, 1), ylim=(0, 1.05 * kl(np.array([0.02, 0.98])).max()))
+    right = 1.0 if means is None else min(1.0, max(3 * rho, 1.1 * means.max().item()))
+    ax.set(xlim=(0, right), ylim=(-0.02 * kl(right * 0.98), 1.05 * max(kl(right * 0.02), kl(right * 0.98))))
     return fig
 
 

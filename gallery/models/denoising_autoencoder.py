@@ -17,7 +17,8 @@ reconstruction loss of the clean image, and a trace shows the corrupted one besi
 
 The guide corrupts in training mode only. In evaluation mode it reads x as it is, so that codes and errors on clean
 images are comparable with those of other autoencoders; to judge it on corrupted ones, of any level, give it such:
-`inference.reconstruct(pair, pair.corrupt(x, level=0.3))`, against the clean x.
+`inference.reconstruct(pair, pair.corrupt(x, level=0.3))`, against the clean x. A clean image may be what it knows
+least: trained with half of the pixels masked it expects half of the ink, and paints clean digits too thick.
 
     Vincent, Larochelle, Bengio and Manzagol, Extracting and composing robust features with denoising
     autoencoders, 2008.

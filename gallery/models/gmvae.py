@@ -23,6 +23,7 @@ in training mode only. In evaluation mode it is this model, with y summed out, a
     Maddison, Mnih and Teh, The concrete distribution, 2017.
 """
 
+import math
 from collections.abc import Sequence
 
 import pyro
@@ -91,8 +92,8 @@ class Relaxed(GMVAE):
     """
 
     def __init__(self, *args, temperature: float = 0.5, **kwargs):
-        if not temperature > 0:
-            raise ValueError(f"temperature is positive, not {temperature}.")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature is positive and finite, not {temperature}.")
         super().__init__(*args, **kwargs)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
 

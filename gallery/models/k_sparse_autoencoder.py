@@ -8,8 +8,8 @@
 
 At most k codes of a datum are not zero, always: k units are chosen, ties or not, and a ReLU may have silenced some of
 them. No penalty has to be weighed against the error, and -ELBO is the reconstruction loss. The gradient reaches the k
-chosen units only, so with a small k from the start some units are never chosen and stay dead; the paper lowers k
-while training, or lets more than k units stand when it encodes. Neither is done here: k is what it is.
+chosen units only, so with a small k from the start many units are never chosen again and stay dead (at k = 10, 101 of
+144 after 8 epochs on grey MNIST). The paper lowers k while training for that; here k is what it is from the start.
 
     Makhzani and Frey, k-sparse autoencoders, 2014 (there h = A x + a; the ReLU is the slides').
 """

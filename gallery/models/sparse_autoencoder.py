@@ -13,12 +13,17 @@ ReLU, under which rho_hat may exceed 1, where the penalty is not defined, and be
 
 The weight means nothing without the unit of the error it stands beside: here the squared error is summed over pixels
 (scale^2 = 1/2). The slides put weight 3 beside a *mean* squared error, which is 3 data_dim = 2352 beside the sum: then
-the units reach rho, the best way for all of them to do so is not to look at x, and every reconstruction is the mean
-image. The recipe `sparse_autoencoder:slides` shows it.
+the units reach rho, by not looking at x, and every reconstruction is close to the mean image. After 5 epochs on grey
+MNIST its squared error is 49, that of the mean image 53, and 12 at weight 3 beside the sum. The recipe
+`sparse_autoencoder:slides` shows the fault.
+
+The biases start at log(rho / (1 - rho)), so that the units start at rho. From 1/2, where sigmoids start otherwise, the
+penalty would first drive all of them down at once, and what they tell of x with them.
 
     Ng, Sparse autoencoder, lecture notes CS294A, 2011 (weight 3, rho 0.05, beside a sum over pixels).
 """
 
+import math
 from collections.abc import Sequence
 
 import pyro
@@ -48,6 +53,9 @@ class SparseAutoencoder(Autoencoder):
             raise ValueError(f"weight, of the penalty, is finite and not negative: it is {weight}.")
         super().__init__(**kwargs)
         self.rho, self.weight = rho, weight
+        for layer in self.encoder:
+            if isinstance(layer, nn.Linear):
+                nn.init.constant_(layer.bias, math.log(rho / (1 - rho)))
 
     def penalty(self, h: Tensor) -> Tensor:
         """sum_j KL(rho || rho_hat_j) of activations (n, units), in nats: ()."""
@@ -58,9 +66,9 @@ class SparseAutoencoder(Autoencoder):
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)
         h, penalty = x, x.new_zeros(())
-        for layer in self.encoder:
+        for layer in self.encoder:  # the code's, and in ``Deep`` those before it
             h = layer(h)
-            if isinstance(layer, self.activation):
+            if isinstance(layer, nn.Sigmoid):
                 penalty = penalty + self.penalty(h)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", dist.Delta(h, event_dim=1))  # (n, latent_dim)

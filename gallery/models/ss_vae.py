@@ -20,6 +20,7 @@ a bound, and is left out in evaluation mode.
     Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014.
 """
 
+import math
 from collections.abc import Sequence
 
 import pyro
@@ -59,8 +60,8 @@ class SSVAE(nn.Module):
         alpha: float = 60.0,
     ):
         super().__init__()
-        if not alpha >= 0:
-            raise ValueError(f"alpha is a weight: it is not negative, as {alpha} is.")
+        if not 0 <= alpha < math.inf:
+            raise ValueError(f"alpha is a weight: it is finite and not negative, and not {alpha}.")
         self.classes, self.latent_dim, self.alpha = classes, latent_dim, alpha
         self.decoder = nn.Sequential(
             mlp((latent_dim + classes, *reversed(hidden))), PixelHead(hidden[0], data_dim, likelihood, scale)

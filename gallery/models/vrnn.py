@@ -118,7 +118,7 @@ class Steps(nn.Module):
 
 
 def without_density(value: Tensor) -> dist.Distribution:
-    return dist.Delta(value, event_dim=2, validate_args=False).mask(False)
+    return dist.Delta(value, event_dim=2).mask(False)
 
 
 class VRNN(Steps):
