@@ -259,7 +259,8 @@ def sample_run(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int 
     elif out.suffix == ".png":
         raise RunError(f"{spec.data} has no pictures: use --out FILE.npz.")
     else:
-        given = None if dataset.given is None else dataset.given[torch.arange(n) % len(dataset)]
+        conditional = "given" in inspect.signature(pair.model).parameters
+        given = dataset.given[torch.arange(n) % len(dataset)] if conditional else None
         drawn = sample(pair, dataset.x, n, given, seed)
         extra = {} if given is None else {"given": given.cpu().numpy()}
         np.savez(out, **{name: value.cpu().numpy() for name, value in drawn.items()}, **extra)

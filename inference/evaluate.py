@@ -132,7 +132,7 @@ def evaluate(
     shares = drawn["weight"].double().softmax(0)  # of the k draws; their spread gives the error of the log-mean-exp
     delta_method = shares.square().sum(0) - 1 / particles if particles > 1 else None
     result["iwae"] = _estimate(iwae(drawn["weight"]).unsqueeze(0), n, delta_method, k=particles)
-    if not seen.joint:
+    if seen.continuous and not seen.joint:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
         codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous]
         result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
