@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import Dataset
-from inference import encode, reconstruct
+from inference import encode
 
 from .style import BLUE, GREY, INK, ORANGE, array, dress, figure, label_ends, limits, number, show, tile
 
@@ -21,16 +21,16 @@ def denoised(
     """Originals above E[x | z] at their codes, and for every level of corruption corrupted images x' above E[x | z] at
     theirs, in n columns. The noise is the same at all levels; the error is against the original.
 
-    :param pair: knows `corrupt(x, u, level)`, `corruption` and `level`, those it was trained with
+    :param pair: knows `corrupt(x, u, level)`, `denoise(x')`, and the `corruption` and `level` it was trained with
     :param levels: by default half of the pair's, the pair's, and the middle between it and 1
     """
     levels = sorted({pair.level / 2, pair.level, (1 + pair.level) / 2}) if levels is None else levels
     x = dataset.x[:JUDGED]
     u = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
     images, rows = [], []
-    for level in (None, *levels):
+    for level in (None, *levels):  # as they are, then corrupted
         corrupted = x if level is None else pair.corrupt(x, u, level)
-        clean = reconstruct(pair, corrupted, seed=seed)
+        clean = pair.denoise(corrupted)
         error = (clean - x).square().sum(1).mean().item()
         images += [corrupted[:n], clean[:n]]
         rows += ["x" if level is None else f"x′, level\n{number(level, '.3g')}", f"E[x | z], error\n{error:.3g}"]
