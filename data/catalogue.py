@@ -1,4 +1,4 @@
-"""Names of data sets: SET[:LAW][:N-labels], where SET is one of the catalogue or a path, and LAW a pixel law."""
+"""Names of data sets: SET[:LAW][:N-labels[-DRAW]], where SET is one of the catalogue or a path, and LAW a pixel law."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
     user's own; without a law, booleans of a file are read as `threshold` and its other pixels as `grey`. Sets
     that do not come along are looked for under `root` (default: $GALLERY_DATA, else the user's cache folder),
     never on the network. With `:N-labels` at the end ("mnist:threshold:100-labels") a model is shown the labels of N
-    training rows only, drawn from `seed`, as many of each class, and of no other row.
+    training rows only, drawn from `seed`, as many of each class, and of no other row; `:N-labels-3`
+    is another draw of them, number 3.
 
     Noise of the pixel law comes from `seed`, in a stream for each file of a set, and is drawn for the whole
     file: "train" is the first rows of "all" bit for bit.
@@ -42,10 +43,11 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
         raise DataError(f"unknown split {split!r}{_nearest(split, SPLITS)}: use one of {', '.join(SPLITS)}")
     if seed < 0:
         raise DataError(f"seed {seed} is negative: use 0, 1, 2, ...")
-    name, few = _shown(name)
+    shown = name
+    name, few, draw = _shown(name)
     base, law = _parse(name)
     source = _read(base, law, split, root)
-    known = None if few is None else _known(base, source, few, seed)
+    known = None if few is None else _known(base, source, few, (seed, draw))
     if split not in source.splits:
         raise DataError(f"{base!r} has no {split} split: use one of {', '.join(source.splits)}")
     if law is None:
@@ -63,7 +65,7 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
     else:
         afresh = None
     return Dataset(
-        name=(base if base in SYNTHETIC else f"{base}:{law}") + ("" if few is None else f":{few}-labels"),
+        name=(base if base in SYNTHETIC else f"{base}:{law}") + shown.removeprefix(name),
         split=split,
         x=once(pixels[rows], source.levels, noise),
         shape=tuple(source.x.shape[1:]),
@@ -152,13 +154,13 @@ def _parse(name: str) -> tuple[str, str | None]:
     return base, law
 
 
-def _shown(name: str) -> tuple[str, int | None]:
-    """SET[:LAW], and the number of labels to be shown; None for all of them."""
-    match = re.fullmatch(r"(.+):(\d+)-labels", name)
-    return (match[1], int(match[2])) if match else (name, None)
+def _shown(name: str) -> tuple[str, int | None, int]:
+    """SET[:LAW], the number of labels to be shown, None for all of them, and the number of the draw."""
+    match = re.fullmatch(r"(.+):(\d+)-labels(?:-(\d+))?", name)
+    return (match[1], int(match[2]), int(match[3] or 0)) if match else (name, None, 0)
 
 
-def _known(base: str, source: Source, few: int, seed: int) -> Tensor:
+def _known(base: str, source: Source, few: int, seed: tuple[int, int]) -> Tensor:
     """(n,) bool: `few` rows of the training split, as many of each class; none in a file without that split."""
     if source.labels is None:
         raise DataError(f"{base!r} has no labels, so none of them can be shown: leave out {f':{few}-labels'!r}")
@@ -169,7 +171,8 @@ def _known(base: str, source: Source, few: int, seed: int) -> Tensor:
     if "train" not in source.splits:
         return known
     train = source.splits["train"]
-    order = torch.randperm(train.stop - train.start, generator=torch.Generator().manual_seed(seed)) + train.start
+    stream = np.random.SeedSequence(seed).generate_state(1).item()
+    order = torch.randperm(train.stop - train.start, generator=torch.Generator().manual_seed(stream)) + train.start
     for y in range(source.classes):
         chosen = order[source.labels[order] == y][:each]
         if len(chosen) < each:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from inference import SVI
 
+MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
+
 
 def describe_line(line: dict) -> str:
     """One line of history.jsonl in words, nats per datum."""
@@ -25,7 +27,7 @@ class Plain:
 
     def begin(self, svi: SVI, run) -> None:
         self.every, self.last = max(1, run.settings.epochs // 100), run.settings.epochs
-        where = f"{svi.steps} steps on {svi.x.device}"
+        where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
         print(f"fitting {run.model} to {len(svi.x)} rows of {run.data}: {where}", flush=True)
 
     def step(self, step: int, loss: Tensor) -> None:

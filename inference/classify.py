@@ -25,14 +25,15 @@ def judge_labels(bounds: Tensor, labels: Tensor) -> dict[str, dict]:
     classes = bounds.shape[1]
     right = bounds.gather(1, labels.unsqueeze(1)).squeeze(1)
     cost = right - (bounds.sum(1) - right) / (classes - 1)
-    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": _entry(cost, "nats per datum")}
+    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": entry(cost, "nats per datum")}
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> dict:
     """The fraction of data whose label has the highest of their (n, classes) scores, with its standard error."""
-    return _entry((scores.argmax(1) == labels).double(), "fraction")
+    return entry((scores.argmax(1) == labels).double(), "fraction")
 
 
-def _entry(values: Tensor, unit: str) -> dict:
+def entry(values: Tensor, unit: str) -> dict:
+    """The mean of one value for each datum, (n,), with its standard error over data: {"value", "se", "n", "unit"}."""
     n = len(values)
     return {"value": values.mean().item(), "se": values.std().item() / math.sqrt(n), "n": n, "unit": unit}

@@ -37,6 +37,18 @@ class Rows(Messenger):
             msg["value"] = self.rows
 
 
+class Shares(Messenger):
+    """Multiplies the scale of everything in the plate "data" by a factor for each row, (n,): of a stratified sample."""
+
+    def __init__(self, shares: Tensor):
+        super().__init__()
+        self.shares = shares
+
+    def _pyro_sample(self, msg) -> None:
+        if is_local(msg) and not site_is_subsample(msg):
+            msg["scale"] = msg["scale"] * self.shares
+
+
 class Weigh(Messenger):
     """Multiplies the log-densities of the latent sites by beta, and so the KL of the ELBO; beta is a tensor.
 

@@ -10,9 +10,14 @@ An epoch has no seam: the rows of all epochs, each in an order of its own, form 
 minibatches of equal size, so none is smaller and no row is left out. The order of epoch e depends on (seed, e)
 alone, all other noise on torch's generators; `state` and `set_state` carry everything, so that training goes on
 from any step to the same bits.
+
+Where few rows are labelled, most minibatches would hold no label, and what one teaches would be forgotten before the
+next. Labelled and other rows then make two streams, every minibatch takes a tenth of its rows from the first, and
+each row counts for as many as it stands for: a stratified sample, whose loss has the same mean and less variance.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,13 +29,16 @@ from torch import Tensor, nn
 
 from .checkpoint import random_state, set_random_state
 from .checks import check_fit, first_not_finite
+from .compiled import HalfProducts, UntraceableError, fused, traced
 from .evaluate import is_per_datum
 from .objectives import OBJECTIVES, objective
 from .pairs import (
     InferenceError,
     Rows,
+    Shares,
     Weigh,
     arguments,
+    cuda_devices,
     judging,
     look,
     own_store,
@@ -42,6 +50,12 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
 }
+
+
+TRACE_STEPS = 200  # below, tracing the step takes longer than it saves
+COMPILE_STEPS = 3000  # below, compiling it does
+CHECK_STEPS = 100  # between readings of the losses: are they finite?
+LABELLED = 0.1  # the least share of a minibatch that is labelled, where some rows are
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,9 @@ class Settings:
     :param shuffle: a new order of the rows in every epoch, else the order of the file
     :param seed: of the order of the rows, and of all other noise
     :param device: cpu, cuda, or auto: cuda where there is one
-    :param precision: float32 or float64
+    :param precision: float32, float64, or bfloat16: the matrix products of networks alone in it, all else in float32
+    :param compile: Pyro's handlers run once, and the graph of the step is compiled (yes) or every step is run by Pyro
+        (no); by itself, compiled from COMPILE_STEPS steps on, which pay for it, and the graph as it is for fewer
     """
 
     epochs: int = 10
@@ -75,7 +91,8 @@ class Settings:
     shuffle: bool = True
     seed: int = 0
     device: str = "auto"
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    compile: bool | None = None
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "particles"):
@@ -93,14 +110,14 @@ class Settings:
         for name, known in {
             "lr_schedule": SCHEDULES,
             "objective": OBJECTIVES,
-            "precision": ("float32", "float64"),
+            "precision": ("float32", "float64", "bfloat16"),
         }.items():
             if getattr(self, name) not in known:
                 raise InferenceError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}.")
 
     @property
     def dtype(self) -> torch.dtype:
-        return getattr(torch, self.precision)
+        return torch.float64 if self.precision == "float64" else torch.float32
 
     def torch_device(self) -> torch.device:
         """:raises InferenceError: if there is no such device here"""
@@ -111,6 +128,13 @@ class Settings:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0][:100]
             raise InferenceError(f"device {name!r} cannot be used: {reason} Use --device cpu or auto.") from None
+
+
+def _mode(wanted: bool | None, steps: int) -> Literal["eager", "graph", "compiled"]:
+    """How steps are run: by Pyro, as the graph of one traced step, or by that graph compiled."""
+    if wanted is not None:
+        return "compiled" if wanted else "eager"
+    return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "eager"
 
 
 class SVI:
@@ -138,6 +162,7 @@ class SVI:
         with torch.random.fork_rng():
             check_fit(pair, self.transform(x), given)
             few = arguments(pair, self.transform(x[:2]), None if given is None else given[:2])
+        self._conditional = len(few) > 1
         with judging(pair):
             exact = look(pair, few).enumerated
         pair.train()
@@ -158,12 +183,23 @@ class SVI:
         self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
         self.objective = objective(settings.objective, settings.particles, seen.joint and settings.particles > 1)
-        betas = (0.9, settings.adam_beta2)
-        self.optimiser = torch.optim.Adam(self.parameters, settings.lr, betas, fused=True) if self.parameters else None
         self.batch_size = min(settings.batch_size, len(x))
         self.steps = math.ceil(settings.epochs * len(x) / self.batch_size)
         self.step = 0
-        self._orders: dict[int, Tensor] = {}
+        self.mode = _mode(settings.compile, self.steps)
+        self.weighs = settings.beta != 1.0 or settings.warmup > 0
+        betas = (0.9, settings.adam_beta2)
+        self.optimiser = torch.optim.Adam(self.parameters, settings.lr, betas, fused=True) if self.parameters else None
+        self._lost = x.new_zeros((), dtype=torch.float32)  # 1 from the first loss that is not finite
+        if self.optimiser is not None:
+            self.optimiser.found_inf, self.optimiser.grad_scale = self._lost, None  # no updates from then on
+        self._recent: list[tuple[dict[str, Tensor], Tensor]] = []  # (noise before, loss) of every step
+        self._checked = 0  # since the one of this number
+        self.strata = self._strata()
+        shares = [x.new_full((count,), len(rows) / len(x) * self.batch_size / count) for rows, count in self.strata]
+        self._shares = torch.cat(shares) if len(shares) > 1 else None
+        self._orders: dict[tuple[int, int], Tensor] = {}
+        self._step: Callable[..., tuple[Tensor, ...]] | None = None
         self._schedules()
 
     @property
@@ -176,33 +212,85 @@ class SVI:
         """Is -loss a bound on the evidence of the model: with the whole of its KL, and with no site relaxed?"""
         return self.beta == 1.0 and not self.relaxed
 
-    def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
+    def _strata(self) -> list[tuple[Tensor, int]]:
+        """(rows, how many of them stand in a minibatch): all alike, unless less than a tenth of them are labelled."""
+        n, device = len(self.x), self.x.device
+        if self._conditional and hasattr(self.pair, "missing"):
+            known = self.given != self.pair.missing
+            count, few = int(known.sum()), math.ceil(LABELLED * self.batch_size)
+            if 0 < count < LABELLED * n and few < self.batch_size:
+                return [(known.nonzero().squeeze(1), few), ((~known).nonzero().squeeze(1), self.batch_size - few)]
+        return [(torch.arange(n, device=device), self.batch_size)]
+
+    def _order(self, stratum: int, epoch: int) -> Tensor:
+        if (stratum, epoch) not in self._orders:
+            rows, _ = self.strata[stratum]
             generator = torch.Generator()
-            generator.manual_seed(int(np.random.SeedSequence([self.settings.seed, epoch]).generate_state(1)[0]))
-            n = len(self.x)
-            order = torch.randperm(n, generator=generator) if self.settings.shuffle else torch.arange(n)
-            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            self._orders[epoch] = order.to(self.x.device)
-        return self._orders[epoch]
+            words = np.random.SeedSequence([self.settings.seed, stratum, epoch]).generate_state(1)
+            generator.manual_seed(int(words[0]))
+            order = torch.randperm(len(rows), generator=generator).to(rows.device)
+            self._orders = {(s, e): o for (s, e), o in self._orders.items() if s != stratum or e == epoch - 1}
+            self._orders[stratum, epoch] = rows[order] if self.settings.shuffle else rows
+        return self._orders[stratum, epoch]
 
     def rows(self, step: int) -> Tensor:
         """The rows of minibatch number `step`, from 0: (batch_size,)."""
-        (first, i), (last, j) = (divmod(p, len(self.x)) for p in (step * self.batch_size, (step + 1) * self.batch_size))
-        if first == last:
-            return self._order(first)[i:j]
-        return torch.cat([self._order(first)[i:], self._order(last)[:j]]) if j else self._order(first)[i:]
+        parts = []
+        for stratum, (rows, count) in enumerate(self.strata):
+            start, stop = step * count, (step + 1) * count
+            while start < stop:
+                epoch, i = divmod(start, len(rows))
+                part = self._order(stratum, epoch)[i : i + stop - start]
+                parts.append(part)
+                start += len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def loss(self, rows: Tensor) -> Tensor:
-        """The objective on these rows, scaled to all the data: a differentiable scalar in nats."""
-        given = None if self.given is None else self.given[rows]
-        args = arguments(self.pair, self.transform(self.x[rows]), given)
+    def _arguments(self, rows: Tensor) -> tuple[Tensor, ...]:
+        x = self.transform(self.x[rows])
+        return (x, self.given[rows]) if self._conditional else (x,)
+
+    def _objective(self, rows: Tensor, beta: Tensor, *args: Tensor) -> Tensor:
         with ExitStack() as stack:
             stack.enter_context(own_store())
             stack.enter_context(Rows(rows))
-            if self.beta != 1.0:
-                stack.enter_context(Weigh(self.x.new_tensor(self.beta), self.summed_by_model))
+            if self._shares is not None:
+                stack.enter_context(Shares(self._shares))
+            if self.weighs or self.beta != 1.0:
+                stack.enter_context(Weigh(beta, self.summed_by_model))
+            if self.settings.precision == "bfloat16":
+                stack.enter_context(HalfProducts())
             return self.objective.differentiable_loss(self.pair.model, self.pair.guide, *args, total=len(self.x))
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """The objective on these rows, scaled to all the data: a differentiable scalar in nats."""
+        return self._objective(rows, self._beta(), *self._arguments(rows))
+
+    def _beta(self) -> Tensor:
+        return self.x.new_full((), self.beta)
+
+    def gradients(self, lost: Tensor, rows: Tensor, beta: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
+        """What is traced and compiled: (`lost`, or 1 if the loss is not finite; the loss on these rows in nats per
+        datum; the gradient, of the loss in nats, for every one of `parameters`)."""
+        with torch.enable_grad():
+            loss = self._objective(rows, beta, *args)
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True) if self.parameters else ()
+        loss = loss.detach()
+        return torch.maximum(lost, (~torch.isfinite(loss)).float()), loss / len(self.x), *gradients
+
+    def _begin(self, *args: Tensor) -> None:
+        """Decides how steps are run; before it traces, the step is run once with all of Pyro's checks."""
+        self._step = self.gradients
+        if self.mode == "eager":
+            return
+        with torch.random.fork_rng(cuda_devices(self.pair)):
+            self.gradients(*args)
+        try:
+            graph = traced(self.gradients, args)
+        except UntraceableError as error:
+            name = type(self.pair).__name__
+            warnings.warn(f"{name} cannot be traced {error}: every step is run by Pyro, slower.", stacklevel=3)
+            return
+        self._step = fused(graph, args) if self.mode == "compiled" else graph
 
     def _schedules(self) -> None:
         """Sets `lr` and `beta` to what they are at this step."""
@@ -211,32 +299,52 @@ class SVI:
         self.beta = self.settings.beta * min(1.0, (self.step + 1) / warm if warm else 1.0)
 
     def train_step(self) -> Tensor:
-        """One minibatch, one update; the loss in nats per datum, on the device."""
+        """One minibatch, one update; the loss in nats per datum, on the device.
+
+        Nothing is read from the device but once in CHECK_STEPS steps, unless Pyro runs them. A loss that is not finite
+        stops all updates on the device itself, so the weights are still those before it when it is found.
+        """
         self._schedules()
-        rows = self.rows(self.step)
-        before = random_state()
+        rows, noise = self.rows(self.step), random_state()
+        args = self._lost, rows, self._beta(), *self._arguments(rows)
         try:
-            loss = self.loss(rows)
+            if self._step is None:
+                self._begin(*args)
+            with torch.no_grad():
+                lost, loss, *gradients = self._step(*args)
         except ValueError as error:  # a distribution that refuses its parameters, mostly because they are not finite
-            self._stop(rows, before, error)
-        if not torch.isfinite(loss):
-            self._stop(rows, before)
+            self._recent.append((noise, self.x.new_tensor(math.nan)))
+            self.check(error)
+            raise
+        self._recent.append((noise, loss))
+        self._lost.copy_(lost)
         if self.optimiser is not None:
-            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.grad = gradient
+            for parameter in reversed(self.parameters):
+                parameter.grad = gradients.pop()
             for group in self.optimiser.param_groups:
                 group["lr"] = self.lr
             self.optimiser.step()
             self.optimiser.zero_grad()
         self.step += 1
-        return loss.detach() / len(self.x)
+        if self._step == self.gradients or len(self._recent) == CHECK_STEPS or self.step == self.steps:
+            self.check()
+        return loss
 
-    def _stop(self, rows: Tensor, noise: dict[str, Tensor], error: ValueError | None = None) -> None:
-        set_random_state(noise)
-        given = None if self.given is None else self.given[rows]
-        args = arguments(self.pair, self.transform(self.x[rows]), given)
-        name = first_not_finite(self.pair, args, rows, len(self.x))
+    def check(self, error: ValueError | None = None) -> None:
+        """Were all losses finite so far?
+
+        :raises InferenceError: if not; it names the step, and what is the first not to be finite when it is run again
+        """
+        finite = torch.isfinite(torch.stack([loss for _, loss in self._recent] or [self._lost]))
+        if finite.all():
+            self._recent.clear()
+            self._checked = self.step
+            return
+        bad = finite.tolist().index(False)
+        self.step = self._checked + bad
+        set_random_state(self._recent[bad][0])
+        rows = self.rows(self.step)
+        name = first_not_finite(self.pair, self._arguments(rows), rows, len(self.x))
         if error is not None and name == "the gradient":  # all is finite: the refusal has another reason
             raise error
         raise InferenceError(
@@ -252,6 +360,7 @@ class SVI:
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """(tensors, words): weights, optimiser and random generators; the position."""
+        self.check()
         tensors = {f"weights.{name}": value for name, value in self.pair.state_dict().items()} | random_state()
         if self.optimiser is not None:
             for i, entries in self.optimiser.state_dict()["state"].items():
@@ -269,4 +378,4 @@ class SVI:
                     state.setdefault(int(i), {})[name] = value
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         set_random_state(tensors)
-        self.step = about["step"]
+        self.step = self._checked = about["step"]

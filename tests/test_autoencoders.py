@@ -16,6 +16,7 @@ from gallery.cli import main
 from gallery.figures import activations, contraction, denoised, draw, save, sparsity
 from gallery.figures.style import tile
 from gallery.models import MODELS
+from gallery.models._nn import PixelHead
 from gallery.models.contractive_autoencoder import ContractiveAutoencoder, jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
@@ -413,3 +414,19 @@ def test_one_fit_from_the_command_line_to_its_pictures(capsys, tmp_path):
     assert "undefined" in capsys.readouterr().out
     pictures = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
     assert pictures == {"learning_curve", "reconstructions", "latent"}
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.05, 1.0, 100.0])
+def test_continuous_bernoulli_is_a_density_for_any_output_of_the_network(weight):
+    head = PixelHead(1, 1, "continuous_bernoulli").double()
+    torch.nn.init.constant_(head.linear.weight, weight)
+    torch.nn.init.zeros_(head.linear.bias)
+    x = torch.linspace(0, 1, 200_001, dtype=torch.float64).unsqueeze(1)
+    for h in (-1.0, 1.0):
+        log_p = head(torch.tensor([[h]], dtype=torch.float64)).log_prob(x)
+        assert torch.trapezoid(log_p.exp(), x[:, 0]).item() == pytest.approx(1, abs=1e-6)
+        mean = torch.trapezoid(x[:, 0] * log_p.exp(), x[:, 0])
+        assert head(torch.tensor([[h]], dtype=torch.float64)).mean.item() == pytest.approx(mean.item(), abs=1e-6)
+        single = head.float()(torch.tensor([[h]])).log_prob(x.float())
+        torch.testing.assert_close(single.double(), log_p, rtol=0, atol=2e-5)
+        head.double()

@@ -1,5 +1,6 @@
 """Blocks that several models share. A head ends a network and returns a distribution, so a whole network does."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -10,6 +11,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
+Activation = Literal["relu", "tanh"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+BOUND = math.log(2**23 - 1)
+"""The largest logit of a continuous Bernoulli, 15.94. Its density at 0 grows with the logit without end. In float32
+torch takes the normalising constant at a probability that stays 2^-23 away from 0 and 1, and the rest of the density
+at the logit itself, so that beyond it integrates to less than 1. Published numbers are of this arithmetic, in effect
+of bounded logits. Here they are bounded in earnest, and the density is one."""
+
+
+class ContinuousBernoulli(dist.ContinuousBernoulli):
+    """A density on [0, 1]: log p(x) = l x - log((exp(l) - 1) / l) for the logit l, in any precision, at any l."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        size = self.logits.abs().clamp(min=1e-3)  # nearer to 0 the logarithm below is 0 but for 4e-8
+        log_norm = (self.logits + size) / 2 + (-(-size).expm1() / size).log()
+        return self.logits * value - log_norm
+
+    @property
+    def mean(self) -> Tensor:
+        """The derivative of the log-norm: 1 / (1 - exp(-l)) - 1 / l, and its series where the two nearly cancel."""
+        small = self.logits.abs() < 0.1
+        away = torch.where(small, 1.0, self.logits)
+        series = 0.5 + self.logits / 12 - self.logits**3 / 720
+        return torch.where(small, series, -1 / (-away).expm1() - 1 / away)
 
 
 def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: float = 0.0) -> nn.Sequential:
@@ -54,9 +83,9 @@ class PairEncoder(nn.Module):
 class PixelHead(nn.Module):
     """h -> p(x | h), independent over pixels: (..., in_dim) to a distribution over (..., data_dim).
 
-    ``bernoulli`` is for pixels in {0, 1}, ``continuous_bernoulli`` for pixels in [0, 1] and ``gaussian`` for real
-    values; its standard deviation is ``scale``, or learned, one for all pixels, where ``scale`` is None, and its mean
-    a sigmoid where it is ``bounded``, as pixels in [0, 1] are.
+    ``bernoulli`` is for pixels in {0, 1}, ``continuous_bernoulli`` for pixels in [0, 1], its logit bounded by ``BOUND``
+    (see there), and ``gaussian`` for real values; its standard deviation is ``scale``, or learned, one for all pixels,
+    where ``scale`` is None, and its mean a sigmoid where it is ``bounded``, as pixels in [0, 1] are.
     """
 
     def __init__(
@@ -81,6 +110,6 @@ class PixelHead(nn.Module):
         if self.likelihood == "bernoulli":
             return dist.Bernoulli(logits=eta).to_event(1)
         if self.likelihood == "continuous_bernoulli":
-            return dist.ContinuousBernoulli(logits=eta).to_event(1)
+            return ContinuousBernoulli(logits=BOUND * (eta / BOUND).tanh()).to_event(1)
         mean = eta.sigmoid() if self.bounded else eta
         return dist.Normal(mean, F.softplus(self.pre_scale).expand_as(eta)).to_event(1)

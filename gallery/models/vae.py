@@ -8,7 +8,9 @@ reparametrised draw z = mu(x) + sigma(x) * eps lets the gradient of the ELBO rea
 
 The likelihood has to fit the pixels. A Bernoulli is a probability on {0, 1} only: put on grey pixels it is not a
 density, and its "ELBO" bounds nothing. Grey pixels take the continuous Bernoulli, a density on [0, 1], whose
-mean is not its parameter.
+mean is not its parameter. The log of a density may be positive, and so may the ELBO. How high it gets on images that
+are black for the most part depends on how large a logit may be, which published numbers leave to the arithmetic
+(`BOUND` in `_nn.py`).
 
     Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     Loaiza-Ganem and Cunningham, The continuous Bernoulli: fixing a pervasive error in VAEs, 2019.
@@ -20,7 +22,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ._nn import GaussianHead, Likelihood, PixelHead, mlp
+from ._nn import ACTIVATIONS, Activation, GaussianHead, Likelihood, PixelHead, mlp
 
 __all__ = ["VAE"]
 
@@ -34,6 +36,7 @@ class VAE(nn.Module):
     :param dropout: probability of dropping a hidden unit during training
     :param likelihood: p(x | z) of a pixel: bernoulli for {0, 1}, continuous_bernoulli for [0, 1], gaussian
     :param scale: standard deviation of the Gaussian likelihood; learned if not given
+    :param activation: of the hidden layers: relu or tanh
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class VAE(nn.Module):
         dropout: float = 0.1,
         likelihood: Likelihood = "bernoulli",
         scale: float | None = None,
+        activation: Activation = "relu",
     ):
         super().__init__()
         self.latent_dim = latent_dim
-        self.encoder = nn.Sequential(mlp((data_dim, *hidden), dropout=dropout), GaussianHead(hidden[-1], latent_dim))
+        layers = {"activation": ACTIVATIONS[activation], "dropout": dropout}
+        self.encoder = nn.Sequential(mlp((data_dim, *hidden), **layers), GaussianHead(hidden[-1], latent_dim))
         self.decoder = nn.Sequential(
-            mlp((latent_dim, *reversed(hidden)), dropout=dropout),
+            mlp((latent_dim, *reversed(hidden)), **layers),
             PixelHead(hidden[0], data_dim, likelihood, scale),
         )
 

@@ -1,0 +1,231 @@
+"""A traced or compiled step against the same step run by Pyro."""
+
+import warnings
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+import torch._inductor.config as inductor
+from cases import N, arguments, build, objective
+from test_contract import FITTED
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gallery.models import MODELS
+from inference import SVI, InferenceError, Settings, own_store
+from inference.pairs import Rows
+
+STEPS = 250  # enough for the graph to be chosen
+
+
+def fitting(name, mode, double=True, **settings):
+    torch.manual_seed(0)
+    pair, args = build(name), arguments(name, torch.float64 if double else torch.float32)
+    settings = {"objective": objective(name), "batch_size": 4, "epochs": 1} | settings
+    svi = SVI(pair.double() if double else pair, *args, settings=Settings(**settings))
+    svi.mode = mode
+    return svi
+
+
+def steps(svi, n=4, seed=1):
+    torch.manual_seed(seed)
+    return torch.stack([svi.train_step() for _ in range(n)])
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_graph_takes_the_steps_of_pyro(name):
+    torch.testing.assert_close(steps(fitting(name, "graph")), steps(fitting(name, "eager")), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_gradients_are_those_of_pyro(name):
+    svi = fitting(name, "graph")
+    torch.manual_seed(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        svi.train_step()
+    rows, args = torch.arange(4), svi._arguments(torch.arange(4))
+    torch.manual_seed(2)
+    _, loss, *gradients = svi._step(svi._lost, rows, svi._beta(), *args)
+    torch.manual_seed(2)
+    with own_store(), Rows(rows):
+        expected = svi.objective.loss_and_grads(svi.pair.model, svi.pair.guide, *args, total=N)
+    torch.testing.assert_close(
+        loss.item() * N, torch.as_tensor(expected, dtype=torch.float64).item(), rtol=1e-9, atol=1e-9
+    )
+    for parameter, gradient in zip(svi.parameters, gradients, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["vae", "linear_regression"])
+def test_objectives_and_particles_too(name):
+    for settings in ({"objective": "analytic"}, {"particles": 3}, {"beta": 2.0, "warmup": 1.0}):
+        graph, eager = (steps(fitting(name, mode, **settings)) for mode in ("graph", "eager"))
+        torch.testing.assert_close(graph, eager, rtol=1e-9, atol=1e-9)
+
+
+class Score(nn.Module):
+    """A draw that is not reparametrised: its gradient is that of the score function."""
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.ParameterDict({"loc": torch.zeros(())})
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(self.q["loc"] + x[:, 0], 1.0).has_rsample_(False))
+
+
+def test_score_function_gradients():
+    x = torch.randn(12, 1, dtype=torch.float64)
+    ends = []
+    for mode in ("graph", "eager"):
+        pair = Score().double()
+        svi = SVI(pair, x, settings=Settings(epochs=1, batch_size=4))
+        svi.mode = mode
+        torch.manual_seed(0)
+        svi.train_step()
+        assert pair.q["loc"] != 0
+        ends.append(pair.q["loc"].detach())
+    torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the tensors that are read on the host."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["factor_analysis", "vae", "ss_vae", "gmvae", "vrnn"])
+def test_nothing_is_read_from_the_device_between_checks(name):
+    svi = fitting(name, "graph", epochs=100)
+    svi.train_step()
+    with Reads() as reads:
+        steps(svi, 20)
+        assert reads.count == 0
+        svi.check()
+        assert reads.count > 0
+
+
+class Overflowing(Score):
+    """Its loss is not finite from the sixth step on, which no check of arguments foresees."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        self.calls += self.training
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(self.q["loc"] + x[:, 0], 1.0))
+            weight = torch.where(self.calls > 5, torch.inf, 0.0)
+            pyro.factor("weight", weight.expand(len(x)), has_rsample=True)
+
+
+@pytest.mark.filterwarnings("ignore:Encountered")
+def test_a_loss_that_is_not_finite_is_named_and_does_no_harm():
+    pair = Overflowing()
+    svi = SVI(pair, torch.randn(N, 1), settings=Settings(epochs=200, batch_size=4))
+    assert svi.mode == "graph"
+    svi.train_step()
+    pair.calls.zero_()
+    weights = []
+
+    def go_on():
+        for _ in svi:
+            weights.append([p.detach().clone() for p in svi.parameters])
+
+    with pytest.raises(InferenceError, match=r"not finite at step 6 .*log-density of site weight"):
+        go_on()
+    assert len(weights) > 10  # found at the next check
+    assert all(torch.equal(a, b) for a, b in zip(weights[4], svi.parameters, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights[3], svi.parameters, strict=True))
+
+
+class Branching(MODELS["vae"]):
+    def model(self, x, total=None):
+        if x.sum() > 0:
+            super().model(x, total)
+        else:
+            super().model(x, total)
+
+
+def test_a_pair_that_branches_on_values_is_run_by_pyro_and_the_line_is_named():
+    svi = SVI(Branching(6, 2, (5,)), *arguments("vae"), settings=Settings(epochs=200, batch_size=4))
+    with pytest.warns(UserWarning, match=r"test_compiled.py:\d+: if x.sum\(\) > 0"):
+        first = svi.train_step()
+    assert svi.train_step() != first
+
+
+def test_dropout_and_a_warmup_live_in_the_graph():
+    svi = fitting("vae", "graph", warmup=2.0, epochs=4)
+    svi.train_step()
+    rows = torch.arange(4)
+
+    def loss(beta, seed):
+        torch.manual_seed(seed)
+        return svi._step(svi._lost, rows, svi.x.new_full((), beta), *svi._arguments(rows))[1]
+
+    assert loss(1.0, 0) == loss(1.0, 0)
+    assert loss(1.0, 0) != loss(1.0, 1)
+    zero, one, three = (loss(beta, 0) for beta in (0.0, 1.0, 3.0))
+    torch.testing.assert_close(three - zero, 3 * (one - zero))
+
+
+def test_half_products_leave_the_densities_alone():
+    exact, half = (fitting("vae", "graph", double=False, precision=p) for p in ("float32", "bfloat16"))
+    a, b = steps(exact, 1), steps(half, 1)
+    assert b.dtype == torch.float32
+    assert a != b
+    torch.testing.assert_close(a, b, rtol=2**-8, atol=0)  # the spacing of bfloat16
+    assert all(p.dtype == torch.float32 for p in half.parameters)
+
+
+@pytest.mark.parametrize("name", ["factor_analysis", "vae"])
+def test_compiled_takes_the_steps_of_pyro_and_goes_on_to_the_bit(name):
+    with inductor.patch(fallback_random=True):  # the noise of Pyro's step, which is slower to draw
+        compiled = fitting(name, "compiled")
+        torch.testing.assert_close(steps(compiled), steps(fitting(name, "eager")), rtol=1e-9, atol=1e-9)
+        tensors, about = compiled.state()
+        rest = steps(compiled)
+        again = fitting(name, "compiled")
+        again.set_state(tensors, about)
+        assert torch.equal(steps(again), rest)
+
+
+def test_how_steps_are_run_goes_by_their_number():
+    x = arguments("vae")[0]
+
+    def mode(**settings):
+        return SVI(build("vae"), x, settings=Settings(batch_size=N, **settings)).mode
+
+    assert [mode(epochs=e) for e in (199, 200, 2999, 3000)] == ["eager", "graph", "graph", "compiled"]
+    assert mode(epochs=1, compile=True) == "compiled"
+    assert mode(epochs=5000, compile=False) == "eager"
+
+
+def test_few_labelled_rows_make_a_stratum():
+    x, given = (torch.rand(300, 6) > 0.5).float(), torch.full((300,), -1)
+    given[[7, 150, 290]] = torch.tensor([0, 1, 2])
+    svi = SVI(build("ss_vae"), x, given, Settings(objective="enum", batch_size=20))
+    weight = torch.zeros(300)
+    count = 99  # 198 labelled rows are 66 passes, 99 x 18 = 1782 others are 6 passes of 297
+    for step in range(count):
+        rows = svi.rows(step)
+        assert len(rows) == 20
+        assert (given[rows] >= 0).sum() == 2
+        weight.index_add_(0, rows, svi._shares)
+    torch.testing.assert_close(weight, torch.full((300,), 20 * count / 300))  # every row counts alike
+    assert SVI(build("ss_vae"), x, given.clamp(min=0), Settings(objective="enum", batch_size=20))._shares is None
