@@ -82,7 +82,9 @@ def describe(metrics: dict) -> list[str]:
     """The numbers of metrics.json in words, one a line."""
     lines = []
     for split in ("test", "train"):
-        for name, entry in metrics.get(split, {}).items():
+        entries = dict(metrics.get(split, {}))
+        entries |= {f"clustering {name}": entry for name, entry in entries.pop("clustering", {}).items()}
+        for name, entry in entries.items():
             if isinstance(entry, dict) and "value" in entry:
                 errors = [f"{label} {entry[key]:.2g}" for key, label in _ERRORS if key in entry]
                 label = f"IWAE-{entry['k']}" if name == "iwae" else {"elbo": "ELBO"}.get(name, name.replace("_", " "))

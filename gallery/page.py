@@ -28,7 +28,7 @@ def write_page(folder: Path, run, numbers: list[str]) -> Path:
     figures = [
         f'<figure><img src="figures/{html.escape(path.name)}" alt="{html.escape(path.stem.replace("_", " "))}">'
         f"<figcaption>{html.escape(path.stem.replace('_', ' '))}</figcaption></figure>"
-        for path in sorted((folder / "figures").glob("*.png"))
+        for path in sorted([*(folder / "figures").glob("*.png"), *(folder / "figures").glob("*.gif")])
     ]
     keywords = ", ".join(f"{name} {value}" for name, value in run.keywords.items())
     page = _PAGE.format(

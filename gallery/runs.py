@@ -26,6 +26,7 @@ import data
 from inference import SVI, InferenceError, evaluate, glance, judging
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.classify import accuracy, class_bounds, judge_labels
+from inference.clustering import cluster, component_probabilities
 
 from .spec import Run, RunError
 
@@ -159,7 +160,18 @@ def judge(run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, part
     if hasattr(pair, "classify") and dataset.labels is not None:
         with judging(pair):
             metrics["classifier_accuracy"] = accuracy(pair.classify(x), dataset.labels)
+    probabilities = component_probabilities(pair, x, dataset.given) if dataset.labels is not None else None
+    if probabilities is not None:
+        metrics["clustering"] = cluster(probabilities, dataset.labels)
     return metrics
+
+
+def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str, float]:
+    q = component_probabilities(pair, dataset.x, dataset.given) if dataset.labels is not None else None
+    if q is None:
+        return {}
+    found = cluster(q, dataset.labels)
+    return {"entropy": found["entropy_of_q"]["value"], "accuracy": found["accuracy"]["value"]}
 
 
 def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
@@ -208,7 +220,7 @@ def _train(
 
     def held_out() -> dict[str, dict[str, float]]:
         return {
-            name: glance(svi.pair, split.x, split.given)
+            name: glance(svi.pair, split.x, split.given) | _clustering_at_a_glance(svi.pair, split)
             for name, split in splits.items()
             if name != "train" and not svi.per_datum
         }

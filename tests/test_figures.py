@@ -9,6 +9,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 from scipy.integrate import quad
 from torch import nn
@@ -21,26 +22,32 @@ from gallery.figures import (
     fa_data,
     fa_experiment_1,
     fa_experiment_2,
+    kl_bars,
     latent_scatter,
     learning_curve,
     manifold,
     posterior_1d,
+    rate_distortion,
     reconstructions,
     regression,
     samples,
     save,
+    three_views,
     two_kls,
     two_kls_fits,
+    two_kls_of,
 )
 from gallery.figures.exact import gap
-from gallery.figures.style import label_ends, number, tile
+from gallery.figures.style import BLUE, GREY, label_ends, number, tile
+from gallery.figures.two_kls import nearest
 from gallery.models import MODELS
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from inference import SVI, InferenceError, Settings, encode, glance, sample
+from inference.evaluate import kl_per_latent
 
 ROWS = 200  # of the training data
 SMALL = {"data_dim": 64, "hidden": (16,)}
-GREY = {"likelihood": "continuous_bernoulli"}
+GREYS = {"likelihood": "continuous_bernoulli"}
 IMAGES = {"learning_curve", "samples", "reconstructions", "latent"}
 EXACT = {"learning_curve", "samples", "posterior", "evidence"}
 
@@ -114,12 +121,13 @@ def two_pixels():
 @pytest.mark.parametrize(
     ("name", "data_name", "keywords", "expected"),
     [
-        ("vae", "digits:dequantized", {**SMALL, **GREY, "latent_dim": 2}, IMAGES | {"manifold"}),
-        ("vae", "digits:dynamic", {**SMALL, "latent_dim": 4}, IMAGES),
+        ("vae", "digits:dequantized", {**SMALL, **GREYS, "latent_dim": 2}, IMAGES | {"manifold", "three_views"}),
+        ("vae", "digits:dynamic", {**SMALL, "latent_dim": 4}, IMAGES | {"kl"}),
         ("vae", "digits:grey", {**SMALL, "latent_dim": 1, "likelihood": "gaussian"}, IMAGES),
         ("cvae", "digits:static", {**SMALL, "latent_dim": 2}, IMAGES),
         ("exponential_gaussian", "exponential_gaussian", {}, EXACT | {"latent"}),
         ("exponential_gaussian:per_datum", "exponential_gaussian", {"total": ROWS}, EXACT),
+        ("squared_gaussian", "squared_gaussian", {}, EXACT | {"latent", "two_kls"}),
         ("linear_regression", "line", {}, {"learning_curve", "regression"}),
         ("linear_regression:map", "line", {}, {"learning_curve", "regression"}),
         ("linear_regression:unknown_noise", "line", {}, {"learning_curve", "regression"}),
@@ -212,6 +220,27 @@ def test_odd_histories_are_drawn(history, tmp_path):
         assert not any("exact" in t.get_text() for t in ax.texts)  # no bound to hold against the evidence
 
 
+def test_what_is_known_of_a_discrete_cause_has_panels_below(tmp_path):
+    history = history_of(np.linspace(-30.0, -20.0, 30))
+    for line in history:
+        line["test"] |= {"entropy": 2.3 / line["epoch"], "accuracy": 1 - 0.9 / line["epoch"]}
+    assert len(learning_curve(history_of([-3.0, -2.0])).axes) == 1
+    bounds, entropy, accuracy = learning_curve(history, "title").axes
+    save(bounds.figure, tmp_path / "panels.png")
+    for ax, name in ((entropy, "entropy"), (accuracy, "accuracy")):
+        (curve,) = ax.lines
+        assert curve.get_xydata().tolist() == [[line["epoch"], line["test"][name]] for line in history]
+        assert [t.get_text() for t in ax.texts] == [f"test: {history[-1]['test'][name]:.3f}"]
+        assert ax.get_xlim() == bounds.get_xlim()
+    assert [line.get_ydata()[-1] for line in bounds.lines] == [-19.0, -20.0]  # training, test
+    assert (entropy.get_ylim()[0], accuracy.get_ylim()) == (0, (0, 1))
+    assert bounds.get_title(loc="left") == "title"
+
+    for line in history:
+        del line["test"]["accuracy"]
+    assert len(learning_curve(history).axes) == 2
+
+
 def test_labels_at_the_ends_do_not_overlap():
     ax = learning_curve(history_of([0.0, 1.0])).axes[0]
     ax.set_ylim(0, 1)
@@ -237,7 +266,7 @@ def test_tile_grey_and_colour():
 
 
 def test_samples_show_parameter_mean_and_draw_of_the_same_latents():
-    pair, splits, _ = fitted("vae", "digits:dequantized", **SMALL, **GREY, latent_dim=2)
+    pair, splits, _ = fitted("vae", "digits:dequantized", **SMALL, **GREYS, latent_dim=2)
     fig = samples(pair, splits["test"], n=7, seed=5)
     parameter, mean, x = images_of(fig)
     drawn = sample(pair, splits["test"].x, 7, seed=5)
@@ -251,6 +280,27 @@ def test_samples_show_parameter_mean_and_draw_of_the_same_latents():
     assert all(word in fig.axes[i].get_title(loc="left") for i, word in enumerate(("Parameter", "Mean", "sample")))
 
 
+def test_three_views_are_the_parameter_the_mean_and_a_sample_of_the_same_draws(tmp_path):
+    pair, splits, _ = fitted("vae", "digits:dequantized", **SMALL, **GREYS, latent_dim=2)
+    fig = three_views(pair, splits["test"], seed=5)
+    save(fig, tmp_path / "views.png")
+    (picture,) = images_of(fig)
+    parameter, mean, x = (picture[9 * i : 9 * i + 8] for i in range(3))
+    drawn = sample(pair, splits["test"].x, 10, seed=5)
+    np.testing.assert_array_equal(mean, tile(drawn["mean"], (8, 8), 10))
+    np.testing.assert_array_equal(x, tile(drawn["x"], (8, 8), 10))
+    with torch.no_grad():
+        probs = pair.eval().decoder(drawn["z"]).base_dist.probs
+    np.testing.assert_allclose(parameter, tile(probs, (8, 8), 10), rtol=1e-5)
+    assert np.nanmean(abs(parameter - mean)) > 0.01
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["parameter λ(z)", "mean E[x | z]", "sample x"]
+
+    conditional, splits, _ = fitted("cvae", "digits:dequantized", steps=1, **SMALL, **GREYS, latent_dim=2)
+    assert three_views(conditional, splits["test"]) is not None
+    binary, splits, _ = fitted("vae", "digits:static", steps=1, **SMALL, latent_dim=2)
+    assert three_views(binary, splits["test"]) is None
+
+
 def test_samples_of_a_conditional_model_have_a_row_for_each_class():
     pair, splits, _ = fitted("cvae", "digits:static", **SMALL, latent_dim=2)
     fig = samples(pair, splits["test"], each=4)
@@ -261,7 +311,7 @@ def test_samples_of_a_conditional_model_have_a_row_for_each_class():
 
 
 def test_reconstructions_stand_below_the_originals():
-    pair, splits, _ = fitted("vae", "digits:dequantized", **SMALL, **GREY, latent_dim=2)
+    pair, splits, _ = fitted("vae", "digits:dequantized", **SMALL, **GREYS, latent_dim=2)
     (picture,) = images_of(reconstructions(pair, splits["test"], n=3))
     np.testing.assert_allclose(picture[:8, :8], splits["test"].x[0].reshape(8, 8), rtol=1e-6)
     assert picture.shape == (17, 26)
@@ -280,6 +330,15 @@ def test_manifold_runs_through_the_quantiles_of_the_prior(two_pixels):
     quantiles = (np.arange(4) + 0.5) / 4
     np.testing.assert_allclose(pixels[..., 0], np.tile(quantiles, (4, 1)), atol=1e-6)
     np.testing.assert_allclose(pixels[..., 1], np.tile(quantiles[::-1, None], (1, 4)), atol=1e-6)
+
+
+def test_the_gap_between_pictures_has_a_colour_that_no_pixel_has():
+    (ax,) = manifold(MODELS["vae"](**SMALL, latent_dim=2), data.load("digits:threshold", "test")).axes
+    picture = ax.images[0]
+    colours = picture.to_rgba(np.ma.masked_invalid(np.append(np.linspace(0, 1, 256), np.nan)))[:, :3]
+    assert np.ptp(colours[:-1], axis=1).max() == 0  # grey
+    assert np.ptp(colours[-1]) > 0.15
+    assert np.ma.getmaskarray(picture.get_array())[8::9].all()
 
 
 @pytest.mark.parametrize("keywords", [{"scale": 2.0}, {"masked": True}, {"site": "w"}, {"width": 3}])
@@ -321,6 +380,49 @@ def test_codes_without_labels_have_one_colour_and_collapsed_ones_are_drawn(two_p
     assert len(np.unique(fig.axes[0].collections[0].get_facecolors(), axis=0)) == 1
     flat = data.Dataset("mine", "test", torch.ones(20, 2), (1, 2))
     save(latent_scatter(Plane(width=3), flat), tmp_path / "collapsed.png")
+
+
+# What a code costs
+
+
+def test_kl_bars_are_sorted_and_the_dead_are_grey(tmp_path):
+    fig = kl_bars({"z": [0.5, 0.0, 2.0, 0.0099, 0.0101]})
+    save(fig, tmp_path / "kl.png")
+    (ax,) = fig.axes
+    assert [bar.get_height() for bar in ax.patches] == [2.0, 0.5, 0.0101, 0.0099, 0.0]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in ax.patches] == [BLUE] * 3 + [GREY] * 2
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["2", "0", "4", "3", "1"]
+    assert "2.52 nats in all, 3 of 5 above 0.01" in ax.get_title(loc="left")
+    steps = kl_bars({"z_1": [0.1, 0.2], "z_2": [0.3, 0.0]}).axes[0]
+    assert [t.get_text() for t in steps.get_xticklabels()] == ["z_2[0]", "z_1[1]", "z_1[0]", "z_2[1]"]
+    assert not kl_bars({"z": [0.1] * 100}).axes[0].get_xticklabels()
+    assert kl_bars({"z": [0.1, 0.2]}) is None
+
+
+def test_kl_bars_of_a_pair_are_those_of_its_evaluation():
+    pair, splits, _ = fitted("vae", "digits:static", **SMALL, latent_dim=4)
+    kl = kl_per_latent(pair, splits["test"].x)
+    assert [bar.get_height() for bar in kl_bars(kl).axes[0].patches] == sorted(kl["z"], reverse=True)
+
+
+def test_rate_and_distortion_with_the_line_of_equal_elbo(tmp_path):
+    points = [
+        {"beta": beta, "kl": rate, "reconstruction": -distortion}
+        for beta, rate, distortion in ((4.0, 11.0, 98.0), (0.5, 32.0, 63.0), (1.0, 24.5, 71.0))
+    ]
+    fig = rate_distortion(points)
+    save(fig, tmp_path / "rate.png")
+    (ax,) = fig.axes
+    curve, line = ax.lines
+    assert curve.get_xydata().tolist() == [[32, 63], [24.5, 71], [11, 98]]  # in the order of beta
+    assert [(t.get_text(), t.xy) for t in ax.texts] == [
+        ("β = 0.5", (32, 63)),
+        ("β = 1", (24.5, 71)),
+        ("β = 4", (11, 98)),
+    ]
+    assert (line.get_xy1(), line.get_slope()) == ((24.5, 71), -1)
+    assert "95.50" in ax.get_legend().get_texts()[0].get_text()
+    assert len(rate_distortion(points[:2]).axes[0].lines) == 1
 
 
 # Truths in one dimension
@@ -444,6 +546,31 @@ def test_two_kls_refuses_scales_that_are_not_positive_and_is_drawn(tmp_path):
         two_kls_fits(t=0.0)
     save(two_kls(), tmp_path / "two.png")
     save(two_kls(x=-1.0), tmp_path / "one.png")
+
+
+def test_two_kls_of_a_pair_are_those_of_its_posterior():
+    pair = MODELS["squared_gaussian"](s=1.0, t=0.5)
+    by_formula, by_posterior = two_kls(1.0, 0.5, 1.5), two_kls_of(pair, 1.5)
+    words = [[text.get_text() for text in fig.legends[0].get_texts()] for fig in (by_formula, by_posterior)]
+    assert words[0] == words[1]
+    assert any("its equal on the left" in text for text in words[0])
+    assert two_kls_of(pair, -1.0) is None  # one hump
+    assert two_kls_of(ExactGuide()) is None
+
+
+def test_nearest_normals_to_humps_of_unequal_mass():
+    z = torch.linspace(-8, 8, 8001, dtype=torch.float64)
+    left, right = (dist.Normal(*p).log_prob(z) for p in torch.tensor([[-2.0, 0.3], [3.0, 0.5]]).to(z))
+    fits = nearest(z, torch.logaddexp(math.log(0.7) + left, math.log(0.3) + right) - 5)
+    assert fits.log_evidence == pytest.approx(-5, abs=1e-8)
+    assert fits.seeking.loc == pytest.approx(-2, abs=1e-3)
+    assert fits.seeking.scale == pytest.approx(0.3, abs=1e-3)
+    assert fits.seeking.kl == pytest.approx(-math.log(0.7), abs=1e-4)
+    assert fits.equal is None
+    mean = 0.7 * -2 + 0.3 * 3
+    assert fits.covering.loc == pytest.approx(mean, abs=1e-8)
+    variance = 0.7 * (0.09 + 4) + 0.3 * (0.25 + 9) - mean**2
+    assert fits.covering.scale == pytest.approx(math.sqrt(variance), abs=1e-8)
 
 
 # Lines and factors

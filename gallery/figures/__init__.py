@@ -1,6 +1,7 @@
-"""What a trained model shows. Every function returns a `matplotlib.figure.Figure`; `draw` saves all that apply.
+"""What a trained model shows. Every function returns a `matplotlib.figure.Figure`, or for an animation a list of them;
+`draw` saves all that apply.
 
-    figures = draw(pair, {"train": train, "test": test}, history, folder)    # paths of PNGs
+    figures = draw(pair, {"train": train, "test": test}, history, folder)    # paths of PNGs and GIFs
     save(samples(pair, test, n=30), folder / "samples.png")
 
 What applies is read off the pair and its data, not off the name of its class: images have samples and
@@ -14,22 +15,28 @@ import torch
 from torch import nn
 
 from data import Dataset
+from inference.evaluate import kl_per_latent
 from inference.pairs import is_point
 
 from .autoencoders import activations, contraction, denoised, sparsity
+from .components import components
 from .curves import learning_curve
 from .exact import amortisation, evidence_curve, posterior_1d
 from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2
 from .latent import latent_scatter
-from .pictures import manifold, reconstructions, samples
+from .pictures import manifold, reconstructions, samples, three_views
+from .rate import kl_bars, rate_distortion
 from .regression import regression
-from .style import save
+from .sequence import completion, sequence_animation
+from .style import save, save_frames
 from .traits import Traits
-from .two_kls import two_kls, two_kls_fits
+from .two_kls import two_kls, two_kls_fits, two_kls_of
 
 __all__ = [
     "activations",
     "amortisation",
+    "completion",
+    "components",
     "contraction",
     "denoised",
     "draw",
@@ -37,17 +44,23 @@ __all__ = [
     "fa_data",
     "fa_experiment_1",
     "fa_experiment_2",
+    "kl_bars",
     "latent_scatter",
     "learning_curve",
     "manifold",
     "posterior_1d",
+    "rate_distortion",
     "reconstructions",
     "regression",
     "samples",
     "save",
+    "save_frames",
+    "sequence_animation",
     "sparsity",
+    "three_views",
     "two_kls",
     "two_kls_fits",
+    "two_kls_of",
 ]
 
 
@@ -64,16 +77,24 @@ def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], fol
     local = bool(traits.codes) and not traits.per_datum
     exact = traits.scalar and getattr(pair, "log_evidence", None) is not None
 
-    figures = {}
+    figures, frames = {}, None
     if history:
         figures["learning_curve"] = learning_curve(history, f"{type(pair).__name__} on {test.name}")
     if traits.generates and not traits.is_global:
         figures["samples"] = samples(pair, test, seed=seed)
+        figures["three_views"] = three_views(pair, test, seed=seed)
     if local and test.is_image:
         figures["reconstructions"] = reconstructions(pair, test, seed=seed)
     if local:
         figures["latent"] = latent_scatter(pair, test)
         figures["manifold"] = manifold(pair, test)
+    if local and traits.generates:
+        figures["components"] = components(pair, test, seed=seed)
+        figures["completion"] = completion(pair, test, seed=seed)
+        frames = sequence_animation(pair, test, seed=seed)
+    if local and traits.generates and not any(is_point(site) for site in traits.guide.values()):
+        few = test.head(2000)
+        figures["kl"] = kl_bars(kl_per_latent(pair, few.x, few.given, seed))
     if local and all(is_point(site) for site in traits.guide.values()):
         figures["activations"] = activations({type(pair).__name__: pair}, test)
     if local and hasattr(pair, "corrupt") and test.is_image:
@@ -82,10 +103,12 @@ def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], fol
         figures["sparsity"] = sparsity(pair.rho, traits.encode(test.x).mean(0))
     if exact and getattr(pair, "posterior", None) is not None:
         figures["posterior"] = posterior_1d(pair, data=train.x if traits.per_datum else None)
+        figures["two_kls"] = two_kls_of(pair)
     if exact and traits.per_datum:
         figures["evidence"] = amortisation(None, pair, train.x)
     elif exact:
         figures["evidence"] = evidence_curve(pair, *test.x.quantile(torch.tensor([0.005, 0.995]).to(test.x)).tolist())
     if hasattr(pair, "least_squares") and train.covariates is not None and train.covariates.shape[1] == 1:
         figures["regression"] = regression(pair, train)
-    return [save(fig, folder / f"{name}.png") for name, fig in figures.items() if fig is not None]
+    paths = [save(fig, folder / f"{name}.png") for name, fig in figures.items() if fig is not None]
+    return paths + ([save_frames(frames, folder / "animation.gif")] if frames else [])

@@ -3,10 +3,18 @@
 import math
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, number
+
+SPLITS = {"validation": ORANGE, "test": BLUE}
+# what there may be beside the bounds: its words, how a number is written, and the end of its axis if it has one
+FURTHER = {
+    "entropy": ("entropy of\nq(y | x), nats", ".3f", None),
+    "accuracy": ("accuracy, y matched\nto the classes", ".3f", 1.0),
+}
 
 
 def _window(series: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
@@ -21,45 +29,78 @@ def _window(series: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
 
 
 def learning_curve(history: list[dict], title: str = "") -> Figure:
-    """ELBO of the test and validation data after every epoch, and -loss over it, in nats per datum.
+    """ELBO of the test and validation data after every epoch, and -loss over it, in nats per datum. Below it, where the
+    history has them, how sure the guide is of a discrete cause y, and how often it is the class.
 
     Early epochs far below the rest are left out of the range, and said to be. Under a guide that is a point there is
     no ELBO: then it is the log-likelihood of the data given their code.
 
     :param history: a dictionary for every epoch, as in history.jsonl: "epoch", "loss" and, where there are any,
-        "validation" and "test" with their "elbo" or "reconstruction" and "evidence"
+        "validation" and "test" with their "elbo" or "reconstruction" and "evidence", and for a discrete y with
+        "entropy", the mean of that of q(y | x) in nats, and "accuracy", the values of y matched to the classes
     """
+    further = [key for key in FURTHER if _finite(history, "validation", key) or _finite(history, "test", key)]
+    fig = figure(7.2, 3.6 + 1.6 * len(further))
+    top, *below = fig.subplots(
+        1 + len(further), 1, sharex=True, height_ratios=[2, *[1] * len(further)], squeeze=False
+    ).flat
+    end = _bounds(top, history, title)
+    for ax, key in zip(below, further, strict=True):
+        end = max(end, _further(ax, history, key))
+    fig.axes[-1].set_xlabel("epoch", fontsize=9, color=INK)
+    top.set_xlim(0, 1.01 * end)
+    top.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return fig
+
+
+def _finite(history: list[dict], split: str, key: str) -> list[tuple[int, float]]:
+    """(epoch, value) wherever the split has a finite one."""
+    values = [(line["epoch"], line[split][key]) for line in history if key in line.get(split, {})]
+    return [(epoch, value) for epoch, value in values if math.isfinite(value)]
+
+
+def _further(ax: Axes, history: list[dict], key: str) -> float:
+    """A panel of one more number of validation and test data, from 0; returns the last epoch."""
+    words, form, highest = FURTHER[key]
+    dress(ax, "", "", words)
+    lines = [(split, colour, _finite(history, split, key)) for split, colour in SPLITS.items()]
+    lines = [(split, colour, np.array(points).T) for split, colour, points in lines if points]
+    for _, colour, (x, y) in lines:
+        ax.plot(x, y, color=colour, linewidth=1.4, marker="o" if len(x) <= 15 else "", markersize=3.5)
+    ax.set_ylim(0, highest or 1.1 * max(y.max() for *_, (_, y) in lines) or 1.0)
+    label_ends(ax, [(y[-1], f"{split}: {number(y[-1], form)}", colour) for split, colour, (_, y) in lines])
+    return max(x.max() for *_, (x, _) in lines)
+
+
+def _bounds(ax: Axes, history: list[dict], title: str) -> float:
+    """The panel of bounds; returns the last epoch."""
     plain = all(line.get("loss_is_bound", line.get("beta", 1.0) == 1.0) for line in history)
     point = any("reconstruction" in line.get("test", {}) for line in history)
     label = f"training: −loss{'' if plain else ', not a bound'}"
     shown = [(label, GREY, "-", [(line["epoch"] - 0.5, -line["loss"]) for line in history])]
-    for split, colour in (("validation", ORANGE), ("test", BLUE)):
+    for split, colour in SPLITS.items():
         for key, label, style in (
             ("evidence", "log p(x), exact", "--"),
             ("elbo", "ELBO", "-"),
             ("reconstruction", "log p(x | z)", "-"),
         ):
             if not (point and key == "evidence"):
-                points = [(line["epoch"], line[split][key]) for line in history if key in line.get(split, {})]
-                shown.append((f"{split}: {label}", colour, style, points))
+                shown.append((f"{split}: {label}", colour, style, _finite(history, split, key)))
     lines = [(*look, np.array([p for p in points if math.isfinite(p[1])])) for *look, points in shown]
     lines = [(*look, *points.T) for *look, points in lines if len(points)]
 
-    fig = figure(7.2, 3.6)
-    ax = dress(fig.add_subplot(), title, "epoch", f"{'log-likelihood' if point else 'ELBO'}, nats per datum")
+    dress(ax, title, "", f"{'log-likelihood' if point else 'ELBO'}, nats per datum")
     if not lines:
         ax.text(0.5, 0.5, "no epoch has a finite value", ha="center", color=INK, transform=ax.transAxes)
-        return fig
+        return 1.0
     low, high = _window([(x, y) for *_, x, y in lines])
     for _, colour, style, x, y in lines:
         marker = "o" if len(x) <= 15 and style == "-" else ""
         ax.plot(x, y, style, color=colour, linewidth=1.4, marker=marker, markersize=3.5)
     ax.set_ylim(low, high)
-    ax.set_xlim(0, 1.01 * max(x.max() for *_, x, _ in lines))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     label_ends(ax, [(y[-1], f"{label} {number(y[-1], '#.5g')}", colour) for label, colour, *_, y in lines])
     below = [f"{label} {number(y[0], '#.5g')}" for label, _, style, _, y in lines if y[0] < low and style == "-"]
     if below:
         words = f"↓ below at epoch 1: {', '.join(below)}".replace(": ELBO", "").replace(": −loss", "")
         ax.text(0.98, 0.03, words, ha="right", color=INK, fontsize=8, transform=ax.transAxes)
-    return fig
+    return max(x.max() for *_, x, _ in lines)

@@ -34,12 +34,38 @@ def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each:
     drawn = sample(pair, dataset.x, n, given, seed)
     what = "z ~ p(z | y), a row for each class y" if rows else "z ~ p(z)"
     panels = [(f"Mean E[x | z] of {n} draws {what}", drawn["mean"]), ("A sample x of each", drawn["x"])]
-    (fn, *others) = traits.likelihood
-    if isinstance(fn, dist.ContinuousBernoulli) and not others:
-        latents = {name: drawn[name] for name in traits.prior}
-        parameter = decode(pair, dataset.x, latents, given).base_dist.probs
+    parameter = _parameter(traits, drawn, given)
+    if parameter is not None:
         panels.insert(0, ("Parameter λ(z) of the continuous Bernoulli: not its mean", parameter))
     return _panels(panels, dataset, columns, rows)
+
+
+def _parameter(traits: Traits, drawn: dict[str, Tensor], given: Tensor | None) -> Tensor | None:
+    """The parameter of the continuous Bernoulli at latents that were drawn, (n, d); None for another likelihood."""
+    (fn, *others) = traits.likelihood
+    if others or not isinstance(fn, dist.ContinuousBernoulli):
+        return None
+    latents = {name: drawn[name] for name in traits.prior}
+    return decode(traits.pair, traits.dataset.x, latents, given).base_dist.probs
+
+
+def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure | None:
+    """The same n draws of z in three rows: the parameter of p(x | z), its mean, which it is not, and a sample of it.
+
+    None unless data are images under a continuous Bernoulli.
+    """
+    traits = Traits(pair, dataset)
+    given = dataset.given[:n] if traits.conditional else None
+    drawn = sample(pair, dataset.x, n if given is None else len(given), given, seed)
+    parameter = _parameter(traits, drawn, given)
+    if not dataset.is_image or parameter is None:
+        return None
+    picture = tile(torch.cat([parameter, drawn["mean"], drawn["x"]]), dataset.shape, len(parameter))
+    height, width = picture.shape[:2]
+    fig = figure(0.6 * len(parameter) + 1.1, 0.6 * len(parameter) * height / width + 0.45)
+    title = f"p(x | z), a continuous Bernoulli, at {len(parameter)} draws of z, in three ways"
+    show(fig.add_subplot(), picture, limits(dataset.x), title, ["parameter λ(z)", "mean E[x | z]", "sample x"])
+    return fig
 
 
 def _panels(panels: list[tuple[str, Tensor]], dataset: Dataset, columns: int, rows: list[str]) -> Figure:

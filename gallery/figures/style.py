@@ -19,7 +19,7 @@ DPI = 110
 INK, GREY, BLUE, ORANGE, RED, GREEN = "#222222", "#8C8C8C", "#0072B2", "#E69F00", "#D55E00", "#009E73"
 # Tol's muted colours, one for each class
 CLASSES = ["#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#555555"]
-INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#DDDDDD")  # NaN: the gap between pictures
+INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#BCD7EE")  # NaN: between pictures, and what is not there
 
 
 def figure(width: float, height: float) -> Figure:
@@ -44,7 +44,8 @@ def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     The limits of y have to be set before.
     """
     low, high = ax.get_ylim()
-    gap = (high - low) * 13 / (ax.figure.get_figheight() * 72 * 0.75)  # a line of text, in data units
+    height = ax.figure.get_figheight() * ax.get_position().height  # about, before the layout is made
+    gap = (high - low) * 13 / (72 * height)  # a line of text, in data units
     labels = sorted(labels)
     heights = np.clip([y for y, _, _ in labels], low, high)
     for _ in range(100):  # pushes neighbours apart until all have room
@@ -112,14 +113,32 @@ def show(ax: Axes, picture: np.ndarray, between: tuple[float, float], title: str
     return ax
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Writes a PNG, whole or not at all, without a date or a version in it."""
-    drawn, buffer = io.BytesIO(), io.BytesIO()
+def _pixels(figure: Figure) -> Image.Image:
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
     with Image.open(drawn) as image:
-        colours = image.convert("RGB")
+        return image.convert("RGB")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a PNG, whole or not at all, without a date or a version in it."""
+    colours, buffer = _pixels(figure), io.BytesIO()
     greys = colours.convert("L")
     grey = np.array_equal(np.asarray(colours), np.asarray(greys.convert("RGB")))  # then a third of the bytes
     (greys if grey else colours).save(buffer, format="png", optimize=True)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def save_frames(figures: Sequence[Figure], path: Path, seconds: float = 0.12, pause: float = 2.0) -> Path:
+    """Writes a GIF that shows figures of equal size one after the other, rests at the last, and begins again.
+
+    :param seconds: that every figure is shown
+    :param pause: seconds that the last one is
+    """
+    first, *others = (_pixels(figure) for figure in figures)
+    milliseconds = [round(1000 * s) for s in (*[seconds] * len(others), pause)]
+    buffer = io.BytesIO()
+    first.save(buffer, format="gif", save_all=True, append_images=others, duration=milliseconds, loop=0)
     write_atomically(path, buffer.getvalue())
     return path

@@ -79,6 +79,48 @@ class Traits:
         """The continuous latent sites that every datum has one of."""
         return [name for name, s in self.guide.items() if is_local(s) and not s["fn"].support.is_discrete]
 
+    @property
+    def component(self) -> str | None:
+        """The discrete latent site that every datum has one of, if there is one and no other."""
+        sites = self.prior.items()
+        names = [name for name, site in sites if is_local(site) and site["fn"].support.is_discrete]
+        return names[0] if len(names) == 1 else None
+
+    @property
+    def sites(self) -> list[str]:
+        """The sites of data, one for each step where there are steps."""
+        return list(observed_sites(self._traces[0]))
+
+    @property
+    def in_steps(self) -> bool:
+        """Are data grey images that the model tells in steps, from the top?"""
+        grey = len(self.dataset.shape) == 2 or (len(self.dataset.shape) == 3 and self.dataset.shape[0] == 1)
+        return grey and len(self.sites) > 1
+
+    @property
+    def early(self) -> list[str]:
+        """The latent sites that the model draws before the second half of the steps."""
+        names = list(self._traces[0].nodes)
+        last = names.index(self.sites[len(self.sites) // 2 - 1])
+        return [name for name in self.prior if names.index(name) < last]
+
+    def pixels(self, steps: int) -> int:
+        """The number of pixels in the first steps."""
+        return self.dataset.x.shape[1] * steps // len(self.sites)
+
+    @cached_property
+    def filters(self) -> bool:
+        """Does the guide draw the latents of the first half of the steps without a look at the other half?"""
+        if not set(self.early) <= self.guide.keys():
+            return False
+        x, *given = self._few
+        end, drawn = self.pixels(len(self.sites) // 2), []
+        for rest in (x[:, end:], 1 - x[:, end:]):  # with the same noise: is the draw another?
+            with judging(self.pair):
+                guide = poutine.trace(self.pair.guide).get_trace(torch.cat([x[:, :end], rest], dim=1), *given)
+            drawn.append([guide.nodes[name]["value"] for name in self.early])
+        return all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+
     def encode(self, x: Tensor, given: Tensor | None = None, seed: int = 0) -> Tensor:
         """The posterior means of the codes side by side, (n, width)."""
         means = encode(self.pair, x, given, seed)
@@ -107,10 +149,11 @@ class Traits:
         return normal and torch.equal(fn.variance, torch.ones_like(fn.variance))
 
 
-def decode(pair: nn.Module, like: Tensor, latents: dict[str, Tensor], given: Tensor | None = None):
-    """The distribution p(x | latents) of n data, for a model with one site of data; latents are (n, ...)."""
+def decode(pair: nn.Module, like: Tensor, latents: dict[str, Tensor], given: Tensor | None = None, seed: int = 0):
+    """The distribution p(x | latents) of n data, for a model with one site of data; latents are (n, ...), and those
+    that are not among them drawn."""
     n = len(next(iter(latents.values())))
-    with judging(pair):
+    with judging(pair, seed):
         model = poutine.condition(poutine.uncondition(pair.model), data=latents)
         trace = poutine.trace(model).get_trace(*arguments(pair, like.new_zeros(n, *like.shape[1:]), given))
     return trace.nodes["x"]["fn"]

@@ -1,0 +1,59 @@
+"""What the components of a mixture of images are: draws from each, and the class that it is matched to."""
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from data import Dataset
+from inference import encode
+from inference.clustering import match
+
+from .style import figure, limits, show, tile
+from .traits import Traits, decode
+
+FIGURE_SPACE = "\u2007"  # as wide as a digit
+
+
+def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0) -> Figure | None:
+    """The mean E[x | z] of draws z given each component, in a row beside its class and its share of the data.
+
+    A datum belongs to the component that is most probable under q(y | x). Rows are in the order of the classes that
+    the components are matched to, those matched to none at the end; without labels, in the order of their shares.
+    None unless the data are images and the model draws a component and then a code for each of them.
+
+    :param each: draws of each component
+    """
+    traits = Traits(pair, dataset)
+    if not (dataset.is_image and traits.component and traits.codes) or traits.conditional or len(traits.sites) > 1:
+        return None
+    q = encode(pair, dataset.x)[traits.component]  # (n, K)
+    n, k = q.shape
+    component = q.argmax(1)
+    share = component.bincount(minlength=k) / n
+    known, matched = dataset.labels is not None, [None] * k
+    if known:
+        both = component * dataset.classes + dataset.labels
+        matched = match(both.bincount(minlength=k * dataset.classes).reshape(k, -1))
+    order = sorted(range(k), key=lambda i: (math.inf if matched[i] is None else matched[i], -share[i].item()))
+    means = decode(pair, dataset.x, {traits.component: _values(traits, order, k, each)}, seed=seed).mean
+
+    rows = [f"{100 * share[i].item():5.1f}".replace(" ", FIGURE_SPACE) + " %" for i in order]
+    title = f"Mean E[x | z] of {each} draws z ~ p(z | y), a row for each component y\n"
+    title += f"left: {'the class matched to it, and ' if known else ''}its share of {n} {dataset.split} images"
+    if known:
+        rows = [f"{'–' if matched[i] is None else matched[i]}{row}" for i, row in zip(order, rows, strict=True)]
+        right = [matched[i] == y for i, y in zip(component.tolist(), dataset.labels.tolist(), strict=True)]
+        title += f"; accuracy {sum(right) / n:.3f}"
+    picture = tile(means, dataset.shape, each)
+    fig = figure(6.6, 5.9 * picture.shape[0] / picture.shape[1] + 0.5)
+    show(fig.add_subplot(), picture, limits(dataset.x), title, rows)
+    return fig
+
+
+def _values(traits: Traits, order: list[int], k: int, each: int) -> Tensor:
+    """The components in that order, each so many times: (k * each, k), one-hot if the model's are, or (k * each,)."""
+    site = traits.prior[traits.component]
+    y = torch.tensor(order, device=site["value"].device).repeat_interleave(each)
+    return torch.eye(k).to(site["value"])[y] if site["fn"].event_shape else y.to(site["value"])

@@ -1,0 +1,66 @@
+"""What a code costs and what it buys, in nats: distortion against rate, and the KL coordinate by coordinate."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .style import BLUE, GREY, INK, ORANGE, dress, figure, number, scalar_limits
+
+ACTIVE = 0.01  # a coordinate is active if its KL exceeds this, nats per datum
+UPRIGHT, NAMED = 20, 64  # coordinates at most that are named under their bars, in a line and at all
+
+
+def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
+    """Distortion -E[log p(x | z)] over rate KL(q || p), nats per datum, of pairs fitted with another beta each.
+
+    Where beta is 1 what is minimised is -ELBO = rate + distortion: with it is drawn the line on which -ELBO is the
+    same, of slope -1, below which no other point would lie if that pair were the best of its kind.
+
+    :param points: a dictionary for each pair: "beta", "kl" and "reconstruction", nats per datum
+    """
+    points = sorted(points, key=lambda point: point["beta"])
+    rate = np.array([point["kl"] for point in points])
+    distortion = np.array([-point["reconstruction"] for point in points])
+    fig = figure(6.0, 4.2)
+    title = f"Distortion against rate of {len(points)} pairs, each with a weight β of its own on the KL"
+    ax = dress(
+        fig.add_subplot(), title, "rate KL(q ‖ p), nats per datum", "distortion −E[log p(x | z)], nats per datum"
+    )
+    ax.plot(rate, distortion, "o-", color=BLUE, linewidth=1.4, markersize=4)
+    ax.set(xlim=scalar_limits(rate, 0.15), ylim=scalar_limits(distortion, 0.12))
+    for point, x, y in zip(points, rate, distortion, strict=True):
+        words = f"β = {number(point['beta'], 'g')}"
+        ax.annotate(words, (x, y), (6, 6), textcoords="offset points", color=INK, fontsize=9)
+        if point["beta"] == 1:
+            ax.axline((x, y), slope=-1, color=ORANGE, linewidth=1, linestyle="--", zorder=1)
+            label = f"rate + distortion = {number(x + y, '.2f')}: −ELBO at β = 1"
+            ax.legend(ax.lines[-1:], [label], frameon=False, fontsize=9, labelcolor=INK)
+    return fig
+
+
+def kl_bars(kl_per_latent: dict[str, list[float]]) -> Figure | None:
+    """KL(guide || prior) of every coordinate of a code, the largest first; the dead ones are grey.
+
+    :param kl_per_latent: for every latent site the KL of its coordinates, nats per datum
+    :return: None if there are no more than two coordinates
+    """
+    several = len(kl_per_latent) > 1
+    bars = [
+        (kl, f"{name}[{i}]" if several else str(i)) for name, kls in kl_per_latent.items() for i, kl in enumerate(kls)
+    ]
+    if len(bars) < 3:
+        return None
+    bars.sort(key=lambda bar: -bar[0])
+    kl = np.array([value for value, _ in bars])
+    active = int((kl > ACTIVE).sum())
+    fig = figure(6.4, 3.2)
+    title = f"KL(q ‖ p) of each coordinate: {kl.sum():.2f} nats in all, {active} of {len(kl)} above {ACTIVE:g}"
+    named, upright = len(bars) <= NAMED, len(bars) <= UPRIGHT and not several
+    label = "coordinate of the code" if named else "coordinates of the code, the largest first"
+    ax = dress(fig.add_subplot(), title, label, "nats per datum")
+    ax.bar(range(len(kl)), kl, 0.8, color=[BLUE if value > ACTIVE else GREY for value in kl])
+    ax.set_xlim(-0.6, len(kl) - 0.4)
+    ax.set_xticks(range(len(kl)) if named else [], [name for _, name in bars] if named else [])
+    ax.tick_params("x", length=0, labelsize=8 if upright else 7, labelrotation=0 if upright else 90)
+    return fig
