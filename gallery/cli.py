@@ -298,23 +298,36 @@ def download(name: str, /) -> None:
     print(data.download(name))
 
 
-@app.command
-def reproduce(model: str, /, *, out: Path = Path("reproduced")) -> None:
-    """Run the published experiments on a model: numbers in a JSON file, and the figures redrawn.
+@app.command(name="reproduce")
+def reproduce_recipes(
+    *names: str,
+    seeds: int = 5,
+    first_seed: int = 0,
+    quick: bool = False,
+    out: Path = Path("reproduced"),
+    ledger: Path | None = None,
+) -> None:
+    """Run recipes, seed by seed, into a ledger beside what is published; goes on where it was interrupted.
 
     Parameters
     ----------
-    model: factor_analysis or exponential_gaussian.
-    out: Folder of the results.
+    names: Recipes (`gallery show MODEL` lists those of a model); all of them if none is named.
+    seeds: Number of seeds.
+    first_seed: The first of them.
+    quick: A few epochs each, on the embedded digits instead of larger images.
+    out: Folder of the runs.
+    ledger: The file with the numbers [OUT/ledger.json].
     """
-    from .experiments import EXPERIMENTS
+    from .reproduce import reproduce
 
-    if model not in EXPERIMENTS:
-        raise RunError(f"no experiments on {model!r} are kept here: only those on {', '.join(EXPERIMENTS)} are.")
-    folder = out / model
-    folder.mkdir(parents=True, exist_ok=True)
-    print(json.dumps(EXPERIMENTS[model](folder), indent=2))
-    print(f"pictures: {folder}")
+    if seeds < 1 or first_seed < 0:
+        raise RunError(f"--seeds is at least 1 and --first-seed at least 0: not {seeds} and {first_seed}.")
+    for name in names:
+        if name not in RECIPES:
+            raise unknown("recipe", name, RECIPES)
+    file = ledger or out / "ledger.json"
+    reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick)
+    print(f"ledger: {file}")
 
 
 @app.command

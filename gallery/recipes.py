@@ -205,7 +205,7 @@ RECIPES: dict[str, Recipe] = {
             settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
             validation=False,
         ),
-        _ss_vae("ss_vae", 100, **{"error of q(y | x)": 0.1197, "the same, enumerated, in Pyro's example": 0.068}),
+        _ss_vae("ss_vae", 100, **{"error of q(y | x)": 0.1197, "error, enumerated, in Pyro's example": 0.068}),
         _ss_vae("ss_vae:1000", 1000, **{"error of q(y | x)": 0.0360}),
         _gmvae(
             "gmvae",

@@ -8,23 +8,27 @@ every recipe, grows run by run, and may be written by several processes at a tim
 
 import json
 import platform
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import filelock
 
 import data
+from inference import InferenceError
 from inference.checkpoint import write_atomically
 
 from . import runs
+from .experiments import EXPERIMENTS
 from .judges import judge_pair
 from .recipes import RECIPES, Recipe
 from .spec import Run, RunError
 from .watch import Plain
 
 LEDGER = Path(__file__).parent / "ledger" / "ledger.json"
-QUICK_EPOCHS = 3
+QUICK_EPOCHS = 10
 
 
 def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
@@ -65,11 +69,13 @@ def read(ledger: Path) -> dict[str, dict]:
         raise RunError(f"{ledger} cannot be read as a ledger ({str(error)[:80]}); nothing was changed.") from error
 
 
-def _write(ledger: Path, change: Callable[[dict[str, dict]], None]) -> None:
+def _add(ledger: Path, name: str, row: dict) -> None:
+    """Puts a row into the ledger; runs with other seeds that it had stay."""
     with filelock.FileLock(ledger.with_name(f".{ledger.name}.lock")):
         rows = read(ledger)
-        change(rows)
-        rows = {name: rows[name] for name in sorted(rows)}
+        runs = rows.get(name, row)["runs"] | row["runs"]
+        rows[name] = row | {"runs": dict(sorted(runs.items(), key=lambda item: int(item[0])))}
+        rows = {name: rows[name] for name in RECIPES if name in rows}
         write_atomically(ledger, (json.dumps(rows, indent=1) + "\n").encode())
 
 
@@ -106,6 +112,33 @@ def entry(folder: Path) -> dict:
     }
 
 
+def _row(recipe: Recipe, command: str) -> dict:
+    about = {name: asdict(recipe)[name] for name in ("model", "data", "source", "published")}
+    return about | {"command": command, "runs": {}}
+
+
+def _same(one: Run, other: Run) -> bool:
+    """Are they one run, but for the number of threads, after JSON has made lists of tuples?"""
+    return all(
+        json.dumps(value) == json.dumps(asdict(other)[name]) for name, value in asdict(one).items() if name != "threads"
+    )
+
+
+def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> dict:
+    """The entry of the ledger for one run of a recipe, after fitting and judging what is not fitted and judged yet.
+
+    :raises RunError: if the folder holds another run than the recipe's
+    :raises InferenceError: if the pair cannot be fitted
+    """
+    run = run_of(recipe, seed, quick)
+    if (folder / "run.json").exists() and not _same(Run.from_json(folder / "run.json")[0], run):
+        raise RunError(f"{folder} holds another run than recipe {recipe.name} says: remove it, or choose --out.")
+    _fitted(run, folder)
+    if not (folder / "judged.json").exists():
+        write_atomically(folder / "judged.json", (json.dumps(_judged(folder), indent=2) + "\n").encode())
+    return entry(folder) | json.loads((folder / "judged.json").read_text())
+
+
 def reproduce(
     names: Iterable[str],
     seeds: Iterable[int],
@@ -114,31 +147,32 @@ def reproduce(
     quick: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, dict]:
-    """Runs recipes; returns the ledger.
+    """Runs recipes; returns the ledger. A pair that is refused before it begins has the reason in its row.
 
     :raises RunError: if a folder holds another run than the recipe's, or `ledger` is not one
     """
-    for name in names:
-        recipe = RECIPES[name]
+    out.mkdir(parents=True, exist_ok=True)
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    for recipe in map(RECIPES.get, names):
+        row = _row(recipe, f"gallery reproduce {recipe.name}{' --quick' if quick else ''}")
         for seed in seeds:
-            folder = out / name.replace(":", "-") / f"seed-{seed}"
-            run = run_of(recipe, seed, quick)
-            if (folder / "run.json").exists():
-                held, _ = Run.from_json(folder / "run.json")
-                if replace(held, threads=run.threads) != run:
-                    raise RunError(f"{folder} holds another run than recipe {name} says: remove it, or choose --out.")
-            say(f"{name}, seed {seed}: {folder}")
-            _fitted(run, folder)
-            if not (folder / "judged.json").exists():
-                judged = _judged(folder)
-                write_atomically(folder / "judged.json", (json.dumps(judged, indent=2) + "\n").encode())
-            measured = entry(folder) | json.loads((folder / "judged.json").read_text())
-
-            def add(rows: dict[str, dict], recipe=recipe, seed=seed, measured=measured) -> None:
-                row = rows.setdefault(recipe.name, {"runs": {}})
-                row |= {name: asdict(recipe)[name] for name in ("model", "data", "source", "published")}
-                row["command"] = f"gallery reproduce {recipe.name}{' --quick' if quick else ''}"
-                row["runs"][str(seed)] = measured
-
-            _write(ledger, add)
+            folder = out / recipe.name.replace(":", "-") / f"seed-{seed}"
+            say(f"{recipe.name}, seed {seed}: {folder}")
+            try:
+                row["runs"] = {str(seed): measured(recipe, seed, folder, quick)}
+            except (RunError, InferenceError) as error:
+                if folder.exists():
+                    raise
+                say(f"refused: {error}")
+                row["refused"] = str(error)
+            _add(ledger, recipe.name, row)
+            if "refused" in row:
+                break
+        experiments = ledger.parent / "experiments" / recipe.name
+        if recipe.name in EXPERIMENTS and not quick and not experiments.is_dir():
+            say(f"{recipe.name}: the published experiments")
+            experiments.parent.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory() as folder:  # it is there when it is whole
+                EXPERIMENTS[recipe.name](Path(folder), out / recipe.name / f"seed-{min(seeds)}")
+                shutil.copytree(folder, experiments)
     return read(ledger)

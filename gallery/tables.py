@@ -7,8 +7,10 @@ import statistics
 import sys
 from pathlib import Path
 
+from .measures import shown
 from .models import MODELS
-from .recipes import recipe_for
+from .recipes import RECIPES, recipe_for
+from .reproduce import read
 
 README = Path(__file__).parents[1] / "README.md"
 LEDGER = Path(__file__).parent / "ledger"
@@ -32,8 +34,8 @@ def models_table() -> str:
 
 def experiments_table() -> str:
     """What `gallery reproduce` measured (gallery/ledger), beside what is published; nats per datum."""
-    fa = json.loads((LEDGER / "factor_analysis" / "factor_analysis.json").read_text())
-    eg = json.loads((LEDGER / "exponential_gaussian" / "exponential_gaussian.json").read_text())
+    fa = json.loads((LEDGER / "experiments" / "factor_analysis" / "factor_analysis.json").read_text())
+    eg = json.loads((LEDGER / "experiments" / "exponential_gaussian" / "exponential_gaussian.json").read_text())
     published, alternating = fa["published"], fa["experiment_2"]
     rows = ["| what | published | measured |", "|---|---|---|"]
 
@@ -55,11 +57,44 @@ def experiments_table() -> str:
     return "\n".join(rows)
 
 
+def results_table() -> str:
+    """One row for each recipe: published numbers, measured ones (median [range] over seeds), seeds, minutes a seed."""
+    ledger = read(LEDGER / "ledger.json")
+    rows = ["| recipe | data | measured | published | seeds | minutes |", "|---|---|---|---|---|---|"]
+    for name, recipe in RECIPES.items():
+        row = ledger.get(name)
+        published = [f"{what}: {_number(known)}" for what, known, _ in shown(recipe, row) if known is not None]
+        measured = [f"{what}: {_median(values)}" for what, _, values in shown(recipe, row) if values]
+        cells = [
+            f"`{name}`",
+            recipe.data,
+            "<br>".join(measured) or (row or {}).get("refused", "not run"),
+            "<br>".join(published),
+        ]
+        if row and row["runs"]:
+            seconds = statistics.median(entry["seconds"] for entry in row["runs"].values())
+            cells += [", ".join(sorted(row["runs"], key=int)), f"{seconds / 60:.1f}"]
+        else:
+            cells += ["", ""]
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(rows)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def _median(values: list[float]) -> str:
+    middle = _number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} [{_number(min(values))}, {_number(max(values))}]"
+
+
 def with_tables(text: str) -> str:
     """README with its generated parts as they should be."""
-    for name, table in {"models": models_table, "experiments": experiments_table}.items():
+    tables = {"models": models_table, "results": results_table, "experiments": experiments_table}
+    for name, table in tables.items():
         pattern = rf"(<!-- {name}:.*?-->\n).*?(<!-- /{name} -->)"
-        text = re.sub(pattern, rf"\g<1>{table()}\n\2", text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL)
     return text
 
 

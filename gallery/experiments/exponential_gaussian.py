@@ -22,7 +22,7 @@ from ..recipes import RECIPES
 GUIDES = ("", ":per_datum", ":exponential", ":gamma", ":log_normal")
 
 
-def reproduce(folder: Path, seed: int = 0) -> dict:
+def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict:
     """Fits each guide by its recipe; writes exponential_gaussian.json and the figures; returns what the file holds:
     by guide the mean gap log p(x) - ELBO over the training data, nats per datum, with its Monte Carlo error."""
     x = data.load("exponential_gaussian").x

@@ -125,7 +125,7 @@ def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> lis
     return ends
 
 
-def reproduce(folder: Path, count: int = 10) -> dict:
+def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict:
     """All of it into a folder: factor_analysis.json and the tutorial's figures, redrawn; returns what the file holds.
 
     :param count: number of seeds, 0, 1, ..., that are fitted for 3200 steps, with a constant rate and a cosine

@@ -1,0 +1,87 @@
+"""What the ledger says of one run, number by number, under the names that published numbers have in the recipes.
+
+All are of test data; bounds and densities are nats per datum, for the unit of the others see `inference` and `judges`.
+"""
+
+from collections.abc import Iterator
+
+from .recipes import Recipe
+
+AT = {  # where a number stands in an entry of the ledger
+    "ELBO": "test elbo",
+    "IWAE-16": "test iwae",
+    "log p(x), exact": "test evidence",
+    "KL": "test kl",
+    "log p(x | z)": "test reconstruction",
+    "accuracy by Bayes' rule": "test accuracy",
+    "cost of a wrong label": "test wrong_label_cost",
+    "draws classified as intended": "generations accuracy",
+    "accuracy of their judge": "judge_accuracy",
+    "accuracy, components matched to classes": "test clustering accuracy",
+    "NMI of component and class": "test clustering nmi",
+    "entropy of q(y | x)": "test clustering entropy_of_q",
+    "entropy of the class given the component": "test clustering class_given_component",
+    "accuracy of q(y | x)": "test classifier_accuracy",
+    "squared error": "reconstruction_error",
+    "squared error of the mean image": "mean_image",
+    "squared error after uniform noise": "corrupted_error uniform",
+    "squared error after masking": "corrupted_error masking",
+    "squared error after Gaussian noise": "corrupted_error gaussian",
+    "squared error after salt and pepper": "corrupted_error salt_pepper",
+    "|dz/dx|^2": "jacobian_norm",
+    "mean activation": "mean_activation",
+    "most units that are not 0": "most_nonzero",
+    "logistic regression on codes": "probe logistic_regression",
+    "linear SVM on codes": "probe linear_svm",
+    "10-NN on codes": "probe nearest_neighbours",
+    "10-NN on pixels": "pixel_probe nearest_neighbours",
+    "I(x; z)": "mutual_information mutual_information",
+}
+LAST = {"ELBO, last five epochs": 5, "ELBO, last ten epochs": 10}
+SHOWN = (
+    "ELBO",
+    "log p(x), exact",
+    "KL",
+    "accuracy of their judge",
+    "NMI of component and class",
+    "error of q(y | x)",
+    "squared error",
+    "squared error of the mean image",
+    "squared error after uniform noise",
+    "|dz/dx|^2",
+    "mean activation",
+    "most units that are not 0",
+    "logistic regression on codes",
+    "10-NN on codes",
+)
+
+
+def measure(entry: dict, name: str) -> float | None:
+    """One number of a run by its name; None where it has none."""
+    curve = entry["curve"].get("elbo", [])
+    if name in LAST:
+        last = curve[-LAST[name] :]
+        return sum(last) / len(last) if len(last) == LAST[name] else None
+    if name == "ELBO, best epoch":
+        return max(curve, default=None)
+    if name.startswith("ELBO, epoch ") and name.removeprefix("ELBO, epoch ").isdigit():
+        epoch = int(name.removeprefix("ELBO, epoch "))
+        return curve[epoch - 1] if epoch <= len(curve) else None
+    if name == "error of q(y | x)":
+        right = measure(entry, "accuracy of q(y | x)")
+        return None if right is None else 1 - right
+    if name not in AT:
+        return None
+    found = entry
+    for key in AT[name].split():
+        found = found.get(key, {})
+    return found.get("value")
+
+
+def shown(recipe: Recipe, row: dict | None) -> Iterator[tuple[str, float | None, list[float]]]:
+    """(name, published number, that of every seed) of what is published, and of what of SHOWN there is."""
+    entries = list((row or {"runs": {}})["runs"].values())
+    for name in dict.fromkeys((*recipe.published, *SHOWN)):
+        found = [value for entry in entries if (value := measure(entry, name)) is not None]
+        if found or name in recipe.published:
+            yield name, recipe.published.get(name), found
