@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import data
-from inference import InferenceError, Settings, sample
+from inference import InferenceError, Settings, distributed, sample
 
 from . import runs, watch
 from .models import MODELS
@@ -73,6 +73,8 @@ def _flag(name: str, kind: Any, help: str, group: str = "Run") -> inspect.Parame
 
 
 def _report(folder: Path, metrics: dict) -> None:
+    if not metrics:  # of several processes number 0 speaks
+        return
     for line in describe(metrics):
         print(line)
     print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; pictures in {folder / 'figures'})")
@@ -102,12 +104,15 @@ def describe(metrics: dict) -> list[str]:
 _ERRORS = (("se", "standard error over data"), ("mc_se", "Monte Carlo"))
 
 
-def _run(action: Callable[[watch.Plain | watch.Bar], dict]) -> dict:
-    watcher = watch.watcher()
+def _run(action: Callable[[watch.Plain | watch.Bar | None], dict]) -> dict:
+    distributed.join()
+    watcher = watch.watcher() if distributed.rank() == 0 else None
     try:
         return action(watcher)
     finally:
-        watcher.close()
+        if watcher:
+            watcher.close()
+        distributed.leave()
 
 
 def _fit_command(name: str) -> Callable:

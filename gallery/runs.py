@@ -14,7 +14,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -23,13 +23,14 @@ import torch
 from torch import nn
 
 import data
-from inference import SVI, InferenceError, evaluate, glance, judging
+from inference import SVI, InferenceError, distributed, evaluate, glance, judging
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
 
 from .spec import Run, RunError
 
+ASK_STEPS = 20  # between questions of several processes to each other: is one of them to stop?
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
 FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json")
 
@@ -85,6 +86,9 @@ def start(run: Run, folder: Path, overwrite: bool = False, watcher: Watcher | No
     :raises InferenceError: if model, data and settings do not go together, or the loss is not finite
     """
     folder = Path(folder)
+    if distributed.rank():  # number 0 writes
+        splits = run.datasets()
+        return _train(run, _prepare(run, splits), splits, folder, None)
     if folder.is_dir():
         if (folder / "run.json").exists():
             if not overwrite:
@@ -118,7 +122,7 @@ def resume(folder: Path, watcher: Watcher | None = None) -> dict:
     """
     folder = Path(folder)
     run, data_hash = Run.from_json(folder / "run.json")
-    with _locked(folder):
+    with _locked(folder) if distributed.rank() == 0 else nullcontext():
         if (folder / "metrics.json").exists():
             raise RunError(f"{folder} is finished: there is nothing to resume. `gallery evaluate {folder}` judges it.")
         splits = run.datasets()
@@ -216,7 +220,8 @@ def _train(
         if broken:
             name = broken[0].removeprefix("weights.")
             raise InferenceError(f"{name} is not finite after step {svi.step}: the last good checkpoint is kept.")
-        save_tensors(path, state | {"epoch.loss": total}, position | {"count": count, "seconds": seconds})
+        if distributed.rank() == 0:
+            save_tensors(path, state | {"epoch.loss": total}, position | {"count": count, "seconds": seconds})
 
     def held_out() -> dict[str, dict[str, float]]:
         return {
@@ -225,6 +230,7 @@ def _train(
             if name != "train" and not svi.per_datum
         }
 
+    writes = distributed.rank() == 0
     if tensors is None:
         save()
     if watcher:
@@ -240,21 +246,27 @@ def _train(
             if svi.epoch > epoch:
                 seconds, epoch = seconds + now - clock, svi.epoch
                 line = {"epoch": epoch, "step": step, "loss": total.item() / count, "loss_is_bound": svi.is_bound}
-                line |= held_out() | {"lr": svi.lr, "beta": svi.beta, "seconds": round(seconds, 3)}
+                line |= (held_out() if writes else {}) | {"lr": svi.lr, "beta": svi.beta, "seconds": round(seconds, 3)}
                 history.append(line)
                 total.zero_()
                 count = 0
-                write_atomically(folder / "history.jsonl", "".join(json.dumps(h) + "\n" for h in history).encode())
+                if writes:
+                    write_atomically(folder / "history.jsonl", "".join(json.dumps(h) + "\n" for h in history).encode())
                 if watcher:
                     watcher.epoch(line)
                 save()
                 clock = saved = time.perf_counter()
-            elif now - saved > CHECKPOINT_SECONDS or interrupted():
+            if svi.workers > 1 and step % ASK_STEPS:
+                continue
+            late, stop = distributed.anyone(now - saved > CHECKPOINT_SECONDS), distributed.anyone(interrupted())
+            if late or stop:
                 seconds += now - clock
                 save()
                 clock = saved = time.perf_counter()
-            if interrupted():
+            if stop:
                 raise KeyboardInterrupt
+    if not writes:
+        return {}
     return _finish(run, svi, splits, folder, history, seconds)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import distributed
 from .checkpoint import random_state, set_random_state
 from .checks import check_fit, first_not_finite
 from .compiled import HalfProducts, UntraceableError, fused, traced
@@ -63,7 +64,7 @@ class Settings:
     """How a pair is fitted.
 
     :param epochs: passes over the data
-    :param batch_size: rows of a minibatch; all rows if there are fewer
+    :param batch_size: rows of a minibatch, for each of the processes of a fit; all rows if there are fewer
     :param lr: learning rate of Adam
     :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
     :param adam_beta2: memory of Adam's squared gradients; at 0.99 a steep start is forgotten ten times faster
@@ -183,7 +184,11 @@ class SVI:
         self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
         self.objective = objective(settings.objective, settings.particles, seen.joint and settings.particles > 1)
-        self.batch_size = min(settings.batch_size, len(x))
+        self.workers, self.rank = distributed.workers(), distributed.rank()
+        if len(x) < self.workers:
+            raise InferenceError(f"{self.workers} processes cannot share {len(x)} rows: start fewer.")
+        self._share = min(settings.batch_size, len(x) // self.workers)  # rows of a minibatch for this process
+        self.batch_size = self._share * self.workers
         self.steps = math.ceil(settings.epochs * len(x) / self.batch_size)
         self.step = 0
         self.mode = _mode(settings.compile, self.steps)
@@ -196,10 +201,13 @@ class SVI:
         self._recent: list[tuple[dict[str, Tensor], Tensor]] = []  # (noise before, loss) of every step
         self._checked = 0  # since the one of this number
         self.strata = self._strata()
-        shares = [x.new_full((count,), len(rows) / len(x) * self.batch_size / count) for rows, count in self.strata]
+        shares = [x.new_full((count,), len(rows) / len(x) * self._share / count) for rows, count in self.strata]
         self._shares = torch.cat(shares) if len(shares) > 1 else None
         self._orders: dict[tuple[int, int], Tensor] = {}
         self._step: Callable[..., tuple[Tensor, ...]] | None = None
+        if self.workers > 1:  # noise of its own for every process
+            words = np.random.SeedSequence([settings.seed, self.rank]).generate_state(1)
+            torch.manual_seed(int(words[0]))
         self._schedules()
 
     @property
@@ -213,14 +221,14 @@ class SVI:
         return self.beta == 1.0 and not self.relaxed
 
     def _strata(self) -> list[tuple[Tensor, int]]:
-        """(rows, how many of them stand in a minibatch): all alike, unless less than a tenth of them are labelled."""
+        """(rows, how many this process takes of them for a minibatch): all alike, unless few are labelled."""
         n, device = len(self.x), self.x.device
         if self._conditional and hasattr(self.pair, "missing"):
             known = self.given != self.pair.missing
-            count, few = int(known.sum()), math.ceil(LABELLED * self.batch_size)
-            if 0 < count < LABELLED * n and few < self.batch_size:
-                return [(known.nonzero().squeeze(1), few), ((~known).nonzero().squeeze(1), self.batch_size - few)]
-        return [(torch.arange(n, device=device), self.batch_size)]
+            count, few = int(known.sum()), math.ceil(LABELLED * self._share)
+            if 0 < count < LABELLED * n and few < self._share:
+                return [(known.nonzero().squeeze(1), few), ((~known).nonzero().squeeze(1), self._share - few)]
+        return [(torch.arange(n, device=device), self._share)]
 
     def _order(self, stratum: int, epoch: int) -> Tensor:
         if (stratum, epoch) not in self._orders:
@@ -234,10 +242,11 @@ class SVI:
         return self._orders[stratum, epoch]
 
     def rows(self, step: int) -> Tensor:
-        """The rows of minibatch number `step`, from 0: (batch_size,)."""
+        """The rows of minibatch number `step`, from 0, that are this process's: (batch_size / workers,)."""
         parts = []
         for stratum, (rows, count) in enumerate(self.strata):
-            start, stop = step * count, (step + 1) * count
+            start = (step * self.workers + self.rank) * count
+            stop = start + count
             while start < stop:
                 epoch, i = divmod(start, len(rows))
                 part = self._order(stratum, epoch)[i : i + stop - start]
@@ -316,8 +325,9 @@ class SVI:
             self._recent.append((noise, self.x.new_tensor(math.nan)))
             self.check(error)
             raise
+        lost, loss, *gradients = distributed.mean([lost, loss, *gradients])
         self._recent.append((noise, loss))
-        self._lost.copy_(lost)
+        self._lost.copy_(lost.ceil())
         if self.optimiser is not None:
             for parameter in reversed(self.parameters):
                 parameter.grad = gradients.pop()
@@ -359,9 +369,15 @@ class SVI:
             yield self.step, loss
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
-        """(tensors, words): weights, optimiser and random generators; the position."""
+        """(tensors, words): weights, optimiser and random generators, of all processes, which have to ask together; the
+        position.
+
+        :raises InferenceError: if a loss was not finite
+        """
         self.check()
-        tensors = {f"weights.{name}": value for name, value in self.pair.state_dict().items()} | random_state()
+        tensors = {f"weights.{name}": value for name, value in self.pair.state_dict().items()}
+        for rank, noise in enumerate(distributed.gathered(random_state())):
+            tensors |= {f"worker.{rank}.{name}": value for name, value in noise.items()}
         if self.optimiser is not None:
             for i, entries in self.optimiser.state_dict()["state"].items():
                 tensors |= {f"adam.{i}.{name}": value for name, value in entries.items()}
@@ -377,5 +393,8 @@ class SVI:
                     _, i, name = key.split(".")
                     state.setdefault(int(i), {})[name] = value
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        set_random_state(tensors)
+        mine = f"worker.{self.rank}."
+        if f"{mine}rng.cpu" not in tensors:
+            raise InferenceError(f"the checkpoint is not of a fit in {self.workers} processes: resume with as many.")
+        set_random_state({name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)})
         self.step = self._checked = about["step"]
