@@ -22,6 +22,7 @@ from rich.table import Table
 
 import data
 from inference import InferenceError, Settings, distributed, sample
+from inference.evidence import ROWS
 
 from . import runs, watch
 from .models import MODELS
@@ -218,7 +219,14 @@ def resume(run: Path, /) -> None:
 
 @app.command(name="evaluate")
 def evaluate_run(
-    run: Path, /, *, data: str | None = None, split: str = "test", particles: int = 16, as_json: bool = False
+    run: Path,
+    /,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    particles: int = 16,
+    at_a_time: int = ROWS,
+    as_json: bool = False,
 ) -> None:
     """Judge a fitted run: bounds with their standard errors, KL, active units.
 
@@ -228,11 +236,17 @@ def evaluate_run(
     data: Other data than the run's.
     split: train, validation, test or all.
     particles: Draws of the guide for each datum, and the k of IWAE-k.
+    at_a_time: Rows, data times draws, that are evaluated together: fewer take less memory.
     as_json: Print JSON instead of words.
     """
+    if at_a_time < 1:
+        raise RunError(f"--at-a-time is at least 1, not {at_a_time}.")
     spec, pair = runs.load(run)
     dataset = _dataset(spec, data, split)
-    metrics = {split: runs.judge(spec, pair, dataset, split not in ("train", "all"), particles), "data": dataset.name}
+    metrics = {
+        split: runs.judge(spec, pair, dataset, split not in ("train", "all"), particles, at_a_time),
+        "data": dataset.name,
+    }
     if as_json:
         print(json.dumps(metrics, indent=2))
     else:

@@ -27,6 +27,7 @@ from inference import SVI, InferenceError, distributed, evaluate, glance, judgin
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
+from inference.evidence import ROWS
 
 from .spec import Run, RunError
 
@@ -155,10 +156,12 @@ def load(folder: Path) -> tuple[Run, nn.Module]:
     return run, pair
 
 
-def judge(run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16) -> dict:
+def judge(
+    run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16, at_a_time: int = ROWS
+) -> dict:
     """`inference.evaluate` of a split and, where the model conditions on a class, what labels are worth to it."""
     x = dataset.x if dataset.transform is None else dataset.transform(dataset.x)
-    metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out)
+    metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out, at_a_time=at_a_time)
     if "classes" in run.keywords and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
         metrics |= judge_labels(class_bounds(pair, x, run.keywords["classes"]), dataset.labels)
     if hasattr(pair, "classify") and dataset.labels is not None:

@@ -1,6 +1,7 @@
 """How good is a fitted pair on these data? Numbers that say what they are, as they stand in metrics.json."""
 
 import math
+from dataclasses import dataclass
 
 import pyro.distributions as dist
 import torch
@@ -11,26 +12,64 @@ from .evidence import ROWS, draws, iwae, log_evidence
 from .pairs import arguments, importance_traces, is_local, judging, latent_sites, look, summed_out
 from .predictive import encode
 
+KEPT = 8_000_000  # draws kept at a time, whatever they are of
 GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
 ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
 
 
-def _estimate(values: Tensor, n: int, mc_variance: Tensor | None = None, **more) -> dict:
-    """The mean per datum of (k, n) draws in nats, with its standard error over data (se), and Monte Carlo at fixed data
-    (mc_se); of (k, 1) draws, each for all n data together, with the latter alone.
+@dataclass(frozen=True)
+class _Draws:
+    """k draws of a quantity for each datum, (m,) each: their mean, and the variance of that mean; m is 1 where a latent
+    is global and a draw is for all data together."""
 
-    :param mc_variance: of the mean over the k draws, where it is not the sample variance / k
-    """
-    k, m = values.shape
-    values = values.double()
-    result = {"value": values.mean(0).sum().item() / n, "n": n, "unit": "nats per datum", **more}
-    if m > 1:
-        result["se"] = values.mean(0).std().item() / math.sqrt(n)
-    if k > 1:
-        mc_variance = values.var(0) / k
-    if mc_variance is not None:
-        result["mc_se"] = mc_variance.sum().sqrt().item() / n
-    return result
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> "_Draws":
+        """From (k, m); the variance of one draw is not known: nan."""
+        values = values.double()
+        return cls(values.mean(0), values.var(0) / len(values) if len(values) > 1 else values[0] * math.nan)
+
+    def estimate(self, n: int, **more) -> dict:
+        """The mean per datum in nats, with its standard error over data (se), and Monte Carlo at fixed data (mc_se)."""
+        result = {"value": self.mean.sum().item() / n, "n": n, "unit": "nats per datum", **more}
+        if len(self.mean) > 1:
+            result["se"] = self.mean.std().item() / math.sqrt(n)
+        if not self.variance.isnan().any():
+            result["mc_se"] = self.variance.sum().sqrt().item() / n
+        return result
+
+
+def _estimate(values: Tensor, n: int, mc_variance: Tensor | None = None, **more) -> dict:
+    """The entry of (k, m) draws; `mc_variance` of the mean over them, where it is not their sample variance / k."""
+    drawn = _Draws.of(values)
+    return (drawn if mc_variance is None else _Draws(drawn.mean, mc_variance)).estimate(n, **more)
+
+
+def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: int) -> dict[str, _Draws]:
+    """ "elbo", "reconstruction", "kl" and "iwae" from k draws for each datum, of which so many data are taken at a time
+    that their draws stay within KEPT."""
+    parts: dict[str, list[_Draws]] = {}
+    joint = look(pair, arguments(pair, x, given)).joint
+    width = len(x) if joint else max(1, KEPT // k)
+    for start in range(0, len(x), width):
+        part = slice(start, start + width)
+        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time)
+        shares = drawn["weight"].double().softmax(0)  # of the k draws; their spread gives the error of the log-mean-exp
+        unknown = shares[0] * math.nan
+        found = {
+            "elbo": _Draws.of(drawn["elbo"]),
+            "reconstruction": _Draws.of(drawn["likelihood"]),
+            "kl": _Draws.of(drawn["likelihood"] - drawn["elbo"]),
+            "iwae": _Draws(iwae(drawn["weight"].double()), shares.square().sum(0) - 1 / k if k > 1 else unknown),
+        }
+        for name, value in found.items():
+            parts.setdefault(name, []).append(value)
+    return {
+        name: _Draws(torch.cat([v.mean for v in values]), torch.cat([v.variance for v in values]))
+        for name, values in parts.items()
+    }
 
 
 def is_per_datum(pair: nn.Module, args: tuple) -> bool:
@@ -100,11 +139,13 @@ def evaluate(
     particles: int = 16,
     seed: int = 0,
     held_out: bool = True,
+    at_a_time: int = ROWS,
 ) -> dict:
     """Bounds and diagnostics of the pair on x, always at beta = 1 and without dropout.
 
     :param particles: draws of the guide for each datum; also the k of IWAE-k
     :param held_out: are these other data than the pair was fitted to?
+    :param at_a_time: rows, data times draws, that are evaluated together: what bounds the memory
     :return: "elbo", "iwae" (with its k), "evidence" where the model knows it, "reconstruction" (the expected
         log-likelihood), "kl" and "kl_per_latent", "active_units"; every number a dictionary of value, standard
         error over data (se) and Monte Carlo at fixed data (mc_se), n and unit. What has no value is left out and
@@ -120,18 +161,16 @@ def evaluate(
         reason = "the guide has parameters of its own for each datum it was fitted to, and none for these"
         return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with judging(pair, seed):
-        drawn = draws(pair, x, given, particles)
-    result["reconstruction"] = _estimate(drawn["likelihood"], n, particles=particles)
+        drawn = _drawn(pair, x, given, particles, at_a_time)
+    result["reconstruction"] = drawn["reconstruction"].estimate(n, particles=particles)
     if seen.joint:
         undefined["se"] = "a latent is global: the data are dependent, the bounds are joint, divided by n"
     if seen.points:
         reason = f"the guide of {', '.join(seen.points)} is a point (Delta): it has no density, so there is no bound"
         return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
-    result["elbo"] = _estimate(drawn["elbo"], n, particles=particles)
-    result["kl"] = _estimate(drawn["likelihood"] - drawn["elbo"], n, particles=particles)
-    shares = drawn["weight"].double().softmax(0)  # of the k draws; their spread gives the error of the log-mean-exp
-    delta_method = shares.square().sum(0) - 1 / particles if particles > 1 else None
-    result["iwae"] = _estimate(iwae(drawn["weight"]).unsqueeze(0), n, delta_method, k=particles)
+    result["elbo"] = drawn["elbo"].estimate(n, particles=particles)
+    result["kl"] = drawn["kl"].estimate(n, particles=particles)
+    result["iwae"] = drawn["iwae"].estimate(n, k=particles)
     if seen.continuous and not seen.joint:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
         codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous]

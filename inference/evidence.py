@@ -7,8 +7,8 @@ guide is the exact posterior (Burda, Grosse and Salakhutdinov, Importance weight
 """
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 
 import torch
 from pyro import poutine
@@ -16,9 +16,12 @@ from pyro.ops import packed
 from pyro.ops.contract import contract_tensor_tree
 from torch import Tensor, nn
 
+from .compiled import UntraceableError, fused, traced
 from .pairs import InferenceError, arguments, importance_traces, is_local, look, observed_sites, summed_out
 
 ROWS = 20_000  # rows evaluated at a time, data times draws: what bounds the memory
+COMPILE_TILES = 200  # below, compiling takes longer than it saves
+TERMS = ("weight", "elbo", "likelihood")
 
 
 def _terms(pair: nn.Module, args: tuple, rows: Tensor) -> dict[str, Tensor]:
@@ -79,10 +82,10 @@ def _summed_by_model(model: poutine.Trace, guide: poutine.Trace, rows: Tensor) -
     return (log_p, likelihood) if graph else (log_p.detach(), likelihood)
 
 
-def _tiles(n: int, k: int, cases: int = 1) -> Iterator[tuple[int, slice]]:
-    """Covers k draws x n data by tiles (number of draws, slice of data) of at most ROWS rows each, all cases of the
+def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = ROWS) -> Iterator[tuple[int, slice]]:
+    """Covers k draws x n data by tiles (number of draws, slice of data) of at most so many rows each, all cases of the
     enumerated sites counted."""
-    most = max(1, ROWS // cases)
+    most = max(1, at_a_time // cases)
     width = min(n, max(1, most // k))
     height = min(k, max(1, most // width))
     for i in range(0, n, width):
@@ -90,10 +93,13 @@ def _tiles(n: int, k: int, cases: int = 1) -> Iterator[tuple[int, slice]]:
             yield min(height, k - j), slice(i, min(i + width, n))
 
 
-def draws(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> dict[str, Tensor]:
+def draws(
+    pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1, at_a_time: int = ROWS
+) -> dict[str, Tensor]:
     """k independent draws of the guide for each of n data: "weight", "elbo" and "likelihood", each (k, n) in nats.
 
-    The data are repeated k times along the plate, so no network sees another dimension, and taken ROWS at a time.
+    The data are repeated k times along the plate, so no network sees another dimension, and so many rows of them are
+    taken at a time; from COMPILE_TILES times on this is compiled.
     "weight" has the enumerated sites of the guide summed out: log of sum_y p(x, y, z_y) / q(z_y | x, y); "elbo"
     averages them under the guide: sum_y q(y | x) log of p(x, y, z_y) / q(y, z_y | x). Where nothing is enumerated
     the two are the same. "likelihood" is log p(x | latents). A pair with a global latent has one number for all
@@ -112,15 +118,33 @@ def draws(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -
         drawn = [_terms(pair, args, rows) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
-    for height, data in _tiles(n, k, seen.cases):
+    tiles = list(_tiles(n, k, seen.cases, at_a_time))
+    shapes = Counter(height * (data.stop - data.start) for height, data in tiles)
+    fast: dict[int, Callable[..., tuple[Tensor, ...]]] = {}
+    for height, data in tiles:
         tiled = tuple(a[data].repeat(height, *[1] * (a.dim() - 1)) for a in args)
         rows = torch.arange(data.start, data.stop, device=x.device).repeat(height)
-        terms = _terms(pair, tiled, rows)
+        if shapes[len(rows)] >= COMPILE_TILES and not seen.enumerated[1] and not torch.is_grad_enabled():
+            if len(rows) not in fast:
+                fast[len(rows)] = _compiled_terms(pair, rows, tiled)
+            terms = dict(zip(TERMS, fast[len(rows)](rows, *tiled), strict=True))
+        else:
+            terms = _terms(pair, tiled, rows)
         columns.setdefault(data.start, []).append({name: value.view(height, -1) for name, value in terms.items()})
     return {
         name: torch.cat([torch.cat([tile[name] for tile in column]) for column in columns.values()], dim=1)
-        for name in ("weight", "elbo", "likelihood")
+        for name in TERMS
     }
+
+
+def _compiled_terms(pair: nn.Module, rows: Tensor, args: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
+    def run(rows: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_terms(pair, args, rows)[name] for name in TERMS)
+
+    try:
+        return fused(traced(run, (rows, *args)), (rows, *args))
+    except UntraceableError:
+        return run
 
 
 def log_weights(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor:

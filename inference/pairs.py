@@ -9,7 +9,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.infer.enum import get_importance_trace
+from pyro.infer.enum import config_enumerate, get_importance_trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -217,3 +217,62 @@ def parameters(look: Look) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parame
 def cuda_devices(pair: nn.Module) -> list[torch.device]:
     """The CUDA devices that the pair is on: their random generators are forked with the CPU's."""
     return list({p.device for p in pair.parameters() if p.device.type == "cuda"})
+
+
+def repeat(args: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
+    """Every argument, (n, ...), k times: (k * n, ...), row r being row r % n of the data."""
+    return tuple(a.repeat(k, *[1] * (a.dim() - 1)) for a in args)
+
+
+class Tiled(Messenger):
+    """For arguments of n rows that are repeated k times along the plate "data": what messengers further out say of n
+    rows, their indices (`Rows`) and a factor for each (`Shares`), is repeated with them."""
+
+    def __init__(self, n: int, k: int):
+        super().__init__()
+        self.n, self.k = n, k
+
+    def _pyro_sample(self, msg) -> None:
+        if msg["name"] == "data" and site_is_subsample(msg):
+            fn = msg["fn"]  # as it is without repetition: whoever sets the indices is told of n of so many data
+            msg["fn"] = type(fn)(fn.size // self.k, self.n, device=fn.device)
+
+    def _pyro_post_sample(self, msg) -> None:
+        if msg["name"] == "data" and site_is_subsample(msg):
+            if len(msg["value"]) == self.n:  # and not those of the guide already
+                msg["value"] = msg["value"].repeat(self.k)
+        elif torch.is_tensor(msg["scale"]) and msg["scale"].dim() == 1:
+            msg["scale"] = msg["scale"].repeat(self.k)
+
+
+def continuous_latents(pair: nn.Module, args: tuple) -> dict[str, dict]:
+    """The sites that a sampler by gradients moves: the continuous latents of the model alone, whatever the guide.
+
+    :raises InferenceError: if there is none, if the prior of one is flat, or if it has an enumerated parent: a discrete
+        y above z is not summed out by summing over y at one z for all y
+    """
+    enumerated = EnumMessenger(first_available_dim=-2)(config_enumerate(pair.model))
+    trace, name = poutine.trace(enumerated).get_trace(*args), type(pair).__name__
+    found = {key: site for key, site in latent_sites(trace).items() if not site["fn"].support.is_discrete}
+    if not found:
+        raise InferenceError(f"{name} has no continuous latent: there is nothing for a sampler by gradients to move.")
+    for key, site in found.items():
+        if is_flat(site):
+            raise InferenceError(f"the prior of {key} in {name} is flat: there is no posterior to sample.")
+        if len(site["fn"].batch_shape) > is_local(site):
+            raise InferenceError(
+                f"{key} of {name} has a discrete parent that is summed out, and a sampler has one {key} for all its "
+                "values: fit it with --objective enum."
+            )
+    return found
+
+
+def log_joint(pair: nn.Module, args: tuple, latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """(log p(z), log p(x | z)) of every row, each (rows,) in nats, at given values of all latents, which are local."""
+    trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
+    trace.compute_log_prob(lambda name, site: not site_is_subsample(site))
+    zero, terms = args[0].new_zeros(len(args[0])), ([], [])
+    for name, site in trace.nodes.items():
+        if "log_prob" in site:
+            terms[name not in latents].append(site["log_prob"])
+    return sum(terms[0], zero), sum(terms[1], zero)

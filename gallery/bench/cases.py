@@ -1,0 +1,72 @@
+"""What is measured: pairs, their data and how they are fitted. Other models of the gallery are as in their recipes."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from inference import Settings
+
+from ..models import MODELS
+from ..spec import Run, model_class, unknown
+
+IMAGES = 60_000  # drawn at random: what a step costs does not depend on what they show
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair, its data and settings.
+
+    :param model: name in the registry of models
+    :param keywords: of its constructor
+    :param settings: of the fit
+    :param pixels: of random images: in {0, 1} or in [0, 1]; the data of the model's recipe if not given
+    :param half: is the step with matrix products in bfloat16 measured too?
+    :param story: another model over the same weights, which stock Pyro fits in this one's place
+    """
+
+    model: str
+    keywords: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    pixels: Literal["binary", "grey"] | None = None
+    half: bool = False
+    story: str | None = None
+
+    def fit(self, **settings: Any) -> Settings:
+        return Settings(**(self.settings | settings))
+
+    def build(self, model: str | None = None) -> nn.Module:
+        """A new pair, its weights drawn from torch's generator."""
+        return model_class(model or self.model)(**self.keywords).to(self.fit().torch_device())
+
+    def load(self) -> tuple[Tensor, Tensor | None]:
+        """(x, given) on the device of the fit: (n, data_dim), and (n, ...) or None."""
+        if self.pixels is None:
+            train = Run.of(self.model).datasets()["train"]
+            return train.x, train.given
+        x = torch.rand(IMAGES, self.keywords.get("data_dim", 784), generator=torch.Generator().manual_seed(0))
+        return (x if self.pixels == "grey" else (x < 0.13).float()).to(self.fit().torch_device()), None
+
+
+CASES: dict[str, Case] = {
+    "factor_analysis": Case("factor_analysis", settings={"batch_size": 32, "lr": 1e-2}),
+    "vae": Case("vae", {"hidden": (400,), "dropout": 0.0}, {"batch_size": 128}, "binary"),
+    "vae:continuous_bernoulli": Case("vae", {"likelihood": "continuous_bernoulli"}, {"batch_size": 100}, "grey"),
+    "gmvae": Case("gmvae", settings={"batch_size": 100, "objective": "enum_analytic"}, pixels="binary", half=True),
+    "vrnn": Case("vrnn", settings={"batch_size": 100}, pixels="binary", story="vrnn:steps"),
+}
+
+
+def case(name: str) -> Case:
+    """The case called `name`; of another model of the gallery, with the data and settings of its recipe.
+
+    :raises RunError: if there is no such model
+    """
+    if name in CASES:
+        return CASES[name]
+    if name not in MODELS:
+        raise unknown("model", name, [*CASES, *MODELS])
+    run = Run.of(name)
+    settings = {key: getattr(run.settings, key) for key in ("batch_size", "lr", "adam_beta2", "objective", "particles")}
+    return Case(name, run.keywords, settings)

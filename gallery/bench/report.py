@@ -1,0 +1,62 @@
+"""The table of a benchmark, of what `bench` gave or its JSON file: for README in Markdown, and for a terminal."""
+
+from typing import Any
+
+from rich.table import Table
+
+from .timing import MEANINGS
+
+NOT_MODELS = ("hardware", "versions", "how")
+LINES: list[tuple[str, str, str]] = [
+    *((meaning, f"ms_{key}", "{:.3g}") for key, meaning in MEANINGS.items()),
+    ("compiled over Pyro", "speedup_over_pyro", "{:.2f}x"),
+    ("compiled over Pyro, a site per row", "speedup_over_pyro_steps", "{:.2f}x"),
+    ("compiled over by hand, compiled", "speedup_over_torch_compiled", "{:.2f}x"),
+    ("compiled over NumPyro, one step a call", "speedup_over_numpyro", "{:.2f}x"),
+    ("compiled over NumPyro, 50 steps a call", "speedup_over_numpyro_scan", "{:.2f}x"),
+    ("compiled in bfloat16 over Pyro", "speedup_bf16_over_pyro", "{:.2f}x"),
+    ("compiling, s", "compile_s", "{:.1f}"),
+    ("steps until that has paid, against the graph", "pays_after_steps", "{}"),
+    ("steps until that has paid, against Pyro", "pays_after_steps_pyro", "{}"),
+    ("tensors of a step, MiB: Pyro", "peak_mib_pyro", "{:.3g}"),
+    ("tensors of a step, MiB: compiled", "peak_mib_compiled", "{:.3g}"),
+]
+"""What a line says, its key in the JSON of a model, and how the number is written."""
+
+
+def _lines(content: dict[str, Any]) -> list[list[str]]:
+    """Cells: a line of names of models, then those of numbers, where any model has one."""
+    models = {name: entry for name, entry in content.items() if name not in NOT_MODELS}
+    lines = [["", *models]]
+    for title, key, form in LINES:
+        cells = ["-" if entry.get(key) is None else form.format(entry[key]) for entry in models.values()]
+        if set(cells) != {"-"}:
+            lines.append([title, *cells])
+    return lines
+
+
+def under(content: dict[str, Any]) -> str:
+    """What the numbers are, and of which machine."""
+    hardware, versions, how = content["hardware"], content["versions"], content["how"]
+    return (
+        f"Milliseconds per step, medians of {how['rounds']} rounds in turn. {hardware['processor']}, "
+        f"{hardware['cores']} cores, {hardware['threads']} threads, device {hardware['device']}; "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}; {how['started']}. "
+        f"Compiling is that of a model's step; the first in a process takes {how['first_compile_s']:.1f} s more."
+    )
+
+
+def table(content: dict[str, Any]) -> str:
+    """Markdown: a column for each model."""
+    first, *others = _lines(content)
+    lines = [first, ["---"] * len(first), *others]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{under(content)}"
+
+
+def for_terminal(content: dict[str, Any]) -> Table:
+    """The same for rich."""
+    first, *others = _lines(content)
+    shown = Table(*first, box=None)
+    for line in others:
+        shown.add_row(*line)
+    return shown

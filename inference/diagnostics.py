@@ -1,0 +1,211 @@
+"""Can an approximation be trusted, and how noisy is what it learns from? Numbers to read beside the bounds.
+
+Vehtari, Simpson, Gelman, Yao and Gabry, Pareto smoothed importance sampling, 2024 (k-hat).
+Zhang and Stephens, A new and efficient estimation method for the generalized Pareto distribution, 2009.
+Rainforth et al., Tighter variational bounds are not necessarily better, 2018 (signal and noise of gradients).
+Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference algorithms with simulation-based
+calibration, 2018.
+Gelman, Meng and Stern, Posterior predictive assessment of model fitness via realized discrepancies, 1996.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from pyro import poutine
+from pyro.infer import infer_discrete
+from pyro.ops.stats import fit_generalized_pareto
+from scipy.stats import chisquare
+from torch import Tensor, nn
+
+from .pairs import InferenceError, arguments, cuda_devices, judging, latent_sites, look, parameters
+from .predictive import _data, sample
+from .svi import SVI
+
+
+def pareto_k(log_w: Tensor) -> Tensor:
+    """k-hat of each datum, (n,), from (k, n) log-weights: the shape of the Pareto tail of its largest weights.
+
+    Moments of order above 1 / k-hat do not exist. Of S draws the mean of the weights is unreliable where k-hat exceeds
+    min(1 - 1 / log10 S, 0.7), and at 1 or more there is none. The tail are the largest min(S / 5, 3 sqrt(S)) weights;
+    the estimate leans to 1/2 as 10 more weights of that shape would have it. It is of one datum: the weights of n data
+    taken together have a tail that grows heavier with n for the same guide. Where the largest weights are all equal,
+    as under the exact posterior, there is no tail: -inf.
+
+    :raises InferenceError: of less than 25 draws
+    """
+    draws = len(log_w)
+    if draws < 25:
+        raise InferenceError(f"a tail of the weights needs at least 25 draws, not {draws}.")
+    size = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
+    tails = log_w.detach().cpu().double().sort(0).values[-size - 1 :]  # (size + 1, n)
+    same = 8 * math.sqrt(torch.finfo(log_w.dtype).eps)  # what rounding may do to equal log-weights
+    found = []
+    for tail in (tails - tails[-1]).unbind(1):
+        excess = tail[1:].exp() - tail[0].exp()
+        found.append(-math.inf if tail[0] > -same else fit_generalized_pareto(excess)[0])
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance over repeated noise of the gradient on one minibatch, as it stands: each (number of weights,)
+    for all of `svi.parameters` in a row, in nats per datum. In one pass: no gradient is kept."""
+    args, n = svi._arguments(rows), len(svi.x)
+    mean = squares = torch.zeros((), device=svi.x.device, dtype=torch.float64)
+    for i in range(repeats):
+        _, _, *gradients = svi.gradients(svi._lost, rows, svi._beta(), *args)
+        given = zip(svi.parameters, gradients, strict=True)
+        flat = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in given]).double() / n
+        away = flat - mean
+        mean = mean + away / (i + 1)
+        squares = squares + away * (flat - mean)
+    return mean.detach(), squares.detach() / (repeats - 1)
+
+
+def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int = 0) -> dict[str, dict]:
+    """Signal and noise of the gradient of an SVI at the weights it has, of all of them ("all") and of those of "model"
+    and "guide", in nats per datum.
+
+    The minibatches are the first of its stream, so with one seed and batch size they are the same for every objective,
+    and so is the stream of noise. "variance" is the sum over weights of the variance over repeated noise on one
+    minibatch, averaged over minibatches ("se" over those); "squared_norm" that of the mean gradient of all, less what
+    its own noise adds, so that it may come out below 0; "snr" the root of their ratio, 0 where there is no signal.
+
+    :raises InferenceError: of less than 2 minibatches or repeats
+    """
+    if min(minibatches, repeats) < 2:
+        raise InferenceError(f"noise shows from 2 minibatches and repeats on, not {minibatches} and {repeats}.")
+    mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
+    with torch.random.fork_rng(cuda_devices(svi.pair)):
+        rows = svi.rows(0)
+        generative, inference = parameters(look(svi.pair, svi._arguments(rows)))
+        torch.manual_seed(seed)
+        for step in range(minibatches):
+            of_one, variance = gradient_moments(svi, svi.rows(step), repeats)
+            mean = mean + of_one / minibatches
+            variances.append(variance)
+    groups = {"all": svi.parameters, "model": generative.values(), "guide": inference.values()}
+    result, about = {}, {"minibatches": minibatches, "repeats": repeats, "unit": "squared nats per datum"}
+    for name, group in groups.items():
+        ids = {id(p) for p in group}
+        kept = torch.cat([torch.full((p.numel(),), id(p) in ids, device=mean.device) for p in svi.parameters])
+        if kept.any():
+            noise = torch.stack([variance[kept].sum() for variance in variances])  # (minibatches,)
+            variance = noise.mean().item()
+            squared_norm = mean[kept].square().sum().item() - variance / (minibatches * repeats)
+            result[name] = {
+                "variance": variance,
+                "se": noise.std().item() / math.sqrt(minibatches),
+                "squared_norm": squared_norm,
+                "snr": math.sqrt(max(squared_norm, 0.0) / variance) if variance else math.inf,
+                **about,
+            }
+    return result
+
+
+Posterior = Callable[..., dict[str, Tensor]]
+
+
+def _of_guide(pair: nn.Module) -> Posterior:
+    def posterior(*args: Tensor, draws: int) -> dict[str, Tensor]:
+        runs = [latent_sites(poutine.trace(pair.guide).get_trace(*args)) for _ in range(draws)]
+        return {name: torch.stack([run[name]["value"] for run in runs]) for name in runs[0]}
+
+    return posterior
+
+
+def calibration_ranks(
+    pair: nn.Module,
+    like: Tensor,
+    simulations: int = 640,
+    draws: int = 63,
+    given: Tensor | None = None,
+    posterior: Posterior | None = None,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Simulation-based calibration: the rank of a latent drawn from the prior among `draws` of its posterior given data
+    simulated from it, for every continuous site and coordinate: (simulations, coordinates), integers from 0 to `draws`.
+
+    They are uniform if the posterior is exact. Ranks at both ends are too frequent where it is too narrow, those in the
+    middle where it is too wide, and those at one end where it is off to the other.
+
+    A simulation is one datum where all latents are local; a data set as long as `like` where one is global.
+
+    :param like: data of the shape and kind to be simulated, (any, ...)
+    :param given: what a conditional model conditions on: (simulations, ...), or (len(like), ...) where one is global
+    :param posterior: posterior(x, [given,] draws=...) gives {site: (draws, n, ...)}, or (draws, ...) of a global site;
+        the guide if not given, which is of one data set only where a latent is global, and then refused
+    :raises InferenceError: if the prior is flat, or the guide is of one data set
+    """
+    if simulations < 1 or draws < 1:
+        raise InferenceError(f"calibration needs simulations and draws, not {simulations} and {draws}.")
+    with judging(pair, seed):
+        few = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
+        joint = look(pair, few).joint
+        if joint and posterior is None:
+            raise InferenceError(
+                f"the guide of {type(pair).__name__} is of one data set, for a latent is global: calibration needs a "
+                "posterior for each simulated one."
+            )
+        posterior = posterior or _of_guide(pair)
+        parts: dict[str, list[Tensor]] = {}
+        for _ in range(simulations if joint else 1):
+            n = len(like) if joint else simulations
+            truth = sample(pair, like, n, given, seed=None)
+            found = posterior(*arguments(pair, truth["x"], given), draws=draws)
+            for name, values in found.items():
+                if values.is_floating_point():
+                    parts.setdefault(name, []).append((values < truth[name]).sum(0).reshape(1 if joint else n, -1))
+    return {name: torch.cat(ranks) for name, ranks in parts.items()}
+
+
+def uniformity(ranks: Tensor, draws: int, bins: int = 16) -> Tensor:
+    """The p-value of a chi-square test that ranks, (simulations, coordinates), from 0 to `draws`, are uniform:
+    (coordinates,). Of many coordinates the least p-value is small by chance: compare it with a level / coordinates.
+
+    :param bins: equal ones, of which draws + 1 is a multiple
+    :raises InferenceError: if it is not, or if less than 5 simulations are expected in a bin, where the test is no test
+    """
+    if (draws + 1) % bins or len(ranks) < 5 * bins:
+        raise InferenceError(
+            f"{bins} bins of {draws + 1} ranks need {draws + 1} to be a multiple of {bins}, and at least {5 * bins} "
+            f"simulations, not {len(ranks)}."
+        )
+    filled = ranks.cpu() * bins // (draws + 1)
+    counts = torch.stack([torch.bincount(column, minlength=bins) for column in filled.unbind(1)])
+    return torch.tensor([chisquare(row).pvalue for row in counts.numpy()], dtype=torch.float64)
+
+
+def predictive_check(
+    pair: nn.Module,
+    x: Tensor,
+    statistic: Callable[[Tensor], Tensor],
+    given: Tensor | None = None,
+    replicates: int = 200,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Does the model make data like these? A statistic of x and of replications x' ~ p(x' | z) with z ~ q(z | x), all
+    data at once; sites that the model alone sums out are drawn from their posterior.
+
+    Data that were fitted are met better than new ones: a p-value near 1/2 says little, one near 0 or 1 much.
+
+    :param statistic: of all data, (n, ...) to () or (m,)
+    :return: "observed" (m,), "replicated" (replicates, m) and "p_value", the fraction of replications, and of x itself,
+        whose statistic is not below that of x
+    """
+    if replicates < 1:
+        raise InferenceError(f"the number of replicates must be at least 1, not {replicates}.")
+    with judging(pair, seed):
+        args, replicated = arguments(pair, x, given), []
+        alone = look(pair, args).enumerated[1]
+        for _ in range(replicates):
+            guide = poutine.trace(pair.guide).get_trace(*args)
+            if alone:
+                discrete = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
+                drawn = latent_sites(poutine.trace(discrete).get_trace(*args))
+                guide.nodes.update({name: site for name, site in drawn.items() if name not in guide.nodes})
+            model = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
+            replicated.append(torch.atleast_1d(statistic(_data(model, lambda site: site["value"], x))))
+        observed, stacked = torch.atleast_1d(statistic(x)), torch.stack(replicated)
+    p_value = ((stacked >= observed).sum(0) + 1).double() / (replicates + 1)
+    return {"observed": observed, "replicated": stacked, "p_value": p_value}
