@@ -350,6 +350,29 @@ def reproduce_recipes(
 
 
 @app.command
+def bench(
+    *names: str,
+    json: Path | None = None,
+    threads: int | None = None,
+    seconds: float = 2.0,
+    growth: bool = False,
+) -> None:
+    """Time a step beside stock Pyro, PyTorch by hand, NumPyro where it is installed, and the matrix products alone.
+
+    Parameters
+    ----------
+    names: Models; without any, one of each family that is written by hand.
+    json: A file for the numbers.
+    threads: Of the CPU.
+    seconds: For which each contestant is timed.
+    growth: Also how the step grows with batch size, particles, components and length: minutes more.
+    """
+    from .bench import command
+
+    command(names, json, threads, seconds, growth)
+
+
+@app.command
 def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
     """Fit a VAE to the embedded digits and leave a page with its pictures; about half a minute.
 

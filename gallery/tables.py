@@ -80,6 +80,14 @@ def results_table() -> str:
     return "\n".join(rows)
 
 
+def performance_table() -> str:
+    """What `gallery bench --json gallery/ledger/bench.json` measured."""
+    from .bench import table
+
+    path = LEDGER / "bench.json"
+    return table(json.loads(path.read_text())) if path.exists() else "Not measured yet."
+
+
 def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
@@ -91,7 +99,12 @@ def _median(values: list[float]) -> str:
 
 def with_tables(text: str) -> str:
     """README with its generated parts as they should be."""
-    tables = {"models": models_table, "results": results_table, "experiments": experiments_table}
+    tables = {
+        "models": models_table,
+        "results": results_table,
+        "experiments": experiments_table,
+        "performance": performance_table,
+    }
     for name, table in tables.items():
         pattern = rf"(<!-- {name}:.*?-->\n).*?(<!-- /{name} -->)"
         text = re.sub(pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL)

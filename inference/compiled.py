@@ -1,7 +1,7 @@
 """A function of tensors that runs a pair, as one graph: Pyro's handlers go once, at tracing; tensor code ever after.
 
     graph = traced(run, args)          # run(*args) -> tensors, its gradients taken inside
-    fast = fused(graph)                # the same, through torch.compile
+    fast = fused(graph, args)          # the same, compiled
     loss, *gradients = fast(*args)
 
 Loss and gradient are traced together: of a loss alone, detached parts would get gradients. The graph holds the
@@ -75,14 +75,13 @@ def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> 
 
 
 def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
-    """The graph through torch.compile, for arguments like these; on a GPU it is captured and replayed."""
+    """The graph through the compiler behind torch.compile, for arguments of these shapes and no others, which is not
+    checked; on a GPU it is captured and replayed."""
     devices = [a.device for a in args if a.is_cuda]
-    compiled = torch.compile(graph, fullgraph=True, dynamic=False, mode="reduce-overhead" if devices else None)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
     with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler about itself
-        compiled(*args)
-    return compiled
+        return torch._inductor.compile(graph, list(args), options={"triton.cudagraphs": bool(devices)})
 
 
 def _is_library(path: str) -> bool:

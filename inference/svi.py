@@ -334,7 +334,8 @@ class SVI:
             for group in self.optimiser.param_groups:
                 group["lr"] = self.lr
             self.optimiser.step()
-            self.optimiser.zero_grad()
+            for parameter in self.parameters:
+                parameter.grad = None  # the memory is free for the next step
         self.step += 1
         if self._step == self.gradients or len(self._recent) == CHECK_STEPS or self.step == self.steps:
             self.check()

@@ -35,7 +35,7 @@ from inference.diagnostics import (
 from inference.gap import gap
 from inference.mcmc import nuts
 from inference.objectives import OBJECTIVES, check_objective, objective, parse_objective, renyi
-from inference.pairs import Rows, Shares, Weigh, log_joint, look
+from inference.pairs import Rows, Shares, Weigh, log_joint, look, parameters
 
 WEIGHTED = ["iwae:5", "dreg:5", "renyi:0.5:5", "renyi:2:5", "wake-sleep:5"]
 
@@ -52,7 +52,7 @@ def within(difference, variance):
 
 
 def factor_analysis(widen=1.0, cls=FactorAnalysis):
-    """A factor analysis in float64 whose guide has the exact mean and, if it can, the exact covariance times widen^2."""
+    """A factor analysis in float64 whose guide has the exact mean and, if it can, the covariance times widen^2."""
     pair = cls().double()
     posterior = pair.posterior(torch.eye(3, dtype=torch.float64))
     with torch.no_grad():
@@ -199,9 +199,8 @@ def test_repeated_rows_keep_their_numbers_scale_and_shares(name, shares):
 @pytest.mark.parametrize("name", ["iwae:4", "dreg:4", "wake-sleep:4"])
 def test_beta_weighs_the_kl_in_the_weights(name):
     pair, x = factor_analysis(1.3), torch.randn(7, 3, dtype=torch.float64)
+    torch.manual_seed(1)
     with own_store(), Weigh(torch.tensor(0.0)):
-        loss = objective(name).differentiable_loss(pair.model, pair.guide, x)
-        torch.manual_seed(1)
         loss = objective(name).differentiable_loss(pair.model, pair.guide, x)
     torch.manual_seed(1)
     z = pair.phi["V"] @ x.T + pair.scale_tril() @ torch.randn(28, 2, dtype=torch.float64).view(4, 7, 2).mT
@@ -290,7 +289,6 @@ def test_names_of_objectives():
         ("autoencoder", "iwae:5", "is a point"),
         ("linear_regression:map", "iwae:5", "is a point"),
         ("gmvae", "iwae:5", "y is to be summed out"),
-        ("gaussian_mixture", "wake-sleep:5", "y is to be summed out"),
     ],
 )
 def test_objectives_that_do_not_apply(model, name, message):
@@ -311,6 +309,8 @@ def test_objectives_refuse_draws_that_they_cannot_change():
         with own_store(), pytest.raises(InferenceError, match=message) as error:
             objective(name).differentiable_loss(build(model).model, build(model).guide, *arguments(model))
         assert "\n" not in str(error.value)
+    with pytest.raises(InferenceError, match="y is to be summed out"):  # by the model alone
+        check_objective("wake-sleep:5", look(build("gaussian_mixture"), arguments("gaussian_mixture")))
     score = Score()
     for name in ("iwae:5", "dreg:5", "renyi:0.5:5"):
         with pytest.raises(InferenceError, match="z are not reparametrised"):
@@ -341,15 +341,30 @@ def test_the_guides_gradient_at_the_exact_posterior_averages_to_zero_in_minibatc
     return within(gradients.mean(0), gradients.var(0) / len(gradients))
 
 
+def log_normal():
+    pair = build("exponential_gaussian:log_normal").double()
+    with torch.no_grad():
+        pair.eta[-1].bias[1] = -2.0  # a narrow one: bars of heavy tails would be too short
+    return pair, torch.randn(40, 1, dtype=torch.float64) + 1
+
+
+def wide_factor_analysis():
+    return factor_analysis(1.5), torch.randn(40, 3, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("case", [wide_factor_analysis, log_normal])
 @pytest.mark.parametrize(("name", "other"), [("trace", "score"), ("dreg:8", "iwae:8")])
-def test_two_estimators_of_one_gradient_and_which_is_less_noisy(name, other):
-    pair, x = factor_analysis(1.5), torch.randn(40, 3, dtype=torch.float64)
-    svis, repeats = [fitting(pair, n, x, batch_size=20) for n in (name, other)], 400
-    (mean, variance), (other_mean, other_variance) = (gradient_moments(svi, svi.rows(0), repeats) for svi in svis)
-    within(mean - other_mean, (variance + other_variance) / repeats)
-    quiet, loud = (gradient_noise(svi, minibatches=4, repeats=50)["guide"] for svi in svis)
-    assert loud["variance"] - quiet["variance"] > 4 * math.hypot(loud["se"], quiet["se"])
-    assert loud["snr"] < quiet["snr"]
+def test_two_estimators_of_one_gradient_and_which_is_less_noisy(case, name, other):
+    (pair, x), blocks, repeats = case(), 8, 50
+    ids = {id(p) for p in parameters(look(pair, (x[:2],)))[1].values()}
+    found = []
+    for svi in (fitting(pair, n, x, batch_size=20) for n in (name, other)):
+        mean, variance = zip(*(gradient_moments(svi, svi.rows(0), repeats) for _ in range(blocks)), strict=True)
+        of_guide = torch.cat([torch.full((p.numel(),), id(p) in ids) for p in svi.parameters])
+        found.append((torch.stack(mean).mean(0), torch.stack(variance), torch.stack(variance)[:, of_guide].sum(1)))
+    (mean, variance, quiet), (other_mean, other_variance, loud) = found
+    within(mean - other_mean, (variance + other_variance).mean(0) / (blocks * repeats))
+    assert loud.mean() - quiet.mean() > 4 * math.sqrt((loud.var() + quiet.var()) / blocks)
 
 
 def test_running_moments_and_the_groups_of_weights():
@@ -392,28 +407,32 @@ def exponential_gaussian():
     return ExponentialGaussian().double(), torch.tensor([[-1.0], [0.5], [3.0]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        exponential_gaussian,
-        lambda: (factor_analysis(), torch.randn(3, 3, dtype=torch.float64)),
-        lambda: (Chain().double(), torch.tensor([[-1.0], [0.5], [3.0]], dtype=torch.float64)),
-    ],
-)
+def chain():
+    return Chain().double(), torch.tensor([[-1.0], [0.5], [3.0]], dtype=torch.float64)
+
+
+def two_factors():
+    pair = factor_analysis()
+    with torch.no_grad():
+        pair.theta["pre_sigma"].fill_(math.log(math.expm1(1)))
+    return pair, sample(pair, torch.zeros(1, 3, dtype=torch.float64), 3)["x"]
+
+
+@pytest.mark.parametrize("case", [exponential_gaussian, chain, two_factors])
 def test_annealed_weights_are_unbiased_forwards_and_backwards(case):
-    """E[w] = p(x) from the prior; E[1 / w] = 1 / p(x) from the exact posterior, at a draw of its own for each chain."""
+    """E[w] = p(x) from the prior; E[1 / w] = 1 / p(x) from the exact posterior, at a draw of its own for each chain.
+    With so many steps the weights are within a factor of two of each other, mostly: bars from few would be too short.
+    """
     pair, x = case()
     with torch.no_grad():
-        exact = pair.log_evidence(x)
-    forward = (ais(pair, x, chains=1500, steps=40, leapfrog=3) - exact).exp()
-    assert (forward.mean(0) - 1).abs().max() < 4 * (forward.std(0) / math.sqrt(1500)).max()
-    within(forward.mean(0) - 1, forward.var(0) / 1500)
-    if hasattr(pair, "posterior"):
-        many = x.repeat(1500, 1)
-        with torch.no_grad():
-            z = pair.posterior(many).sample()
-        backward = (exact.repeat(1500) - reverse_ais(pair, many, {"z": z}, chains=1, steps=40, leapfrog=3)[0]).exp()
-        within(backward.view(1500, -1).mean(0) - 1, backward.view(1500, -1).var(0) / 1500)
+        exact, many = pair.log_evidence(x), x.repeat(1000, 1)
+        forward = (ais(pair, x, chains=1000, steps=200, leapfrog=3) - exact).exp()
+        within(forward.mean(0) - 1, forward.var(0) / 1000)
+        if hasattr(pair, "posterior"):
+            z = {"z": pair.posterior(many).sample()}
+            backward = exact.repeat(1000) - reverse_ais(pair, many, z, chains=1, steps=200, leapfrog=3)[0]
+            backward = backward.exp().view(1000, -1)
+            within(backward.mean(0) - 1, backward.var(0) / 1000)
 
 
 def test_annealing_holds_the_evidence_of_factor_analysis_from_both_sides():
@@ -459,7 +478,7 @@ def test_annealing_in_parts_is_the_same_law(monkeypatch):
         ("gaussian_mixture", "no continuous latent"),
         ("gmvae", "z of GMVAE has a discrete parent"),
         ("autoencoder", "the prior of z in Autoencoder is flat"),
-        ("ss_vae", "y of SSVAE is discrete"),
+        ("ss_vae", "the model of SSVAE cannot sum out"),
     ],
 )
 def test_annealing_refuses(model, message):
@@ -494,9 +513,7 @@ def test_the_gap_of_factor_analysis_is_the_kl_to_the_posterior():
     assert mean["amortisation_gap"]["value"] > 4 * mean["amortisation_gap"]["mc_se"]
     assert abs(mean["approximation_gap"]["value"]) < 1e-6  # the family holds the posterior, where weights are constant
     close(per_datum["gap"], per_datum["approximation_gap"] + per_datum["amortisation_gap"])
-    exact = gap(factor_analysis(), x, draws=2, steps=5)["mean"]
-    for part in ("gap", "approximation_gap", "amortisation_gap"):
-        assert abs(exact[part]["value"]) < 1e-8
+    assert abs(gap(factor_analysis(), x, draws=2, steps=1)["mean"]["gap"]["value"]) < 1e-8
 
 
 def test_a_diagonal_guide_keeps_its_approximation_gap_and_a_full_covariance_closes_it():
@@ -546,34 +563,35 @@ def test_gaps_that_are_not_defined(model, message):
 # Diagnostics
 
 
+def shape_of_tail(log_w):
+    """k-hat of each datum without its pull to 1/2, that of ten more weights in the tail."""
+    size = math.ceil(3 * math.sqrt(len(log_w)))
+    return (pareto_k(log_w) * (size + 10) - 5) / size
+
+
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
 def test_pareto_k_of_known_tails(k):
-    """w = u^-k has a Pareto tail of shape k; what is undone is the pull to 1/2 of ten more weights."""
-    log_w = -k * torch.rand(4000, 200, dtype=torch.float64).log()
-    size = math.ceil(3 * math.sqrt(4000))
-    found = (pareto_k(log_w) * (size + 10) - 5) / size
+    """w = u^-k has a Pareto tail of shape k."""
+    found = shape_of_tail(-k * torch.rand(4000, 200, dtype=torch.float64).log())
     assert abs(found.mean() - k) < 4 * found.std() / math.sqrt(200)
 
 
-def test_pareto_k_of_guides():
-    """An exact guide has no tail; one that is too narrow has: with scale s times the posterior's, k = 1 - s^2 (at one
-    latent); and it does not depend on how many data there are."""
-    x = torch.randn(400, 3, dtype=torch.float64)
-    exact, wide, narrow = (factor_analysis(widen) for widen in (1.0, 1.5, 0.5))
-    found = []
-    for pair in (exact, wide, narrow):
-        pair.load_state_dict({k: v for k, v in exact.state_dict().items() if k != "phi.L"}, strict=False)
+def test_pareto_k_is_of_each_datum():
+    """A guide whose two coordinates have s times the posterior's scale has w = u^-(1 - s^2) but for a constant: a tail
+    of shape 3/4 at s = 1/2, a bound at s = 3/2, nothing at s = 1; for each datum, however many there are."""
+    pair, x, found = factor_analysis(), torch.randn(400, 3, dtype=torch.float64), []
+    L = pair.phi["L"].detach().clone()
+    for widen in (0.5, 1.5, 1.0):
         with torch.no_grad():
-            scale = {id(exact): 1.0, id(wide): 1.5, id(narrow): 0.5}[id(pair)]
-            pair.phi["L"].copy_(scale * exact.phi["L"])
+            pair.phi["L"].copy_(widen * L)
         with judging(pair):
-            found.append(pareto_k(log_weights(pair, x, k=1000)))
-    assert (found[0] == -math.inf).all()
-    assert found[1].max() < 0.5 < found[2].mean()
-    with judging(wide):
-        few = pareto_k(log_weights(wide, x[:40], k=1000))
-    spread = math.sqrt(few.var() / 40 + found[1].var() / 400)
-    assert abs(few.mean() - found[1].mean()) < 4 * spread
+            found.append(log_weights(pair, x, k=1000))
+    narrow, wide = shape_of_tail(found[0]), shape_of_tail(found[1])
+    assert abs(narrow.mean() - 0.75) < 4 * narrow.std() / math.sqrt(400)
+    assert wide.max() < 0.5
+    few, many = wide[:40], wide[40:]
+    assert abs(few.mean() - many.mean()) < 4 * math.sqrt(few.var() / 40 + many.var() / 360)
+    assert (pareto_k(found[2]) == -math.inf).all()
     with pytest.raises(InferenceError, match="at least 25 draws"):
         pareto_k(torch.zeros(10, 2))
 
@@ -652,7 +670,12 @@ def test_nuts_on_the_latents_of_a_few_data():
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("gaussian_mixture", "no continuous"), ("gmvae", "discrete parent"), ("autoencoder", "flat")],
+    [
+        ("gaussian_mixture", "no continuous"),
+        ("gmvae", "discrete parent"),
+        ("autoencoder", "flat"),
+        ("ss_vae", "sum out"),
+    ],
 )
 def test_nuts_refuses(model, message):
     with pytest.raises(InferenceError, match=message):
