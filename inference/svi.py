@@ -72,6 +72,7 @@ class Settings:
     :param particles: draws of the guide the objective averages over
     :param beta: weight of the KL in the objective; the objective is a bound only at 1
     :param warmup: epochs over which the weight of the KL rises linearly from 0 to beta
+    :param final_temperature: of a relaxed pair, to which its temperature falls geometrically; it stays as it is if None
     :param shuffle: a new order of the rows in every epoch, else the order of the file
     :param seed: of the order of the rows, and of all other noise
     :param device: cpu, cuda, or auto: cuda where there is one
@@ -89,6 +90,7 @@ class Settings:
     particles: int = 1
     beta: float = 1.0
     warmup: float = 0.0
+    final_temperature: float | None = None
     shuffle: bool = True
     seed: int = 0
     device: str = "auto"
@@ -106,6 +108,8 @@ class Settings:
         for name in ("beta", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InferenceError(f"{name} must be finite and not negative, it is {getattr(self, name)}.")
+        if self.final_temperature is not None and not 0 < self.final_temperature < math.inf:
+            raise InferenceError(f"final_temperature must be positive and finite, it is {self.final_temperature}.")
         if self.seed < 0:
             raise InferenceError(f"seed must not be negative, it is {self.seed}.")
         for name, known in {
@@ -208,6 +212,11 @@ class SVI:
         if self.workers > 1:  # noise of its own for every process
             words = np.random.SeedSequence([settings.seed, self.rank]).generate_state(1)
             torch.manual_seed(int(words[0]))
+        self._first_temperature = None
+        if settings.final_temperature is not None:
+            if not hasattr(pair, "temperature"):
+                raise InferenceError(f"{type(pair).__name__} has no temperature: leave out --final-temperature.")
+            self._first_temperature = pair.temperature.item()
         self._schedules()
 
     @property
@@ -302,10 +311,13 @@ class SVI:
         self._step = fused(graph, args) if self.mode == "compiled" else graph
 
     def _schedules(self) -> None:
-        """Sets `lr` and `beta` to what they are at this step."""
+        """Sets `lr`, `beta` and the temperature of the pair to what they are at this step."""
         self.lr = self.settings.lr * SCHEDULES[self.settings.lr_schedule](self.step / self.steps)
         warm = self.settings.warmup * len(self.x) / self.batch_size
         self.beta = self.settings.beta * min(1.0, (self.step + 1) / warm if warm else 1.0)
+        if self._first_temperature is not None:
+            ratio = self.settings.final_temperature / self._first_temperature
+            self.pair.temperature.fill_(self._first_temperature * ratio ** (self.step / self.steps))
 
     def train_step(self) -> Tensor:
         """One minibatch, one update; the loss in nats per datum, on the device.

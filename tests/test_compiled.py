@@ -184,6 +184,15 @@ def test_dropout_and_a_warmup_live_in_the_graph():
     torch.testing.assert_close(three - zero, 3 * (one - zero))
 
 
+@pytest.mark.parametrize("mode", ["graph", "compiled"])
+def test_a_temperature_that_falls_is_seen_by_the_graph(mode):
+    with inductor.patch(fallback_random=True):
+        falling, eager = (fitting("gmvae:relaxed", m, final_temperature=0.1, epochs=2) for m in (mode, "eager"))
+        assert falling.pair.temperature == 0.5
+        torch.testing.assert_close(steps(falling, 6), steps(eager, 6), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(falling.pair.temperature.item(), 0.5 * 0.2 ** (5 / 6))
+
+
 def test_half_products_leave_the_densities_alone():
     exact, half = (fitting("vae", "graph", double=False, precision=p) for p in ("float32", "bfloat16"))
     a, b = steps(exact, 1), steps(half, 1)

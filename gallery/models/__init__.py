@@ -55,6 +55,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "ss_vae": ss_vae.SSVAE,
     "gmvae": gmvae.GMVAE,
     "gmvae:relaxed": gmvae.Relaxed,
+    "gmvae:categorical_kl": gmvae.CategoricalKL,
     "vrnn": vrnn.VRNN,
     "vrnn:steps": vrnn.Steps,
     "vrnn:smoothing": vrnn.Smoothing,
