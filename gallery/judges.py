@@ -23,7 +23,7 @@ from .figures.traits import Traits
 from .models.denoising_autoencoder import DenoisingAutoencoder
 
 STEPS, BATCH = 1500, 128  # three times through the 60,000 images of MNIST
-PROBED = 10_000  # training rows that a probe of codes is fitted to
+PROBED = 5_000  # training rows that a probe of codes is fitted to
 CORRUPTIONS = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
 RATE = 2e-3  # Adam's at the start; it falls linearly to 0
 
@@ -107,6 +107,16 @@ def _error(x: Tensor, other: Tensor) -> dict:
     return entry((x - other).square().sum(1), "squared error summed over pixels, per datum")
 
 
+_PIXEL_PROBES: dict[tuple[str, str], dict] = {}  # by data: they are the same for all pairs
+
+
+def _pixel_probe(train: Dataset, test: Dataset) -> dict:
+    key = train.hash, test.hash
+    if key not in _PIXEL_PROBES:
+        _PIXEL_PROBES[key] = probe(train.x, train.labels, test.x, test.labels)
+    return _PIXEL_PROBES[key]
+
+
 def judge_pair(
     pair: nn.Module, train: Dataset, test: Dataset, grey: dict[str, Dataset] | None = None
 ) -> dict[str, dict]:
@@ -124,7 +134,7 @@ def judge_pair(
     if test.labels is not None and traits.codes and not traits.by_class:
         codes = [features(pair, part.x, part.given) for part in (few, test)]
         result["probe"] = probe(codes[0], few.labels, codes[1], test.labels)
-        result["pixel_probe"] = probe(few.x, few.labels, test.x, test.labels)
+        result["pixel_probe"] = _pixel_probe(few, test)
     try:
         result["mutual_information"] = mutual_information(pair, test.x, test.given)
     except InferenceError as error:

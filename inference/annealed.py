@@ -19,6 +19,7 @@ So the step sizes, one for each datum and each t, are found by a few pilot chain
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import pyro
 import torch
@@ -50,8 +51,8 @@ class _Coordinates:
 
     def flat(self, latents: dict[str, Tensor]) -> Tensor:
         """(rows, d)"""
-        parts = ((t.inv(latents[name]), len(latents[name])) for name, t in self.transforms.items())
-        return torch.cat([part.reshape(rows, -1) for part, rows in parts], dim=1)
+        parts = [transform.inv(latents[name]) for name, transform in self.transforms.items()]
+        return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1)
 
     def latents(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """The latents, and log |dz / du|, (rows,)."""
@@ -77,10 +78,9 @@ def _density(pair: nn.Module, args: tuple, coordinates: _Coordinates, u: Tensor)
             (gradient,) = torch.autograd.grad((prior + t * likelihood).sum(), u)
         return prior.detach(), likelihood.detach(), gradient
 
-    try:
+    with suppress(UntraceableError):
         return traced(density, (u, u.new_ones(())))
-    except UntraceableError:
-        return density
+    return density
 
 
 def _move(density: Density, u: Tensor, state: tuple, t: Tensor, step: Tensor, leapfrog: int) -> tuple[Tensor, Tensor]:
@@ -147,6 +147,9 @@ def _chains(pair, x, given, chains, steps, leapfrog, seed, posterior: dict[str, 
     with judging(pair, seed):
         every = arguments(pair, x, given)
         supports = _supports(pair, tuple(a[:2] for a in every))
+        if posterior is not None and posterior.keys() != supports.keys():
+            given_names = ", ".join(posterior) or "none"
+            raise InferenceError(f"draws of {', '.join(supports)} are needed for every datum, and not {given_names}.")
         for rows in torch.arange(len(x), device=x.device).split(max(1, ROWS // chains)):
             args = tuple(a[rows] for a in every)
             few, many = repeat(args, pilots), repeat(args, chains)

@@ -19,6 +19,7 @@ Every estimator gives its loss, minus the bound scaled to all the data, as one t
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import pyro.distributions as dist
 import torch
@@ -57,16 +58,19 @@ class Unreparametrised(Messenger):
     """Draws with the same noise, but no gradient flows through them: Pyro then takes that of their score."""
 
     def _pyro_sample(self, msg) -> None:
-        fn = msg["fn"]
-        if msg["is_observed"] or site_is_subsample(msg) or not fn.has_rsample:
+        if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_rsample:
             return
-        while hasattr(fn, "base_dist"):
-            fn = fn.base_dist
-        if not isinstance(fn, dist.Delta):
-            msg["infer"]["_stated"] = msg["value"] is not None
-            with torch.no_grad():
-                msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
-            fn.has_rsample = False
+        layers = [msg["fn"]]
+        while hasattr(layers[-1], "base_dist"):
+            layers.append(layers[-1].base_dist)
+        if isinstance(layers[-1], dist.Delta):
+            return
+        msg["infer"]["_stated"] = msg["value"] is not None
+        with torch.no_grad():
+            msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
+        for layer in layers:
+            with suppress(AttributeError):  # some ask the layer below
+                layer.has_rsample = False
 
 
 class Cut(Messenger):

@@ -251,15 +251,22 @@ def continuous_latents(pair: nn.Module, args: tuple) -> dict[str, dict]:
     :raises InferenceError: if there is none, if the prior of one is flat, or if it has an enumerated parent: a discrete
         y above z is not summed out by summing over y at one z for all y
     """
-    enumerated = EnumMessenger(first_available_dim=-2)(config_enumerate(pair.model))
-    trace, name = poutine.trace(enumerated).get_trace(*args), type(pair).__name__
+    enumerated, name = EnumMessenger(first_available_dim=-2)(config_enumerate(pair.model)), type(pair).__name__
+    try:
+        trace = poutine.trace(enumerated).get_trace(*args)
+    except RuntimeError:  # shapes that do not go together
+        raise InferenceError(
+            f"the model of {name} cannot sum out its discrete latents without its guide, as a sampler would have to: "
+            "fit it with --objective enum."
+        ) from None
     found = {key: site for key, site in latent_sites(trace).items() if not site["fn"].support.is_discrete}
     if not found:
         raise InferenceError(f"{name} has no continuous latent: there is nothing for a sampler by gradients to move.")
     for key, site in found.items():
         if is_flat(site):
             raise InferenceError(f"the prior of {key} in {name} is flat: there is no posterior to sample.")
-        if len(site["fn"].batch_shape) > is_local(site):
+        plates = max((-frame.dim for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
+        if len(site["fn"].batch_shape) > plates:
             raise InferenceError(
                 f"{key} of {name} has a discrete parent that is summed out, and a sampler has one {key} for all its "
                 "values: fit it with --objective enum."

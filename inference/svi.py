@@ -32,7 +32,7 @@ from .checkpoint import random_state, set_random_state
 from .checks import check_fit, first_not_finite
 from .compiled import HalfProducts, UntraceableError, fused, traced
 from .evaluate import is_per_datum
-from .objectives import OBJECTIVES, objective
+from .objectives import check_objective, objective, parse_objective
 from .pairs import (
     InferenceError,
     Rows,
@@ -68,7 +68,8 @@ class Settings:
     :param lr: learning rate of Adam
     :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
     :param adam_beta2: memory of Adam's squared gradients; at 0.99 a steep start is forgotten ten times faster
-    :param objective: the estimator of the ELBO: trace, analytic, enum or enum_analytic
+    :param objective: the estimator: trace, analytic, enum, enum_analytic, score, graph, iwae:K, dreg:K,
+        renyi:ALPHA:K or wake-sleep:K
     :param particles: draws of the guide the objective averages over
     :param beta: weight of the KL in the objective; the objective is a bound only at 1
     :param warmup: epochs over which the weight of the KL rises linearly from 0 to beta
@@ -110,11 +111,11 @@ class Settings:
                 raise InferenceError(f"{name} must be finite and not negative, it is {getattr(self, name)}.")
         if self.final_temperature is not None and not 0 < self.final_temperature < math.inf:
             raise InferenceError(f"final_temperature must be positive and finite, it is {self.final_temperature}.")
+        parse_objective(self.objective)
         if self.seed < 0:
             raise InferenceError(f"seed must not be negative, it is {self.seed}.")
         for name, known in {
             "lr_schedule": SCHEDULES,
-            "objective": OBJECTIVES,
             "precision": ("float32", "float64", "bfloat16"),
         }.items():
             if getattr(self, name) not in known:
@@ -185,9 +186,10 @@ class SVI:
             raise InferenceError(f"{type(pair).__name__} has no discrete latent to enumerate: --objective trace.")
         if summed and not sums:
             raise InferenceError(f"{type(pair).__name__} sums out {summed}: use --objective enum.")
+        check_objective(settings.objective, seen)
         self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
-        self.objective = objective(settings.objective, settings.particles, seen.joint and settings.particles > 1)
+        self.objective = objective(settings.objective, settings.particles, seen.joint)
         self.workers, self.rank = distributed.workers(), distributed.rank()
         if len(x) < self.workers:
             raise InferenceError(f"{self.workers} processes cannot share {len(x)} rows: start fewer.")
