@@ -1,4 +1,5 @@
 """Recipes run again, seed by seed, into a ledger: what is published and what was measured, on which machine, how long.
+Some pictures of the first seed are kept beside it.
 
     ledger = reproduce(["vae"], seeds=range(5), out=Path("reproduced"), ledger=Path("ledger.json"))
 
@@ -27,8 +28,8 @@ from .recipes import RECIPES, Recipe
 from .spec import Run, RunError
 from .watch import Plain
 
-LEDGER = Path(__file__).parent / "ledger" / "ledger.json"
 QUICK_EPOCHS = 10
+PICTURES = ("learning_curve", "components", "samples", "activations", "denoised", "completion", "posterior")
 
 
 def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
@@ -139,6 +140,14 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
     return entry(folder) | json.loads((folder / "judged.json").read_text())
 
 
+def _keep_pictures(run: Path, folder: Path) -> None:
+    """Copies those of PICTURES that a run has."""
+    for picture in (run / "figures").glob("*.png"):
+        if picture.stem in PICTURES:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, folder)
+
+
 def reproduce(
     names: Iterable[str],
     seeds: Iterable[int],
@@ -166,6 +175,8 @@ def reproduce(
                 say(f"refused: {error}")
                 row["refused"] = str(error)
             _add(ledger, recipe.name, row)
+            if seed == min(seeds):
+                _keep_pictures(folder, ledger.parent / "pictures" / folder.parent.name)
             if "refused" in row:
                 break
         experiments = ledger.parent / "experiments" / recipe.name

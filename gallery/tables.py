@@ -40,6 +40,7 @@ def experiments_table() -> str:
     rows = ["| what | published | measured |", "|---|---|---|"]
 
     def row(what: str, number: float, known: float | None = None, form: str = ".4f") -> None:
+        what = what.replace("|", "\\|")
         rows.append(f"| {what} | {'' if known is None else f'{known:.5g}'} | {number:{form}} |")
 
     row("FA, evidence of test data, true parameters", fa["true_parameters"]["test"], published["true_parameters_test"])
@@ -54,7 +55,20 @@ def experiments_table() -> str:
         row(f"{what}: worst", test[0])
     for name, entry in eg.items():
         row(f"`{name}`, gap log p(x) - ELBO, Monte Carlo error {entry['mc_se']:.4f}", entry["gap"])
+    for name, entry in _experiment("contractive_autoencoder/matched.json").items():
+        row(f"|dz/dx|^2: {name}; squared error {entry['squared_error']:.2f}", entry["jacobian_norm"], form=".4g")
+    for name, entry in _experiment("gmvae/gradients.json").items():
+        row(f"`gmvae`, variance of the gradient: {name}", entry["all"]["variance"], form=".4g")
+    for name, entry in _experiment("vrnn/smoothing.json").items():
+        if name != "epochs":
+            row(f"`vrnn`, ELBO at the same generative weights: {name}", entry["value"])
     return "\n".join(rows)
+
+
+def _experiment(path: str) -> dict:
+    """What an experiment wrote, nothing if it was not run."""
+    file = LEDGER / "experiments" / path
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def results_table() -> str:

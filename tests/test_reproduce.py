@@ -4,11 +4,15 @@ import json
 
 import pytest
 
+import data
 from gallery.measures import AT, LAST, measure, shown
 from gallery.recipes import RECIPES
 from gallery.reproduce import entry, read, reproduce, run_of
 from gallery.spec import RunError
 from gallery.tables import README, results_table
+
+
+HAVE_MNIST = any(row.name == "mnist" and row.available for row in data.describe())
 
 
 def quick(names, tmp_path, seeds=range(1)):
@@ -48,6 +52,7 @@ def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):
     assert "KL(guide || prior) is infinite" in row["refused"]
 
 
+@pytest.mark.skipif(not HAVE_MNIST, reason="no raw MNIST files under $GALLERY_DATA")
 def test_labels_are_drawn_by_the_seed():
     assert run_of(RECIPES["ss_vae"], 0).data == "mnist:threshold:100-labels"
     assert run_of(RECIPES["ss_vae"], 3).data == "mnist:threshold:100-labels-3"

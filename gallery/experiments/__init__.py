@@ -3,10 +3,12 @@
 Each takes that folder and the one of the first run of the recipe that it belongs to.
 """
 
-from . import exponential_gaussian, factor_analysis, vrnn
+from . import contractive_autoencoder, exponential_gaussian, factor_analysis, gmvae, vrnn
 
 EXPERIMENTS = {
+    "contractive_autoencoder": contractive_autoencoder.reproduce,
     "exponential_gaussian": exponential_gaussian.reproduce,
     "factor_analysis": factor_analysis.reproduce,
+    "gmvae": gmvae.reproduce,
     "vrnn": vrnn.reproduce,
 }
