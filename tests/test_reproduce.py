@@ -11,7 +11,6 @@ from gallery.reproduce import entry, read, reproduce, run_of
 from gallery.spec import RunError
 from gallery.tables import README, results_table
 
-
 HAVE_MNIST = any(row.name == "mnist" and row.available for row in data.describe())
 
 

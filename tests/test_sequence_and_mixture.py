@@ -12,7 +12,7 @@ from torch.distributions import kl_divergence
 import data
 from gallery import runs
 from gallery.models.cvae import CVAE
-from gallery.models.gmvae import GMVAE, GumbelSoftmax, Relaxed
+from gallery.models.gmvae import GMVAE, CategoricalKL, GumbelSoftmax, Relaxed
 from gallery.models.ss_vae import SSVAE
 from gallery.models.vrnn import VRNN, Smoothing, Steps
 from inference import SVI, InferenceError, Settings, glance, judging, log_weights, own_store, reconstruct, sample
@@ -129,7 +129,7 @@ def test_relaxed_has_the_weights_of_its_parent_and_is_judged_as_its_parent(x):
     torch.manual_seed(2)
     with own_store():
         _, guide = importance_traces(relaxed, (x,))
-    y = guide.nodes["y"]["value"]
+    y = guide.nodes["y"]["value"].exp()
     assert y.shape == (N, C)
     assert ((y > 0) & (y < 1)).all()
 
@@ -139,8 +139,9 @@ def test_relaxed_loss_is_the_bound_of_the_relaxed_model(x):
     value = loss(svi(pair, x))
     torch.manual_seed(2)
     with own_store():
-        y = importance_traces(pair, (x,))[1].nodes["y"]["value"]
-        z = poutine.trace(poutine.condition(pair.guide, {"y": y})).get_trace(x)  # the encoder at the same y
+        log_y = importance_traces(pair, (x,))[1].nodes["y"]["value"]
+        z = poutine.trace(poutine.condition(pair.guide, {"y": log_y})).get_trace(x)  # the encoder at the same y
+    y = log_y.exp()
     encoder, prior = z.nodes["z"]["fn"], pair.prior(y)
     torch.manual_seed(2)
     with own_store():
@@ -156,11 +157,11 @@ def test_relaxed_loss_is_the_bound_of_the_relaxed_model(x):
 def test_gumbel_softmax_stays_finite_near_the_corners(temperature, far):
     logits = torch.tensor([0.0, -far, -far / 2]).expand(1000, 3).clone().requires_grad_()
     q = GumbelSoftmax(torch.tensor(temperature), logits=logits)
-    y = q.rsample()
-    assert dist.constraints.simplex.check(y).all()
-    log_prob = q.log_prob(y)
+    log_y = q.rsample()
+    assert dist.constraints.simplex.check(log_y.exp()).all()
+    log_prob = q.log_prob(log_y)
     assert log_prob.isfinite().all()
-    assert torch.autograd.grad(log_prob.sum() + y.square().sum(), logits)[0].isfinite().all()
+    assert torch.autograd.grad(log_prob.sum() + log_y.exp().square().sum(), logits)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
@@ -381,3 +382,14 @@ def test_runs_are_judged_by_the_model_and_not_by_what_is_relaxed(model, tmp_path
     assert ("classifier_accuracy" in metrics["test"]) == (model == "ss_vae")
     is_bound = "true" if model != "gmvae:relaxed" else "false"
     assert f'"loss_is_bound": {is_bound}' in (tmp_path / "run" / "history.jsonl").read_text()
+
+
+@pytest.mark.parametrize("cls", [Relaxed, CategoricalKL])
+def test_a_sure_guide_has_finite_gradients_of_the_relaxed_component(cls, x):
+    pair = small(cls)
+    with torch.no_grad():
+        pair.classifier[-1].weight.mul_(1e4)  # as after long training
+    fit = svi(pair, x)
+    for _ in range(20):
+        found = fit.gradients(fit._lost, fit.rows(0), fit._beta(), *fit._arguments(fit.rows(0)))
+        assert all(g is None or g.isfinite().all() for g in found)

@@ -31,7 +31,9 @@ from collections.abc import Sequence
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
+from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 
 from ._nn import GaussianHead, PairEncoder, PixelHead, mlp
 
@@ -79,12 +81,9 @@ class GMVAE(nn.Module):
             pyro.sample("z", self.encoder(x, y))
 
 
-class GumbelSoftmax(dist.RelaxedOneHotCategorical):
-    """Its draws are kept on the simplex, where rounding leads away, and off its faces, where the log-density ends."""
-
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
-        y = super().rsample(sample_shape)
-        return (y / y.sum(-1, keepdim=True)).clamp(min=torch.finfo(y.dtype).tiny)
+class GumbelSoftmax(ExpRelaxedCategorical, TorchDistributionMixin):
+    """Of the logarithm of a point of the simplex: as near its corners as a sure guide draws, the point itself is not to
+    be told from them in floating point, and its log-density has no gradient. A KL is the same in either."""
 
 
 class Relaxed(GMVAE):
@@ -102,7 +101,7 @@ class Relaxed(GMVAE):
     def component(self, logits: Tensor) -> Tensor:
         if not self.training:
             return super().component(logits)
-        return pyro.sample("y", GumbelSoftmax(self.temperature, logits=logits))
+        return pyro.sample("y", GumbelSoftmax(self.temperature, logits=logits)).exp()
 
 
 class CategoricalKL(Relaxed):
@@ -111,7 +110,7 @@ class CategoricalKL(Relaxed):
     def component(self, logits: Tensor) -> Tensor:
         if not self.training:
             return super().component(logits)
-        return pyro.sample("y", GumbelSoftmax(self.temperature, logits=logits).mask(False))
+        return pyro.sample("y", GumbelSoftmax(self.temperature, logits=logits).mask(False)).exp()
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("classifier", self.classifier)
