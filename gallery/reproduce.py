@@ -29,7 +29,7 @@ from .spec import Run, RunError
 from .watch import Plain
 
 QUICK_EPOCHS = 10
-PICTURES = ("learning_curve", "components", "samples", "activations", "denoised", "completion", "posterior")
+PICTURES = ("learning_curve", "components", "samples", "activations", "denoised", "completion", "animation")
 
 
 def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
@@ -142,7 +142,7 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
 
 def _keep_pictures(run: Path, folder: Path) -> None:
     """Copies those of PICTURES that a run has."""
-    for picture in (run / "figures").glob("*.png"):
+    for picture in (run / "figures").glob("*"):
         if picture.stem in PICTURES:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(picture, folder)
