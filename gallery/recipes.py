@@ -90,9 +90,9 @@ def _vrnn(variant: str, published: dict[str, float]) -> Recipe:
 
 
 def _ss_vae(name: str, labels: int, **published: float) -> Recipe:
-    """The paper has alpha = 0.1 x data / labels. Beside the sum over all images that leaves the labels too little: after
-    an epoch of 100 labels q(y | x) errs on half of the images. Here it weighs the mean over labels against the mean over
-    images, so a label has 0.1 x (data / labels)^2, for 60,000 images."""
+    """The paper has alpha = 0.1 x data / labels. Beside the sum over all images that leaves labels too little: after an
+    epoch with 100 of them q(y | x) errs on half of the images. Here it weighs the mean over labels against the mean
+    over images, so a label has 0.1 x (data / labels)^2, for 60,000 images."""
     source = "Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014"
     settings = {"epochs": 30, "batch_size": 100, "lr": 1e-3, "lr_schedule": "cosine", "objective": "enum_analytic"}
     settings["precision"] = "bfloat16"
