@@ -399,7 +399,15 @@ class SVI:
         return {name: value.clone() for name, value in tensors.items()}, {"step": self.step}
 
     def set_state(self, tensors: dict[str, Tensor], about: dict) -> None:
-        """Goes back to what `state` gave."""
+        """Goes back to what `state` gave.
+
+        :raises InferenceError: if it was given by another number of processes; nothing is changed then
+        """
+        before = len({name.split(".")[1] for name in tensors if name.startswith("worker.")})
+        if before != self.workers:
+            raise InferenceError(
+                f"the checkpoint is of a fit in {before} processes, and here are {self.workers}: resume with {before}."
+            )
         self.pair.load_state_dict({k.removeprefix("weights."): v for k, v in tensors.items() if k[:8] == "weights."})
         if self.optimiser is not None:
             state: dict[int, dict[str, Tensor]] = {}
@@ -409,7 +417,5 @@ class SVI:
                     state.setdefault(int(i), {})[name] = value
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         mine = f"worker.{self.rank}."
-        if f"{mine}rng.cpu" not in tensors:
-            raise InferenceError(f"the checkpoint is not of a fit in {self.workers} processes: resume with as many.")
         set_random_state({name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)})
         self.step = self._checked = about["step"]

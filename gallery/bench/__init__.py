@@ -29,6 +29,7 @@ from torch._inductor.utils import fresh_cache
 from inference import Settings
 from inference.checkpoint import write_atomically
 
+from ..reproduce import processor
 from ..spec import RunError
 from .cases import CASES, Case, case
 from .report import for_terminal, table, under
@@ -72,12 +73,8 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
 def hardware() -> dict[str, Any]:
     """Names of processor and device, cores, and threads of torch."""
     device = Settings().torch_device()
-    names = {}
-    if Path("/proc/cpuinfo").is_file():
-        lines = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
-        names = {key.strip(): value.strip() for key, value in lines}
     return {
-        "processor": names.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else str(device),

@@ -1,7 +1,7 @@
 """Is a contractive code flatter than a plain one, or only a worse one? Compared where both reconstruct equally well.
 
-The plain autoencoder reconstructs better in the end, with a larger Jacobian. So it is followed epoch by epoch, and read
-off where its error has come down to that of the fitted contractive one, on a line between the epochs around it.
+The plain autoencoder reconstructs better in the end, with a larger Jacobian. So it is followed through its training and
+read off where its error has come down to that of the fitted contractive one, on a line between the looks around it.
 """
 
 import json

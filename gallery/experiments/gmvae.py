@@ -1,7 +1,7 @@
 """What it costs to draw the component instead of summing it out: gradients of one pair under several estimators.
 
 All are taken at the same weights, those of a fitted `gmvae`, over the same minibatches. Their means differ where the
-objectives do: the relaxed one is of another model. Also the distance of the exact bounds that the estimators lead to.
+objectives do: the relaxed one is of another model.
 """
 
 import json
