@@ -5,6 +5,7 @@ Whether these are what they were asked to be is said by a classifier that knows 
 
 import inspect
 import math
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -130,6 +131,10 @@ def judge_pair(
     traits = Traits(pair, test)
     if traits.per_datum or traits.is_global or not traits.guide:
         return {}
+    if train.transform is not None:  # a pixel law of minibatches, without which the model cannot score them
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            train = replace(train, x=train.transform(train.x), transform=None)
     few, result, point = train.head(PROBED), {}, all(is_point(site) for site in traits.guide.values())
     if test.labels is not None and traits.codes and not traits.by_class:
         codes = [features(pair, part.x, part.given) for part in (few, test)]

@@ -51,6 +51,11 @@ def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):
     assert "KL(guide || prior) is infinite" in row["refused"]
 
 
+def test_a_pixel_law_of_minibatches_is_judged_too(tmp_path):
+    row = quick(["vae:iwae"], tmp_path)["vae:iwae"]
+    assert 0 < measure(row["runs"]["0"], "10-NN on codes") <= 1
+
+
 @pytest.mark.skipif(not HAVE_MNIST, reason="no raw MNIST files under $GALLERY_DATA")
 def test_labels_are_drawn_by_the_seed():
     assert run_of(RECIPES["ss_vae"], 0).data == "mnist:threshold:100-labels"
