@@ -9,24 +9,59 @@ guide is the exact posterior (Burda, Grosse and Salakhutdinov, Importance weight
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from pyro import poutine
 from pyro.ops import packed
 from pyro.ops.contract import contract_tensor_tree
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from .compiled import UntraceableError, fused, traced
-from .pairs import InferenceError, arguments, importance_traces, is_local, look, observed_sites, summed_out
+from .pairs import (
+    InferenceError,
+    Look,
+    Rows,
+    arguments,
+    importance_traces,
+    is_local,
+    latent_sites,
+    log_joint,
+    look,
+    observed_sites,
+    repeat,
+    summed_out,
+)
 
 ROWS = 20_000  # rows evaluated at a time, data times draws: what bounds the memory
 COMPILE_TILES = 200  # below, compiling takes longer than it saves
 TERMS = ("weight", "elbo", "likelihood")
 
 
-def _terms(pair: nn.Module, args: tuple, rows: Tensor) -> dict[str, Tensor]:
-    """For one draw of the guide at every row, each (rows,): the log-weight with enumerated sites of the guide summed
+def _is_simple(seen: Look) -> bool:
+    """Is one continuous latent, local and not a point, all that the guide draws or says?"""
+    sites = [site for site in seen.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
+    return len(sites) == len(seen.continuous) == 1 and not (seen.joint or seen.points or any(seen.enumerated))
+
+
+def _simple_terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tensor]:
+    """`_terms` of a simple pair: the networks of the guide are run once for each datum, however many draws."""
+    with Rows(rows):
+        guide = poutine.trace(pair.guide).get_trace(*args)
+    ((name, site),) = latent_sites(guide).items()
+    q = site["fn"].expand((len(rows),))
+    z = q.rsample((k,)) if q.has_rsample else q.sample((k,))  # (k, n, ...)
+    with Rows(rows.repeat(k)):
+        prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
+    weight = prior + likelihood - q.log_prob(z).flatten()
+    return {"weight": weight, "elbo": weight, "likelihood": likelihood}
+
+
+def _terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tensor]:
+    """For k draws of the guide at every row, each (k * rows,): the log-weight with enumerated sites of the guide summed
     out, the same averaged under the guide as the ELBO has it, and the log-likelihood averaged so."""
+    args, rows = repeat(args, k), rows.repeat(k)
     model, guide = importance_traces(pair, args, rows)
     zero = args[0].new_zeros(len(rows))
 
@@ -99,7 +134,8 @@ def draws(
     """k independent draws of the guide for each of n data: "weight", "elbo" and "likelihood", each (k, n) in nats.
 
     The data are repeated k times along the plate, so no network sees another dimension, and so many rows of them are
-    taken at a time; from COMPILE_TILES times on this is compiled.
+    taken at a time; from COMPILE_TILES times on this is compiled. A guide that draws one site is run on the data as
+    they are, and its distribution drawn from k times.
     "weight" has the enumerated sites of the guide summed out: log of sum_y p(x, y, z_y) / q(z_y | x, y); "elbo"
     averages them under the guide: sum_y q(y | x) log of p(x, y, z_y) / q(y, z_y | x). Where nothing is enumerated
     the two are the same. "likelihood" is log p(x | latents). A pair with a global latent has one number for all
@@ -115,21 +151,22 @@ def draws(
     seen = look(pair, args)
     if seen.joint:
         rows = torch.arange(n, device=x.device)
-        drawn = [_terms(pair, args, rows) for _ in range(k)]
+        drawn = [_terms(pair, args, rows, 1) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
     tiles = list(_tiles(n, k, seen.cases, at_a_time))
-    shapes = Counter(height * (data.stop - data.start) for height, data in tiles)
-    fast: dict[int, Callable[..., tuple[Tensor, ...]]] = {}
+    terms_of = partial(_simple_terms if _is_simple(seen) else _terms, pair)
+    sizes = Counter((height, data.stop - data.start) for height, data in tiles)
+    fast: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] = {}
     for height, data in tiles:
-        tiled = tuple(a[data].repeat(height, *[1] * (a.dim() - 1)) for a in args)
-        rows = torch.arange(data.start, data.stop, device=x.device).repeat(height)
-        if shapes[len(rows)] >= COMPILE_TILES and not seen.enumerated[1] and not torch.is_grad_enabled():
-            if len(rows) not in fast:
-                fast[len(rows)] = _compiled_terms(pair, rows, tiled)
-            terms = dict(zip(TERMS, fast[len(rows)](rows, *tiled), strict=True))
+        part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device)
+        size = height, len(rows)
+        if sizes[size] >= COMPILE_TILES and not seen.enumerated[1] and not torch.is_grad_enabled():
+            if size not in fast:
+                fast[size] = _compiled(terms_of, part, rows, height)
+            terms = dict(zip(TERMS, fast[size](rows, *part), strict=True))
         else:
-            terms = _terms(pair, tiled, rows)
+            terms = terms_of(part, rows, height)
         columns.setdefault(data.start, []).append({name: value.view(height, -1) for name, value in terms.items()})
     return {
         name: torch.cat([torch.cat([tile[name] for tile in column]) for column in columns.values()], dim=1)
@@ -137,9 +174,9 @@ def draws(
     }
 
 
-def _compiled_terms(pair: nn.Module, rows: Tensor, args: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
+def _compiled(terms_of: Callable, args: tuple, rows: Tensor, k: int) -> Callable[..., tuple[Tensor, ...]]:
     def run(rows: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_terms(pair, args, rows)[name] for name in TERMS)
+        return tuple(terms_of(args, rows, k)[name] for name in TERMS)
 
     try:
         return fused(traced(run, (rows, *args)), (rows, *args))

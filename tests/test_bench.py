@@ -8,9 +8,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gallery.bench import Case, by_hand, command, floor, growth, measure, stock, table
+from gallery.bench.evaluation import products
 from gallery.bench.timing import MEANINGS, _peak
 from gallery.spec import RunError
-from inference import SVI, Settings
+from inference import SVI, Settings, judging
 
 N = 12
 SIZES = {"data_dim": 6, "latent_dim": 2, "hidden": (5, 4)}
@@ -85,6 +86,14 @@ def test_floor_has_the_products_of_the_step_and_no_others():
     assert len(found) == 11
     assert floor.operations(found) == 2 * forward + to_inputs
     assert len(floor.turn(found)(3)) == 3
+
+
+def test_of_many_draws_the_guide_is_run_once_for_each_datum():
+    case, n, k = replace(VAE, keywords=VAE.keywords | {"hidden": (5,)}), 4, 7
+    pair, d, z, h = case.build(), 6, 2, 5
+    with judging(pair):
+        found = products(pair, (case.load()[0][:n],), k)
+    assert floor.operations(found) == 2 * n * (d * h + h * 2 * z) + 2 * k * n * (z * h + h * d)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,6 +1,7 @@
 """A traced or compiled step against the same step run by Pyro."""
 
 import warnings
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -12,8 +13,10 @@ from test_contract import FITTED
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import data
 from gallery.models import MODELS
-from inference import SVI, InferenceError, Settings, own_store
+from gallery.models.vae import VAE
+from inference import SVI, InferenceError, Settings, evaluate, own_store
 from inference.pairs import Rows
 
 STEPS = 250  # enough for the graph to be chosen
@@ -238,3 +241,28 @@ def test_few_labelled_rows_make_a_stratum():
         weight.index_add_(0, rows, svi._shares)
     torch.testing.assert_close(weight, torch.full((300,), 20 * count / 300))  # every row counts alike
     assert SVI(build("ss_vae"), x, given.clamp(min=0), Settings(objective="enum", batch_size=20))._shares is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_compiled_ends_at_the_bound_of_training_by_pyro(precision):
+    """Each mode has noise of its own, so runs differ as those of other seeds do: by 4 standard errors over seeds."""
+    train, test = (data.load("digits:threshold", split).x for split in ("train", "test"))
+
+    def bounds(mode):
+        found = []
+        for seed in range(5):
+            torch.manual_seed(seed)
+            pair = VAE(data_dim=64, latent_dim=5, hidden=(64,), dropout=0.0, likelihood="bernoulli")
+            settings = Settings(epochs=40, batch_size=50, lr=2e-3, lr_schedule="cosine", seed=seed)
+            svi = SVI(pair, train, settings=settings if mode == "eager" else replace(settings, precision=precision))
+            svi.mode = mode
+            for _ in svi:
+                pass
+            found.append(evaluate(pair, test, particles=16)["elbo"]["value"])
+        return torch.tensor(found, dtype=torch.float64)
+
+    eager, compiled = bounds("eager"), bounds("compiled")
+    error = ((eager.var() + compiled.var()) / len(eager)).sqrt()
+    assert abs(eager.mean() - compiled.mean()) < 4 * error
+    assert eager.mean() > -20  # they learnt: independent pixels have -24 nats

@@ -6,6 +6,7 @@ by_hand.py      the same losses in plain PyTorch
 in_numpyro.py   and in NumPyro, where it is installed (extra `bench`)
 floor.py        the matrix products of the step
 timing.py       contestants in turn
+evaluation.py   a bound of many draws
 report.py       the table in README
 """
 
@@ -32,6 +33,7 @@ from inference.checkpoint import write_atomically
 from ..reproduce import processor
 from ..spec import RunError
 from .cases import CASES, Case, case
+from .evaluation import evaluation
 from .report import for_terminal, table, under
 from .timing import ROUNDS, growth, measure
 
@@ -63,7 +65,7 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
         }
         for name, of in chosen.items():
             print(f"{name} ...", file=sys.stderr)
-            content[name] = measure(name, of, seconds)
+            content[name] = measure(name, of, seconds) | (evaluation(of) if of.iwae else {})
             if grow:
                 content[name]["growth"] = growth(name, of, seconds / 2)
             torch.compiler.reset()

@@ -24,6 +24,7 @@ class Case:
     :param pixels: of random images: in {0, 1} or in [0, 1]; the data of the model's recipe if not given
     :param half: is the step with matrix products in bfloat16 measured too?
     :param story: another model over the same weights, which stock Pyro fits in this one's place
+    :param iwae: of so many draws for each datum IWAE is measured too; not at all of 0
     """
 
     model: str
@@ -32,6 +33,7 @@ class Case:
     pixels: Literal["binary", "grey"] | None = None
     half: bool = False
     story: str | None = None
+    iwae: int = 0
 
     def fit(self, **settings: Any) -> Settings:
         return Settings(**(self.settings | settings))
@@ -51,7 +53,7 @@ class Case:
 
 CASES: dict[str, Case] = {
     "factor_analysis": Case("factor_analysis", settings={"batch_size": 32, "lr": 1e-2}),
-    "vae": Case("vae", {"hidden": (400,), "dropout": 0.0}, {"batch_size": 128}, "binary"),
+    "vae": Case("vae", {"hidden": (400,), "dropout": 0.0}, {"batch_size": 128}, "binary", iwae=5000),
     "vae:continuous_bernoulli": Case("vae", {"likelihood": "continuous_bernoulli"}, {"batch_size": 100}, "grey"),
     "gmvae": Case("gmvae", settings={"batch_size": 100, "objective": "enum_analytic"}, pixels="binary", half=True),
     "vrnn": Case("vrnn", settings={"batch_size": 100}, pixels="binary", story="vrnn:steps"),

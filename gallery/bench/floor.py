@@ -5,10 +5,10 @@ kept as they are, with their strides and shared where the step shares them. Resu
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from inference import SVI
 from inference.compiled import traced
@@ -32,8 +32,15 @@ def products(svi: SVI) -> list[tuple]:
     :raises UntraceableError: if the step is not a graph
     """
     rows = svi.rows(0)
-    args = svi._lost, rows, svi._beta(), *svi._arguments(rows)
-    recorder = _Recorder(traced(svi.gradients, args))
+    return recorded(svi.gradients, (svi._lost, rows, svi._beta(), *svi._arguments(rows)))
+
+
+def recorded(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> list[tuple]:
+    """(function, operands, keywords) of every matrix product in `run(*args)`.
+
+    :raises UntraceableError: if that is not a graph
+    """
+    recorder = _Recorder(traced(run, args))
     recorder.products = []
     with torch.no_grad(), torch.random.fork_rng():
         recorder.run(*args)

@@ -1,0 +1,52 @@
+"""What IWAE-k of many draws costs: the time of a tile of draws times data, beside that of its matrix products alone.
+
+The products are those of the guide, once for each datum, and those of the model, once for each draw. A tile is what is
+evaluated at a time, so many rows, whatever the number of data: it bounds the memory.
+"""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference import judging
+from inference.evidence import COMPILE_TILES, ROWS, draws
+from inference.pairs import arguments
+
+from . import floor
+from .cases import Case
+
+ROUNDS = 3
+
+
+def products(pair: nn.Module, args: tuple[Tensor, ...], k: int) -> list[tuple]:
+    """Of the log-weights of k draws for each of these data; inside `judging`."""
+    return floor.recorded(lambda *args: tuple(draws(pair, *args, k=k).values()), args)
+
+
+def evaluation(case: Case) -> dict[str, Any]:
+    """For IWAE-k of the case, after it is compiled: "ms_iwae" and "ms_iwae_floor", milliseconds per datum, medians of
+    ROUNDS in turn; "iwae_times_floor", their ratio; "iwae_k" and "iwae_rows", draws for a datum and rows at a time."""
+    torch.manual_seed(0)
+    (x, given), pair, k = case.load(), case.build(), case.iwae
+    args = arguments(pair, x, given)
+    width = max(1, ROWS // k)  # data in a tile
+    few, many = COMPILE_TILES * width, 2 * COMPILE_TILES * width  # both compile, and differ by so many tiles alone
+
+    def seconds(n: int) -> float:
+        start = time.perf_counter()
+        draws(pair, *(a[:n] for a in args), k=k)
+        return time.perf_counter() - start
+
+    with judging(pair):
+        turn, ours, floors = floor.turn(products(pair, tuple(a[:width] for a in args), k)), [], []
+        seconds(few)  # the compiler has seen it then
+        for _ in range(ROUNDS):
+            ours.append((seconds(many) - seconds(few)) / (many - few))
+            start = time.perf_counter()
+            turn(COMPILE_TILES)
+            floors.append((time.perf_counter() - start) / few)
+    ms, least = (1e3 * statistics.median(times) for times in (ours, floors))
+    return {"ms_iwae": ms, "ms_iwae_floor": least, "iwae_times_floor": ms / least, "iwae_k": k, "iwae_rows": ROWS}
