@@ -12,6 +12,8 @@ from inference import log_evidence, reconstruct, sample
 from .style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
 from .traits import Traits, decode
 
+LEAST = 4.0  # inches of width, for the title; half of it in height leaves room for labels on both axes
+
 
 def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each: int = 10) -> Figure:
     """Draws from the model. Images: the mean E[x | z] of each and a sample x of it, and the likelihood's parameter
@@ -62,7 +64,7 @@ def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -
         return None
     picture = tile(torch.cat([parameter, drawn["mean"], drawn["x"]]), dataset.shape, len(parameter))
     height, width = picture.shape[:2]
-    fig = figure(0.6 * len(parameter) + 1.1, 0.6 * len(parameter) * height / width + 0.45)
+    fig = figure(max(LEAST, 0.6 * len(parameter) + 1.1), 0.6 * len(parameter) * height / width + 0.45)
     title = f"p(x | z), a continuous Bernoulli, at {len(parameter)} draws of z, in three ways"
     show(fig.add_subplot(), picture, limits(dataset.x), title, ["parameter λ(z)", "mean E[x | z]", "sample x"])
     return fig
@@ -127,7 +129,8 @@ def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
     axes = list(fig.subplots(-(-columns // 3), min(3, columns), squeeze=False).flat)
     low, high = scalar_limits(array(torch.cat([x, drawn])[:, :d]))
     pairs(axes, [("draws from the model", ORANGE, drawn[:, :d]), ("data", BLUE, x[:, :d])], (low, high))
-    axes[0].set_title(f"{len(x)} draws from the model under as many data", loc="left", fontsize=10)
+    seam = "\n" if columns == 1 else " "  # one panel is narrower than the title
+    axes[0].set_title(f"{len(x)} draws from the model{seam}under as many data", loc="left", fontsize=10)
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, markerscale=3, ncols=2)
     return fig
@@ -140,7 +143,7 @@ def reconstructions(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 
     both = torch.cat([x, reconstruct(pair, x, given, seed).reshape(x.shape)])
     picture = tile(both, dataset.shape, len(x))
     height, width = picture.shape[:2]
-    fig = figure(0.7 * len(x) + 0.6, 0.7 * len(x) * height / width + 0.45)
+    fig = figure(max(LEAST, 0.7 * len(x) + 0.6), 0.7 * len(x) * height / width + 0.45)
     title = f"{dataset.split} images x, and E[x′ | z] with z ~ q(z | x)"
     show(fig.add_subplot(), picture, limits(dataset.x), title[0].upper() + title[1:], ["x", "E[x′ | z]"])
     return fig
@@ -159,7 +162,7 @@ def manifold(pair: nn.Module, dataset: Dataset, side: int = 20) -> Figure | None
     z = torch.special.ndtri(quantiles)
     grid = torch.stack([z.repeat(side), z.flip(0).repeat_interleave(side)], dim=-1)  # (side^2, 2), top row first
     picture = tile(decode(pair, x, {"z": grid}).mean, dataset.shape, side, gap=1)
-    fig = figure(5.4, 5.4 * picture.shape[0] / picture.shape[1])
+    fig = figure(5.4, max(LEAST / 2, 5.4 * picture.shape[0] / picture.shape[1]))
     ax = show(fig.add_subplot(), picture, limits(x), f"Mean E[x | z] at {side} × {side} quantiles of the prior of z")
     places = [0.1, 0.25, 0.5, 0.75, 0.9]
     labels = [number(v, ".2f") for v in torch.special.ndtri(torch.tensor(places)).tolist()]

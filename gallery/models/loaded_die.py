@@ -12,7 +12,7 @@ is conjugate (Gelman et al., Bayesian Data Analysis, 2013, section 3.4):
 A Dirichlet guide contains the posterior; its concentrations are a total times a mean, for the ELBO is far less curved
 in the total, which needs a rate of its own (Adam gives each parameter one). `SoftmaxGuide` writes the categorical the
 way a network does, by logits: p = softmax(eta, 0) under eta ~ Normal(m, L L'), the last logit pinned at 0 because
-softmax does not see a shift. This logistic-normal (Atchison and Shen, Logistic-normal distributions: some properties
+softmax does not see a shift. This logistic-normal (Aitchison and Shen, Logistic-normal distributions: some properties
 and uses, 1980) is no Dirichlet, but close to one once every face has been seen a few times.
 """
 
