@@ -1,0 +1,21 @@
+"""z ~ Exponential(1), x ~ Normal(z, 1), and a guide that is a normal distribution truncated to z >= 0."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.special import log_ndtr, ndtr, ndtri
+
+
+def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+    """-ELBO of x, (n, 1), with one draw of z for each: nats per datum."""
+    a, b = pair.eta(x).unbind(-1)
+    scale = F.softplus(b)
+    u = torch.rand_like(a)
+    z = a - scale * ndtri(u * ndtr(a / scale))  # the survival function inverted, so z >= 0
+    normal = math.log(2 * math.pi) / 2  # of the log-density of a normal distribution
+    log_prior = -z
+    log_likelihood = -(x.squeeze(-1) - z).square() / 2 - normal
+    log_q = -((z - a) / scale).square() / 2 - normal - scale.log() - log_ndtr(a / scale)
+    return (log_q - log_prior - log_likelihood).mean()

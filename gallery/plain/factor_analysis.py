@@ -1,0 +1,20 @@
+"""z ~ Normal(0, I), x ~ Normal(W z, diag(sigma^2)), and the guide Normal(V x, L L') with one L for all x."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+    """-ELBO of x, (n, data_dim), with one draw of z for each: nats per datum."""
+    L, sigma = pair.phi["L"].tril(), F.softplus(pair.theta["pre_sigma"])
+    L = L * L.diagonal().sign()  # columns may change sign: L L' stays
+    mu = x @ pair.phi["V"].T
+    eps = torch.randn_like(mu)
+    z = mu + eps @ L.T  # (n, latent_dim)
+    residual = (x - z @ pair.theta["W"].T) / sigma
+    log_likelihood = -(residual.square() / 2 + sigma.log() + math.log(2 * math.pi) / 2).sum(-1)
+    log_ratio = (z.square() - eps.square()).sum(-1) / 2 - L.diagonal().log().sum()  # log q(z | x) - log p(z)
+    return (log_ratio - log_likelihood).mean()

@@ -1,0 +1,17 @@
+"""A Markov chain of states y_t, x_t ~ Normal(mean_{y_t}, scale_{y_t}): paths are summed by the forward algorithm."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+    """-log p(x_1, ..., x_T) of x, (n, T): nats per datum."""
+    initial, transition = pair.theta["initial"].log_softmax(0), pair.theta["transition"].log_softmax(1)
+    mean, scale = pair.theta["mean"], F.softplus(pair.theta["pre_scale"])  # (states,)
+    emission = -((x.unsqueeze(-1) - mean) / scale).square() / 2 - scale.log() - math.log(2 * math.pi) / 2
+    alpha = initial + emission[:, 0]  # log p(x_1:t, y_t), (n, states)
+    for t in range(1, x.shape[1]):
+        alpha = (alpha.unsqueeze(2) + transition).logsumexp(1) + emission[:, t]
+    return -alpha.logsumexp(1).mean()
