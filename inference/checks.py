@@ -7,7 +7,16 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from .pairs import InferenceError, arguments, importance_traces, judging, latent_sites, observed_sites, own_store
+from .pairs import (
+    InferenceError,
+    arguments,
+    importance_traces,
+    is_point,
+    judging,
+    latent_sites,
+    observed_sites,
+    own_store,
+)
 
 _NAMES = [
     (constraints.boolean, "{0, 1}"),
@@ -71,9 +80,9 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
             )
     with judging(pair):
         guide = poutine.trace(pair.guide).get_trace(*few)
-    probes = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+    probes = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]).unsqueeze(-1)  # against bounds of every datum
     for name, site in latent_sites(guide).items():
-        if name not in prior.nodes:
+        if name not in prior.nodes or is_point(site):  # the support of a point is all real numbers, wherever it is
             continue
         of_prior, of_guide = prior.nodes[name]["fn"].support, site["fn"].support
         if of_prior.event_dim == of_guide.event_dim == 0 and type(of_guide) is not type(of_prior):

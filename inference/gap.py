@@ -44,6 +44,7 @@ from .pairs import (
 
 ROWS = 20_000  # data times draws at a time: what bounds the memory
 BETAS = (0.9, 0.95)  # of Adam: a steep start is soon forgotten
+TRACE_STEPS = 100  # below, tracing a step takes longer than it saves
 
 Family = Callable[[list[Tensor]], dist.Distribution]
 
@@ -60,7 +61,7 @@ def family(q: dist.Distribution) -> tuple[list[Tensor], Family]:
         return _normal(q.loc, q.scale_tril, (q.scale_tril != 0).flatten(0, -3).any(0))
     bounds = q.arg_constraints
     if not bounds or not q.has_rsample or {"probs", "logits"} <= bounds.keys():
-        raise InferenceError(f"{type(q).__name__} has no parameters to be fitted for each datum: no gap report.")
+        raise InferenceError(f"{type(q).__name__} has no parameters that could be fitted for each datum.")
     transforms = {name: transform_to(bound) for name, bound in bounds.items()}
 
     def make_another(free: list[Tensor]) -> dist.Distribution:
@@ -86,14 +87,14 @@ def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
     return _normal(base.loc, L, torch.ones_like(L[0]).tril())
 
 
-def _log_w(pair: nn.Module, args: tuple, name: str, q: dist.Distribution, at: dist.Distribution, k: int) -> Tensor:
+def log_w(pair: nn.Module, args: tuple, name: str, q: dist.Distribution, at: dist.Distribution, k: int) -> Tensor:
     """(k, n) log-weights of k draws of q for each datum, with the log-density of `at`, which is equal to q."""
     z = q.rsample((k,))
     prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
     return (prior + likelihood).view(k, -1) - at.log_prob(z)
 
 
-def _fit(
+def fit_per_datum(
     pair: nn.Module, args: tuple, name: str, free: list[Tensor], make: Family, k: int, steps: int, lr: float
 ) -> dist.Distribution:
     """The member of the family that Adam ends at when it ascends the ELBO of every datum, each at parameters of its
@@ -102,12 +103,13 @@ def _fit(
     def gradients(*free: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad(), pyro.validation_enabled(False):
             free = [p.detach().requires_grad_() for p in free]
-            elbo = _log_w(pair, args, name, make(free), make([p.detach() for p in free]), k).mean(0)
+            elbo = log_w(pair, args, name, make(free), make([p.detach() for p in free]), k).mean(0)
             return torch.autograd.grad(-elbo.sum(), free)
 
     free = [p.clone(memory_format=torch.contiguous_format) for p in free]
-    with suppress(UntraceableError):
-        gradients = traced(gradients, tuple(free))
+    if steps >= TRACE_STEPS:
+        with suppress(UntraceableError):
+            gradients = traced(gradients, tuple(free))
     optimiser = torch.optim.Adam(free, lr, BETAS)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = lr * (1 - step / steps)
@@ -155,13 +157,13 @@ def gap(
             ((name, site),) = latent_sites(importance_traces(pair, args, rows)[1]).items()
             start, make = family(site["fn"])
             found = [make(start)]
-            found.append(_fit(pair, args, name, start, make, fit_draws, steps, lr))
+            found.append(fit_per_datum(pair, args, name, start, make, fit_draws, steps, lr))
             if richer := full_covariance(found[-1]):
-                found.append(_fit(pair, args, name, *richer, fit_draws, steps, lr))
+                found.append(fit_per_datum(pair, args, name, *richer, fit_draws, steps, lr))
             drawn = []
             for q in found:
                 with torch.random.fork_rng(cuda_devices(pair)):  # the same noise for all
-                    drawn.append(_log_w(pair, args, name, q, q, draws).double())
+                    drawn.append(log_w(pair, args, name, q, q, draws).double())
             columns.append(torch.stack(drawn))
     amortised, optimal, *richer = torch.cat(columns, dim=2)  # (draws, n)
     if exact is None:
