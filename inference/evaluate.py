@@ -55,14 +55,14 @@ def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: 
     width = len(x) if joint else max(1, KEPT // k)
     for start in range(0, len(x), width):
         part = slice(start, start + width)
-        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time)
+        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time, start)
         shares = drawn["weight"].double().softmax(0)  # of the k draws; their spread gives the error of the log-mean-exp
-        unknown = shares[0] * math.nan
+        spread, unknown = (shares.square().sum(0) - 1 / k).clamp(min=0), shares[0] * math.nan
         found = {
             "elbo": _Draws.of(drawn["elbo"]),
             "reconstruction": _Draws.of(drawn["likelihood"]),
             "kl": _Draws.of(drawn["likelihood"] - drawn["elbo"]),
-            "iwae": _Draws(iwae(drawn["weight"].double()), shares.square().sum(0) - 1 / k if k > 1 else unknown),
+            "iwae": _Draws(iwae(drawn["weight"].double()), spread if k > 1 else unknown),
         }
         for name, value in found.items():
             parts.setdefault(name, []).append(value)
@@ -107,7 +107,7 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
         for start in range(0, len(x), ROWS):
             part = slice(start, start + ROWS)
             args = arguments(pair, x[part], None if given is None else given[part])
-            model, guide = importance_traces(pair, args)
+            model, guide = importance_traces(pair, args, torch.arange(start, start + len(args[0]), device=x.device))
             kept, alone = summed_out(model, guide)
             cases = sum((guide.nodes[name]["log_prob"] for name in kept), x.new_zeros(len(args[0]))).exp()
             for name, q in latent_sites(guide).items():
@@ -173,6 +173,7 @@ def evaluate(
     result["iwae"] = drawn["iwae"].estimate(n, k=particles)
     if seen.continuous and not seen.joint:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
+    if seen.continuous and not seen.joint and n > 1:
         codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous]
         result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
     return result | ({"undefined": undefined} if undefined else {})

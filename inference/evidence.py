@@ -129,7 +129,7 @@ def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = ROWS) -> Iterator[tu
 
 
 def draws(
-    pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1, at_a_time: int = ROWS
+    pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1, at_a_time: int = ROWS, first: int = 0
 ) -> dict[str, Tensor]:
     """k independent draws of the guide for each of n data: "weight", "elbo" and "likelihood", each (k, n) in nats.
 
@@ -143,6 +143,7 @@ def draws(
 
     Call it inside `judging`, or with gradients under a parameter store of your own.
 
+    :param first: which of all data is x[0], for a guide that has parameters for each of them
     :raises InferenceError: if k < 1
     """
     if k < 1:
@@ -159,7 +160,7 @@ def draws(
     sizes = Counter((height, data.stop - data.start) for height, data in tiles)
     fast: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] = {}
     for height, data in tiles:
-        part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device)
+        part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device) + first
         size = height, len(rows)
         if sizes[size] >= COMPILE_TILES and not seen.enumerated[1] and not torch.is_grad_enabled():
             if size not in fast:

@@ -11,7 +11,7 @@ import torch
 from torch.distributions import kl_divergence
 
 import data
-from gallery.models.exponential_gaussian import ExponentialGaussian, TruncatedNormal
+from gallery.models.exponential_gaussian import ExponentialGaussian, PerDatum, TruncatedNormal
 from gallery.models.factor_analysis import DiagonalGuide, FactorAnalysis, FixedVarianceGuide
 from gallery.models.linear_regression import LinearRegression, MaximumAPosteriori, MeanField
 from gallery.recipes import RECIPES
@@ -287,3 +287,20 @@ def test_bounds_are_the_same_in_any_pieces(monkeypatch):
         assert a["n"] == b["n"] == 40
         assert a["value"] != b["value"]
         assert abs(a["value"] - b["value"]) < 4 * (a["mc_se"] ** 2 + b["mc_se"] ** 2) ** 0.5
+
+
+def test_pieces_are_of_their_own_rows(monkeypatch):
+    """Where every datum has parameters of its own, here such that the guide of each is far from the others'."""
+    torch.manual_seed(0)
+    pair, x = PerDatum(total=40), torch.linspace(0.5, 8.0, 40).unsqueeze(-1)
+    with torch.no_grad():
+        pair.eta.weight[:, 0] = x[:, 0]
+    whole = evaluate(pair, x, particles=64, held_out=False)
+    monkeypatch.setattr(sys.modules["inference.evaluate"], "KEPT", 640)
+    monkeypatch.setattr(sys.modules["inference.evaluate"], "ROWS", 7)
+    pieces = evaluate(pair, x, particles=64, held_out=False)
+    for name in ("elbo", "kl"):
+        a, b = whole[name], pieces[name]
+        assert abs(a["value"] - b["value"]) < 4 * (a["mc_se"] ** 2 + b["mc_se"] ** 2) ** 0.5
+    (kl,), (kl_in_pieces,) = whole["kl_per_latent"]["z"], pieces["kl_per_latent"]["z"]
+    assert kl == pytest.approx(kl_in_pieces, rel=1e-5)  # of the same noise
