@@ -1,7 +1,5 @@
 """What a run is: a model and its hyper-parameters, data and settings; resolved from a recipe, flags and the data."""
 
-import difflib
-import importlib.util
 import inspect
 import json
 import platform
@@ -17,53 +15,8 @@ from torch import nn
 import data
 from inference import Settings
 
-from .models import MODELS
+from .classes import RunError, constructor, model_class, unknown
 from .recipes import Recipe, recipe_for
-
-
-class RunError(ValueError):
-    """A request that cannot be carried out; the message is one line for the user."""
-
-
-def unknown(kind: str, name: str, known) -> RunError:
-    """The error for a name that is not among `known`, with the nearest one suggested."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return RunError(f"there is no {kind} {name!r}.{hint} `gallery list` names them all.")
-
-
-def model_class(name: str) -> type[nn.Module]:
-    """The class called `name` in the registry, or CLASS of `path/to/file.py:CLASS`.
-
-    :raises RunError: if there is none
-    """
-    if name in MODELS:
-        return MODELS[name]
-    path, colon, attribute = name.rpartition(":")
-    if not (colon and path.endswith(".py")):
-        raise unknown("model", name, MODELS)
-    if not Path(path).is_file():
-        raise RunError(f"there is no file {path}: a model of your own is named path/to/file.py:CLASS.")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    cls = getattr(module, attribute, None)
-    if not (inspect.isclass(cls) and callable(getattr(cls, "model", None)) and callable(getattr(cls, "guide", None))):
-        raise RunError(f"{path} has no class {attribute} with the methods model and guide.")
-    return cls
-
-
-def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The hyper-parameters of a model by name, those that a **kwargs hands on to the parent class included."""
-    found: dict[str, inspect.Parameter] = {}
-    for parent in cls.__mro__:
-        if "__init__" not in vars(parent):
-            continue
-        own = list(inspect.signature(parent.__init__).parameters.values())[1:]
-        found |= {p.name: p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
-        if not any(p.kind is p.VAR_KEYWORD for p in own):
-            break
-    return found
 
 
 def from_data(dataset: data.Dataset) -> dict[str, Any]:
@@ -80,6 +33,9 @@ def from_data(dataset: data.Dataset) -> dict[str, Any]:
     if dataset.covariates is not None:
         settled["given_dim"] = dataset.covariates.shape[1]
     return settled
+
+
+_KEPT = (int, float, str, list, tuple, type(None))  # hyper-parameters that run.json can hold
 
 
 @dataclass(frozen=True)
@@ -126,6 +82,19 @@ class Run:
                 raise unknown(f"hyper-parameter of {model}", name, known)
         settled = from_data(data.load(data_name, "train" if validation else "all"))
         resolved = {name: explicit.get(name, settled.get(name, parameter.default)) for name, parameter in known.items()}
+        for name, value in resolved.items():
+            if value is inspect.Parameter.empty:
+                raise RunError(
+                    f"{model}: {name} has no default, and the data settle {', '.join(settled)} only: say "
+                    f"--{name.replace('_', '-')}, or give it a default."
+                )
+            if not isinstance(value, _KEPT):
+                raise RunError(
+                    f"{model}: {name} is {value!r}. Only numbers, words and lists of them are kept in run.json."
+                )
+        if ".py:" in model:  # it is found again from another folder
+            path, _, attribute = model.rpartition(":")
+            model = f"{Path(path).expanduser().resolve()}:{attribute}"
         return cls(model, resolved, data_name, chosen, validation, torch.get_num_threads())
 
     def datasets(self) -> dict[str, data.Dataset]:

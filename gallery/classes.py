@@ -1,0 +1,139 @@
+"""The class of a model by its name: one of the gallery's, one that an installed package adds, or one in a file.
+
+    model_class("vae")                       # gallery/models
+    model_class("path/to/mine.py:Mine")      # a file of one's own
+    model_class("theirs")                    # [project.entry-points."gallery.models"]  theirs = "package.module:Class"
+
+What goes wrong in the code of others is said in one line that names the file and the line.
+"""
+
+import difflib
+import functools
+import importlib.util
+import inspect
+import sys
+import traceback
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from .models import MODELS
+
+_OTHERS: set[str] = set()  # files of models that are not the gallery's
+
+
+class RunError(ValueError):
+    """A request that cannot be carried out; the message is one line for the user."""
+
+
+def unknown(kind: str, name: str, known) -> RunError:
+    """The error for a name that is not among `known`, with the nearest one suggested."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return RunError(f"there is no {kind} {name!r}.{hint} `gallery list` names them all.")
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The models of installed packages by name, not loaded yet; the gallery's own names stay the gallery's."""
+    return {point.name: point for point in entry_points(group="gallery.models") if point.name not in MODELS}
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """The class of that name, or CLASS of `path/to/file.py:CLASS`.
+
+    :raises RunError: if there is none, or it is no pair, or it cannot be imported
+    """
+    if name in MODELS:
+        return MODELS[name]
+    path, colon, attribute = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        module = _module_of(Path(path).expanduser().resolve())
+        if not hasattr(module, attribute):
+            classes = [
+                key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+            ]
+            raise RunError(f"{path} has no class {attribute}: it has {', '.join(classes) or 'none at all'}.")
+        return _pair(getattr(module, attribute), name)
+    if point := installed().get(name):
+        try:
+            cls = point.load()
+        except (Exception, SystemExit) as error:  # whatever another package does
+            raise RunError(f"{name}, {point.value}, cannot be loaded: {in_words(error)}") from error
+        return _pair(cls, name)
+    raise unknown("model", name, MODELS.keys() | installed().keys())
+
+
+def _pair(cls: Any, name: str) -> type[nn.Module]:
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+        raise RunError(f"{name} is not a torch.nn.Module: a model is a class of that kind, with model and guide.")
+    if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
+        raise RunError(f"{name} has no method {' and no method '.join(missing)}: a pair needs both, model and guide.")
+    _OTHERS.add(inspect.getfile(cls))
+    return cls
+
+
+def _module_of(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise RunError(
+            f"there is no file {file}: a model of your own is named path/to/file.py:CLASS. If it was moved after a "
+            'run, put it back, or correct "model" in run.json.'
+        )
+    return _imported(str(file), file.stat().st_mtime_ns)
+
+
+@functools.lru_cache
+def _imported(path: str, changed: int) -> ModuleType:
+    """The module of a file, run again when it has changed; known by its path, so that it hides no other module."""
+    spec = importlib.util.spec_from_file_location(path, path)
+    module = sys.modules[path] = importlib.util.module_from_spec(spec)
+    _OTHERS.add(path)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[path]
+        raise RunError(f"{path} cannot be imported: {in_words(error)}") from error
+    return module
+
+
+def in_words(error: BaseException) -> str:
+    """What was raised first, and the last line in the file of a model that is not the gallery's, if it is of one."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    text = first.msg if isinstance(first, SyntaxError) else " ".join(str(first).split())[:300]
+    place = line_of(error)
+    return f"{type(first).__name__}: {text}{f' ({place})' if place else ''}"
+
+
+def line_of(error: BaseException) -> str | None:
+    """ "file.py:12: the line", the last in the file of a model that is not the gallery's, of what was raised or what
+    caused it; None where none is of one."""
+    found = line_of(error.__cause__) if error.__cause__ is not None else None
+    if isinstance(error, SyntaxError) and error.filename in _OTHERS:
+        return f"{Path(error.filename).name}:{error.lineno}: {(error.text or '').strip()}"
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename in _OTHERS:
+            found = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+    return found
+
+
+def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
+    """The hyper-parameters of a model by name, those that a **kwargs hands on to the parent class included.
+
+    :raises RunError: if the type of one is written as a name that is not known when the model is run
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for parent in cls.__mro__:
+        if "__init__" not in vars(parent):
+            continue
+        try:
+            own = list(inspect.signature(parent.__init__, eval_str=True).parameters.values())[1:]
+        except NameError as error:
+            raise RunError(f"a type among the hyper-parameters of {parent.__name__} is not known: {error}.") from error
+        found |= {p.name: p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return found

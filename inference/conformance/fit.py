@@ -1,0 +1,150 @@
+"""Clauses of what a fit takes for granted: supports, gradients through draws, and a gradient at every parameter."""
+
+from collections.abc import Iterator
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+
+from ..checks import check_fit
+from ..pairs import InferenceError, is_flat, latent_sites, look, parameters
+from ..predictive import encode, reconstruct, sample
+from .case import FEW, Case, Finding
+
+SCORED = ("score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
+DRAWS = 8  # of the guide for each row, held against the support of the prior
+NUDGE = 1e-2  # of weights and latent values, so that what depends on them moves
+
+
+def support(case: Case) -> Iterator[Finding]:
+    """the data lie within the support of the likelihood, and the guide's draws within that of the prior"""
+    try:
+        check_fit(case.pair(), *case.args)
+    except InferenceError as error:
+        yield Finding(str(error), error)
+        return
+    outside = {}
+    for seed in range(DRAWS):
+        ran = case.run(len(case.args[0]), seed)
+        for name, site in latent_sites(ran.guide).items():
+            prior = ran.model.nodes.get(name)
+            if prior is not None and not is_flat(prior) and not prior["fn"].support.check(site["value"]).all():
+                outside[name] = prior["fn"].support
+    for name, expected in outside.items():
+        yield Finding(
+            f"the guide draws values of {name} that are impossible under its prior, of which the support is "
+            f"{expected}: the ELBO is minus infinity. Choose a guide within it, or transform the draw."
+        )
+
+
+def evaluation(case: Case) -> Iterator[Finding]:
+    """the model draws data without seeing any, the guide encodes them, and both reconstruct them"""
+    x, given = (*case.args, None)[:2]
+    for use, n in ((sample, [len(x)]), (encode, []), (reconstruct, [])):
+        try:
+            use(case.pair(), x, *n, given)
+        except InferenceError:  # what is undefined, as draws from a flat prior are
+            pass
+        except Exception as error:  # whatever it is
+            yield Finding(f"`{use.__name__}` cannot use the pair", error)
+
+
+def draws(case: Case) -> Iterator[Finding]:
+    """every draw of the guide is reparametrised, summed out or scored, and gradients pass through it"""
+    for name, site in latent_sites(case.few.model).items():
+        if name not in case.few.guide.nodes and not isinstance(site["fn"], dist.Categorical):
+            yield Finding(f"{name} is summed out by the model alone: it has to be a Categorical, {name} an index.")
+    drawn = {n: s for n, s in latent_sites(case.few.guide).items() if s["infer"].get("_enumerate_dim") is None}
+    for name, site in drawn.items():
+        value, fn = site["value"], site["fn"]
+        if not fn.has_rsample and (case.objective or "").partition(":")[0] not in SCORED:
+            kind, remedy = "not reparametrised", "choose a distribution that has rsample"
+            if fn.support.is_discrete:
+                kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and fit with --objective enum'
+            yield Finding(
+                f"draws of {name} are {kind}, so no gradient passes through them: {remedy}; or say --objective score, "
+                "graph or wake-sleep:K."
+            )
+        elif fn.has_rsample and not value.requires_grad and fn.log_prob(value).requires_grad:
+            yield Finding(
+                f"the distribution of {name} in the guide depends on parameters and its value does not: leave the draw "
+                "to pyro.sample, or take rsample, without detach and no_grad."
+            )
+    yield from _cuts(case, [name for name, site in drawn.items() if site["value"].is_floating_point()])
+
+
+def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
+    """Sites of the model whose density moves with a latent value and has no derivative by it."""
+
+    def densities(nudged: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        leaves = {}
+
+        def change(guide: poutine.Trace) -> None:
+            for name in names:
+                leaves[name] = guide.nodes[name]["value"].detach() + NUDGE * (1 + (name == nudged))
+                guide.nodes[name]["value"] = leaves[name].requires_grad_()
+
+        with pyro.validation_enabled(False):  # a nudge may leave the support
+            model = case.run(FEW, change=change).model
+            model.compute_log_prob(lambda _, site: not site_is_subsample(site))
+        return leaves, {name: s["log_prob"] for name, s in model.nodes.items() if "log_prob" in s and not is_flat(s)}
+
+    leaves, before = densities()
+    for name, leaf in leaves.items():
+        for of, moved in densities(name)[1].items():
+            options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+            passes = before[of].requires_grad and torch.autograd.grad(before[of].sum(), leaf, **options)[0].any()
+            if not passes and not torch.equal(moved, before[of]):
+                yield Finding(
+                    f"the model computes {of} from {name}, and no gradient passes from {of} to {name}, so the guide "
+                    f"does not learn what {of} needs: leave out what cuts it, as detach, .data, no_grad or rounding."
+                )
+
+
+def gradients(case: Case) -> Iterator[Finding]:
+    """every parameter is registered, by the model or by the guide, and gets a finite gradient"""
+    pair = case.pair()
+    generative, inference = ({id(p): name for name, p in of.items()} for of in parameters(look(pair, case.args)))
+    own = dict(pair.named_parameters())
+    for key, name in (generative | inference).items():
+        if key not in {id(p) for p in own.values()}:
+            yield Finding(
+                f"pyro.param({name!r}) is a parameter outside of the pair, which no optimiser and no file of weights "
+                "knows: make it an nn.Parameter in an nn.ParameterDict, with its constraint written out."
+            )
+    with torch.no_grad():  # away from the points where a gradient is zero by symmetry
+        for parameter in own.values():
+            parameter.add_(NUDGE * torch.randn_like(parameter))
+    case.loss(pair).backward()
+    faults: dict[str, list[str]] = {}
+    for name, parameter in own.items():
+        if parameter.requires_grad and (fault := _fault(name, parameter, generative.keys(), inference.keys())):
+            faults.setdefault(fault, []).append(name)
+    for fault, names in faults.items():
+        yield Finding(f"{', '.join(names)} {fault}.")
+
+
+def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | None:
+    network, gradient = name.partition(".")[0], parameter.grad
+    if id(parameter) not in generative | inference:
+        if gradient is None:
+            return "is neither registered nor used: use it in model or guide, or leave it out"
+        if network == name:
+            return "is used and not registered: put it into an nn.ParameterDict, and register that by pyro.module"
+        return (
+            f"is used and not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
+            "generative and in the guide if not"
+        )
+    if gradient is None or not gradient.any():
+        return (
+            "is registered and gets no gradient: it is not used, or what it gives is cut off, as by detach, no_grad or "
+            "sample in place of rsample"
+        )
+    if not gradient.isfinite().all():
+        return "gets a gradient that is not finite: look at logarithms, divisions and roots near 0"
+    if id(parameter) in generative & inference:
+        return "is registered by both: what the guide borrows from the model, the model alone registers"
+    return None

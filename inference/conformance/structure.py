@@ -1,0 +1,129 @@
+"""Clauses of what model and guide are: their arguments, sites, plate and shapes. They look at as much of a run as there
+is, so that the cause of an error is named rather than the error."""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+import torch
+
+from ..pairs import is_local, latent_sites, observed_sites
+from .case import FEW, Case, Finding
+
+PLATE = 'write pyro.plate("data", total or len(x), subsample_size=len(x))'
+MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
+
+
+def signature(case: Case) -> Iterator[Finding]:
+    """model and guide take x, the same `given` where there is one, and total=None"""
+    taken = {part: inspect.signature(getattr(case.pair(), part)).parameters for part in ("model", "guide")}
+    expected = ["x", *["given"] * any("given" in of for of in taken.values()), "total"]
+    for part, of in taken.items():
+        needed = [name for name, parameter in of.items() if parameter.default is parameter.empty]
+        if list(of)[: len(expected)] != expected or needed != expected[:-1]:
+            yield Finding(
+                f"{part} takes ({', '.join(of)}), and both have to take the same: write "
+                f"`def {part}(self, {', '.join(expected)}=None)`."
+            )
+
+
+def sites(case: Case) -> Iterator[Finding]:
+    """model and guide have the same latent sites, and the data are the site x, or x_1, x_2, ..."""
+    model, guide = case.few.model, case.few.guide
+    prior, drawn, seen = latent_sites(model), latent_sites(guide), observed_sites(model)
+    if "_RETURN" in guide.nodes:
+        for name, site in prior.items():
+            if name not in drawn and not site["infer"].get("enumerate"):
+                yield Finding(
+                    f"{name} is latent in the model, and the guide has no {name}: draw it in the guide too, or give "
+                    "it obs=... in the model if it is data."
+                )
+    if "_RETURN" not in model.nodes:
+        return
+    for name in drawn:
+        if name not in prior:
+            yield Finding(
+                f"{name} is latent in the guide, and not in the model: give it a prior there, or mark it "
+                'infer={"is_auxiliary": True} if it is noise of the guide alone.'
+            )
+    if not seen or seen.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(seen) + 1)}):
+        yield Finding(
+            f"the observed sites of the model are: {', '.join(seen) or 'none'}. The data are "
+            'pyro.sample("x", ..., obs=x), or "x_1", "x_2", ... where there is one for each step of time.'
+        )
+
+
+def plate(case: Case) -> Iterator[Finding]:
+    """all that belongs to a datum stands in one plate, "data", and is scaled by total / n"""
+    total, told = len(case.args[0]), {}
+    for part, trace in (("guide", case.few.guide), ("model", case.few.model)):
+        fn = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
+        told[part] = fn is None or (fn.size, fn.subsample_size) == (total, FEW)
+        if not told[part]:
+            yield Finding(
+                f"the plate of the {part} is told of {fn.size} data, {fn.subsample_size or 'all'} of them in the "
+                f"minibatch, where there are {total}, and {FEW} in the minibatch: {PLATE}."
+            )
+    wider = {(part, name): site["value"].shape for part, name, site in case.all.sites}
+    for part, name, site in case.few.sites:
+        plates = {frame.name: frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
+        varies = wider.get((part, name), site["value"].shape) != site["value"].shape
+        expected = total / FEW if plates else 1.0
+        if plates not in ({}, {"data": -1}):
+            which = ", ".join(f"{key!r} (dim {dim})" for key, dim in plates.items())
+            yield Finding(
+                f"{name} of the {part} stands in the plates {which}, and there is one, 'data' (dim -1): {PLATE}, and "
+                "fold the dimensions of a datum into the event by .to_event."
+            )
+        elif not plates and (varies or name in observed_sites(case.few.model)):
+            yield Finding(f"{name} of the {part} belongs to a datum and stands outside the plate: {PLATE} around it.")
+        elif told[part] and float(site["scale"]) != expected:
+            yield Finding(
+                f"{name} of the {part} is scaled by {float(site['scale']):g} and not by {expected:g}: leave out "
+                "poutine.scale, and weigh the KL by --beta."
+            )
+
+
+def shapes(case: Case) -> Iterator[Finding]:
+    """every datum has a log-density of its own, of events that are the same in model and guide"""
+    wider = {(part, name): site["fn"].event_shape for part, name, site in case.all.sites}
+    events: dict[str, torch.Size] = {}
+    for part, name, site in case.few.sites:
+        event = site["fn"].event_shape
+        more = wider.get((part, name), event)
+        if more != event:
+            yield Finding(
+                f"{name} of the {part} has the event shape {tuple(event)} for {FEW} rows and {tuple(more)} for "
+                f"{len(case.args[0])}: the batch is folded into the event. Fold only what belongs to one datum: "
+                f".to_event({len(event) - 1})."
+            )
+        elif len(site["fn"].batch_shape) > is_local(site) and not case.few.enumerates:
+            yield Finding(
+                f"{name} of the {part} has the batch shape {tuple(site['fn'].batch_shape)}, where there is nothing but "
+                f"{'the plate of the data' if is_local(site) else 'one draw for all data'}: fold what belongs together "
+                "into the event, as by .to_event(1)."
+            )
+        elif events.setdefault(name, event) != event:
+            yield Finding(
+                f"{name} has the event shape {tuple(events[name])} in the guide and {tuple(event)} in the model, and "
+                "it has to be the same: look at .to_event and at the widths of the networks."
+            )
+    for error in case.few.errors + case.all.errors:
+        if found := MISFIT.search(str(error)):
+            plate, name, rows, width = found.groups()
+            text = (
+                f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows: fold "
+                "what belongs to one datum into the event, as by .to_event(1)."
+            )
+            yield Finding(text, error)
+            return
+
+
+def runs(case: Case) -> Iterator[Finding]:
+    """model and guide run on a minibatch of the data, in training and in evaluation mode"""
+    runs = {"training": [case.few, case.all], "evaluation": [case.run(FEW, training=False)]}
+    for mode, each in runs.items():
+        errors = [error for ran in each for error in ran.errors]
+        if errors:
+            yield Finding(f"in {mode} mode", errors[0])
+            return
