@@ -77,7 +77,7 @@ def results_table() -> str:
     rows = ["| recipe | data | measured | published | seeds | minutes |", "|---|---|---|---|---|---|"]
     for name, recipe in RECIPES.items():
         row = ledger.get(name)
-        published = [f"{what}: {_number(known)}" for what, known, _ in shown(recipe, row) if known is not None]
+        published = [f"{what}: {number(known)}" for what, known, _ in shown(recipe, row) if known is not None]
         measured = [f"{what}: {_median(values)}" for what, _, values in shown(recipe, row) if values]
         cells = [
             f"`{name}`",
@@ -102,13 +102,13 @@ def performance_table() -> str:
     return table(json.loads(path.read_text())) if path.exists() else "Not measured yet."
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def _median(values: list[float]) -> str:
-    middle = _number(statistics.median(values))
-    return middle if len(values) == 1 else f"{middle} [{_number(min(values))}, {_number(max(values))}]"
+    middle = number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} [{number(min(values))}, {number(max(values))}]"
 
 
 def with_tables(text: str) -> str:

@@ -1,10 +1,14 @@
 """One thread, so that parallel workers do not spin against each other; no test leaves Pyro's store or seeds behind."""
 
+import shutil
+
 import pyro
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +17,35 @@ def clean():
     torch.manual_seed(0)
     yield
     pyro.clear_param_store()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(**of the context): a page on a phone; at the end nothing may have failed."""
+    pages, complaints = [], []
+
+    def opened(**context):
+        page = browser.new_context(**{"viewport": {"width": 390, "height": 844}} | context).new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.on("response", lambda response: response.status < 400 or complaints.append(f"missing: {response.url}"))
+        page.on("dialog", lambda dialog: complaints.append(f"a script ran: {dialog.message}"))
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.context.close()
+    assert complaints == []

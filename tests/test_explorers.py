@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -19,7 +18,6 @@ from gallery.models.vae import VAE
 from gallery.spec import Run, RunError
 from inference import encode, sample
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 COPY = """shown => {  // read from a copy: what is shown may stay on the GPU
   const copy = new OffscreenCanvas(shown.width, shown.height).getContext("2d", { willReadFrequently: true });
   copy.drawImage(shown, 0, 0);
@@ -67,39 +65,23 @@ def fitted(tmp_path_factory):
     return fit
 
 
-@pytest.fixture(scope="module")
-def browser():
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser, tmp_path):
+def visit(visit, tmp_path):
     """visit(fragments, ...): a page of them, opened from disk; none of the pages may complain or ask for anything."""
-    pages, complaints = [], []
+    asked = []
 
     def open_page(*fragments, **context):
         head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>explorers</title>'
         style = "<style>:root { color-scheme: light dark }</style>"
         file = tmp_path / "page.html"
         file.write_text(f'<!doctype html><html lang="en">{head}{style}{"".join(fragments)}</html>', encoding="utf-8")
-        page = browser.new_context(viewport={"width": 390, "height": 800}, **context).new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url.startswith("data:") or complaints.append(request.url))
+        page = visit(**context)
+        page.on("request", lambda request: request.url.startswith("data:") or asked.append(request.url))
         page.goto(file.as_uri())
-        pages.append(page)
         return page
 
     yield open_page
-    for page in pages:
-        page.context.close()
-    assert [text for text in complaints if not text.endswith("page.html")] == []
+    assert [url for url in asked if not url.endswith("page.html")] == []
 
 
 def loaded(folder):
