@@ -34,6 +34,8 @@ def accuracy(scores: Tensor, labels: Tensor) -> dict:
 
 
 def entry(values: Tensor, unit: str) -> dict:
-    """The mean of one value for each datum, (n,), with its standard error over data: {"value", "se", "n", "unit"}."""
+    """The mean of one value for each datum, (n,), with its standard error over data, which one datum has not:
+    {"value", "se", "n", "unit"}."""
     n = len(values)
-    return {"value": values.mean().item(), "se": values.std().item() / math.sqrt(n), "n": n, "unit": unit}
+    error = {"se": values.std().item() / math.sqrt(n)} if n > 1 else {}
+    return {"value": values.mean().item(), **error, "n": n, "unit": unit}

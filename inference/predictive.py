@@ -1,5 +1,7 @@
 """Simulation, reconstruction and codes, read off the traces of any pair."""
 
+from collections.abc import Callable
+
 import pyro.distributions as dist
 import torch
 from pyro import poutine
@@ -18,7 +20,7 @@ from .pairs import (
 )
 
 
-def _data(trace: poutine.Trace, what, x: Tensor) -> Tensor:
+def of_data(trace: poutine.Trace, what: Callable[[dict], Tensor], x: Tensor) -> Tensor:
     """`what(site)` of the data's site, or of the sites x_1, x_2, ... put together, in the shape of x."""
     parts = [what(site) for site in observed_sites(trace).values()]
     return (parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)).reshape(x.shape)
@@ -53,10 +55,21 @@ def sample(
         if is_flat(site):
             raise InferenceError(f"drawing from {type(pair).__name__} is undefined: the prior of {name} is flat.")
     return {
-        "x": _data(trace, lambda site: site["value"], args[0]),
-        "mean": _data(trace, lambda site: site["fn"].mean, args[0]),
+        "x": of_data(trace, lambda site: site["value"], args[0]),
+        "mean": of_data(trace, lambda site: site["fn"].mean, args[0]),
         **{name: site["value"] for name, site in latent.items()},
     }
+
+
+def posterior_draw(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
+    """A trace of one draw of the guide, which also has the sites that the model alone sums out, drawn from their
+    posterior given the others. Call it inside `judging`."""
+    guide = poutine.trace(pair.guide).get_trace(*args)
+    if look(pair, args).enumerated[1]:
+        posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
+        drawn = poutine.trace(posterior).get_trace(*args)
+        guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
+    return guide
 
 
 def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
@@ -64,13 +77,9 @@ def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: i
     alone sums out are drawn from their posterior."""
     with judging(pair, seed):
         args = arguments(pair, x, given)
-        guide = poutine.trace(pair.guide).get_trace(*args)
-        if look(pair, args).enumerated[1]:
-            posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
-            drawn = poutine.trace(posterior).get_trace(*args)
-            guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
+        guide = posterior_draw(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
-        return _data(trace, lambda site: site["fn"].mean, x)
+        return of_data(trace, lambda site: site["fn"].mean, x)
 
 
 def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:

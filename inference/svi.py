@@ -419,3 +419,15 @@ class SVI:
         mine = f"worker.{self.rank}."
         set_random_state({name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)})
         self.step = self._checked = about["step"]
+
+
+def svi(
+    pair: nn.Module,
+    x: Tensor,
+    given: Tensor | None = None,
+    settings: Settings = Settings(),
+    transform: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Fits a pair from the first step to the last, with the arguments of `SVI`; returns the loss of every step,
+    (steps,), in nats per datum. Where something is to happen between steps, iterate over `SVI` instead."""
+    return torch.stack([loss.clone() for _, loss in SVI(pair, x, given, settings, transform)])

@@ -1,0 +1,172 @@
+"""What is compared: a row for every objective with every guide, and for every sampler, of every seed.
+
+All rows of a seed start from the same weights (those of guides that differ apart), take the same minibatches in the
+same order, and draw from the same stream of noise: where two objectives draw alike, they draw the same numbers.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from data import Dataset
+from inference import SVI
+from inference.guides import GUIDES, parse_guide, with_guide
+from inference.objectives import parse_objective
+from inference.pairs import arguments, continuous_latents, look, parameters
+
+from ..models import MODELS
+from ..spec import Run, RunError, constructor
+
+SAMPLERS = {
+    "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
+    "em": "exact EM, with as many iterations as there are epochs",
+}
+USUAL = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
+FEW = 10  # data whose latents NUTS samples, where latents are local
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to fit a model.
+
+    :param name: of an objective, of a variant that relaxes the model, or of a sampler
+    :param guide: "own", one of GUIDES or a variant of the model; "" of a sampler
+    """
+
+    name: str
+    guide: str
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return self.name if self.guide in ("", "own") else f"{self.name}, {self.guide}"
+
+    def file(self, folder: Path, ending: str = ".json") -> Path:
+        stem = f"{self.name}-{self.guide or 'sampler'}-{self.seed}".replace(":", "_")
+        return folder / "rows" / f"{stem}{ending}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ways to fit one model to the same data.
+
+    :param run: the model, its data, and the settings that all rows share
+    :param objectives: names of `inference.OBJECTIVES`, or variants of the model over the same weights: relaxed of gmvae
+    :param guides: "own", names of `inference.guides.GUIDES`, or variants of the model that have another guide
+    :param samplers: names of SAMPLERS
+    :param seeds: how many, from 0
+    :param judge_draws: of the guide for each datum that rows are judged by
+    :param nuts_draws: of each of the two chains of NUTS, after half as many to adapt
+    :raises RunError: if a name is not known, or a number out of range
+    """
+
+    run: Run
+    objectives: tuple[str, ...]
+    guides: tuple[str, ...] = ("own",)
+    samplers: tuple[str, ...] = ()
+    seeds: int = 3
+    judge_draws: int = 64
+    nuts_draws: int = 500
+
+    def __post_init__(self):
+        for name, least in (("seeds", 1), ("judge_draws", 2), ("nuts_draws", 4)):
+            if getattr(self, name) < least:
+                raise RunError(f"--{name.replace('_', '-')} is at least {least}, not {getattr(self, name)}.")
+        for parse, names in ((parse_objective, self.objectives), (parse_guide, self.guides)):
+            for name in names:
+                if not self._variant(name):
+                    parse(name)
+        if wrong := [name for name in self.samplers if name not in SAMPLERS]:
+            raise RunError(f"there is no sampler {wrong[0]!r}: it is one of {', '.join(SAMPLERS)}.")
+        if not self.rows:
+            raise RunError("there is nothing to compare: name --objectives with --guides, or --samplers.")
+
+    def _variant(self, name: str) -> str | None:
+        """The registered model that a name of an objective or a guide stands for, if it stands for one."""
+        return f"{self.run.model}:{name}" if f"{self.run.model}:{name}" in MODELS and name not in GUIDES else None
+
+    @property
+    def ways(self) -> list[tuple[str, str]]:
+        """(name, guide) of the rows of one seed: objectives, then samplers."""
+        return [*product(self.objectives, self.guides), *((name, "") for name in self.samplers)]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [Row(*way, seed) for way in self.ways for seed in range(self.seeds)]
+
+    def run_of(self, row: Row) -> Run:
+        """The run that a row is.
+
+        :raises RunError: if its objective and its guide are variants of the model both
+        """
+        relaxed, guided = self._variant(row.name), self._variant(row.guide)
+        if relaxed and guided:
+            raise RunError(f"{row.name} and {row.guide} are variants of {self.run.model} both: take one with own.")
+        objective = "trace" if relaxed else self.run.settings.objective if row.name in SAMPLERS else row.name
+        settings = replace(self.run.settings, objective=objective, seed=row.seed)
+        model = relaxed or guided
+        if model is None:
+            return replace(self.run, settings=settings)
+        known = constructor(MODELS[model])
+        keywords = {name: value for name, value in self.run.keywords.items() if name in known}
+        return Run.of(model, None, self.run.data, keywords, asdict(settings), self.run.validation)
+
+    def pair(self, row: Row, train: Dataset) -> nn.Module:
+        """The pair of a row before it is fitted."""
+        torch.manual_seed(row.seed)
+        pair, run = self.run.build(), self.run_of(row)
+        if run.model != self.run.model:
+            weights, pair = pair.state_dict(), run.build()
+            shapes = {name: value.shape for name, value in pair.state_dict().items()}
+            shared = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
+            if self._variant(row.name) and shared.keys() != shapes.keys():
+                raise RunError(f"{run.model} has weights of its own: it is a guide (--guides {row.name}).")
+            pair.load_state_dict(shared, strict=False)
+        if row.guide not in ("", "own") and not self._variant(row.guide):
+            x = train.x if train.transform is None else train.transform(train.x)
+            pair = with_guide(pair, row.guide, x, train.given)
+        return pair
+
+    def svi(self, row: Row, train: Dataset, weights: dict[str, torch.Tensor] | None = None, **changes) -> SVI:
+        """The fit of a row before its first step, also from other weights or with other settings.
+
+        :raises InferenceError: if the objective does not apply
+        """
+        pair = self.pair(row, train)
+        if weights is not None:
+            pair.load_state_dict(weights)
+        torch.manual_seed(row.seed)  # the noise of all rows of the seed
+        settings = replace(self.run_of(row).settings, **changes)
+        return SVI(pair, train.x, train.given, settings, train.transform)
+
+
+def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | None, bool]:
+    """(why a row cannot be carried out, or None; does it know the training data only?)."""
+    whole = False
+    try:
+        if row.name in SAMPLERS:
+            pair = comparison.pair(row, train)
+            args = arguments(pair, train.x[:FEW], None if train.given is None else train.given[:FEW])
+            if row.name == "nuts":
+                continuous_latents(pair, args)
+                if not comparison.objectives and parameters(look(pair, args))[0]:
+                    raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
+            elif not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):
+                raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
+        else:
+            svi = comparison.svi(row, train)
+            few = look(svi.pair, svi._arguments(svi.rows(0)))
+            whole = svi.per_datum or few.joint
+            svi.loss(svi.rows(0))  # what shows at the first step alone
+    except (ValueError, NotImplementedError) as error:
+        return " ".join(str(error).split()), whole
+    return None, whole
+
+
+def usual(run: Run) -> tuple[str, ...]:
+    """Objectives that apply to a model, if nobody says which are to be compared."""
+    train = run.datasets()["train"]
+    return tuple(name for name in USUAL if refusal(Comparison(run, (name,)), Row(name, "own", 0), train)[0] is None)

@@ -1,0 +1,116 @@
+"""What a process does: one row, from its first weights to a file with what it is worth.
+
+Rows come in two rounds. Fits come first. Then, at the weights that the first objective of a guide came to, the noise of
+the gradient of every objective of that guide is measured, over the same minibatches, and NUTS samples the model.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from data import Dataset
+from inference.checkpoint import load_tensors, save_tensors, write_atomically
+from inference.compare import clock, exact_evidence, follow, follow_em, judged, posterior_error
+from inference.diagnostics import gradient_noise
+from inference.guides import finish
+from inference.mcmc import nuts
+from inference.pairs import InferenceError, arguments, judging, look, parameters
+
+from .rows import FEW, Comparison, Row
+
+MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
+KEPT = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
+
+
+def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict:
+    """A row of the first round: SVI or EM, followed and judged on a split."""
+    splits = comparison.run_of(row).datasets()
+    train, x, given = splits["train"], *_values(splits[split])
+    if row.name == "em":
+        pair = comparison.pair(row, train)
+        curve = follow_em(pair, train.x, comparison.run.settings.epochs, x)
+        result = {"evidence": exact_evidence(pair, x, given)}
+    else:
+        svi = comparison.svi(row, train)
+        curve, pair = follow(svi, x, given), svi.pair
+        save_tensors(row.file(folder, ".safetensors"), pair.state_dict(), {})
+        pair = finish(pair, *_values(train))
+        found = judged(pair, x, given, comparison.judge_draws, held_out=split == "test")
+        result = {name: found[name] for name in KEPT if name in found}
+    if split == "test" and "evidence" in result:
+        result["train evidence"] = exact_evidence(pair, *_values(train))
+    return {**result, "seconds": curve[-1]["seconds"], "passes": curve[-1]["passes"], "curve": curve}
+
+
+def noise(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -> dict:
+    """What `gradient_noise` says of a row's objective at the weights that another row came to."""
+    train = comparison.run_of(row).datasets()["train"]
+    weights, _ = load_tensors(at.file(folder, ".safetensors"))
+    svi = comparison.svi(row, train, weights, compile=False, warmup=0.0)
+    return {"at": at.name, "noise": gradient_noise(svi, MINIBATCHES, REPEATS, row.seed)}
+
+
+def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict:
+    """NUTS: of all training data where a latent is global, else of the first FEW of the split."""
+    splits = comparison.run_of(row).datasets()
+    pair, (x, given) = comparison.pair(at or row, splits["train"]), _values(splits[split])
+    seen = look(pair, arguments(pair, x[:2], None if given is None else given[:2]))
+    fitted = bool(parameters(seen)[0])
+    if fitted and at is None:
+        raise InferenceError("no fit was finished whose weights could be taken.")
+    if fitted:
+        pair.load_state_dict(load_tensors(at.file(folder, ".safetensors"))[0])
+    if not seen.joint:
+        x, given = x[:FEW], None if given is None else given[:FEW]
+    begun = clock()
+    found = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
+    seconds, gradients = clock() - begun, found["gradients"]
+    ess = min(told["ess"].min().item() for told in found["summary"].values())
+    result = {
+        "r_hat": max(told["r_hat"].max().item() for told in found["summary"].values()),
+        "ess": ess,
+        "ess_per_gradient": ess / gradients,
+        "divergences": found["divergences"],
+        "at": at.label if fitted else None,
+    }
+    if getattr(pair, "posterior", None) and len(found["summary"]) == 1:
+        with judging(pair):
+            result |= posterior_error(*found["summary"].values(), pair.posterior(*arguments(pair, x, given)))
+    return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
+
+
+def _values(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(x as it is scored, given): where pixels are drawn afresh, the same draw for all rows."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return dataset.x if dataset.transform is None else dataset.transform(dataset.x), dataset.given
+
+
+def asked(comparison: Comparison, row: Row, split: str, data_hash: str) -> dict:
+    """All that a row's file is an answer to, as it comes back from JSON."""
+    run = asdict(comparison.run_of(row))
+    del run["threads"]
+    about = asdict(row) | run.pop("settings") | run | {"split": split, "data_hash": data_hash}
+    numbers = {name: getattr(comparison, name) for name in ("judge_draws", "nuts_draws")}
+    return json.loads(json.dumps(about | numbers))
+
+
+def carry_out(work: Callable[..., dict], path: Path, about: dict, *args) -> dict:
+    """Runs a row on one thread and writes what it gave, or why it failed, beside what was asked; returns that."""
+    import torch._inductor.config as inductor
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with inductor.patch(fallback_random=True), torch.random.fork_rng():  # a compiled step draws the same numbers
+            outcome = {"status": "finished", **work(*args)}
+    except Exception as error:
+        outcome = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+    finally:
+        torch.set_num_threads(threads)
+    content = json.loads(json.dumps({"asked": about, **outcome}), parse_constant=lambda name: None)  # no Infinity, NaN
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    return content
