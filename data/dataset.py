@@ -60,6 +60,10 @@ class Dataset:
         """Whether a row can be shown as a picture."""
         return len(self.shape) >= 2
 
+    def scored(self) -> Tensor:
+        """x as the likelihood scores it: under the law `dynamic` a new draw at each call for training pixels."""
+        return self.x if self.transform is None else self.transform(self.x)
+
     @property
     def given(self) -> Tensor | None:
         """What a conditional model conditions on: the covariates if there are any, else the labels, with -1 for those

@@ -8,26 +8,31 @@ import dataclasses
 import inspect
 import itertools
 import json
+import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from torch import nn
 
 import data
-from inference import InferenceError, Settings, distributed, sample
+from inference import InferenceError, Settings, check_fit, distributed, sample
 from inference.evidence import ROWS
 
 from . import runs, watch
+from .classes import RunError, constructor, in_words, installed, line_of, model_class, unknown
+from .export import export, need
 from .models import MODELS
 from .recipes import RECIPES, recipe_for
-from .spec import Run, RunError, constructor, model_class, unknown
+from .spec import Run
 
 app = App(
     name="gallery",
@@ -44,7 +49,14 @@ fit_app = App(
 data_app = App(
     name="data", help="List the data sets, or fetch one.", help_format="plaintext", suppress_keyboard_interrupt=False
 )
+compare_app = App(
+    name="compare",
+    help="Fit a model in several ways and compare them: `gallery compare MODEL --help` lists its flags.",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
 app.command(fit_app)
+app.command(compare_app)
 app.command(data_app)
 
 
@@ -71,6 +83,16 @@ def _flag(name: str, kind: Any, help: str, group: str = "Run") -> inspect.Parame
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, shown]
     )
+
+
+def _kind(parameter: inspect.Parameter) -> Any:
+    """What a hyper-parameter is: as it is annotated, or like its default where it is not."""
+    default, annotation = parameter.default, parameter.annotation
+    if annotation is not parameter.empty:
+        return list[int] if annotation == Sequence[int] else annotation
+    if isinstance(default, list | tuple):
+        return list[type(default[0]) if default else str]
+    return str if default in (None, parameter.empty) else type(default)
 
 
 def _report(folder: Path, metrics: dict) -> None:
@@ -105,9 +127,11 @@ def describe(metrics: dict) -> list[str]:
 _ERRORS = (("se", "standard error over data"), ("mc_se", "Monte Carlo"))
 
 
-def _run(action: Callable[[watch.Plain | watch.Bar | None], dict]) -> dict:
+def _run(action: Callable[[runs.Watcher | None], dict], logs: Path | None = None) -> dict:
+    if logs:
+        need("tensorboard", "--tensorboard")
     distributed.join()
-    watcher = watch.watcher() if distributed.rank() == 0 else None
+    watcher = watch.watcher(logs) if distributed.rank() == 0 else None
     try:
         return action(watcher)
     finally:
@@ -116,20 +140,30 @@ def _run(action: Callable[[watch.Plain | watch.Bar | None], dict]) -> dict:
         distributed.leave()
 
 
-def _fit_command(name: str) -> Callable:
-    """`gallery fit NAME` as a function whose signature is read off the model's constructor and Settings."""
+def _flags(
+    name: str, of_command: dict[str, tuple[type, str]], without: Sequence[str] = ()
+) -> tuple[list[str], list[str], inspect.Signature]:
+    """The flags of a command on the model `name`, read off its constructor and Settings: (names of hyper-parameters,
+    names of settings, the signature of all with those of the command)."""
     cls, recipe = model_class(name), recipe_for(name)
     hyper, hints = constructor(cls), get_type_hints(Settings)
     settled = {f.name: f.default for f in dataclasses.fields(Settings)} | (recipe.settings if recipe else {})
-    if clash := sorted(hyper.keys() & (settled.keys() | _RUN_FLAGS.keys())):
-        raise RunError(f"{name}: the hyper-parameter {clash[0]} has the name of a flag of fit: rename it.")
+    settled = {key: default for key, default in settled.items() if key not in without}
+    if clash := sorted(hyper.keys() & (settled.keys() | of_command.keys())):
+        raise RunError(f"{name}: the hyper-parameter {clash[0]} has the name of a flag of the command: rename it.")
     of_model, of_settings = _parameter_help(cls), _parameter_help(Settings)
-    signature = [_flag(flag, kind, text) for flag, (kind, text) in _RUN_FLAGS.items()]
+    signature = [_flag(flag, kind, text) for flag, (kind, text) in of_command.items()]
     for key, parameter in hyper.items():
-        kind = list[int] if parameter.annotation == Sequence[int] else parameter.annotation
-        signature.append(_flag(key, kind, f"{of_model.get(key, '')} [{parameter.default}]", "Model"))
+        default = "required" if parameter.default is parameter.empty else parameter.default
+        signature.append(_flag(key, _kind(parameter), f"{of_model.get(key, '')} [{default}]", "Model"))
     for key, default in settled.items():
         signature.append(_flag(key, hints[key], f"{of_settings[key]} [{default}]", "Settings"))
+    return list(hyper), list(settled), inspect.Signature(signature)
+
+
+def _fit_command(name: str) -> Callable:
+    """`gallery fit NAME` as a function of its flags."""
+    hyper, settled, signature = _flags(name, _RUN_FLAGS)
 
     def fit(**flags) -> None:
         given = {key: value for key, value in flags.items() if value is not None}
@@ -144,11 +178,13 @@ def _fit_command(name: str) -> Callable:
             {key: given[key] for key in settled if key in given},
             given.get("validation"),
         )
-        folder = given.get("run") or Path("runs") / f"{Path(name).name}-{Path(chosen.data).name}".replace(":", "-")
-        _report(folder, _run(lambda watcher: runs.start(chosen, folder, given.get("overwrite", False), watcher)))
+        fitted_to = Path(chosen.data.replace("/:", ":")).name  # a folder may end in a slash
+        folder = given.get("run") or Path("runs") / f"{Path(name).name}-{fitted_to}".replace(":", "-")
+        logs = folder / "tensorboard" if given.get("tensorboard") else None
+        _report(folder, _run(lambda watcher: runs.start(chosen, folder, given.get("overwrite", False), watcher), logs))
 
     fit.__doc__ = f"Fit {name}. Defaults, those of its first recipe, are in brackets."
-    fit.__signature__ = inspect.Signature(signature)
+    fit.__signature__ = signature
     return fit
 
 
@@ -158,6 +194,7 @@ _RUN_FLAGS: dict[str, tuple[type, str]] = {
     "recipe": (str, "The recipe to start from [the first of the model]."),
     "validation": (bool, "Keep validation rows apart from training [that of the recipe]."),
     "overwrite": (bool, "Replace a run that is in the folder already."),
+    "tensorboard": (bool, "Write loss, bounds and KL of every epoch to RUN/tensorboard for TensorBoard."),
 }
 
 
@@ -169,6 +206,7 @@ def _fit_from(
     from_: Annotated[Path | None, Parameter(name="--from", help="A run.json to run again.")] = None,
     run: Annotated[Path | None, Parameter(help="Folder of the run.")] = None,
     overwrite: Annotated[bool, Parameter(help="Replace a run that is in the folder already.")] = False,
+    tensorboard: Annotated[bool, Parameter(help="Write every epoch to RUN/tensorboard.")] = False,
 ) -> None:
     if from_ is None:
         raise RunError("fit needs a model, as in `gallery fit vae` (`gallery list` names them), or --from RUN.JSON.")
@@ -176,7 +214,59 @@ def _fit_from(
         raise RunError("--from needs --run DIR, the folder of the new run.")
     again, _ = Run.from_json(from_)
     torch.set_num_threads(again.threads)
-    _report(run, _run(lambda watcher: runs.start(again, run, overwrite, watcher)))
+    logs = run / "tensorboard" if tensorboard else None
+    _report(run, _run(lambda watcher: runs.start(again, run, overwrite, watcher), logs))
+
+
+def _typed(flags: dict[str, Any]) -> str:
+    """Flags as they are typed."""
+    words: list[str] = []
+    for key, value in flags.items():
+        flag = key.replace("_", "-")
+        values = value if isinstance(value, list) else [] if isinstance(value, bool) else [value]
+        words += [f"--no-{flag}" if value is False else f"--{flag}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _compare_command(name: str) -> Callable:
+    """`gallery compare NAME` as a function of its flags."""
+    from .compare.command import FLAGS, command
+
+    hyper, settled, signature = _flags(name, FLAGS, without=("objective", "seed"))
+
+    def compare(**flags) -> None:
+        given = {key: value for key, value in flags.items() if value is not None}
+        keywords, settings = ({key: given[key] for key in keys if key in given} for keys in (hyper, settled))
+        run = Run.of(name, None, given.get("data"), keywords, settings, given.get("validation"))
+        typed = {key: value for key, value in given.items() if key not in ("out", "jobs")}
+        command(run, given, f"gallery compare {name} {_typed(typed)}".strip())
+
+    compare.__doc__ = f"Fit {name} in several ways, and compare. Defaults, those of its first recipe, are in brackets."
+    compare.__signature__ = signature
+    return compare
+
+
+@compare_app.default
+def _lesson(*, lesson: str | None = None, out: Path | None = None, jobs: int | None = None) -> None:
+    """Compare ways to fit a model: `gallery compare MODEL --help` lists the flags. Or one of the lessons.
+
+    Parameters
+    ----------
+    lesson: A comparison worth seeing, with the words that go with it.
+    out: Folder of the lesson [runs/lessons/LESSON].
+    jobs: Processes at a time, of one thread each [as many as there are processors].
+    """
+    from .lessons import LESSONS
+
+    if lesson is None:
+        raise RunError(f"compare needs a model, as in `gallery compare vae`, or --lesson of {', '.join(LESSONS)}.")
+    if lesson not in LESSONS:
+        raise RunError(f"there is no lesson {lesson!r}: it is one of {', '.join(LESSONS)}.")
+    folder, chosen = out or Path("runs") / "lessons" / lesson, LESSONS[lesson]
+    for name, arguments in chosen.commands.items():
+        more = ["--out", str(folder / name), *([] if jobs is None else ["--jobs", str(jobs)])]
+        _call(["compare", name, *arguments.split(), *more])
+    print(f"\n{chosen.title}\n\n{chosen.text}")
 
 
 @app.command(name="list")
@@ -187,18 +277,46 @@ def list_models() -> None:
         recipe = recipe_for(name)
         story = sys.modules[cls.__module__].__doc__ if ":" not in name else cls.__doc__.partition(". ")[2]
         table.add_row(name, story.strip().splitlines()[0], recipe.data if recipe else "")
+    for name, point in installed().items():
+        try:
+            story = (sys.modules[model_class(name).__module__].__doc__ or "").strip().partition("\n")[0]
+        except RunError as error:
+            print(f"gallery: {error}", file=sys.stderr)
+        else:
+            table.add_row(escape(name), escape(f"{story} ({point.value})"), "")
     Console(width=140 if not sys.stdout.isatty() else None).print(table)
 
 
 @app.command
-def show(model: str, /) -> None:
-    """The story of a model, its hyper-parameters, and what is published of it."""
+def show(
+    model: str,
+    /,
+    *,
+    diagram: Path | None = None,
+    of: Literal["model", "guide"] = "model",
+    data: str | None = None,
+) -> None:
+    """The story of a model, its hyper-parameters, and what is published of it; or its plate diagram.
+
+    Parameters
+    ----------
+    model: Its name, or path/to/file.py:CLASS.
+    diagram: An .svg file for the plate diagram, which is read off the running code.
+    of: What to draw.
+    data: Data set and pixel law that the drawn model is of [that of its recipe].
+    """
+    if diagram:
+        from .diagram import save
+
+        print(save(Run.of(model, None, data), of, diagram))
+        return
     cls = model_class(model)
-    print(sys.modules[cls.__module__].__doc__.strip() if cls.__module__ in sys.modules else "")
-    print(f"\n{model}: {cls.__doc__.partition(':param')[0].strip()}\n")
+    print((sys.modules[cls.__module__].__doc__ or "").strip())
+    print(f"\n{model}: {(cls.__doc__ or '').partition(':param')[0].strip()}\n")
     explained = _parameter_help(cls)
     for name, parameter in constructor(cls).items():
-        print(f"  --{name.replace('_', '-')} {parameter.default}  {explained.get(name, '')}")
+        default = "" if parameter.default is parameter.empty else parameter.default
+        print(f"  --{name.replace('_', '-')} {default}  {explained.get(name, '')}")
     for recipe in RECIPES.values():
         if recipe.model == model:
             print(f"\nrecipe {recipe.name}: {recipe.data}, {recipe.settings}\n  source: {recipe.source}")
@@ -214,7 +332,8 @@ def resume(run: Path, /) -> None:
     ----------
     run: Folder of the run.
     """
-    _report(run, _run(lambda watcher: runs.resume(run, watcher)))
+    logs = run / "tensorboard"
+    _report(run, _run(lambda watcher: runs.resume(run, watcher), logs if logs.is_dir() else None))
 
 
 @app.command(name="evaluate")
@@ -242,7 +361,7 @@ def evaluate_run(
     if at_a_time < 1:
         raise RunError(f"--at-a-time is at least 1, not {at_a_time}.")
     spec, pair = runs.load(run)
-    dataset = _dataset(spec, data, split)
+    dataset = _dataset(spec, pair, data, split)
     metrics = {
         split: runs.judge(spec, pair, dataset, split not in ("train", "all"), particles, at_a_time),
         "data": dataset.name,
@@ -269,7 +388,7 @@ def sample_run(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int 
     from .figures import samples
 
     spec, pair = runs.load(run)
-    dataset = _dataset(spec, None, "test")
+    dataset = _dataset(spec, pair, None, "test")
     out = out or run / "figures" / "sample.png"
     if out.suffix not in (".npz", ".png"):
         raise RunError(f"--out must end in .npz or .png, and {out} does not.")
@@ -288,11 +407,45 @@ def sample_run(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int 
     print(out)
 
 
-def _dataset(spec: Run, name: str | None, split: str) -> data.Dataset:
+@app.command(name="export")
+def export_run(
+    run: Path,
+    /,
+    *,
+    to: Literal["arviz", "onnx"],
+    out: Path | None = None,
+    data: str | None = None,
+    split: str = "test",
+    n: int = 100,
+    draws: int = 200,
+    seed: int = 0,
+) -> None:
+    """Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.
+
+    Parameters
+    ----------
+    run: Folder of the run.
+    to: arviz: draws of the guide, their log-likelihoods and new data in a NetCDF file. onnx: the two networks.
+    out: The NetCDF file [RUN/draws.nc], or the folder of the networks [RUN/onnx].
+    data: Other data than the run's.
+    split: train, validation, test or all.
+    n: How many of the data: those that are drawn for, or that the networks are checked on.
+    draws: Of the guide for each datum, in ArviZ's file.
+    seed: Of the draws.
+    """
+    spec, pair = runs.load(run)
+    for line in export(run, spec, pair, _dataset(spec, pair, data, split).head(n), to, out, draws, seed):
+        print(line)
+
+
+def _dataset(spec: Run, pair: nn.Module, name: str | None, split: str) -> data.Dataset:
+    """A split of the data of a run, or of others by name, which the pair has to take."""
     dataset = data.load(name or spec.data, split).to(spec.settings.torch_device(), spec.settings.dtype)
     if "data_dim" in spec.keywords and dataset.x.shape[1] != spec.keywords["data_dim"]:
         fitted = spec.keywords["data_dim"]
-        raise RunError(f"{name} has rows of {dataset.x.shape[1]} values; the run was fitted to {fitted}.")
+        raise RunError(f"{dataset.name} has rows of {dataset.x.shape[1]} values; the run was fitted to {fitted}.")
+    if name is not None:
+        check_fit(pair, dataset.scored(), dataset.given)
     return dataset
 
 
@@ -350,6 +503,36 @@ def reproduce_recipes(
 
 
 @app.command
+def check(model: str, /, *, data: str | None = None, objective: str | None = None) -> None:
+    """Hold a model against the contract of CONTRIBUTING.md: what is broken, at which site, and how to mend it.
+
+    Parameters
+    ----------
+    model: A model of your own, path/to/file.py:CLASS, or one of the gallery's.
+    data: Data set and pixel law, or a file [that of its recipe, or what suits its likelihood].
+    objective: With which it is to be fitted [enum where a site is marked for it, else trace].
+    """
+    from .check import command
+
+    command(model, data, objective)
+
+
+@app.command
+def new(name: str, /, *, out: Path | None = None) -> None:
+    """Write a model to begin with, which fits digits as it stands.
+
+    Parameters
+    ----------
+    name: Of the model: my_model is the class MyModel.
+    out: Its file [NAME.py].
+    """
+    from .new import new
+
+    path, title = new(name, out)
+    print(f"{path}\ngallery check {path}:{title}\ngallery fit {path}:{title} --data digits:threshold")
+
+
+@app.command
 def bench(
     *names: str,
     json: Path | None = None,
@@ -374,21 +557,47 @@ def bench(
 
 @app.command
 def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
-    """Fit a VAE to the embedded digits and leave a page with its pictures; about half a minute.
+    """Fit a VAE to the embedded digits and leave the gallery's pages with it; about a minute.
 
     Parameters
     ----------
-    out: Folder of the run and its page.
+    out: Folder of the run and of the pages.
     overwrite: Replace what is there.
     """
-    from .page import write_page
+    from .site import write_site
 
     settings = {"epochs": 60, "batch_size": 50, "lr": 2e-3, "lr_schedule": "cosine"}
     keywords = {"latent_dim": 2, "hidden": [128, 128], "dropout": 0.0}
     run = Run.of("vae", None, "digits:dequantized", keywords, settings, validation=True)
-    metrics = _run(lambda watcher: runs.start(run, out, overwrite, watcher))
-    _report(out, metrics)
-    print(f"page: {write_page(out, run, describe(metrics)).resolve()}")
+    _report(out / "run", _run(lambda watcher: runs.start(run, out / "run", overwrite, watcher)))
+    print(f"site: {write_site(out / 'site', out / 'run').resolve()}")
+
+
+@app.command
+def site(*, runs: Path | None = None, out: Path = Path("site")) -> None:
+    """Write the gallery as static pages, to be opened from disk or put on any web server.
+
+    Parameters
+    ----------
+    runs: A folder; every finished run below it gets a page.
+    out: Folder of the pages, new, empty or of an earlier site.
+    """
+    from .site import write_site
+
+    print(f"site: {write_site(out, runs).resolve()}")
+
+
+_OF_MODEL: dict[str, Callable[[str], Callable]] = {"fit": _fit_command, "compare": _compare_command}
+
+
+def _call(arguments: list[str]) -> None:
+    """Runs a command; those on a model have flags that are read off it."""
+    command = app
+    if len(arguments) > 1 and arguments[0] in _OF_MODEL and not arguments[1].startswith("-"):
+        what, name, *arguments = arguments
+        command = App(name=f"gallery {what} {name}", help_format="plaintext", suppress_keyboard_interrupt=False)
+        command.default(_OF_MODEL[what](name))
+    command(arguments, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -400,23 +609,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     argv_command = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     try:
-        if len(arguments) > 1 and arguments[0] == "fit" and not arguments[1].startswith("-"):
-            name = arguments.pop(1)
-            model = App(name=f"gallery fit {name}", help_format="plaintext", suppress_keyboard_interrupt=False)
-            model.default(_fit_command(name))
-            command, arguments = model, arguments[1:]
-        else:
-            command = app
-        command(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        _call(arguments)
     except (CycloptsError, RunError, InferenceError, data.DataError) as error:
         if debug:
             traceback.print_exc()
         hint = (
             f" `gallery {' '.join(argv_command)} --help` lists them." if isinstance(error, UnknownOptionError) else ""
         )
+        place = line_of(error)
+        hint += f" ({place})" if place and place not in str(error) else ""
         print(f"gallery: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if line_of(error) is None:  # a fault of the gallery
+            raise
+        if debug:
+            traceback.print_exc()
+        print(f"gallery: {in_words(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("gallery: stopped; `gallery resume RUN` continues from the checkpoint", file=sys.stderr)
+        again = "`gallery resume RUN` continues from the checkpoint"
+        if argv_command[:1] == ["compare"]:
+            again = "the same command goes on with the rows that are left"
+        print(f"gallery: stopped; {again}", file=sys.stderr)
         return 130
     return 0

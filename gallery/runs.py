@@ -6,10 +6,12 @@ checkpoint.safetensors  weights, optimiser, random generators and position, one 
 weights.safetensors     the fitted weights
 metrics.json            what they are worth
 figures/                what they show
+draws.nc, onnx/, tensorboard/    what was exported, where that was asked for
 """
 
 import inspect
 import json
+import re
 import shutil
 import signal
 import time
@@ -33,7 +35,8 @@ from .spec import Run, RunError
 
 ASK_STEPS = 20  # between questions of several processes to each other: is one of them to stop?
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
-FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json")
+FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json", "draws.nc")
+FOLDERS = ("figures", "tensorboard", "onnx")
 
 
 class Watcher(Protocol):
@@ -110,7 +113,8 @@ def start(run: Run, folder: Path, overwrite: bool = False, watcher: Watcher | No
     with _locked(folder):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "figures", ignore_errors=True)
+        for name in FOLDERS:
+            shutil.rmtree(folder / name, ignore_errors=True)
         write_atomically(folder / "run.json", run.to_json(splits["train"]).encode())
         return _train(run, svi, splits, folder, watcher)
 
@@ -160,9 +164,9 @@ def judge(
     run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16, at_a_time: int = ROWS
 ) -> dict:
     """`inference.evaluate` of a split and, where the model conditions on a class, what labels are worth to it."""
-    x = dataset.x if dataset.transform is None else dataset.transform(dataset.x)
+    x = dataset.scored()
     metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out, at_a_time=at_a_time)
-    if "classes" in run.keywords and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
+    if run.keywords.get("classes", 1) > 1 and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
         metrics |= judge_labels(class_bounds(pair, x, run.keywords["classes"]), dataset.labels)
     if hasattr(pair, "classify") and dataset.labels is not None:
         with judging(pair):
@@ -189,10 +193,11 @@ def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
         return SVI(pair, train.x, train.given, run.settings, train.transform)
     except InferenceError as error:
         remedies = ""
-        if train.is_image and run.keywords.get("likelihood") == "bernoulli" and "needs values" in str(error):
-            base = run.data.rpartition(":")[0]
-            binary = ", ".join(f"{base}:{law}" for law in ("threshold", "static", "dynamic"))
-            remedies = f" Use --data {binary}, or --likelihood continuous_bernoulli."
+        if train.is_image and str(error).startswith("Bernoulli needs values"):
+            base, labels = re.fullmatch(r"(.+):\w+?((?::\d+-labels.*)?)", train.name).groups()
+            binary = ", ".join(f"{base}:{law}{labels}" for law in ("threshold", "static", "dynamic"))
+            other = ", or --likelihood continuous_bernoulli" if "likelihood" in run.keywords else ""
+            remedies = f" Use --data {binary}{other}."
         raise RunError(f"{run.model} on {run.data}: {error}{remedies}") from error
 
 

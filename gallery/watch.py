@@ -1,13 +1,18 @@
-"""How a fit is followed: a progress bar on a terminal, a plain line for every epoch elsewhere."""
+"""How a fit is followed: a progress bar on a terminal, a plain line for every epoch elsewhere; and in TensorBoard."""
 
 import time
+from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from inference import SVI
+from inference import SVI, judging
+from inference.evaluate import kl_per_latent
+from inference.pairs import arguments, look
 
+KL_ROWS = 1000
 MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
 
 
@@ -72,7 +77,52 @@ class Bar:
         self.progress.stop()
 
 
-def watcher() -> Plain | Bar:
-    """A bar where standard error is a terminal, else plain lines."""
+class TensorBoard:
+    """What another watcher shows, and scalars of every epoch for TensorBoard: nats per datum, by step.
+
+    Loss, learning rate, and the bounds of every split as in history.jsonl; KL(guide || prior) of every local continuous
+    latent on the first KL_ROWS rows of the training data, where the guide is a density.
+    """
+
+    def __init__(self, shown: Plain | Bar, folder: Path):
+        self.shown, self.folder, self.writer = shown, folder, None
+
+    def begin(self, svi: SVI, run) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.svi, self.writer = svi, SummaryWriter(self.folder, purge_step=svi.step + 1)
+        self.shown.begin(svi, run)
+
+    def step(self, step: int, loss: Tensor) -> None:
+        self.shown.step(step, loss)
+
+    def epoch(self, line: dict) -> None:
+        scalars = {"loss": line["loss"], "lr": line["lr"]}
+        for split in ("validation", "test"):
+            scalars |= {f"{name}/{split}": value for name, value in line.get(split, {}).items()}
+        scalars |= {f"kl/{name}": value for name, value in self.kl().items()}
+        for name, value in scalars.items():
+            self.writer.add_scalar(name, value, line["step"])
+        self.writer.flush()
+        self.shown.epoch(line)
+
+    def kl(self) -> dict[str, float]:
+        svi = self.svi
+        with judging(svi.pair):
+            x, given = svi.transform(svi.x[:KL_ROWS]), None if svi.given is None else svi.given[:KL_ROWS]
+            if look(svi.pair, arguments(svi.pair, x, given)).points:
+                return {}
+        found = kl_per_latent(svi.pair, x, given)
+        return {name: torch.tensor(values).sum().item() for name, values in found.items()}
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.close()
+        self.shown.close()
+
+
+def watcher(logs: Path | None = None) -> Plain | Bar | TensorBoard:
+    """A bar where standard error is a terminal, else plain lines; with a folder for TensorBoard, that as well."""
     console = Console(stderr=True)
-    return Bar(console) if console.is_terminal else Plain()
+    shown = Bar(console) if console.is_terminal else Plain()
+    return TensorBoard(shown, logs) if logs else shown
