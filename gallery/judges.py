@@ -134,7 +134,7 @@ def judge_pair(
     if train.transform is not None:  # a pixel law of minibatches, without which the model cannot score them
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            train = replace(train, x=train.transform(train.x), transform=None)
+            train = replace(train, x=train.scored(), transform=None)
     few, result, point = train.head(PROBED), {}, all(is_point(site) for site in traits.guide.values())
     if test.labels is not None and traits.codes and not traits.by_class:
         codes = [features(pair, part.x, part.given) for part in (few, test)]

@@ -4,7 +4,8 @@
     result = compare(comparison, Path("runs/compare"), jobs=2)
 
 The folder gets compare.json with everything, bound.png, variance.png and, in rows/, a file for each row as it ends:
-what is there is not run again. Rows run in processes of joblib; on a cluster in those of dask, after
+what is there is not run again. Rows run in processes of joblib; on a cluster whose hosts share the folder in those of
+dask, within
 
     client = dask.distributed.Client("tcp://HOST:8786")
     with joblib.parallel_config(backend="dask"):

@@ -126,7 +126,7 @@ class Comparison:
                 raise RunError(f"{run.model} has weights of its own: it is a guide (--guides {row.name}).")
             pair.load_state_dict(shared, strict=False)
         if row.guide not in ("", "own") and not self._variant(row.guide):
-            x = train.x if train.transform is None else train.transform(train.x)
+            x = train.scored()
             pair = with_guide(pair, row.guide, x, train.given)
         return pair
 

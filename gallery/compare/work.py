@@ -86,7 +86,7 @@ def _values(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor | None]:
     """(x as it is scored, given): where pixels are drawn afresh, the same draw for all rows."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return dataset.x if dataset.transform is None else dataset.transform(dataset.x), dataset.given
+        return dataset.scored(), dataset.given
 
 
 def asked(comparison: Comparison, row: Row, split: str, data_hash: str) -> dict:
