@@ -103,7 +103,8 @@ def in_words(error: BaseException) -> str:
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
-    text = first.msg if isinstance(first, SyntaxError) else " ".join(str(first).split())[:300]
+    text = first.msg if isinstance(first, SyntaxError) else " ".join(str(first).split())
+    text = text.partition(", but found invalid values")[0][:300]  # torch shows them all
     place = line_of(error)
     return f"{type(first).__name__}: {text}{f' ({place})' if place else ''}"
 

@@ -29,6 +29,12 @@ BROKEN = {
     ),
     "the data have another name": ("sites", ["observed", "image", '"x"'], {'pyro.sample("x"': 'pyro.sample("image"'}),
     "nothing is observed": ("sites", ["the guide has no x", "none"], {", obs=x": ""}),
+    "a scale that may be negative": (
+        "runs",
+        ["softplus(...)", "Expected parameter scale"],
+        {DRAW: DRAW.replace("F.softplus(pre_scale)", "pre_scale")},
+    ),
+    "probabilities that are logits": ("runs", ["write logits="], {DATA: DATA.replace("logits=", "")}),
     "a plate without the total": ("plate", ["of the model", "12"], {PLATES[0]: PLATES[0].replace("total or ", "")}),
     "a plate without the minibatch": (
         "plate",

@@ -214,7 +214,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "follow", fails)
     result, said = compared(comparison, tmp_path)
     assert [row["status"] for row in result["rows"]] == ["failed", "finished", "finished"]
-    assert "failed, InferenceError: the loss is not finite at step 7" in said[0]
+    assert "failed, InferenceError: the loss is not finite at step 7" in said[1]  # after what is refused
     assert list(result["refused"]) == ["enum"]
     told = [part for part in tables(result) if isinstance(part, str)]
     assert told == [
@@ -343,6 +343,9 @@ def test_what_the_lessons_say_is_in_their_rows():
         assert (of_guide[f"dreg:{k}"] > 2 * of_guide[f"iwae:{k}"]).all()
         assert (iwae[f"dreg:{k}"] > iwae[f"iwae:{k}"]).all()
     assert all((elbo[f"{name}:50"] < elbo["trace"]).all() for name in ("iwae", "dreg"))
+    errors = lesson(*vae, "iwae/mc_se")
+    gained = (iwae["dreg:50"] - iwae["dreg:5"]) / (errors["dreg:50"] ** 2 + errors["dreg:5"] ** 2).sqrt()
+    assert (gained > 1).tolist().count(True) == 1
 
     em = ("em", "factor_analysis")
     evidence, gap, seconds = (lesson(*em, path) for path in ("evidence/value", "gap/value", "seconds"))
@@ -359,4 +362,4 @@ def test_what_the_lessons_say_is_in_their_rows():
     gap, error = (lesson("families", "linear_regression", f"gap/{name}") for name in ("value", "mc_se"))
     assert (gap["trace, normal"] > 6 * error["trace, normal"]).all()
     assert all((gap[full] < 4 * error[full]).all() for full in ("trace", "trace, multivariate"))
-    assert all((lesson("families", model, "largest_z")["nuts"] < 4).all() for model in LESSONS["families"].commands)
+    assert all((lesson("families", model, "largest_z")["nuts"] < 3).all() for model in LESSONS["families"].commands)

@@ -139,7 +139,7 @@ def gaussian_mixture():
 def hmm():
     pair, x = HMM(states=3), torch.randn(5, 10)
     yield 0, f"{3**10:,}"
-    yield 0, f"= {10 * 3**2} terms"
+    yield 0, f"= {9 * 3**2 + 3} terms"
     yield 1, f"{pair.expected_counts(x)[1].sum().item() / len(x):.0f} for 10 steps"
     with torch.no_grad():
         pair.theta["initial"].copy_(torch.randn(3))

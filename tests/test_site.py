@@ -92,7 +92,7 @@ def built(base: Path) -> Path:
     said = []
     write_site(made / "site", made / "runs", said.append)
     (line,) = said
-    assert line.startswith("own has no explorer")
+    assert line.startswith("own has nothing to explore")
     return made / "site"
 
 

@@ -50,6 +50,8 @@ def compare(
     if len(refused) == len(told):
         raise RunError(f"nothing applies to {comparison.run.model}. {'; '.join(map(': '.join, refused.items()))}")
     split = "train" if any(whole for _, whole in told.values()) else "test"
+    for label, reason in refused.items():
+        say(f"refused: {label}: {reason}")
     rows = [row for row in comparison.rows if not told[row.name, row.guide][0]]
     try:
         (folder / "rows").mkdir(parents=True, exist_ok=True)

@@ -113,7 +113,8 @@ def _caption(result: dict) -> str:
         words.append("gap: KL(guide || posterior).")
     if at:
         words.append(
-            f"Variance (squared nats per datum) and SNR: at the weights that {at} came to with the same guide."
+            f"Variance (squared nats per datum) and SNR: at the weights that {at} came to with the same guide; an SNR "
+            "of 0 is a signal not to be told from the noise of this estimate."
         )
     return " ".join(words)
 

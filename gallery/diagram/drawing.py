@@ -44,7 +44,7 @@ def svg(diagram: Diagram, title: str) -> str:
         _edge(paper, curve, NETWORK if shapes[parent].boxed else "currentColor")
     for shape in shapes.values():
         _node(paper, shape)
-    below = general_step(diagram, folded) if folded else [] if shapes else ["There is nothing to infer."]
+    below = general_step(diagram, folded) if folded else [] if shapes else ["Nothing is drawn here."]
     left, bottom = paper.box[0], paper.box[3]
     for i, line in enumerate(below):
         paper.write(line, left, bottom + 22 + 17 * i, **WORD)

@@ -4,8 +4,8 @@
     x_t ~ Normal(mean_{y_t}, scale_{y_t})                                     x in R^T, scale = softplus(pre_scale)
 
 The states are summed out exactly. `pyro.markov` says that y_t needs y_{t-1} and no state before it, so that the sum
-over states^T paths is taken by message passing, in T * states^2 operations: the forward algorithm, which
-`log_evidence` writes out.
+over states^T paths is taken by message passing, in operations of the order of T * states^2: the forward algorithm,
+which `log_evidence` writes out.
 
 EM (Baum-Welch) needs the expected number of visits of each state and of each transition. They are the derivatives of
 log p(x) with respect to the logarithms of the factors, so differentiating the forward algorithm is the backward one

@@ -63,10 +63,12 @@ def write_site(out: Path, runs: Path | None = None, say: Callable[[str], None] =
 def _explored(run: Found, say: Callable[[str], None]) -> str | None:
     """The explorer of a run, where there is one and what it needs is here."""
     try:
-        return explorer(run.folder)
+        explored, reason = explorer(run.folder), "there is none for such a model"
     except (RunError, InferenceError, data.DataError) as error:
-        say(f"{run.name} has no explorer: {error}")
-        return None
+        explored, reason = None, error
+    if explored is None:
+        say(f"{run.name} has nothing to explore: {reason}")
+    return explored
 
 
 def _write_run(site: Path, run: Found, explored: str | None) -> None:

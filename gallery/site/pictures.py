@@ -31,7 +31,7 @@ SHOWS = {
     "kl": "What each latent dimension says of x: its KL from the prior, in nats",
     "sparsity": "How active each unit of the code is, beside the rate that is asked for",
     "contraction": "How far the code moves when the image does",
-    "learning_curve": "What was measured on test data after every epoch",
+    "learning_curve": "What was measured after every epoch",
     "animation": "Images appearing row by row",
     "amortisation": "Gap between log p(x) and ELBO over x: one network for all data, and a guide for each datum",
     "posterior_exponential": "Prior, exact posterior and an exponential guide at two values of x",

@@ -124,7 +124,8 @@ def gradients(case: Case) -> Iterator[Finding]:
         if parameter.requires_grad and (fault := _fault(name, parameter, generative.keys(), inference.keys())):
             faults.setdefault(fault, []).append(name)
     for fault, names in faults.items():
-        yield Finding(f"{', '.join(names)} {fault}.")
+        many = fault.replace("is ", "are ").replace("gets ", "get ") if len(names) > 1 else fault
+        yield Finding(f"{', '.join(names)} {many}.")
 
 
 def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | None:

@@ -11,6 +11,11 @@ from ..pairs import is_local, latent_sites, observed_sites
 from .case import FEW, Case, Finding
 
 PLATE = 'write pyro.plate("data", total or len(x), subsample_size=len(x))'
+REMEDIES = {  # by what torch says
+    "Expected parameter scale_tril": " (a Cholesky factor has a positive diagonal: write it with softplus)",
+    "Expected parameter scale": " (a scale is positive: write softplus(...) of a network's output)",
+    "Expected parameter probs": " (probabilities lie in [0, 1]: write logits=... of a network's output)",
+}
 MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
 
 
@@ -125,5 +130,6 @@ def runs(case: Case) -> Iterator[Finding]:
     for mode, each in runs.items():
         errors = [error for ran in each for error in ran.errors]
         if errors:
-            yield Finding(f"in {mode} mode", errors[0])
+            remedy = next((words for part, words in REMEDIES.items() if part in str(errors[0])), "")
+            yield Finding(f"in {mode} mode{remedy}", errors[0])
             return
