@@ -224,7 +224,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     assert bound(result).axes[0].get_ylabel() == "ELBO of test data, nats per datum"
     monkeypatch.setattr(work, "follow", follow)
     result, said = compared(comparison, tmp_path)
-    assert said[0] == "2 of 3 rows are there already"
+    assert said[1] == "2 of 3 rows are there already"
     assert [row["status"] for row in result["rows"]] == ["finished"] * 3
     monkeypatch.setattr(work, "follow", fails)
     with pytest.raises(RunError, match=r"no row could be finished\. score: InferenceError"):
