@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inference import judging
-from inference.evidence import COMPILE_TILES, ROWS, draws
+from inference.evidence import COMPILE_TILES, draws
 from inference.pairs import arguments
 
 from . import floor
@@ -28,20 +28,19 @@ def products(pair: nn.Module, args: tuple[Tensor, ...], k: int) -> list[tuple]:
 
 def evaluation(case: Case) -> dict[str, Any]:
     """For IWAE-k of the case, after it is compiled: "ms_iwae" and "ms_iwae_floor", milliseconds per datum, medians of
-    ROUNDS in turn; "iwae_times_floor", their ratio; "iwae_k" and "iwae_rows", draws for a datum and rows at a time."""
+    ROUNDS in turn; "iwae_times_floor", their ratio; and "iwae_k". A tile has the draws of one datum."""
     torch.manual_seed(0)
     (x, given), pair, k = case.load(), case.build(), case.iwae
     args = arguments(pair, x, given)
-    width = max(1, ROWS // k)  # data in a tile
-    few, many = COMPILE_TILES * width, 2 * COMPILE_TILES * width  # both compile, and differ by so many tiles alone
+    few, many = COMPILE_TILES, 2 * COMPILE_TILES  # both compile, and differ by so many tiles alone
 
     def seconds(n: int) -> float:
         start = time.perf_counter()
-        draws(pair, *(a[:n] for a in args), k=k)
+        draws(pair, *(a[:n] for a in args), k=k, at_a_time=k)
         return time.perf_counter() - start
 
     with judging(pair):
-        turn, ours, floors = floor.turn(products(pair, tuple(a[:width] for a in args), k)), [], []
+        turn, ours, floors = floor.turn(products(pair, tuple(a[:1] for a in args), k)), [], []
         seconds(few)  # the compiler has seen it then
         for _ in range(ROUNDS):
             ours.append((seconds(many) - seconds(few)) / (many - few))
@@ -49,4 +48,4 @@ def evaluation(case: Case) -> dict[str, Any]:
             turn(COMPILE_TILES)
             floors.append((time.perf_counter() - start) / few)
     ms, least = (1e3 * statistics.median(times) for times in (ours, floors))
-    return {"ms_iwae": ms, "ms_iwae_floor": least, "iwae_times_floor": ms / least, "iwae_k": k, "iwae_rows": ROWS}
+    return {"ms_iwae": ms, "ms_iwae_floor": least, "iwae_times_floor": ms / least, "iwae_k": k}
