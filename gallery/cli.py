@@ -4,17 +4,15 @@ Flags of `fit` are read off the model's constructor and `inference.Settings`. Wh
 with exit code 2; --debug shows the traceback.
 """
 
-import dataclasses
 import inspect
 import itertools
 import json
-import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
 
 import torch
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
@@ -24,12 +22,13 @@ from rich.table import Table
 from torch import nn
 
 import data
-from inference import InferenceError, Settings, check_fit, distributed, sample
+from inference import InferenceError, check_fit, distributed, sample
 from inference.evidence import ROWS
 
 from . import runs, watch
 from .classes import RunError, constructor, in_words, installed, line_of, model_class, unknown
 from .export import export, need
+from .flags import as_typed, flags_of, parameter_help
 from .models import MODELS
 from .recipes import RECIPES, recipe_for
 from .spec import Run
@@ -58,41 +57,6 @@ compare_app = App(
 app.command(fit_app)
 app.command(compare_app)
 app.command(data_app)
-
-
-def _parameter_help(documented: type) -> dict[str, str]:
-    """What the `:param name:` lines of a class say, its parents' included."""
-    found: dict[str, str] = {}
-    for cls in reversed(documented.__mro__):
-        name = None
-        for line in (vars(cls).get("__doc__") or "").splitlines():
-            line = line.strip()
-            if line.startswith(":param "):
-                name, _, text = line.removeprefix(":param ").partition(": ")
-                found[name] = text
-            elif name and line and not line.startswith(":"):
-                found[name] += f" {line}"
-            else:
-                name = None
-    return found
-
-
-def _flag(name: str, kind: Any, help: str, group: str = "Run") -> inspect.Parameter:
-    """An optional flag, None where it is not given."""
-    shown = Parameter(help=help, group=group, consume_multiple=True, negative_iterable=(), show_default=False)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, shown]
-    )
-
-
-def _kind(parameter: inspect.Parameter) -> Any:
-    """What a hyper-parameter is: as it is annotated, or like its default where it is not."""
-    default, annotation = parameter.default, parameter.annotation
-    if annotation is not parameter.empty:
-        return list[int] if annotation == Sequence[int] else annotation
-    if isinstance(default, list | tuple):
-        return list[type(default[0]) if default else str]
-    return str if default in (None, parameter.empty) else type(default)
 
 
 def _report(folder: Path, metrics: dict) -> None:
@@ -140,30 +104,9 @@ def _run(action: Callable[[runs.Watcher | None], dict], logs: Path | None = None
         distributed.leave()
 
 
-def _flags(
-    name: str, of_command: dict[str, tuple[type, str]], without: Sequence[str] = ()
-) -> tuple[list[str], list[str], inspect.Signature]:
-    """The flags of a command on the model `name`, read off its constructor and Settings: (names of hyper-parameters,
-    names of settings, the signature of all with those of the command)."""
-    cls, recipe = model_class(name), recipe_for(name)
-    hyper, hints = constructor(cls), get_type_hints(Settings)
-    settled = {f.name: f.default for f in dataclasses.fields(Settings)} | (recipe.settings if recipe else {})
-    settled = {key: default for key, default in settled.items() if key not in without}
-    if clash := sorted(hyper.keys() & (settled.keys() | of_command.keys())):
-        raise RunError(f"{name}: the hyper-parameter {clash[0]} has the name of a flag of the command: rename it.")
-    of_model, of_settings = _parameter_help(cls), _parameter_help(Settings)
-    signature = [_flag(flag, kind, text) for flag, (kind, text) in of_command.items()]
-    for key, parameter in hyper.items():
-        default = "required" if parameter.default is parameter.empty else parameter.default
-        signature.append(_flag(key, _kind(parameter), f"{of_model.get(key, '')} [{default}]", "Model"))
-    for key, default in settled.items():
-        signature.append(_flag(key, hints[key], f"{of_settings[key]} [{default}]", "Settings"))
-    return list(hyper), list(settled), inspect.Signature(signature)
-
-
 def _fit_command(name: str) -> Callable:
     """`gallery fit NAME` as a function of its flags."""
-    hyper, settled, signature = _flags(name, _RUN_FLAGS)
+    hyper, settled, signature = flags_of(name, _RUN_FLAGS)
 
     def fit(**flags) -> None:
         given = {key: value for key, value in flags.items() if value is not None}
@@ -218,28 +161,18 @@ def _fit_from(
     _report(run, _run(lambda watcher: runs.start(again, run, overwrite, watcher), logs))
 
 
-def _typed(flags: dict[str, Any]) -> str:
-    """Flags as they are typed."""
-    words: list[str] = []
-    for key, value in flags.items():
-        flag = key.replace("_", "-")
-        values = value if isinstance(value, list) else [] if isinstance(value, bool) else [value]
-        words += [f"--no-{flag}" if value is False else f"--{flag}", *map(str, values)]
-    return shlex.join(words)
-
-
 def _compare_command(name: str) -> Callable:
     """`gallery compare NAME` as a function of its flags."""
     from .compare.command import FLAGS, command
 
-    hyper, settled, signature = _flags(name, FLAGS, without=("objective", "seed"))
+    hyper, settled, signature = flags_of(name, FLAGS, without=("objective", "seed"))
 
     def compare(**flags) -> None:
         given = {key: value for key, value in flags.items() if value is not None}
         keywords, settings = ({key: given[key] for key in keys if key in given} for keys in (hyper, settled))
         run = Run.of(name, None, given.get("data"), keywords, settings, given.get("validation"))
         typed = {key: value for key, value in given.items() if key not in ("out", "jobs")}
-        command(run, given, f"gallery compare {name} {_typed(typed)}".strip())
+        command(run, given, f"gallery compare {name} {as_typed(typed)}".strip())
 
     compare.__doc__ = f"Fit {name} in several ways, and compare. Defaults, those of its first recipe, are in brackets."
     compare.__signature__ = signature
@@ -313,7 +246,7 @@ def show(
     cls = model_class(model)
     print((sys.modules[cls.__module__].__doc__ or "").strip())
     print(f"\n{model}: {(cls.__doc__ or '').partition(':param')[0].strip()}\n")
-    explained = _parameter_help(cls)
+    explained = parameter_help(cls)
     for name, parameter in constructor(cls).items():
         default = "" if parameter.default is parameter.empty else parameter.default
         print(f"  --{name.replace('_', '-')} {default}  {explained.get(name, '')}")
@@ -590,14 +523,19 @@ def site(*, runs: Path | None = None, out: Path = Path("site")) -> None:
 _OF_MODEL: dict[str, Callable[[str], Callable]] = {"fit": _fit_command, "compare": _compare_command}
 
 
-def _call(arguments: list[str]) -> None:
-    """Runs a command; those on a model have flags that are read off it."""
-    command = app
+def command_of(arguments: list[str]) -> tuple[App, list[str]]:
+    """(the command that is meant, what is left of the arguments): those on a model have flags that are read off it."""
     if len(arguments) > 1 and arguments[0] in _OF_MODEL and not arguments[1].startswith("-"):
-        what, name, *arguments = arguments
+        what, name, *rest = arguments
         command = App(name=f"gallery {what} {name}", help_format="plaintext", suppress_keyboard_interrupt=False)
         command.default(_OF_MODEL[what](name))
-    command(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return command, rest
+    return app, arguments
+
+
+def _call(arguments: list[str]) -> None:
+    command, rest = command_of(arguments)
+    command(rest, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

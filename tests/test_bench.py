@@ -1,14 +1,16 @@
 """The benchmark compares like with like: twins estimate the same loss, and the floor has the products of the step."""
 
 import math
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gallery import plain
 from gallery.bench import Case, by_hand, command, floor, growth, measure, stock, table
-from gallery.bench.evaluation import products
+from gallery.bench.evaluation import evaluation, products
 from gallery.bench.timing import MEANINGS, _peak
 from gallery.spec import RunError
 from inference import SVI, Settings, judging
@@ -96,6 +98,15 @@ def test_of_many_draws_the_guide_is_run_once_for_each_datum():
     assert floor.operations(found) == 2 * n * (d * h + h * 2 * z) + 2 * k * n * (z * h + h * d)
 
 
+def test_a_bound_of_many_draws_is_timed_beside_its_products(monkeypatch):
+    for module in ("gallery.bench.evaluation", "inference.evidence"):
+        monkeypatch.setattr(sys.modules[module], "COMPILE_TILES", 2)
+    found = evaluation(replace(VAE, iwae=7))
+    assert found["iwae_k"] == 7
+    assert found["iwae_times_floor"] == pytest.approx(found["ms_iwae"] / found["ms_iwae_floor"])
+    assert found["iwae_times_floor"] > 1
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_floor_counts_what_pyro_multiplies(name):
     svi = fit(SMALL[name])
@@ -129,7 +140,7 @@ def test_peak_is_that_of_the_tensors_of_a_step():
 
 
 def test_a_contestant_that_skips_work_is_told(monkeypatch):
-    monkeypatch.setitem(by_hand.LOSSES, "vae", lambda pair, x: by_hand.vae(pair, x) / 2)
+    monkeypatch.setitem(by_hand.LOSSES, "vae", lambda pair, x: plain.LOSSES["vae"](pair, x) / 2)
     with pytest.raises(RunError, match=r"losses of PyTorch by hand and of SVI.* differ by"):
         measure("vae", VAE, 0.01, ("graph", "torch"))
 

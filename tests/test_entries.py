@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import N, arguments, build, objective
 from latex2mathml.converter import convert
+from torch import nn
 
 from gallery import entries
 from gallery.entries import LETTERS, NAMES, check_command, corrections, entry, sources_map
@@ -145,6 +146,15 @@ def same_step(name, pair, x, *given):
 @pytest.mark.parametrize("name", LOSSES)
 def test_plain_pytorch_makes_the_step_of_the_recipe(name):
     same_step(name, build(name).double(), *arguments(name, torch.float64))
+
+
+def test_plain_pytorch_draws_from_the_tail_in_single_precision():
+    pair = build("exponential_gaussian").float()
+    nn.init.zeros_(pair.eta[-1].weight)
+    with torch.no_grad():
+        pair.eta[-1].bias.copy_(torch.tensor([-7.0, 0.5]))  # what the recipe's fit has for the least x
+    torch.manual_seed(0)
+    assert LOSSES["exponential_gaussian"](pair, torch.full((1000, 1), -2.0)).isfinite()
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "vae", "cvae", "ss_vae"])

@@ -18,8 +18,9 @@ LINES: list[tuple[str, str, str]] = [
     ("compiling, s", "compile_s", "{:.1f}"),
     ("steps until that has paid, against the graph", "pays_after_steps", "{}"),
     ("steps until that has paid, against Pyro", "pays_after_steps_pyro", "{}"),
-    ("IWAE-5000 of one datum, compiled", "ms_iwae", "{:.3g}"),
+    ("IWAE-k of one datum, compiled", "ms_iwae", "{:.3g}"),
     ("matrix products of it alone", "ms_iwae_floor", "{:.3g}"),
+    ("its k", "iwae_k", "{}"),
     ("tensors of a step, MiB: Pyro", "peak_mib_pyro", "{:.3g}"),
     ("tensors of a step, MiB: compiled", "peak_mib_compiled", "{:.3g}"),
 ]

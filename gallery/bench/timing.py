@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from inference import SVI
 from inference.compiled import UntraceableError
+from inference.pairs import arguments
 
 from ..spec import RunError, constructor, model_class
 from . import by_hand, floor, stock
@@ -84,9 +85,9 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Turn]]:
     if case.half:
         made["compiled_bf16"] = lambda: ours("compiled", precision="bfloat16")
     if case.model in by_hand.LOSSES:
-        loss = by_hand.LOSSES[case.model]
-        made["torch"] = lambda: by_hand.fitted(loss, copy.deepcopy(pair), x, case.fit())
-        made["torch_compiled"] = lambda: by_hand.fitted_compiled(loss, copy.deepcopy(pair), x, case.fit())
+        loss, data = by_hand.LOSSES[case.model], arguments(pair, x, given)
+        made["torch"] = lambda: by_hand.fitted(loss, copy.deepcopy(pair), data, case.fit())
+        made["torch_compiled"] = lambda: by_hand.fitted_compiled(loss, copy.deepcopy(pair), data, case.fit())
     if importlib.util.find_spec("numpyro"):
         from . import in_numpyro
 

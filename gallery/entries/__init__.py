@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import CycloptsError
 
 from ..models import MODELS
 from ..recipes import AUTOENCODERS, BERNOULLI, RECIPES, TUTORIAL, VARIATIONAL
@@ -120,9 +120,7 @@ def check_command(command: str) -> None:
     program, *arguments = shlex.split(command)
     if program != "gallery":
         raise RunError(f"{command!r} is no command of the gallery.")
-    app = cli.app
-    if len(arguments) > 1 and arguments[0] == "fit" and not arguments[1].startswith("-"):
-        app, arguments = App(default_command=cli._fit_command(arguments[1])), arguments[2:]
+    app, arguments = cli.command_of(arguments)
     try:
         function, given, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -73,12 +73,13 @@ def training(run: Run, fitted: FactorAnalysis) -> str | None:
 def refit(run: Run, train: Dataset) -> dict[int, FactorAnalysis]:
     """The pair after some steps of the run, by number, as a copy on the CPU in float64: before the first, after the
     last, and at about equal ratios between."""
-    torch.manual_seed(run.settings.seed)
-    pair = run.build()
-    svi = SVI(pair, train.x, train.given, run.settings, train.transform)
-    steps = {0, *np.geomspace(1, svi.steps, KEPT).round().astype(int).tolist()}
-    kept = {0: copy.deepcopy(pair).cpu().double()}
-    for step, _ in svi:
-        if step in steps:
-            kept[step] = copy.deepcopy(pair).cpu().double()
+    with torch.random.fork_rng():
+        torch.manual_seed(run.settings.seed)
+        pair = run.build()
+        svi = SVI(pair, train.x, train.given, run.settings, train.transform)
+        steps = {0, *np.geomspace(1, svi.steps, KEPT).round().astype(int).tolist()}
+        kept = {0: copy.deepcopy(pair).cpu().double()}
+        for step, _ in svi:
+            if step in steps:
+                kept[step] = copy.deepcopy(pair).cpu().double()
     return kept

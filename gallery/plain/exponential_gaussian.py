@@ -13,7 +13,8 @@ def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     a, b = pair.eta(x).unbind(-1)
     scale = F.softplus(b)
     u = torch.rand_like(a)
-    z = a - scale * ndtri(u * ndtr(a / scale))  # the survival function inverted, so z >= 0
+    alpha = (a / scale).double()  # float32's ndtri is infinite below 1e-10, and that comes soon
+    z = a - scale * ndtri(u * ndtr(alpha)).to(a)  # the survival function inverted, so z >= 0
     normal = math.log(2 * math.pi) / 2  # of the log-density of a normal distribution
     log_prior = -z
     log_likelihood = -(x.squeeze(-1) - z).square() / 2 - normal

@@ -124,28 +124,28 @@ def gradients(case: Case) -> Iterator[Finding]:
         if parameter.requires_grad and (fault := _fault(name, parameter, generative.keys(), inference.keys())):
             faults.setdefault(fault, []).append(name)
     for fault, names in faults.items():
-        many = fault.replace("is ", "are ").replace("gets ", "get ") if len(names) > 1 else fault
-        yield Finding(f"{', '.join(names)} {many}.")
+        what, _, remedy = fault.partition(": ")
+        yield Finding(f"{what}: {', '.join(names)}. {remedy[0].upper()}{remedy[1:]}.")
 
 
 def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | None:
     network, gradient = name.partition(".")[0], parameter.grad
     if id(parameter) not in generative | inference:
         if gradient is None:
-            return "is neither registered nor used: use it in model or guide, or leave it out"
+            return "neither registered nor used: use it in model or guide, or leave it out"
         if network == name:
-            return "is used and not registered: put it into an nn.ParameterDict, and register that by pyro.module"
+            return "used and not registered: put it into an nn.ParameterDict, and register that by pyro.module"
         return (
-            f"is used and not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
+            f"used and not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
             "generative and in the guide if not"
         )
     if gradient is None or not gradient.any():
         return (
-            "is registered and gets no gradient: it is not used, or what it gives is cut off, as by detach, no_grad or "
+            "registered, and without a gradient: it is not used, or what it gives is cut off, as by detach, no_grad or "
             "sample in place of rsample"
         )
     if not gradient.isfinite().all():
-        return "gets a gradient that is not finite: look at logarithms, divisions and roots near 0"
+        return "with a gradient that is not finite: look at logarithms, divisions and roots near 0"
     if id(parameter) in generative & inference:
-        return "is registered by both: what the guide borrows from the model, the model alone registers"
+        return "registered by both: what the guide borrows from the model, the model alone registers"
     return None
