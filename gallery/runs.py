@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 import data
-from inference import SVI, InferenceError, distributed, evaluate, glance, judging
+from inference import SVI, InferenceError, collapsed, distributed, evaluate, glance, judging
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
@@ -35,6 +35,7 @@ from .spec import Run, RunError
 
 ASK_STEPS = 20  # between questions of several processes to each other: is one of them to stop?
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
+GLANCE = 500  # rows of training data that are looked at after an epoch: has a latent collapsed?
 FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json", "draws.nc")
 FOLDERS = ("figures", "tensorboard", "onnx")
 
@@ -185,6 +186,14 @@ def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str,
     return {"entropy": found["entropy_of_q"]["value"], "accuracy": found["accuracy"]["value"]}
 
 
+def _collapsed(svi: SVI) -> list[str]:
+    """Latents that say nothing of a few rows of training data, once the KL has its whole weight."""
+    if svi.beta < svi.settings.beta or svi.per_datum:
+        return []
+    x, given = svi.transform(svi.x[:GLANCE]), None if svi.given is None else svi.given[:GLANCE]
+    return collapsed(svi.pair, x, given)
+
+
 def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
     train = splits["train"]
     torch.manual_seed(run.settings.seed)
@@ -255,6 +264,8 @@ def _train(
                 seconds, epoch = seconds + now - clock, svi.epoch
                 line = {"epoch": epoch, "step": step, "loss": total.item() / count, "loss_is_bound": svi.is_bound}
                 line |= (held_out() if writes else {}) | {"lr": svi.lr, "beta": svi.beta, "seconds": round(seconds, 3)}
+                if writes and (silent := _collapsed(svi)):
+                    line["collapsed"] = silent
                 history.append(line)
                 total.zero_()
                 count = 0

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from inference import SVI, judging
-from inference.evaluate import kl_per_latent
+from inference.evaluate import FAINT, kl_per_latent
 from inference.pairs import arguments, look
 
 KL_ROWS = 1000
@@ -27,8 +27,29 @@ def describe_line(line: dict) -> str:
     return ", ".join(part.replace("elbo", "ELBO") for part in parts) + f", {line['seconds']:.1f} s"
 
 
+class Collapse:
+    """Tells of every latent once that it has collapsed onto its prior."""
+
+    def __init__(self):
+        self.told: set[str] = set()
+
+    def __call__(self, line: dict) -> str | None:
+        new = set(line.get("collapsed", ())) - self.told
+        if not new:
+            return None
+        self.told |= new
+        return (
+            f"{', '.join(sorted(new))} says nothing of x after epoch {line['epoch']}: every coordinate has less than "
+            f"{FAINT} nats of KL: posterior collapse, if it stays so. Try --warmup EPOCHS, --objective free-bits:0.1, "
+            "or a decoder that needs it more."
+        )
+
+
 class Plain:
     """A line an epoch, at most about a hundred in all; for files, pipes and logs."""
+
+    def __init__(self):
+        self.collapse = Collapse()
 
     def begin(self, svi: SVI, run) -> None:
         self.every, self.last = max(1, run.settings.epochs // 100), run.settings.epochs
@@ -41,6 +62,8 @@ class Plain:
     def epoch(self, line: dict) -> None:
         if line["epoch"] % self.every == 0 or line["epoch"] == self.last:
             print(describe_line(line), flush=True)
+        if warning := self.collapse(line):
+            print(warning, flush=True)
 
     def close(self) -> None:
         pass
@@ -52,7 +75,7 @@ class Bar:
     def __init__(self, console: Console):
         columns = [TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[words]}")]
         self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-        self.elbo = ""
+        self.elbo, self.collapse = "", Collapse()
 
     def begin(self, svi: SVI, run) -> None:
         self.task = self.progress.add_task(run.model, total=svi.steps, completed=svi.step, words="")
@@ -72,6 +95,8 @@ class Bar:
                 self.elbo = f", {split} ELBO {line[split]['elbo']:.2f}"
                 break
         self.progress.update(self.task, completed=line["step"])
+        if warning := self.collapse(line):
+            self.progress.console.print(warning, highlight=False)
 
     def close(self) -> None:
         self.progress.stop()

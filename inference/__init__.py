@@ -5,7 +5,7 @@ from .checks import check_fit
 from .compare import follow, judged, passes
 from .diagnostics import calibration_ranks, gradient_noise, pareto_k, predictive_check, uniformity
 from .em import em
-from .evaluate import evaluate, glance
+from .evaluate import collapsed, evaluate, glance
 from .evidence import effective_sample_size, iwae, log_evidence, log_weights
 from .gap import gap
 from .guides import GUIDES, finish, with_guide
@@ -24,6 +24,7 @@ __all__ = [
     "ais",
     "calibration_ranks",
     "check_fit",
+    "collapsed",
     "effective_sample_size",
     "em",
     "encode",

@@ -15,6 +15,7 @@ from .predictive import encode
 KEPT = 8_000_000  # draws kept at a time, whatever they are of
 GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
 ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
+FAINT = 0.01  # nats of KL of a coordinate, below which it is taken for the prior
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,15 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
                 kl = kl.reshape(len(args[0]), -1).sum(0)
                 totals[name] = totals.get(name, 0) + kl
     return {name: (total / len(x)).tolist() for name, total in totals.items()}
+
+
+def collapsed(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> list[str]:
+    """The local continuous latents that say nothing of x: every coordinate of theirs has less than FAINT nats of KL."""
+    with judging(pair):
+        seen = look(pair, arguments(pair, x, given))
+    if seen.points or not seen.continuous:
+        return []
+    return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < FAINT]
 
 
 def evaluate(

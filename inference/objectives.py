@@ -27,7 +27,7 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from pyro.infer.enum import get_importance_trace
-from pyro.infer.util import is_validation_enabled
+from pyro.infer.util import is_validation_enabled, torch_item
 from pyro.ops import packed
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -52,6 +52,56 @@ class TraceEnumMeanField_ELBO(TraceEnum_ELBO):  # noqa: N801 (Pyro's way)
                 model.nodes[name]["packed"]["log_prob"] = packed.pack(-kl, symbols)
                 q["packed"]["log_prob"] = packed.pack(kl.new_zeros(kl.shape), symbols)
         return model, guide
+
+
+class FreeBits_ELBO(TraceMeanField_ELBO):  # noqa: N801
+    """TraceMeanField_ELBO that charges each dimension of a latent with at least so many nats of KL.
+
+    The KL of a dimension is averaged over the minibatch and does not count below the free nats, so nothing pushes it
+    there: the remedy for dimensions that collapse onto the prior at the start. Minus the loss stays a lower bound,
+
+        E_q log p(x | z) - sum_j max(nats, KL_j) <= ELBO.
+
+    Kingma et al., Improved variational inference with inverse autoregressive flow, 2016.
+
+    :param nats: free of charge in every dimension that the guide draws independently of the others; in all dimensions
+        together where it does not
+    """
+
+    def __init__(self, nats: float, **kwargs):
+        super().__init__(**kwargs)
+        self.nats = nats
+
+    def _get_trace(self, model, guide, args, kwargs) -> tuple[poutine.Trace, poutine.Trace]:
+        model, guide = super()._get_trace(model, guide, args, kwargs)
+        _check(type(self), model, guide)
+        return model, guide
+
+    def _differentiable_loss_particle(self, model: poutine.Trace, guide: poutine.Trace) -> tuple[float, Tensor]:
+        loss, surrogate = super()._differentiable_loss_particle(model, guide)
+        for name, q in latent_sites(guide).items():
+            if name in model.nodes:
+                charged = self._charged(q, model.nodes[name])
+                loss, surrogate = loss + torch_item(charged), surrogate + charged
+        return loss, surrogate
+
+    def _charged(self, q: dict, p: dict) -> Tensor:
+        """What a site is charged beyond its KL, in nats, scaled to all the data."""
+        of_q, of_p = q["fn"], p["fn"]
+        while isinstance(of_q, dist.Independent) and isinstance(of_p, dist.Independent):
+            of_q, of_p = of_q.base_dist, of_p.base_dist
+        try:
+            kl = kl_divergence(of_q, of_p)
+        except NotImplementedError:
+            raise InferenceError(
+                f"free bits need the KL of {q['name']} in closed form, and Pyro knows none of {type(of_q).__name__} "
+                f"and {type(of_p).__name__}: warm the KL up instead, --warmup EPOCHS."
+            ) from None
+        shape = q["fn"].batch_shape
+        weights = scale_and_mask(kl.new_ones(shape), q["scale"], q["mask"])
+        dimensions = kl.reshape(*shape, -1)
+        of_all = (weights.unsqueeze(-1) * dimensions).flatten(0, -2).sum(0)  # (dimensions,)
+        return (self.nats * weights.sum() - of_all).clamp(min=0).sum()
 
 
 class Unreparametrised(Messenger):
@@ -235,6 +285,7 @@ class WakeSleep_ELBO(Renyi_ELBO):  # noqa: N801
 OBJECTIVES: dict[str, tuple[type[ELBO], str]] = {
     "trace": (Trace_ELBO, "every term of the ELBO sampled"),
     "analytic": (TraceMeanField_ELBO, "KL(guide || prior) in closed form where Pyro knows it"),
+    "free-bits:NATS": (FreeBits_ELBO, "analytic, with NATS of KL free of charge in every dimension of a latent"),
     "enum": (TraceEnum_ELBO, "discrete latent sites marked for enumeration summed out"),
     "enum_analytic": (TraceEnumMeanField_ELBO, "the same, with KL(guide || prior) of the others in closed form"),
     "graph": (Graph_ELBO, "trace, with less noise where draws are not reparametrised and depend on each other"),
@@ -245,7 +296,11 @@ OBJECTIVES: dict[str, tuple[type[ELBO], str]] = {
     "wake-sleep": (WakeSleep_ELBO, "reweighted wake-sleep, wake phases only, with 10 draws for each datum"),
     "wake-sleep:K": (WakeSleep_ELBO, "the same with K draws"),
 }
-_SYMBOLS: dict[str, tuple[str, Callable[[str], float]]] = {"K": ("draws", int), "ALPHA": ("alpha", float)}
+_SYMBOLS: dict[str, tuple[str, Callable[[str], float]]] = {
+    "K": ("draws", int),
+    "ALPHA": ("alpha", float),
+    "NATS": ("nats", float),
+}
 
 
 def parse_objective(name: str) -> tuple[type[ELBO], dict[str, float]]:
@@ -268,6 +323,8 @@ def parse_objective(name: str) -> tuple[type[ELBO], dict[str, float]]:
             raise InferenceError(f"{name}: Renyi's bound of order 1 is the ELBO: use trace.")
         if not 0 <= values.get("alpha", 0) < math.inf:
             raise InferenceError(f"{name}: ALPHA is finite and not negative; below 0 there is no lower bound.")
+        if not 0 <= values.get("nats", 0) < math.inf:
+            raise InferenceError(f"{name}: NATS, free in every dimension, are finite and not negative.")
         return kind, values
     raise InferenceError(f"no objective {name!r}: it is one of {', '.join(OBJECTIVES)}.")
 
@@ -290,13 +347,13 @@ def check_objective(name: str, seen: Look) -> None:
 
 def _check(kind: type[ELBO], model: poutine.Trace, guide: poutine.Trace, always: bool = False) -> None:
     """Refuses what a kind cannot do, as Pyro checks traces: not within a graph, for values are read."""
-    if not (always or is_validation_enabled()) or not issubclass(kind, Score_ELBO | Renyi_ELBO):
+    if not (always or is_validation_enabled()) or not issubclass(kind, Score_ELBO | Renyi_ELBO | FreeBits_ELBO):
         return
     latents = latent_sites(guide)
     points = [name for name, site in latents.items() if is_point(site) and not is_flat(site)]
     if points:
         raise InferenceError(
-            f"the guide of {', '.join(points)} is a point (Delta): it has no density, so no score and no weights. "
+            f"the guide of {', '.join(points)} is a point (Delta): it has no density, so no score, weights or KL. "
             "Use --objective trace."
         )
     summed = {name for name, site in (latent_sites(model) | latents).items() if site["infer"].get("enumerate")}
@@ -306,7 +363,7 @@ def _check(kind: type[ELBO], model: poutine.Trace, guide: poutine.Trace, always:
             "nothing, and its score is what the sum avoids. Use --objective enum."
         )
     drawn = [name for name, site in latents.items() if not site["fn"].has_rsample]
-    if drawn and issubclass(kind, Renyi_ELBO) and kind is not WakeSleep_ELBO:
+    if drawn and issubclass(kind, Renyi_ELBO | FreeBits_ELBO) and kind is not WakeSleep_ELBO:
         raise InferenceError(
             f"draws of {', '.join(drawn)} are not reparametrised, and this gradient goes through the draws. "
             "Use --objective wake-sleep:K."

@@ -1,4 +1,4 @@
-"""Stochastic variational inference: minibatches, one objective, Adam, step after step.
+"""Stochastic variational inference: minibatches, one objective, one optimiser, step after step.
 
     torch.manual_seed(0)
     pair = VAE(data_dim=64)
@@ -16,6 +16,7 @@ next. Labelled and other rows then make two streams, every minibatch takes a ten
 each row counts for as many as it stands for: a stratified sample, whose loss has the same mean and less variance.
 """
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -53,6 +54,13 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 
 
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
+    name: kind
+    for name, kind in sorted(vars(torch.optim).items())
+    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+    if name not in ("Optimizer", "LBFGS", "SparseAdam")  # one asks for the loss again, one for sparse gradients
+}
+GUARDED = ("Adam", "AdamW", "SGD")  # with a kernel that leaves the weights alone where a flag on the device says so
 TRACE_STEPS = 200  # below, tracing the step takes longer than it saves
 COMPILE_STEPS = 3000  # below, compiling it does
 CHECK_STEPS = 100  # between readings of the losses: are they finite?
@@ -65,9 +73,11 @@ class Settings:
 
     :param epochs: passes over the data
     :param batch_size: rows of a minibatch, for each of the processes of a fit; all rows if there are fewer
-    :param lr: learning rate of Adam
+    :param optimiser: the class of torch.optim that makes the updates
+    :param lr: learning rate
     :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
-    :param adam_beta2: memory of Adam's squared gradients; at 0.99 a steep start is forgotten ten times faster
+    :param adam_beta2: memory of squared gradients, of Adam and its kin; at 0.99 a steep start is forgotten ten times
+        faster
     :param objective: the estimator: trace, analytic, enum, enum_analytic, score, graph, iwae:K, dreg:K,
         renyi:ALPHA:K or wake-sleep:K
     :param particles: draws of the guide the objective averages over
@@ -84,6 +94,7 @@ class Settings:
 
     epochs: int = 10
     batch_size: int = 100
+    optimiser: str = "Adam"
     lr: float = 1e-3
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     adam_beta2: float = 0.999
@@ -115,6 +126,7 @@ class Settings:
         if self.seed < 0:
             raise InferenceError(f"seed must not be negative, it is {self.seed}.")
         for name, known in {
+            "optimiser": OPTIMISERS,
             "lr_schedule": SCHEDULES,
             "precision": ("float32", "float64", "bfloat16"),
         }.items():
@@ -141,6 +153,18 @@ def _mode(wanted: bool | None, steps: int) -> Literal["eager", "graph", "compile
     if wanted is not None:
         return "compiled" if wanted else "eager"
     return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "eager"
+
+
+def _optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    kind, keywords = OPTIMISERS[settings.optimiser], {}
+    if "betas" in inspect.signature(kind).parameters:
+        keywords["betas"] = (0.9, settings.adam_beta2)
+    if settings.optimiser in GUARDED:
+        keywords["fused"] = True
+    try:
+        return kind(parameters, lr=settings.lr, **keywords)
+    except ValueError as error:
+        raise InferenceError(f"optimiser {settings.optimiser} cannot fit this pair: {error} Try Adam.") from None
 
 
 class SVI:
@@ -199,10 +223,10 @@ class SVI:
         self.step = 0
         self.mode = _mode(settings.compile, self.steps)
         self.weighs = settings.beta != 1.0 or settings.warmup > 0
-        betas = (0.9, settings.adam_beta2)
-        self.optimiser = torch.optim.Adam(self.parameters, settings.lr, betas, fused=True) if self.parameters else None
+        self.optimiser = _optimiser(settings, self.parameters) if self.parameters else None
         self._lost = x.new_zeros((), dtype=torch.float32)  # 1 from the first loss that is not finite
-        if self.optimiser is not None:
+        self._guarded = settings.optimiser in GUARDED
+        if self.optimiser is not None and self._guarded:
             self.optimiser.found_inf, self.optimiser.grad_scale = self._lost, None  # no updates from then on
         self._recent: list[tuple[dict[str, Tensor], Tensor]] = []  # (noise before, loss) of every step
         self._checked = 0  # since the one of this number
@@ -324,8 +348,9 @@ class SVI:
     def train_step(self) -> Tensor:
         """One minibatch, one update; the loss in nats per datum, on the device.
 
-        Nothing is read from the device but once in CHECK_STEPS steps, unless Pyro runs them. A loss that is not finite
-        stops all updates on the device itself, so the weights are still those before it when it is found.
+        Nothing is read from the device but once in CHECK_STEPS steps, unless Pyro runs them or the optimiser cannot be
+        stopped there. A loss that is not finite stops all
+        updates, so the weights are still those before it when it is found.
         """
         self._schedules()
         rows, noise = self.rows(self.step), random_state()
@@ -347,7 +372,8 @@ class SVI:
                 parameter.grad = gradients.pop()
             for group in self.optimiser.param_groups:
                 group["lr"] = self.lr
-            self.optimiser.step()
+            if self._guarded or not self._lost.item():
+                self.optimiser.step()
             for parameter in self.parameters:
                 parameter.grad = None  # the memory is free for the next step
         self.step += 1
@@ -395,7 +421,7 @@ class SVI:
             tensors |= {f"worker.{rank}.{name}": value for name, value in noise.items()}
         if self.optimiser is not None:
             for i, entries in self.optimiser.state_dict()["state"].items():
-                tensors |= {f"adam.{i}.{name}": value for name, value in entries.items()}
+                tensors |= {f"optimiser.{i}.{name}": v for name, v in entries.items() if torch.is_tensor(v)}
         return {name: value.clone() for name, value in tensors.items()}, {"step": self.step}
 
     def set_state(self, tensors: dict[str, Tensor], about: dict) -> None:
@@ -412,10 +438,13 @@ class SVI:
         if self.optimiser is not None:
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
-                if key.startswith("adam."):
+                if key.startswith("optimiser."):
                     _, i, name = key.split(".")
                     state.setdefault(int(i), {})[name] = value
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+            for i, entries in state.items():  # each in its own precision, where torch takes that of the parameter
+                kept = self.optimiser.state[self.parameters[i]]
+                kept |= {name: kept[name].to(value.dtype) for name, value in entries.items()}
         mine = f"worker.{self.rank}."
         set_random_state({name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)})
         self.step = self._checked = about["step"]

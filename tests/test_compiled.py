@@ -1,5 +1,6 @@
 """A traced or compiled step against the same step run by Pyro."""
 
+import copy
 import warnings
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from gallery.models import MODELS
 from gallery.models.vae import VAE
 from inference import SVI, InferenceError, Settings, evaluate, own_store
 from inference.pairs import Rows
+from inference.svi import GUARDED, OPTIMISERS
 
 STEPS = 250  # enough for the graph to be chosen
 
@@ -138,9 +140,10 @@ class Overflowing(Score):
 
 
 @pytest.mark.filterwarnings("ignore:Encountered")
-def test_a_loss_that_is_not_finite_is_named_and_does_no_harm():
+@pytest.mark.parametrize("optimiser", [*GUARDED, "RMSprop", "NAdam"])
+def test_a_loss_that_is_not_finite_is_named_and_does_no_harm(optimiser):
     pair = Overflowing()
-    svi = SVI(pair, torch.randn(N, 1), settings=Settings(epochs=200, batch_size=4))
+    svi = SVI(pair, torch.randn(N, 1), settings=Settings(epochs=200, batch_size=4, optimiser=optimiser))
     assert svi.mode == "graph"
     svi.train_step()
     pair.calls.zero_()
@@ -155,6 +158,42 @@ def test_a_loss_that_is_not_finite_is_named_and_does_no_harm():
     assert len(weights) > 10  # found at the next check
     assert all(torch.equal(a, b) for a, b in zip(weights[4], svi.parameters, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights[3], svi.parameters, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMISERS if name != "Muon"])
+def test_every_optimiser_makes_the_update_of_torch_and_goes_on_from_its_state(name):
+    made = fitting("vae", "graph", optimiser=name, lr=1e-3)
+    other = copy.deepcopy(made.pair)
+    theirs = OPTIMISERS[name](list(other.parameters()), lr=1e-3)
+    by_name = dict(other.named_parameters())
+    named = {id(parameter): name for name, parameter in made.pair.named_parameters()}
+    for step in range(3):
+        torch.manual_seed(step)
+        loss = made.loss(made.rows(step))
+        for parameter, gradient in zip(made.parameters, torch.autograd.grad(loss, made.parameters), strict=True):
+            by_name[named[id(parameter)]].grad = gradient
+        theirs.step()
+        torch.manual_seed(step)
+        made.train_step()
+    for key, parameter in made.pair.named_parameters():
+        torch.testing.assert_close(parameter, by_name[key], rtol=1e-6, atol=1e-9)
+
+    kept = made.state()
+    for _ in range(3):
+        made.train_step()
+    again = fitting("vae", "graph", optimiser=name, lr=1e-3)
+    again.set_state(*kept)
+    for _ in range(3):
+        again.train_step()
+    for a, b in zip(made.parameters, again.parameters, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_optimiser_that_cannot_take_the_parameters_says_so():
+    with pytest.raises(InferenceError, match=r"optimiser Muon cannot fit this pair: .* Try Adam"):
+        fitting("vae", "graph", optimiser="Muon")
+    with pytest.raises(InferenceError, match=r"optimiser must be one of ASGD, .*SGD, not 'LBFGS'"):
+        Settings(optimiser="LBFGS")
 
 
 class Branching(MODELS["vae"]):

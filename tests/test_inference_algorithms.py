@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from cases import arguments, build
+from pyro import poutine
 from pyro.infer import RenyiELBO, ReweightedWakeSleep
 from test_compiled import Score
 from torch import nn
@@ -275,6 +276,9 @@ def test_steps_can_be_traced(name, model):
         ("renyi:-1:5", "no lower bound"),
         ("renyi:nan:5", "finite"),
         ("renyi:0.5:0", "at least 1"),
+        ("free-bits:-1", "finite and not negative"),
+        ("free-bits:inf", "finite and not negative"),
+        ("free-bits", "no objective"),
     ],
 )
 def test_bad_names_of_objectives(name, message):
@@ -285,7 +289,7 @@ def test_bad_names_of_objectives(name, message):
 
 def test_names_of_objectives():
     for form in OBJECTIVES:
-        name = form.replace("K", "3").replace("ALPHA", "0.5")
+        name = form.replace("K", "3").replace("ALPHA", "0.5").replace("NATS", "0.1")
         assert isinstance(objective(name), parse_objective(name)[0])
     assert objective("wake-sleep").draws == 10
     assert (objective("renyi:0.5:3").alpha, objective("renyi:0.5:3").draws) == (0.5, 3)
@@ -297,6 +301,7 @@ def test_names_of_objectives():
     [
         ("autoencoder", "score", "is a point"),
         ("autoencoder", "iwae:5", "is a point"),
+        ("autoencoder", "free-bits:1", "is a point"),
         ("linear_regression:map", "iwae:5", "is a point"),
         ("gmvae", "iwae:5", "y is to be summed out"),
     ],
@@ -308,6 +313,37 @@ def test_objectives_that_do_not_apply(model, name, message):
     with own_store(), pytest.raises(InferenceError, match=message) as error:
         objective(name, 1, look(pair, args).joint).differentiable_loss(pair.model, pair.guide, *args)
     assert "\n" not in str(error.value)
+
+
+def with_noise(seed, pair, name, x, **settings):
+    """The loss of an objective in nats per datum, its noise drawn from the seed."""
+    svi = SVI(pair, x, settings=Settings(objective=name, precision="float64", **settings))
+    torch.manual_seed(seed)
+    return svi.loss(torch.arange(len(x))) / len(x)
+
+
+@pytest.mark.parametrize("nats", [0.0, 0.2, 100.0])
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_free_bits_charge_every_dimension_at_least_so_much(nats, beta):
+    pair, (x,) = build("vae").double(), arguments("vae", torch.float64)
+    free = with_noise(1, pair, f"free-bits:{nats}", x, beta=beta)
+    whole = with_noise(1, pair, "analytic", x, beta=beta)
+    torch.manual_seed(1)
+    of = pair.encoder(x)
+    kl = kl_divergence(of.base_dist, dist.Normal(0, 1)).mean(0)  # (latent_dim,)
+    assert kl.min() < 0.2 < kl.max()
+    expected = whole + beta * (kl.clamp(min=nats) - kl).sum()
+    close(free, expected)
+    gradients = (torch.autograd.grad(loss, list(pair.parameters()), retain_graph=True) for loss in (free, expected))
+    for a, b in zip(*gradients, strict=True):
+        close(a, b)
+
+
+def test_free_bits_of_a_guide_that_couples_dimensions_are_of_all_together():
+    pair, (x,) = build("factor_analysis").double(), arguments("factor_analysis", torch.float64)
+    q, p = (poutine.trace(run).get_trace(x).nodes["z"]["fn"] for run in (pair.guide, pair.model))
+    kl = kl_divergence(q, p).mean()
+    close(with_noise(1, pair, "free-bits:50", x) - with_noise(1, pair, "analytic", x), 50 - kl)
 
 
 def test_objectives_refuse_draws_that_they_cannot_change():
@@ -325,6 +361,8 @@ def test_objectives_refuse_draws_that_they_cannot_change():
     for name in ("iwae:5", "dreg:5", "renyi:0.5:5"):
         with pytest.raises(InferenceError, match="z are not reparametrised"):
             check_objective(name, look(score, (torch.randn(4, 1),)))
+    with pytest.raises(InferenceError, match="y is to be summed out"):
+        check_objective("free-bits:1", look(build("gmvae"), arguments("gmvae")))
     check_objective("wake-sleep:5", look(score, (torch.randn(4, 1),)))
 
 

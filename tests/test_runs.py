@@ -14,6 +14,7 @@ import torch
 
 from gallery import runs
 from gallery.spec import Run, RunError
+from gallery.watch import Plain
 from inference import InferenceError, Settings
 from inference.checkpoint import load_tensors, save_tensors
 
@@ -104,6 +105,19 @@ def test_per_datum_guides_know_nothing_of_the_test_data(tmp_path, no_figures):
 def test_beta_is_used_and_labelled(tmp_path, no_figures):
     runs.start(tiny(beta=4.0), tmp_path / "run")
     assert all(line["beta"] == 4.0 and not line["loss_is_bound"] for line in history(tmp_path / "run"))
+
+
+def test_a_collapse_is_told_once_with_what_may_help(tmp_path, no_figures, capsys):
+    for warmup in (0.0, 1.0):
+        strict = tiny("digits:threshold", beta=1e3, lr=1e-2, epochs=5, warmup=warmup)
+        runs.start(strict, tmp_path / f"{warmup}", watcher=Plain())
+        said = [line for line in capsys.readouterr().out.splitlines() if "collapse" in line]
+        assert len(said) == 1
+        assert "z says nothing of x" in said[0]
+        assert "--warmup EPOCHS, --objective free-bits" in said[0]
+        assert history(tmp_path / f"{warmup}")[-1]["collapsed"] == ["z"]
+    runs.start(tiny("factor_analysis", "factor_analysis", {}), tmp_path / "run", watcher=Plain())
+    assert "collapse" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
