@@ -163,9 +163,10 @@ def reproduce(
     out.mkdir(parents=True, exist_ok=True)
     ledger.parent.mkdir(parents=True, exist_ok=True)
     for recipe in map(RECIPES.get, names):
+        of_recipe = out / recipe.name.replace(":", "-")
         row = _row(recipe, f"gallery reproduce {recipe.name}{' --quick' if quick else ''}")
         for seed in seeds:
-            folder = out / recipe.name.replace(":", "-") / f"seed-{seed}"
+            folder = of_recipe / f"seed-{seed}"
             say(f"{recipe.name}, seed {seed}: {folder}")
             try:
                 row["runs"] = {str(seed): measured(recipe, seed, folder, quick)}
@@ -176,14 +177,14 @@ def reproduce(
                 row["refused"] = str(error)
             _add(ledger, recipe.name, row)
             if seed == min(seeds):
-                _keep_pictures(folder, ledger.parent / "pictures" / folder.parent.name)
+                _keep_pictures(folder, ledger.parent / "pictures" / of_recipe.name)
             if "refused" in row:
                 break
-        experiments = ledger.parent / "experiments" / recipe.name
+        experiments = ledger.parent / "experiments" / recipe.model
         if recipe.name in EXPERIMENTS and not quick and not experiments.is_dir():
             say(f"{recipe.name}: the published experiments")
             experiments.parent.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory() as folder:  # it is there when it is whole
-                EXPERIMENTS[recipe.name](Path(folder), out / recipe.name / f"seed-{min(seeds)}")
+                EXPERIMENTS[recipe.name](Path(folder), of_recipe / f"seed-{min(seeds)}")
                 shutil.copytree(folder, experiments)
     return read(ledger)

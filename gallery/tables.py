@@ -53,10 +53,18 @@ def experiments_table() -> str:
         what = f"FA, {len(ends)} seeds at 3200 steps, {schedule} rate, test data"
         row(f"{what}: median", statistics.median(test))
         row(f"{what}: worst", test[0])
+    for when, kinds in fa["gradient_of_the_guide"].items():
+        for name, how in {"trace": "sampled", "analytic": "in closed form"}.items():
+            row(f"FA, variance of the guide's gradient {when}, KL {how}", kinds[name]["variance"], form=".4g")
+    for factors, of in fa["prior_samples"].items():
+        row(f"FA, {factors} factors: log p(x) from {of['draws'][-1]:,} prior draws, error", of["error"][-1])
     for name, entry in eg.items():
         row(f"`{name}`, gap log p(x) - ELBO, Monte Carlo error {entry['mc_se']:.4f}", entry["gap"])
     for name, entry in _experiment("contractive_autoencoder/matched.json").items():
         row(f"|dz/dx|^2: {name}; squared error {entry['squared_error']:.2f}", entry["jacobian_norm"], form=".4g")
+    for point in _experiment("vae/rate_distortion.json").get("points", ()):
+        what = f"`vae:notes` at beta {point['beta']:g}, rate {point['kl']:.2f} nats: distortion"
+        row(what, -point["reconstruction"], form=".2f")
     for name, entry in _experiment("gmvae/gradients.json").items():
         row(f"`gmvae`, variance of the gradient: {name}", entry["all"]["variance"], form=".4g")
     for name, entry in _experiment("vrnn/smoothing.json").items():

@@ -1,11 +1,26 @@
 """Experiments 1 and 2 on factor analysis against what is published and what must hold."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 import data
-from gallery.experiments.factor_analysis import alternating, exact_em, exact_gap, seeds, simultaneous, true_evidence
+from gallery import runs
+from gallery.experiments import vae
+from gallery.experiments.factor_analysis import (
+    alternating,
+    exact_em,
+    exact_gap,
+    gradient_noises,
+    seeds,
+    simultaneous,
+    true_evidence,
+)
+from gallery.experiments.prior_samples import prior_samples
+from gallery.models.factor_analysis import FactorAnalysis
+from gallery.spec import Run
 from inference import glance
 
 
@@ -59,3 +74,31 @@ def test_ten_seeds_and_no_seed_beats_em():
     _, by_em = exact_em()
     assert max(end["train"] for end in ends) <= by_em["train"][-1] + 1e-6  # float32 against float64
     assert all(torch.tensor(by_em["train"]).diff() > -1e-12)
+
+
+def test_draws_of_the_prior_give_less_than_the_evidence_and_less_the_more_factors_there_are():
+    found = prior_samples(factors=(1, 4, 16), counts=(100, 10_000))
+    for of in found.values():
+        assert all(error < 4 * se for error, se in zip(of["error"], of["se"], strict=True))
+    errors = [of["error"][-1] for of in found.values()]
+    assert errors == sorted(errors, reverse=True)
+    assert abs(errors[0]) < 4 * found[1]["se"][-1]
+    assert all(of["error"][0] < of["error"][1] for of in found.values())
+
+
+def test_a_kl_in_closed_form_has_less_noise_than_a_sampled_one():
+    torch.manual_seed(0)
+    noises = gradient_noises(FactorAnalysis())
+    assert noises["analytic"]["variance"] < noises["trace"]["variance"]
+
+
+def test_a_larger_beta_buys_a_lower_rate_with_distortion(tmp_path):
+    run = Run.of("vae", None, "digits:threshold", {"hidden": [16], "latent_dim": 3}, {"epochs": 20, "lr": 3e-3})
+    runs.start(run, tmp_path / "run")
+    points = vae.reproduce(tmp_path, tmp_path / "run", betas=(0.1, 1.0, 10.0))["points"]
+    assert [point["beta"] for point in points] == [0.1, 1.0, 10.0]
+    for less, more in pairwise(points):
+        assert more["kl"] < less["kl"]
+        assert more["reconstruction"] < less["reconstruction"]
+    assert points[1]["elbo"] == max(point["elbo"] for point in points)
+    assert (tmp_path / "rate_distortion.png").exists()

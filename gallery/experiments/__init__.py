@@ -3,12 +3,13 @@
 Each takes that folder and the one of the first run of the recipe that it belongs to.
 """
 
-from . import contractive_autoencoder, exponential_gaussian, factor_analysis, gmvae, vrnn
+from . import contractive_autoencoder, exponential_gaussian, factor_analysis, gmvae, vae, vrnn
 
 EXPERIMENTS = {
     "contractive_autoencoder": contractive_autoencoder.reproduce,
     "exponential_gaussian": exponential_gaussian.reproduce,
     "factor_analysis": factor_analysis.reproduce,
     "gmvae": gmvae.reproduce,
+    "vae:notes": vae.reproduce,
     "vrnn": vrnn.reproduce,
 }

@@ -1,10 +1,12 @@
-"""The two experiments on factor analysis of the tutorial (arXiv 2208.07818), with exact EM beside them.
+"""The two experiments on factor analysis of the tutorial (arXiv 2208.07818), with exact EM beside them, the noise of a
+sampled KL, and the evidence from draws of the prior.
 
 Everything here can be compared with the truth: the evidence log Normal(x; 0, W W' + Phi), the exact ELBO
 log p(x) - KL(q(z | x) || p(z | x)), and the evidence of the parameters the data were drawn with.
 """
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from torch.distributions import MultivariateNormal, kl_divergence
 import data
 from inference import SVI, Settings, em, glance, judging, sample
 from inference.checkpoint import write_atomically
+from inference.diagnostics import gradient_noise
 from inference.pairs import Rows, importance_traces, latent_sites
 
-from ..figures import fa_data, fa_experiment_1, fa_experiment_2, save
+from ..figures import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples, save
 from ..models.factor_analysis import FactorAnalysis
+from .prior_samples import prior_samples
 
 STEPS_PER_PHASE = 1000
 
@@ -125,6 +129,14 @@ def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> lis
     return ends
 
 
+def gradient_noises(pair: FactorAnalysis) -> dict[str, dict]:
+    """Of the guide's gradient at these weights, with KL(q || p) sampled ("trace", SGVB) and in closed form ("analytic",
+    AEVB): what `gradient_noise` says, over the same minibatches."""
+    train, settings = data.load("factor_analysis").x, _settings(0, 1000)
+    kinds = {name: SVI(pair, train, settings=replace(settings, objective=name)) for name in ("trace", "analytic")}
+    return {name: gradient_noise(svi)["guide"] for name, svi in kinds.items()}
+
+
 def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict:
     """All of it into a folder: factor_analysis.json and the tutorial's figures, redrawn; returns what the file holds.
 
@@ -132,7 +144,10 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     truth = {"train": true_evidence(train), "test": true_evidence(test)}
-    _, curve, drawn = simultaneous()
+    trained, curve, drawn = simultaneous()
+    torch.manual_seed(42)
+    noises = {"at the start": gradient_noises(FactorAnalysis()), "after 1000 steps": gradient_noises(trained)}
+    by_prior = prior_samples()
     _, phased, phases = alternating()
     _, by_em = exact_em()
     at = {step: i for i, step in enumerate(phased["step"])}
@@ -151,11 +166,14 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
             for first, last, what in phases
         ],
         "em": {"iterations": len(by_em["train"]) - 1, "train": by_em["train"][-1], "test": by_em["test"][-1]},
+        "gradient_of_the_guide": noises,
+        "prior_samples": by_prior,
         "seeds_3200_steps": {schedule: seeds(count, schedule=schedule) for schedule in ("constant", "cosine")},
         "published": {"test_step_999": -4.033, "alternating_4000_steps": -4.494, "true_parameters_test": -3.9705},
     }
     save(fa_data(train), folder / "data.png")
     save(fa_experiment_1(curve, test, drawn, truth["test"]), folder / "experiment_1.png")
     save(fa_experiment_2(phased, phases, truth["test"], by_em["test"]), folder / "experiment_2.png")
+    save(fa_prior_samples(by_prior), folder / "prior_samples.png")
     write_atomically(folder / "factor_analysis.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -22,7 +22,7 @@ from .autoencoders import activations, contraction, denoised, sparsity
 from .components import components
 from .curves import learning_curve
 from .exact import amortisation, evidence_curve, posterior_1d
-from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2
+from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
 from .latent import latent_scatter
 from .pictures import manifold, reconstructions, samples, three_views
 from .rate import kl_bars, rate_distortion
@@ -44,6 +44,7 @@ __all__ = [
     "fa_data",
     "fa_experiment_1",
     "fa_experiment_2",
+    "fa_prior_samples",
     "kl_bars",
     "latent_scatter",
     "learning_curve",

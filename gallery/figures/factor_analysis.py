@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from .pictures import pairs
-from .style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
+from .style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure, label_ends
 
 EDGES = (-7.0, 7.0)
 
@@ -106,4 +107,23 @@ def fa_experiment_2(
         side.set_xscale("symlog", linthresh=1)
         side.axhline(truth, color=INK, linewidth=1, linestyle="--")
         side.tick_params(labelleft=False)
+    return fig
+
+
+def fa_prior_samples(found: Mapping[int, Mapping[str, Sequence[float]]]) -> Figure:
+    """What the mean of p(x | z) over draws of the prior is worth as an estimate of p(x), a line for each latent width.
+
+    :param found: number of factors -> lists "draws", "error" (of log p(x)) and "se", nats per datum
+    """
+    fig = figure(6.4, 4.2)
+    title = "log p(x) from draws of the prior, less the exact one, by the number of factors d"
+    ax = dress(fig.add_subplot(), title, "draws of the prior", "error, nats per datum")
+    labels = []
+    for i, (d, of) in enumerate(found.items()):
+        colour = colormaps["viridis"](i / max(1, len(found)))
+        ax.errorbar(of["draws"], of["error"], of["se"], marker="o", markersize=4, linewidth=1.4, color=colour)
+        labels.append((of["error"][-1], f"d = {d}", colour))
+    ax.axhline(0, color=INK, linewidth=1, linestyle="--")
+    ax.set(xscale="log", ylim=ax.get_ylim())
+    label_ends(ax, labels)
     return fig
