@@ -76,12 +76,14 @@ def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> 
 
 def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
     """The graph through the compiler behind torch.compile, for arguments of these shapes and no others, which is not
-    checked; on a GPU it is captured and replayed."""
+    checked; on a GPU it is captured and replayed. On a CPU the noise is torch's own, that of the graph: the compiler's
+    costs ten times as much there."""
     devices = [a.device for a in args if a.is_cuda]
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
     with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler about itself
-        return torch._inductor.compile(graph, list(args), options={"triton.cudagraphs": bool(devices)})
+        options = {"triton.cudagraphs": bool(devices), "fallback_random": not devices}
+        return torch._inductor.compile(graph, list(args), options=options)
 
 
 def _is_library(path: str) -> bool:

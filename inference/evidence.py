@@ -177,7 +177,8 @@ def draws(
 
 def _compiled(terms_of: Callable, args: tuple, rows: Tensor, k: int) -> Callable[..., tuple[Tensor, ...]]:
     def run(rows: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
-        return tuple(terms_of(args, rows, k)[name] for name in TERMS)
+        terms = terms_of(args, rows, k)
+        return tuple(terms[name] for name in TERMS)
 
     try:
         return fused(traced(run, (rows, *args)), (rows, *args))
