@@ -5,13 +5,13 @@
     synthetic.py  sets drawn from a known model
     images.py     digits, and the 28 x 28 sets of torchvision
     files.py      a user's own .npz, .npy or folder of pictures
-    catalogue.py  names: load, download, describe
+    catalogue.py  names: load, located, download, describe
 
 Importing this package touches neither the network nor any data on disk, and nothing is ever unpickled.
 """
 
 from data import synthetic
-from data.catalogue import Row, describe, download, load
+from data.catalogue import Row, describe, download, load, located
 from data.dataset import DataError, Dataset
 
-__all__ = ["DataError", "Dataset", "Row", "describe", "download", "load", "synthetic"]
+__all__ = ["DataError", "Dataset", "Row", "describe", "download", "load", "located", "synthetic"]

@@ -18,7 +18,7 @@ from data.dataset import SPLITS, DataError, Dataset, Source
 from data.laws import LAWS, PIXEL_LAWS
 from data.synthetic import SYNTHETIC
 
-__all__ = ["Row", "describe", "download", "load"]
+__all__ = ["Row", "describe", "download", "load", "located"]
 
 IMAGES = ("digits", *images.TORCHVISION)
 SETS = (*IMAGES, *SYNTHETIC)
@@ -77,6 +77,18 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
         transform=afresh,
         known=None if known is None else known[rows],
     )
+
+
+def located(name: str) -> str:
+    """The name under which `load` finds the same data from any folder: a path in it is told from the root.
+
+    A last link is not followed, for what it leads to may have another ending.
+    """
+    base, _ = _parse(_shown(name)[0])
+    if base in SETS or not files.is_path(base):
+        return name
+    path = Path(base).expanduser()
+    return f"{path.parent.resolve() / path.name}{name.removeprefix(base)}"
 
 
 def download(name: str, root: str | Path | None = None) -> Path:

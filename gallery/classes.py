@@ -4,6 +4,7 @@
     model_class("path/to/mine.py:Mine")      # a file of one's own
     model_class("theirs")                    # [project.entry-points."gallery.models"]  theirs = "package.module:Class"
 
+A file of one's own imports what lies beside it, as under `python FILE`; each file has such modules to itself.
 What goes wrong in the code of others is said in one line that names the file and the line.
 """
 
@@ -11,8 +12,11 @@ import difflib
 import functools
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +26,8 @@ from torch import nn
 
 from .models import MODELS
 
-_OTHERS: set[str] = set()  # files of models that are not the gallery's
+_OTHERS: set[str] = set()  # files of models that are not the gallery's, and folders of such
+_BESIDE: set[str] = set()  # names of the modules that the last file of one's own has beside it
 
 
 class RunError(ValueError):
@@ -62,7 +67,8 @@ def model_class(name: str) -> type[nn.Module]:
             cls = point.load()
         except (Exception, SystemExit) as error:  # whatever another package does
             raise RunError(f"{name}, {point.value}, cannot be loaded: {in_words(error)}") from error
-        return _pair(cls, name)
+        _OTHERS.add(inspect.getfile(_pair(cls, name)))
+        return cls
     raise unknown("model", name, MODELS.keys() | installed().keys())
 
 
@@ -71,7 +77,6 @@ def _pair(cls: Any, name: str) -> type[nn.Module]:
         raise RunError(f"{name} is not a torch.nn.Module: a model is a class of that kind, with model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
         raise RunError(f"{name} has no method {' and no method '.join(missing)}: a pair needs both, model and guide.")
-    _OTHERS.add(inspect.getfile(cls))
     return cls
 
 
@@ -89,13 +94,35 @@ def _imported(path: str, changed: int) -> ModuleType:
     """The module of a file, run again when it has changed; known by its path, so that it hides no other module."""
     spec = importlib.util.spec_from_file_location(path, path)
     module = sys.modules[path] = importlib.util.module_from_spec(spec)
-    _OTHERS.add(path)
+    folder = os.path.dirname(path)
+    _OTHERS.add(folder)
     try:
-        spec.loader.exec_module(module)
+        with _beside(folder):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[path]
         raise RunError(f"{path} cannot be imported: {in_words(error)}") from error
     return module
+
+
+@contextmanager
+def _beside(folder: str) -> Iterator[None]:
+    """Modules in the folder can be imported meanwhile; those that the file before had beside it are forgotten."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in _BESIDE]:
+        del sys.modules[name]
+    _BESIDE.clear()
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+        for name in sys.modules.keys() - before:
+            spec = getattr(sys.modules[name], "__spec__", None)
+            places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
+            if "." not in name and folder in map(os.path.dirname, places):
+                _BESIDE.add(name)
 
 
 def in_words(error: BaseException) -> str:
@@ -113,12 +140,16 @@ def line_of(error: BaseException) -> str | None:
     """ "file.py:12: the line", the last in the file of a model that is not the gallery's, of what was raised or what
     caused it; None where none is of one."""
     found = line_of(error.__cause__) if error.__cause__ is not None else None
-    if isinstance(error, SyntaxError) and error.filename in _OTHERS:
+    if isinstance(error, SyntaxError) and _is_others(error.filename or ""):
         return f"{Path(error.filename).name}:{error.lineno}: {(error.text or '').strip()}"
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename in _OTHERS:
+        if _is_others(frame.filename):
             found = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
     return found
+
+
+def _is_others(file: str) -> bool:
+    return file in _OTHERS or os.path.dirname(file) in _OTHERS
 
 
 def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:

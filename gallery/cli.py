@@ -7,6 +7,7 @@ with exit code 2; --debug shows the traceback.
 import inspect
 import itertools
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -539,7 +540,18 @@ def _call(arguments: list[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    """Runs one command; returns the exit code: 0, 2 for what the user can mend, 130 after Ctrl-C, 1 where nobody reads
+    what it prints any more."""
+    try:
+        code = _main(argv)
+        print(end="", flush=True)  # what is left of the output, while its reader's absence can still be caught
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+        return 1
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     torch.set_flush_denormal(True)
     warnings.filterwarnings("ignore", "Encountered (NaN|\\+/-inf)", UserWarning)  # said better by the fit itself
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -559,7 +571,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gallery: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2
     except Exception as error:
-        if line_of(error) is None:  # a fault of the gallery
+        if line_of(error) is None or isinstance(error, BrokenPipeError):  # a fault of the gallery, or nobody's
             raise
         if debug:
             traceback.print_exc()

@@ -5,6 +5,7 @@ Whether these are what they were asked to be is said by a classifier that knows 
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Dataset
-from inference import InferenceError, encode, reconstruct, sample
+from inference import InferenceError, encode, reconstruct, sample, sandwich
 from inference.classify import accuracy, entry
 from inference.information import mutual_information
 from inference.jacobian import mean_jacobian_norm
@@ -22,6 +23,7 @@ from inference.probe import features, probe
 
 from .figures.traits import Traits
 from .models.denoising_autoencoder import DenoisingAutoencoder
+from .runs import k_hat
 
 STEPS, BATCH = 1500, 128  # three times through the 60,000 images of MNIST
 PROBED = 5_000  # training rows that a probe of codes is fitted to
@@ -102,6 +104,23 @@ def conditional_generations(
     said = scores(judge, drawn)
     per_class_said = zip(said.split(per_class), intended.split(per_class), strict=True)
     return {"of": of, "accuracy": accuracy(said, intended), "per_class": [accuracy(s, y) for s, y in per_class_said]}
+
+
+def both_sides(pair: nn.Module, test: Dataset) -> dict[str, dict]:
+    """What `inference.sandwich` says of 100 data simulated from the model, in nats per datum, as "sandwich"; or why it
+    is "undefined"."""
+    n = 100 if test.given is None else min(100, len(test))
+    try:
+        return {"sandwich": sandwich(pair, test.x, n, None if test.given is None else test.given[:n])}
+    except InferenceError as error:
+        return {"sandwich": {"undefined": str(error)}}
+
+
+JUDGES: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dict]]]] = {
+    "k_hat": ("test", k_hat),
+    "sandwich": ("simulated", both_sides),
+}
+"""By the name that a recipe lists: the data that they judge a fitted pair by, and the judge, whose numbers go there."""
 
 
 def _error(x: Tensor, other: Tensor) -> dict:

@@ -1,6 +1,7 @@
 """What the ledger says of one run, number by number, under the names that published numbers have in the recipes.
 
-All are of test data; bounds and densities are nats per datum, for the unit of the others see `inference` and `judges`.
+All are of test data, but for those that say that they are of simulated ones; bounds and densities are nats per datum,
+for the unit of the others see `inference` and `judges`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,11 @@ AT = {  # where a number stands in an entry of the ledger
     "ELBO": "test elbo",
     "IWAE-16": "test iwae",
     "log p(x), exact": "test evidence",
+    "log p(x) of simulated data, from below": "simulated sandwich lower",
+    "log p(x) of simulated data, from above": "simulated sandwich upper",
     "KL": "test kl",
+    "k-hat, median": "test k_hat",
+    "k-hat above 0.7": "test k_hat_above",
     "log p(x | z)": "test reconstruction",
     "accuracy by Bayes' rule": "test accuracy",
     "cost of a wrong label": "test wrong_label_cost",
@@ -41,7 +46,11 @@ LAST = {"ELBO, last five epochs": 5, "ELBO, last ten epochs": 10}
 SHOWN = (
     "ELBO",
     "log p(x), exact",
+    "log p(x) of simulated data, from below",
+    "log p(x) of simulated data, from above",
     "KL",
+    "k-hat, median",
+    "k-hat above 0.7",
     "accuracy of their judge",
     "NMI of component and class",
     "error of q(y | x)",

@@ -23,7 +23,7 @@ from inference.checkpoint import write_atomically
 
 from . import runs
 from .experiments import EXPERIMENTS
-from .judges import judge_pair
+from .judges import JUDGES, judge_pair
 from .recipes import RECIPES, Recipe
 from .spec import Run, RunError
 from .watch import Plain
@@ -70,8 +70,8 @@ def read(ledger: Path) -> dict[str, dict]:
         raise RunError(f"{ledger} cannot be read as a ledger ({str(error)[:80]}); nothing was changed.") from error
 
 
-def _add(ledger: Path, name: str, row: dict) -> None:
-    """Puts a row into the ledger; runs with other seeds that it had stay."""
+def _add(ledger: Path, name: str, row: dict) -> int | None:
+    """Puts a row into the ledger; runs with other seeds that it had stay. Returns the least of their seeds."""
     with filelock.FileLock(ledger.with_name(f".{ledger.name}.lock")):
         rows = read(ledger)
         runs = rows.get(name, row)["runs"] | row["runs"]
@@ -80,13 +80,14 @@ def _add(ledger: Path, name: str, row: dict) -> None:
         write_atomically(ledger, (json.dumps(rows, indent=1) + "\n").encode())
 
 
-def _fitted(run: Run, folder: Path) -> dict:
-    """Metrics of the run in its folder: those that are there, or after fitting what is left of it."""
+def _fit(run: Run, folder: Path) -> None:
+    """Fits what is left of the run in its folder."""
     if (folder / "metrics.json").exists():
-        return json.loads((folder / "metrics.json").read_text())
+        return
     if (folder / "run.json").exists():
-        return runs.resume(folder, Plain())
-    return runs.start(run, folder, watcher=Plain())
+        runs.resume(folder, Plain())
+    else:
+        runs.start(run, folder, watcher=Plain())
 
 
 def _judged(folder: Path) -> dict:
@@ -96,15 +97,28 @@ def _judged(folder: Path) -> dict:
     return judge_pair(pair, splits["train"], splits["test"], grey)
 
 
+def _judged_by(names: Iterable[str], folder: Path) -> None:
+    """Adds to the metrics.json of a finished run what those of JUDGES say that are not heard in it yet."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    left = [name for name in names if name not in metrics.get(JUDGES[name][0], {})]
+    if left:
+        run, pair = runs.load(folder)
+        test = run.datasets()["test"]
+        for where, judge in map(JUDGES.get, left):
+            metrics[where] = metrics.get(where, {}) | judge(pair, test)
+        write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+
+
 def entry(folder: Path) -> dict:
-    """What the ledger holds of a finished run: its numbers on test data, its curve, and how it came about."""
+    """What the ledger holds of a finished run: its numbers on test data and on simulated ones, if there are any, its
+    curve, and how it came about."""
     content = json.loads((folder / "run.json").read_text())
     metrics = json.loads((folder / "metrics.json").read_text())
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     names = list(dict.fromkeys(name for line in history for name in line.get("test", {})))
     curve = {name: [round(line["test"][name], 4) for line in history if name in line.get("test", {})] for name in names}
     return {
-        "test": metrics["test"],
+        **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
         "train": {name: metrics["train"][name] for name in ("elbo", "reconstruction") if name in metrics["train"]},
         "curve": curve,
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
@@ -134,7 +148,8 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
     run = run_of(recipe, seed, quick)
     if (folder / "run.json").exists() and not _same(Run.from_json(folder / "run.json")[0], run):
         raise RunError(f"{folder} holds another run than recipe {recipe.name} says: remove it, or choose --out.")
-    _fitted(run, folder)
+    _fit(run, folder)
+    _judged_by(recipe.judges, folder)
     if not (folder / "judged.json").exists():
         write_atomically(folder / "judged.json", (json.dumps(_judged(folder), indent=2) + "\n").encode())
     return entry(folder) | json.loads((folder / "judged.json").read_text())
@@ -175,8 +190,7 @@ def reproduce(
                     raise
                 say(f"refused: {error}")
                 row["refused"] = str(error)
-            _add(ledger, recipe.name, row)
-            if seed == min(seeds):
+            if seed == _add(ledger, recipe.name, row):
                 _keep_pictures(folder, ledger.parent / "pictures" / of_recipe.name)
             if "refused" in row:
                 break

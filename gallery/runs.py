@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 import data
-from inference import SVI, InferenceError, collapsed, distributed, evaluate, glance, judging
+from inference import SVI, InferenceError, collapsed, distributed, evaluate, glance, judging, tails
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
@@ -35,6 +35,7 @@ from .spec import Run, RunError
 
 ASK_STEPS = 20  # between questions of several processes to each other: is one of them to stop?
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
+WEIGHED = 50  # held-out data whose importance weights are looked at
 GLANCE = 500  # rows of training data that are looked at after an epoch: has a latent collapsed?
 FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json", "draws.nc")
 FOLDERS = ("figures", "tensorboard", "onnx")
@@ -164,7 +165,8 @@ def load(folder: Path) -> tuple[Run, nn.Module]:
 def judge(
     run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16, at_a_time: int = ROWS
 ) -> dict:
-    """`inference.evaluate` of a split and, where the model conditions on a class, what labels are worth to it."""
+    """`inference.evaluate` of a split, `k_hat` where it is held out and, where the model conditions on a class, what
+    labels are worth to it."""
     x = dataset.scored()
     metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out, at_a_time=at_a_time)
     if run.keywords.get("classes", 1) > 1 and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
@@ -175,7 +177,16 @@ def judge(
     probabilities = component_probabilities(pair, x, dataset.given) if dataset.labels is not None else None
     if probabilities is not None:
         metrics["clustering"] = cluster(probabilities, dataset.labels)
-    return metrics
+    return metrics | (k_hat(pair, dataset) if held_out else {})
+
+
+def k_hat(pair: nn.Module, dataset: data.Dataset) -> dict[str, dict]:
+    """`inference.tails` of the first WEIGHED data: "k_hat" and "k_hat_above"; or why "k_hat" is "undefined"."""
+    few = dataset.head(WEIGHED)
+    try:
+        return tails(pair, few.scored(), few.given)
+    except InferenceError as error:
+        return {"k_hat": {"undefined": str(error)}}
 
 
 def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str, float]:

@@ -44,7 +44,7 @@ class Run:
 
     :param model: name in the registry, or path/to/file.py:CLASS
     :param keywords: of its constructor, all of them
-    :param data: name for `data.load`
+    :param data: name for `data.load`, with the path of data of one's own in full
     :param settings: of the fit
     :param validation: are the validation rows kept out of the training data, and reported?
     :param threads: of the CPU; part of the run, for sums depend on it in their last bits
@@ -95,7 +95,7 @@ class Run:
         if ".py:" in model:  # it is found again from another folder
             path, _, attribute = model.rpartition(":")
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
-        return cls(model, resolved, data_name, chosen, validation, torch.get_num_threads())
+        return cls(model, resolved, data.located(data_name), chosen, validation, torch.get_num_threads())
 
     def datasets(self) -> dict[str, data.Dataset]:
         """The splits of the run on its device: train, test, and validation where it is kept apart."""

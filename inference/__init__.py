@@ -3,7 +3,7 @@
 from .annealed import ais, reverse_ais, sandwich
 from .checks import check_fit
 from .compare import follow, judged, passes
-from .diagnostics import calibration_ranks, gradient_noise, pareto_k, predictive_check, uniformity
+from .diagnostics import calibration_ranks, gradient_noise, pareto_k, predictive_check, tails, uniformity
 from .em import em
 from .evaluate import collapsed, evaluate, glance
 from .evidence import effective_sample_size, iwae, log_evidence, log_weights
@@ -50,6 +50,7 @@ __all__ = [
     "sample",
     "sandwich",
     "svi",
+    "tails",
     "uniformity",
     "with_guide",
 ]

@@ -146,7 +146,7 @@ def _chains(pair, x, given, chains, steps, leapfrog, seed, posterior: dict[str, 
     columns, pilots = [], min(PILOTS, chains)
     with judging(pair, seed):
         every = arguments(pair, x, given)
-        supports = _supports(pair, tuple(a[:2] for a in every))
+        supports = supports_of(pair, tuple(a[:2] for a in every))
         if posterior is not None and posterior.keys() != supports.keys():
             given_names = ", ".join(posterior) or "none"
             raise InferenceError(f"draws of {', '.join(supports)} are needed for every datum, and not {given_names}.")
@@ -170,8 +170,12 @@ def _chains(pair, x, given, chains, steps, leapfrog, seed, posterior: dict[str, 
     return torch.cat(columns, dim=1)
 
 
-def _supports(pair: nn.Module, args: tuple) -> dict[str, constraints.Constraint]:
-    """Of every latent site, or why they cannot be annealed."""
+def supports_of(pair: nn.Module, args: tuple) -> dict[str, constraints.Constraint]:
+    """Where each latent of a datum may lie, by its site, for a model that can be annealed. Call it inside `judging`.
+
+    :param args: some rows of the arguments of `model`
+    :raises InferenceError: if a latent is global, discrete or summed out, or its prior is flat
+    """
     sites, name = continuous_latents(pair, args), type(pair).__name__
     others = latent_sites(poutine.trace(pair.model).get_trace(*args)).keys() - sites.keys()
     if others:
@@ -182,6 +186,13 @@ def _supports(pair: nn.Module, args: tuple) -> dict[str, constraints.Constraint]
     if joint:
         raise InferenceError(f"{', '.join(joint)} of {name} is global, and annealing is per datum: use NUTS, or IWAE.")
     return {key: site["fn"].support for key, site in sites.items()}
+
+
+def gradients(chains: int, steps: int, leapfrog: int) -> int:
+    """How many gradients of log p(x, z) `ais` or `reverse_ais` takes for a datum: those of all its chains, and those of
+    the pilots."""
+    pilots = min(PILOTS, chains) * (BURN_IN + steps + 1) * (leapfrog + 1)
+    return chains * (steps + (steps - 1) * leapfrog) + pilots
 
 
 def ais(
@@ -195,7 +206,7 @@ def ais(
 ) -> Tensor:
     """(chains, n) log-weights log w in nats, float64: E[w] = p(x), so `iwae` of them is a lower bound in expectation.
 
-    A chain costs steps * (leapfrog + 1) gradients, and the pilots as much for each of 4 more.
+    Its cost is `gradients`: about steps * (leapfrog + 1) for each chain, and as many for each of 4 pilots.
 
     :param steps: temperatures between prior and posterior
     :param leapfrog: steps of the integrator for one move
@@ -248,8 +259,8 @@ def sandwich(
     :param like: data of the shape and kind to be simulated, (any, ...)
     :param given: (n, ...) what a conditional model conditions on
     :return: "lower", "upper", "width" and, where the model knows it, "evidence", nats per datum: each {"value", "se"
-        over data, "mc_se" over chains, "n", "unit", "chains", "steps"}. For "upper" all chains of a datum start at one
-        draw, and "mc_se" does not know what another would have given
+        over data, "mc_se" over chains, "n", "unit", "chains", "steps", "gradients" of a side for a datum}. For "upper"
+        all chains of a datum start at one draw, and "mc_se" does not know what another would have given
     :raises InferenceError: as `ais` does
     """
     drawn = sample(pair, like, n, given, seed)
@@ -259,7 +270,7 @@ def sandwich(
     above = reverse_ais(pair, x, drawn, given, chains, steps, leapfrog, seed)
     low, high = iwae(below), upper(above)
     errors = [chain_variance(below), chain_variance(-above)]
-    about = {"chains": chains, "steps": steps}
+    about = {"chains": chains, "steps": steps, "gradients": gradients(chains, steps, leapfrog)}
     result = {
         "lower": _estimate(low.unsqueeze(0), n, errors[0], **about),
         "upper": _estimate(high.unsqueeze(0), n, errors[1], **about),

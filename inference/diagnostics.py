@@ -16,9 +16,14 @@ from pyro import poutine
 from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor, nn
 
+from .classify import entry
+from .evaluate import is_per_datum
+from .evidence import log_weights
 from .pairs import InferenceError, arguments, cuda_devices, judging, latent_sites, look, parameters
 from .predictive import of_data, posterior_draw, sample
 from .svi import SVI
+
+RELIABLE = 0.7  # k-hat above which no practical number of draws makes the mean of the weights reliable
 
 
 def pareto_k(log_w: Tensor) -> Tensor:
@@ -28,7 +33,8 @@ def pareto_k(log_w: Tensor) -> Tensor:
     min(1 - 1 / log10 S, 0.7), and at 1 or more there is none. The tail are the largest min(S / 5, 3 sqrt(S)) weights;
     the estimate leans to 1/2 as 10 more weights of that shape would have it. It is of one datum: the weights of n data
     taken together have a tail that grows heavier with n for the same guide. Where the largest weights are all equal,
-    as under the exact posterior, there is no tail: -inf.
+    as under the exact posterior, there is no tail: -inf. Where most of them are nothing in floating point beside the
+    largest, it is heavier than any: inf.
 
     :raises InferenceError: of less than 25 draws
     """
@@ -41,8 +47,47 @@ def pareto_k(log_w: Tensor) -> Tensor:
     found = []
     for tail in (tails - tails[-1]).unbind(1):
         excess = tail[1:].exp() - tail[0].exp()
-        found.append(-math.inf if tail[0] > -same else fit_generalized_pareto(excess)[0])
+        if tail[0] > -same:
+            found.append(-math.inf)
+        else:
+            heavy = excess[int(size / 4 - 0.5)] < 1e-300  # the fit divides by this quartile
+            found.append(math.inf if heavy else fit_generalized_pareto(excess)[0])
     return torch.tensor(found, dtype=torch.float64)
+
+
+def tails(pair: nn.Module, x: Tensor, given: Tensor | None = None, draws: int = 400, seed: int = 0) -> dict[str, dict]:
+    """The `pareto_k` of data under the guide, in two numbers, each {"value", "se" over data, "n", "particles", "unit"}:
+    "k_hat", their median, whose error is half the distance of the order statistics sqrt(n) / 2 below and above it, and
+    "k_hat_above", the fraction above 0.7. Where more than half of the data have no tail, the median has no value but
+    its reason as "undefined".
+
+    :param x: (n, ...) data that the pair was not fitted to
+    :param draws: of the guide for each datum
+    :raises InferenceError: if a latent is global or none is continuous, or if the guide is a point or has parameters of
+        its own for every datum
+    """
+    with judging(pair, seed):
+        args, n, name = arguments(pair, x, given), len(x), type(pair).__name__
+        seen = look(pair, args)
+        if seen.joint or seen.points or not seen.continuous:
+            raise InferenceError(
+                f"k-hat is of a guide that draws continuous latents of a datum; that of {name} does not."
+            )
+        if is_per_datum(pair, tuple(a[:2] for a in args)):
+            raise InferenceError(f"the guide of {name} has parameters of its own for each datum, and none for others.")
+        k = pareto_k(log_weights(pair, x, given, draws)).sort().values
+    about, median = {"n": n, "particles": draws}, {"value": k[(n - 1) // 2].item()}
+    low, high = (k[round((n - 1) / 2 + side * math.sqrt(n) / 2)].item() for side in (-1, 1))
+    if n > 1 and math.isfinite(low) and math.isfinite(high):
+        median["se"] = (high - low) / 2
+    if median["value"] == -math.inf:
+        median = {"undefined": "the largest weights are all alike for half of the data: they have no tail"}
+    elif median["value"] == math.inf:
+        median = {"undefined": "one weight outweighs all others for half of the data: their mean is that one"}
+    return {
+        "k_hat": median | about | {"unit": "shape of a Pareto tail, median"},
+        "k_hat_above": entry((k > RELIABLE).double(), f"fraction above {RELIABLE}") | about,
+    }
 
 
 def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tensor]:

@@ -128,6 +128,29 @@ BROKEN = {
         ["encoder.0.weight", "rsample"],
         {DRAW: 'pyro.sample("z", dist.Delta(dist.Normal(loc, F.softplus(pre_scale)).sample(), event_dim=1))'},
     ),
+    "a scale that is detached": (
+        "gradients",
+        ["the guide computes scale of z", "detach"],
+        {DRAW: DRAW.replace("(pre_scale)", "(pre_scale.detach())")},
+    ),
+    "a variance without a gradient": (
+        "gradients",
+        ["the guide computes covariance_matrix of z", "no_grad"],
+        {
+            **TORCH,
+            DRAW: "with torch.no_grad():\n"
+            "                scale = F.softplus(self.encoder(x).chunk(2, dim=-1)[1])\n"
+            '            pyro.sample("z", dist.MultivariateNormal(loc, torch.diag_embed(scale)))',
+        },
+    ),
+    "a scale of the data that is detached": (
+        "gradients",
+        ["the model computes scale of x"],
+        {
+            DATA: "loc, pre = self.decoder(z).repeat(1, 2).chunk(2, dim=-1)\n"
+            '            pyro.sample("x", dist.Normal(loc, F.softplus(pre.detach())).to_event(1), obs=x)'
+        },
+    ),
     "a stated draw that is cut off": (
         "draws",
         ["z in the guide", "rsample"],

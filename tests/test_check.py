@@ -8,7 +8,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from broken import BROKEN, DATA, DISCRETE, GOOD, INIT, PLATES, write
+from broken import BROKEN, DATA, DISCRETE, DRAW, GOOD, INIT, LAST, PLATES, write
 
 import gallery.classes
 from gallery.check import examine
@@ -76,6 +76,23 @@ def test_what_was_changed_in_the_process_is_put_back(run):
     assert torch.get_default_dtype() == torch.float32
     assert torch.is_grad_enabled()
     assert not list(pyro.get_param_store().keys())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {DRAW: DRAW.replace("F.softplus(pre_scale)", "self.decoder[0].weight.detach().norm(dim=0)")},
+        {
+            LAST: f"        self.known = nn.Linear(data_dim, latent_dim).requires_grad_(False)\n{LAST}",
+            DRAW: DRAW.replace("pre_scale", "self.known(x)"),
+        },
+        {DATA: f'{DATA}\n            pyro.deterministic("mean", self.decoder(z).detach(), event_dim=1)'},
+    ],
+    ids=["borrowed", "frozen", "shown"],
+)
+def test_what_is_fixed_on_purpose_passes(run, changes):
+    code, out, _ = run("check", write(changes))
+    assert code == 0, out
 
 
 def test_a_branch_on_values_is_a_remark(run):
@@ -202,6 +219,42 @@ def test_a_run_knows_its_file_from_any_folder(run, tmp_path, monkeypatch):
     assert (code, err.count("\n")) == (2, 1)
     assert "mine.py" in err
     assert "run.json" in err
+
+
+def beside(folder, number):
+    """A model in a new folder, with a module and a package beside it which have the same names everywhere."""
+    (folder / "package").mkdir(parents=True)
+    (folder / "package" / "deep.py").write_text(f"NUMBER = {number}\n")
+    (folder / "helper.py").write_text(
+        "from package.deep import NUMBER\n\n\ndef fail():\n    raise ValueError(NUMBER)\n"
+    )
+    (folder / "mine.py").write_text(GOOD.replace("import pyro\n", "import pyro\nfrom helper import NUMBER, fail\n", 1))
+    return f"{folder / 'mine.py'}:Skeleton"
+
+
+def test_a_file_imports_what_lies_beside_it_and_no_other_files(run, tmp_path, monkeypatch):
+    path, first, second = list(sys.path), beside(tmp_path / "a", 1), beside(tmp_path / "b", 2)
+    numbers = [gallery.classes.model_class(name).__init__.__globals__["NUMBER"] for name in (first, second, first)]
+    assert numbers == [1, 2, 1]
+    assert sys.path == path
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "mine.py").write_text("import helper\n")
+    assert "No module named 'helper'" in run("check", tmp_path / "c" / "mine.py:Skeleton")[2]
+    assert run("fit", first, *DIGITS)[0] == 0
+    monkeypatch.chdir(tmp_path / "b")
+    assert run("fit", "--from", tmp_path / "run" / "run.json", "--run", tmp_path / "again")[0] == 0
+    few = ("--objectives", "trace", "--seeds", 2, "--jobs", 2, "--epochs", 1)
+    code, out, err = run("compare", first, "--data", "digits:threshold", *few)  # in other processes
+    assert (code, "failed" in out) == (0, False), out + err
+
+
+def test_a_fault_beside_a_file_is_one_line_too(refused, tmp_path):
+    name = beside(tmp_path / "a", "(")
+    refused(["check", name], "SyntaxError", "helper.py:1")
+    name = beside(tmp_path / "b", 2)
+    text = (tmp_path / "b" / "mine.py").read_text()
+    (tmp_path / "b" / "mine.py").write_text(text.replace(INIT, f"{INIT}        fail()\n"))
+    refused(["fit", name, *DIGITS], "helper.py:5: raise ValueError(NUMBER)")
 
 
 def test_annotations_may_be_words_and_may_be_missing(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -214,3 +215,15 @@ def test_the_module_is_the_command():
     assert done.returncode == 2
     assert done.stdout == ""
     assert re.fullmatch(r"gallery: .*Did you mean 'vae'.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(("arguments", "buffered"), [("show vae", True), ("show vae", False), ("data", True)])
+def test_nobody_reads_on(arguments, buffered, monkeypatch):
+    """As in `gallery show vae | head -0`: no traceback, nor what Python says of it when it ends."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "" if buffered else "1")
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "gallery", *arguments.split()]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")

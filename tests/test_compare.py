@@ -18,6 +18,8 @@ from gallery.lessons import LESSONS
 from gallery.spec import Run, RunError
 from gallery.tables import LEDGER
 from inference import compare as followed
+from inference import sample
+from inference.annealed import gradients
 from inference.checkpoint import load_tensors
 from inference.pairs import InferenceError
 
@@ -91,6 +93,35 @@ def test_nuts_samples_the_latents_of_a_few_data_at_fitted_weights(tmp_path):
     weights, _ = load_tensors(Row("trace", "own", 0).file(tmp_path, ".safetensors"))
     start = comparing("factor_analysis").pair(Row("trace", "own", 0), data.load("factor_analysis")).state_dict()
     assert not torch.equal(weights["theta.W"], start["theta.W"])
+
+
+def test_annealing_holds_the_evidence_of_what_was_fitted_from_both_sides(tmp_path):
+    """Of simulated data, whose exact evidence lies between the sides but for their noise: that of their difference over
+    data has the noise of both."""
+    comparison = comparing("factor_analysis", ("trace", "score"), samplers=("ais:60", "em"))
+    result, said = compared(comparison, tmp_path)
+    (sides,) = (row for row in result["rows"] if row["label"] == "ais:60")
+    low, exact, high = (sides[name]["value"] for name in ("lower", "evidence", "upper"))
+    assert low < exact + 4 * sides["width"]["se"]
+    assert high > exact - 4 * sides["width"]["se"]
+    assert high - low < 1  # and tells something: prior and posterior are nats apart
+    assert (sides["at"], sides["n"], sides["lower"]["steps"]) == ("trace", 100, 60)
+    assert sides["gradients"] == 2 * gradients(16, 60, 10)
+    assert sides["passes"] == 100 * sides["gradients"]
+    assert all({"se", "mc_se"} <= sides[name].keys() for name in ("lower", "upper"))
+    weights, _ = load_tensors(Row("trace", "own", 0).file(tmp_path, ".safetensors"))
+    pair = comparison.run.build()
+    pair.load_state_dict(weights)
+    x = sample(pair, data.load("factor_analysis").x.double(), 100)["x"]
+    with torch.no_grad():
+        assert exact == pytest.approx(pair.log_evidence(x).mean().item(), abs=1e-9)  # of the fitted model
+    table = next(part for part in tables(result) if not isinstance(part, str) and part.columns[0].header == "evidence")
+    cells = {column.header: next(iter(column.cells)) for column in table.columns}
+    assert float(cells["log p(x) from below"]) == pytest.approx(low, rel=1e-4)
+    assert float(cells["from above"]) == pytest.approx(high, rel=1e-4)
+    assert "weights of trace" in table.caption.plain
+    assert {label for label, _ in groups(result["rows"])} == {"trace", "score", "em"}  # of other data: no rival of fits
+    assert [line for line in said if "ais:60 seed 0: from below" in line]
 
 
 def test_a_point_has_no_bound_and_comes_last(tmp_path):
@@ -249,6 +280,12 @@ def test_what_is_damaged_is_not_taken_for_a_row(tmp_path):
         ("factor_analysis --objectives renyi:1:5", "is the ELBO: use trace"),
         ("factor_analysis --guides mean_field", "no guide 'mean_field'"),
         ("factor_analysis --samplers hmc", "no sampler 'hmc': it is one of nuts, em"),
+        ("factor_analysis --samplers ais:0", "STEPS is a whole number from 1 on"),
+        ("factor_analysis --samplers nuts:5", "no sampler 'nuts:5': it is one of nuts, em, ais"),
+        ("factor_analysis --objectives none --samplers ais", "weights, to be fitted first"),
+        ("linear_regression --objectives none --samplers ais", "w of LinearRegression is global"),
+        ("gaussian_mixture --objectives none --samplers ais", "no continuous latent"),
+        ("gmvae --data digits:threshold --objectives none --samplers ais", "discrete parent that is summed out"),
         ("factor_analysis --seeds 0", "--seeds is at least 1, not 0"),
         ("factor_analysis --judge-draws 1", "--judge-draws is at least 2, not 1"),
         ("factor_analysis --jobs 0", "--jobs is at least 1, not 0"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from broken import write
 
 from gallery import runs
 from gallery.explorers import explorer
@@ -15,6 +16,8 @@ from gallery.explorers.network import Network, as_packed
 from gallery.figures.traits import Traits, decode
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.vae import VAE
+from gallery.site import _explored
+from gallery.site.found import runs_below
 from gallery.spec import Run, RunError
 from inference import encode, sample
 
@@ -33,6 +36,23 @@ PLANES = {  # model, data, keywords
     "gmvae": ("gmvae", "digits:threshold", {"latent_dim": 4, "components": 5, "hidden": [32]}),
     "autoencoder": ("autoencoder", "digits:grey", {"latent_dim": 16}),
 }
+MINE = "mine.py:Skeleton", "digits:threshold", {"latent_dim": 3, "hidden": 16}
+OWN = {  # the skeleton with these changes, in a file of its own: a decoder that ends in an affine layer
+    "own logits": {},
+    "own probabilities": {
+        "nn.Linear(hidden, data_dim))": "nn.Linear(hidden, data_dim), nn.Sigmoid())",
+        "logits=self.decoder(z)": "probs=self.decoder(z)",
+    },
+    "own means": {"dist.Bernoulli(logits=self.decoder(z))": "dist.Normal(self.decoder(z), 1.0)"},
+}
+NOT_ITS_DECODER = {
+    "own with more": {"self.decoder(z)": "self.decoder(z) + z[:, :1]"},
+    "own of a curve": {"self.decoder(z)": "self.decoder(z.tanh())"},
+    "own by hand": {"self.decoder(z)": "self.decoder[2](self.decoder[0](z).relu())"},
+}
+FAULTY = {"own in one precision": {"self.decoder(z)": "self.decoder(z.float())"}}  # an explorer is of float64
+WRITTEN = OWN | NOT_ITS_DECODER | FAULTY
+PLANES |= dict.fromkeys(OWN, MINE)
 OTHERS = {
     "densities": ("exponential_gaussian:gamma", "exponential_gaussian", {}),
     "rows": ("vrnn", "digits:threshold", {"steps": 8, "state_dim": 16, "hidden": [16]}),
@@ -42,6 +62,7 @@ NONE = {
     "global": ("linear_regression", "line", {}),
     "per datum": ("exponential_gaussian:per_datum", "exponential_gaussian", {}),
     "vectors": ("gaussian_mixture", "gaussian_mixture", {}),
+    **dict.fromkeys(NOT_ITS_DECODER, MINE),
     "one number": ("vae", "digits:threshold", {"latent_dim": 1, "hidden": [8]}),
 }
 
@@ -53,13 +74,16 @@ def fitted(tmp_path_factory):
 
     def fit(name):
         if name not in made:
-            model, data, keywords = (PLANES | OTHERS | NONE)[name]
+            model, data, keywords = (PLANES | OTHERS | NONE | dict.fromkeys(FAULTY, MINE))[name]
             folder = tmp_path_factory.mktemp("runs") / "run"
             settings = {"epochs": 4, "precision": "float32", "compile": False}
             with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder.parent)
+                if name in WRITTEN:
+                    write(WRITTEN[name])
                 patch.setattr("gallery.figures.draw", lambda *_, **__: [])
                 runs.start(Run.of(model, None, data, keywords, settings), folder)
-            made[name] = folder, explorer(folder)
+            made[name] = folder, None if name in FAULTY else explorer(folder)
         return made[name]
 
     return fit
@@ -152,7 +176,7 @@ def code(pair, test, data, point, choice):
     return latents | {"z": z}, given
 
 
-def rounding(pair, z, given):
+def rounding(pair, z, given, mean):
     """How far a pixel may be off for weights of 12 bits: half a scale for each weight, carried through the layers; the
     activations do not stretch a difference."""
     network, y = Network.of(pair.decoder), None if given is None else torch.eye(10).double()[given]
@@ -167,7 +191,7 @@ def rounding(pair, z, given):
             weight = layer.weight.abs() + half.unsqueeze(1)
             error = error @ weight.T + half * h.abs().sum() + 1e-6 * (weight @ h.abs().T).T
             h = layer(h)
-        return LIPSCHITZ[network.mean] * error
+        return LIPSCHITZ[mean] * error
 
 
 @pytest.mark.parametrize("name", PLANES)
@@ -190,7 +214,7 @@ def test_the_picture_is_the_decoders(name, fitted, visit):
         latents, given = code(pair, test, data, point, choice)
         with torch.no_grad():
             mean = decode(pair, test.x, latents, given).mean.reshape(8, 8)
-        bound = rounding(pair, latents["z"], given).reshape(8, 8)
+        bound = rounding(pair, latents["z"], given, data["mean"]).reshape(8, 8)
         assert bound.max() < 0.02, "a bound so wide would prove nothing"
         off = (pixels(page) - mean.clamp(0, 1)).abs()
         assert (off <= bound + 0.5 / 255).all(), (off - bound).max()
@@ -219,7 +243,8 @@ def test_what_is_said_of_the_rounding_is_its_largest_effect_at_the_marks(fitted)
     pair, test = loaded(folder)
     z = encode(pair, test.x)["z"][:300]
     with torch.no_grad():
-        off = (as_packed(pair.decoder)(z).mean - pair.decoder(z).mean).abs().max().item()
+        packed_logits = as_packed(Network.of(pair.decoder)).outputs(z)
+        off = (packed_logits.sigmoid() - pair.decoder(z).mean).abs().max().item()
     stated = float(re.search(r"off by more than ([\d.]+)\.", html)[1])
     assert off <= stated < off + 0.001
 
@@ -372,6 +397,14 @@ def test_nothing_in_a_name_becomes_a_script(visit):
 @pytest.mark.parametrize("name", NONE)
 def test_there_is_none_where_there_is_nothing_to_explore(name, fitted):
     assert fitted(name)[1] is None
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_fault_of_ones_own_file_is_said_and_the_pages_are_written(name, fitted):
+    said, ((run,), _) = [], runs_below(fitted(name)[0])
+    assert _explored(run, said.append) is None
+    assert "same dtype" in said[0]
+    assert "mine.py:37" in said[0]
 
 
 def test_a_decoder_of_another_kind_is_left_alone():

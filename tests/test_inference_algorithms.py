@@ -23,14 +23,15 @@ from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.vae import VAE
 from inference import SVI, InferenceError, Settings, iwae, judging, log_weights, own_store, sample
-from inference.annealed import ais, reverse_ais, sandwich, upper
-from inference.compiled import traced
+from inference.annealed import ais, gradients, reverse_ais, sandwich, upper
+from inference.compiled import UntraceableError, traced
 from inference.diagnostics import (
     calibration_ranks,
     gradient_moments,
     gradient_noise,
     pareto_k,
     predictive_check,
+    tails,
     uniformity,
 )
 from inference.gap import gap
@@ -517,6 +518,26 @@ def test_annealing_in_parts_is_the_same_law(monkeypatch):
     within(ratio.mean(0) - 1, ratio.var(0) / 1000)
 
 
+def test_gradients_of_annealing_are_counted(monkeypatch):
+    counted = 0
+
+    class Counts(ExponentialGaussian):
+        def model(self, x, total=None):
+            nonlocal counted
+            counted += len(x) if torch.is_grad_enabled() else 0
+            return super().model(x, total)
+
+    def untraceable(*args):
+        raise UntraceableError
+
+    monkeypatch.setattr("inference.annealed.traced", untraceable)
+    x = torch.zeros(3, 1, dtype=torch.float64)
+    for chains, steps, leapfrog in ((2, 3, 4), (7, 1, 2)):
+        counted = 0
+        ais(Counts().double(), x, chains=chains, steps=steps, leapfrog=leapfrog)
+        assert counted == 3 * gradients(chains, steps, leapfrog)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -625,6 +646,15 @@ def test_pareto_k_of_known_tails(k):
     assert abs(found.mean() - k) < 4 * found.std() / math.sqrt(200)
 
 
+def test_a_weight_beside_which_all_others_vanish_has_the_heaviest_tail():
+    torch.manual_seed(0)
+    log_w = torch.randn(400, 3)
+    log_w[7, 1] += 2000.0
+    k = pareto_k(log_w)
+    assert k[1] == math.inf
+    assert k[[0, 2]].isfinite().all()
+
+
 def test_pareto_k_is_of_each_datum():
     """A guide whose two coordinates have s times the posterior's scale has w = u^-(1 - s^2) but for a constant: a tail
     of shape 3/4 at s = 1/2, a bound at s = 3/2, nothing at s = 1; for each datum, however many there are."""
@@ -643,6 +673,38 @@ def test_pareto_k_is_of_each_datum():
     assert (pareto_k(found[2]) == -math.inf).all()
     with pytest.raises(InferenceError, match="at least 25 draws"):
         pareto_k(torch.zeros(10, 2))
+
+
+def test_tails_are_the_median_and_the_share_above_and_their_errors():
+    pair, medians, errors = factor_analysis(), [], []
+    with torch.no_grad():
+        pair.phi["L"].mul_(0.5)
+    x = torch.randn(4000, 3, dtype=torch.float64)
+    for seed, part in enumerate(x.split(100)):
+        found = tails(pair, part, draws=100, seed=seed)
+        with judging(pair, seed):
+            k = pareto_k(log_weights(pair, part, k=100))
+        assert found["k_hat"]["value"] == k.median().item()
+        assert found["k_hat_above"]["value"] == pytest.approx((k > 0.7).double().mean().item())
+        medians.append(found["k_hat"]["value"])
+        errors.append(found["k_hat"]["se"])
+    ratio = torch.tensor(errors).mean() / torch.tensor(medians).std()
+    assert abs(ratio - 1) < 4 / math.sqrt(80)  # the standard error of a standard deviation of 40
+    alike = tails(factor_analysis(), x[:50])  # the exact posterior
+    assert "value" not in alike["k_hat"]
+    assert "all alike" in alike["k_hat"]["undefined"]
+    assert alike["k_hat_above"] | {"value": 0.0, "se": 0.0, "n": 50, "particles": 400} == alike["k_hat_above"]
+
+
+@pytest.mark.parametrize("model", ["linear_regression", "gaussian_mixture", "autoencoder"])
+def test_tails_are_of_continuous_latents_of_a_datum(model):
+    with pytest.raises(InferenceError, match="draws continuous latents of a datum; that of"):
+        tails(build(model), *arguments(model))
+
+
+def test_a_guide_of_other_data_has_no_tails():
+    with pytest.raises(InferenceError, match="parameters of its own for each datum"):
+        tails(PerDatum(total=20), torch.zeros(20, 1))
 
 
 def test_calibration_passes_the_exact_posterior_and_flags_too_narrow_and_too_wide():

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import data
 from gallery.cli import main
+from gallery.site.found import runs_below
 
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
 SHAPE = (12, 10, 3)
@@ -77,6 +79,40 @@ def test_a_folder_of_colour_pictures_goes_through_every_command(here, tmp_path, 
     assert main(["fit", "--from", "run/run.json", "--run", str(tmp_path / "again")]) == 0
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (here / "run", tmp_path / "again")]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("grey.npz", "{}/grey.npz"),
+        ("images/:threshold", "{}/images:threshold"),
+        ("./images/../colour.npz:threshold:6-labels-2", "{}/colour.npz:threshold:6-labels-2"),
+        ("link.npz:grey", "{}/link.npz:grey"),  # what it leads to has another ending
+        ("~/grey.npz:real", "{}/grey.npz:real"),
+        ("digits:grey", "digits:grey"),  # a folder of that name is not meant
+        ("line", "line"),
+    ],
+)
+def test_a_path_is_the_same_data_from_any_folder(typed, kept, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "digits").mkdir(exist_ok=True)
+    if not (here / "link.npz").is_symlink():
+        (here / "grey.npz").rename(here / "blob")
+        (here / "link.npz").symlink_to("blob")
+        (here / "grey.npz").symlink_to("blob")
+    name, expected = data.located(typed), data.load(typed)
+    assert name == kept.format(here.resolve())
+    monkeypatch.chdir(tmp_path)
+    assert data.located(name) == name
+    assert data.load(name).hash == expected.hash
+
+
+def test_a_run_knows_its_data_from_any_folder(here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", str(here / "run"), "--particles", "2"]) == 0
+    assert main(["fit", "--from", str(here / "binary" / "run.json"), "--run", "again"]) == 0
+    ((found,), skipped) = runs_below(tmp_path)
+    assert (found.data, skipped) == ("images:threshold", [])  # on a page not where it is on their disk
 
 
 def test_pictures_are_pictures_again_for_arviz(tmp_path):

@@ -1,15 +1,18 @@
 """Recipes into a ledger, and what README says of it."""
 
 import json
+from functools import partial
 
 import pytest
 
 import data
+from gallery.judges import JUDGES
 from gallery.measures import AT, LAST, measure, shown
 from gallery.recipes import RECIPES
 from gallery.reproduce import entry, read, reproduce, run_of
 from gallery.spec import RunError
 from gallery.tables import README, results_table
+from inference import sandwich
 
 HAVE_MNIST = any(row.name == "mnist" and row.available for row in data.describe())
 
@@ -42,7 +45,33 @@ def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
     assert measure(one, "squared error") != measure(other, "squared error")
     assert measure(one, "squared error of the mean image") == measure(other, "squared error of the mean image")
     assert 0 < measure(one, "10-NN on codes") <= 1
+    assert 0 <= measure(one, "k-hat above 0.7") <= 1
     assert one == entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text())
+
+
+def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("gallery.judges.sandwich", partial(sandwich, chains=2, steps=20, leapfrog=2))
+    first = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
+    sides = [measure(first, f"log p(x) of simulated data, from {side}") for side in ("below", "above")]
+    assert sides == [first["simulated"]["sandwich"][name]["value"] for name in ("lower", "upper")]
+    assert {"se", "mc_se", "n", "unit"} <= first["simulated"]["sandwich"]["lower"].keys()
+    folder = tmp_path / "runs" / "squared_gaussian" / "seed-0"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    old = metrics | {"test": {name: value for name, value in metrics["test"].items() if not name.startswith("k_hat")}}
+    del old["simulated"]  # a run from before there were these judges
+    (folder / "metrics.json").write_text(json.dumps(old))
+    weights = (folder / "weights.safetensors").stat().st_mtime_ns
+    again = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == weights
+    assert again == first
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    left = (folder / "metrics.json").stat().st_mtime_ns
+    quick(["squared_gaussian"], tmp_path)
+    assert (folder / "metrics.json").stat().st_mtime_ns == left  # nothing is judged twice
+
+
+def test_recipes_list_judges_that_there_are():
+    assert {name for recipe in RECIPES.values() for name in recipe.judges} == set(JUDGES)
 
 
 def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):

@@ -337,7 +337,8 @@ def test_the_loop_of_the_page_fits():
 
 
 def test_weights_that_are_alike_are_trusted_and_a_narrow_guide_is_not(tmp_path):
-    """Of a fitted guide that contains the posterior, and of the same one made ten times too narrow."""
+    """Of a fitted guide that contains the posterior, and of the same one made ten times too narrow: k is 0.99, k-hat
+    from 400 draws 0.92 with an error of 0.22, above 0.7 for 84%, of 50 data with an error of 5%."""
     folder = tmp_path / "run"
     fit_undrawn(Run.of("factor_analysis", None, None, {}, {"epochs": 20, "precision": "float32"}), folder)
     good = trust(folder)
@@ -345,7 +346,7 @@ def test_weights_that_are_alike_are_trusted_and_a_narrow_guide_is_not(tmp_path):
     weights["phi.L"] = weights["phi.L"] / 10
     save_tensors(folder / "weights.safetensors", weights, about)
     above = [int(re.search(r"for (\d+)%", text)[1]) for text in (good, trust(folder))]
-    assert above[0] < 20 < 80 < above[1]
+    assert above[0] < 20 < 84 - 4 * 5 < above[1]
 
 
 def test_no_weights_where_there_is_no_density(tmp_path):

@@ -24,7 +24,7 @@ from inference.checkpoint import write_atomically
 from ..spec import RunError
 from .report import ending, tables
 from .rows import SAMPLERS, USUAL, Comparison, Row, refusal, usual
-from .work import asked, carry_out, fit, noise, sample
+from .work import asked, carry_out, fit, noise, sample, sides
 
 __all__ = ["SAMPLERS", "USUAL", "Comparison", "Row", "compare", "tables", "usual"]
 
@@ -55,6 +55,7 @@ def compare(
     rows = [row for row in comparison.rows if not told[row.name, row.guide][0]]
     try:
         (folder / "rows").mkdir(parents=True, exist_ok=True)
+        whole = folder.absolute()  # processes that are used again are where they began
     except OSError as error:
         raise RunError(f"cannot make the folder {folder}: {error.strerror}.") from error
 
@@ -62,16 +63,17 @@ def compare(
         calls = {}
         for row, at in tasks.items():
             about = asked(comparison, row, split, train.hash) | {"at": [other and other.label for other in at]}
-            calls[row] = work, row.file(folder, end), about, comparison, row, folder, split, *at
+            calls[row] = work, row.file(whole, end), about, comparison, row, whole, split, *at
         return dict(zip(tasks, _carried_out(list(calls.values()), jobs, say), strict=True))
 
-    done = carried_out(fit, {row: () for row in rows if row.name != "nuts"})
-    fitted = [row for row, found in done.items() if found["status"] == "finished" and row.name != "em"]
+    done = carried_out(fit, {row: () for row in rows if row.sampler in ("", "em")})
+    fitted = [row for row, found in done.items() if found["status"] == "finished" and not row.sampler]
 
     def reference(row: Row) -> Row | None:
         return next((other for other in fitted if other.seed == row.seed and row.guide in ("", other.guide)), None)
 
-    done |= carried_out(sample, {row: (reference(row),) for row in rows if row.name == "nuts"})
+    for name, work in (("nuts", sample), ("ais", sides)):
+        done |= carried_out(work, {row: (reference(row),) for row in rows if row.sampler == name})
     for row, found in carried_out(noise, {row: (reference(row),) for row in fitted}, ".noise.json").items():
         done[row] = done[row] | {name: found[name] for name in ("at", "noise") if name in found}
     about = json.loads(comparison.run.to_json(train))

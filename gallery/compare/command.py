@@ -24,7 +24,7 @@ FLAGS: dict[str, tuple[type, str]] = {
         str,
         f"Of {', '.join(GUIDES)}, or a variant with another guide (mean_field of linear_regression) [own].",
     ),
-    "samplers": (str, f"Of {', '.join(SAMPLERS)}; they take all data at once [none]."),
+    "samplers": (str, f"Of {', '.join(SAMPLERS)}; they take no minibatches [none]."),
     "seeds": (int, "Number of seeds, from 0 [3]."),
     "out": (Path, "Folder of the comparison; what it holds already is not run again [runs/compare-MODEL-DATA]."),
     "jobs": (int, "Processes at a time, of one thread each [as many as there are processors]."),

@@ -19,6 +19,18 @@ SAMPLERS: dict[str, Column] = {
     "passes": ("passes", ".3g", None),
     "seconds": ("seconds", ".3g", None),
 }
+SIDES: dict[str, Column] = {
+    "seed": ("seed", "d", None),
+    "data": ("n", "d", None),
+    "log p(x) from below": ("lower/value", ".5g", None),
+    "MC error below": ("lower/mc_se", ".1g", None),
+    "from above": ("upper/value", ".5g", None),
+    "MC error above": ("upper/mc_se", ".1g", None),
+    "log p(x), exact": ("evidence/value", ".5g", None),
+    "gradients": ("gradients", "d", None),
+    "passes": ("passes", ".3g", None),
+    "seconds": ("seconds", ".3g", None),
+}
 OF_SAMPLERS = (
     "Worst of all coordinates of the latents: split R-hat, effective sample size of all draws, and that per gradient "
     "of all data; how far the mean of the draws is from that of the exact posterior, in Monte Carlo standard errors "
@@ -58,7 +70,7 @@ def groups(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
     found: dict[str, list[dict]] = {}
     for row in rows:
-        if row["status"] == "finished" and row["name"] != "nuts":
+        if row["status"] == "finished" and (row["guide"] or row["name"] == "em"):
             found.setdefault(row["label"], []).append(row)
     return sorted(found.items(), key=lambda item: -median(map(bound, item[1])))
 
@@ -67,9 +79,10 @@ def tables(result: dict) -> Iterator[Table | str]:
     """The tables and lines to be printed one after the other, from what compare.json holds."""
     if fits := groups(result["rows"]):
         yield _table("fit", fits_of(result["judge_draws"]), fits, _caption(result))
-    chains = [row for row in result["rows"] if row["status"] == "finished" and row["name"] == "nuts"]
-    if chains:
+    if chains := [row for row in result["rows"] if "r_hat" in row]:
         yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], OF_SAMPLERS)
+    if sides := [row for row in result["rows"] if "lower" in row]:
+        yield _table("evidence", SIDES, [(row["label"], [row]) for row in sides], _of_sides(sides))
     for row in result["rows"]:
         if row["status"] == "failed":
             yield f"failed: {row['label']}, seed {row['seed']}: {row['reason']}"
@@ -119,12 +132,24 @@ def _caption(result: dict) -> str:
     return " ".join(words)
 
 
+def _of_sides(rows: list[dict]) -> str:
+    at = next((f" at the weights of {row['at']}" for row in rows if row["at"]), "")
+    error = max(row[side]["se"] for row in rows for side in ("lower", "upper"))
+    return (
+        f"Nats per datum, of data simulated from the model{at}, which the fits were not judged by: from below by "
+        f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each datum. "
+        f"Bounds in expectation; MC error: at these data, whose standard error is up to {error:.2g} and moves both "
+        "sides together. Gradients are those of log p(x, z) for one datum, of both sides and their pilot chains."
+    )
+
+
 def ending(found: dict) -> str:
     """One line about a row that has ended."""
     row = found["asked"]
     what = " ".join(filter(None, (row["name"], row["guide"], f"seed {row['seed']}")))
     if found["status"] == "failed":
         return f"{what}: failed, {found['reason']}"
-    told = {"ELBO": "elbo/value", "log p(x)": "evidence/value", "ESS": "ess", "SNR": "noise/all/snr"}
+    told = {"ELBO": "elbo/value", "from below": "lower/value", "log p(x)": "evidence/value"}
+    told |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/all/snr"}
     words = [f"{name} {value:.5g}" for name, path in told.items() if (value := number(found, path)) is not None]
     return f"{what}: {', '.join(words)}" + (f", {found['seconds']:.1f} s" if "seconds" in found else "")

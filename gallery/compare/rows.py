@@ -13,9 +13,10 @@ from torch import nn
 
 from data import Dataset
 from inference import SVI
+from inference.annealed import supports_of
 from inference.guides import GUIDES, parse_guide, with_guide
 from inference.objectives import parse_objective
-from inference.pairs import arguments, continuous_latents, look, parameters
+from inference.pairs import arguments, continuous_latents, judging, look, parameters
 
 from ..models import MODELS
 from ..spec import Run, RunError, constructor
@@ -23,9 +24,27 @@ from ..spec import Run, RunError, constructor
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
     "em": "exact EM, with as many iterations as there are epochs",
+    "ais": "the evidence from both sides by annealed importance sampling, of data simulated at the weights of NUTS",
+    "ais:STEPS": "the same through STEPS temperatures",
 }
 USUAL = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
 FEW = 10  # data whose latents NUTS samples, where latents are local
+STEPS = 500  # temperatures of annealed importance sampling
+
+
+def parse_sampler(name: str) -> tuple[str, int]:
+    """(sampler, temperatures) of a name, such as "ais:200" for "ais:STEPS".
+
+    :raises RunError: if there is none of that name, or STEPS is not a whole number from 1 on
+    """
+    kind, colon, steps = name.partition(":")
+    if kind == "ais" and colon:
+        if not steps.isdecimal() or int(steps) < 1:
+            raise RunError(f"sampler {name!r}: STEPS is a whole number from 1 on, as in ais:500.")
+        return kind, int(steps)
+    if name not in SAMPLERS:
+        raise RunError(f"there is no sampler {name!r}: it is one of {', '.join(SAMPLERS)}.")
+    return name, STEPS if name == "ais" else 0
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,11 @@ class Row:
     name: str
     guide: str
     seed: int
+
+    @property
+    def sampler(self) -> str:
+        """Which sampler it is; "" of an objective."""
+        return "" if self.guide else parse_sampler(self.name)[0]
 
     @property
     def label(self) -> str:
@@ -79,8 +103,8 @@ class Comparison:
             for name in names:
                 if not self._variant(name):
                     parse(name)
-        if wrong := [name for name in self.samplers if name not in SAMPLERS]:
-            raise RunError(f"there is no sampler {wrong[0]!r}: it is one of {', '.join(SAMPLERS)}.")
+        for name in self.samplers:
+            parse_sampler(name)
         if not self.rows:
             raise RunError("there is nothing to compare: name --objectives with --guides, or --samplers.")
 
@@ -105,7 +129,7 @@ class Comparison:
         relaxed, guided = self._variant(row.name), self._variant(row.guide)
         if relaxed and guided:
             raise RunError(f"{row.name} and {row.guide} are variants of {self.run.model} both: take one with own.")
-        objective = "trace" if relaxed else self.run.settings.objective if row.name in SAMPLERS else row.name
+        objective = "trace" if relaxed else self.run.settings.objective if row.sampler else row.name
         settings = replace(self.run.settings, objective=objective, seed=row.seed)
         model = relaxed or guided
         if model is None:
@@ -147,11 +171,12 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | Non
     """(why a row cannot be carried out, or None; does it know the training data only?)."""
     whole = False
     try:
-        if row.name in SAMPLERS:
+        if row.sampler:
             pair = comparison.pair(row, train)
             args = arguments(pair, train.x[:FEW], None if train.given is None else train.given[:FEW])
-            if row.name == "nuts":
-                continuous_latents(pair, args)
+            if row.sampler in ("nuts", "ais"):
+                with judging(pair):
+                    (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
                 if not comparison.objectives and parameters(look(pair, args))[0]:
                     raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
             elif not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):

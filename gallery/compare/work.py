@@ -1,7 +1,8 @@
 """What a process does: one row, from its first weights to a file with what it is worth.
 
 Rows come in two rounds. Fits come first. Then, at the weights that the first objective of a guide came to, the noise of
-the gradient of every objective of that guide is measured, over the same minibatches, and NUTS samples the model.
+the gradient of every objective of that guide is measured, over the same minibatches, NUTS samples the model, and AIS
+holds its evidence from both sides.
 """
 
 import json
@@ -10,8 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from data import Dataset
+from inference.annealed import sandwich
 from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.compare import clock, exact_evidence, follow, follow_em, judged, posterior_error
 from inference.diagnostics import gradient_noise
@@ -19,9 +22,10 @@ from inference.guides import finish
 from inference.mcmc import nuts
 from inference.pairs import InferenceError, arguments, judging, look, parameters
 
-from .rows import FEW, Comparison, Row
+from .rows import FEW, Comparison, Row, parse_sampler
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
+SIMULATED = 100  # data whose evidence is held from both sides
 KEPT = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
 
@@ -55,15 +59,8 @@ def noise(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -
 
 def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict:
     """NUTS: of all training data where a latent is global, else of the first FEW of the split."""
-    splits = comparison.run_of(row).datasets()
-    pair, (x, given) = comparison.pair(at or row, splits["train"]), _values(splits[split])
-    seen = look(pair, arguments(pair, x[:2], None if given is None else given[:2]))
-    fitted = bool(parameters(seen)[0])
-    if fitted and at is None:
-        raise InferenceError("no fit was finished whose weights could be taken.")
-    if fitted:
-        pair.load_state_dict(load_tensors(at.file(folder, ".safetensors"))[0])
-    if not seen.joint:
+    pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
+    if not look(pair, arguments(pair, x, given)).joint:
         x, given = x[:FEW], None if given is None else given[:FEW]
     begun = clock()
     found = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
@@ -74,12 +71,37 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
         "ess": ess,
         "ess_per_gradient": ess / gradients,
         "divergences": found["divergences"],
-        "at": at.label if fitted else None,
+        "at": fitted,
     }
     if getattr(pair, "posterior", None) and len(found["summary"]) == 1:
         with judging(pair):
             result |= posterior_error(*found["summary"].values(), pair.posterior(*arguments(pair, x, given)))
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
+
+
+def sides(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict:
+    """AIS: the evidence of SIMULATED data from both sides, with as many covariates of the split where there are any."""
+    pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
+    given = None if given is None else given[:SIMULATED]
+    n = SIMULATED if given is None else len(given)
+    begun = clock()
+    found = sandwich(pair, x, n, given, steps=parse_sampler(row.name)[1], seed=row.seed)
+    seconds, gradients = clock() - begun, found["lower"]["gradients"] + found["upper"]["gradients"]
+    return {**found, "at": fitted, "n": n, "gradients": gradients, "passes": gradients * n, "seconds": seconds}
+
+
+def _fitted(
+    comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None
+) -> tuple[nn.Module, torch.Tensor, torch.Tensor | None, str | None]:
+    """(pair, x, given, label): at the weights that the row `at` came to, with its label; None if the model has none."""
+    splits = comparison.run_of(row).datasets()
+    pair, (x, given) = comparison.pair(at or row, splits["train"]), _values(splits[split])
+    if not parameters(look(pair, arguments(pair, x, given)))[0]:
+        return pair, x, given, None
+    if at is None:
+        raise InferenceError("no fit was finished whose weights could be taken.")
+    pair.load_state_dict(load_tensors(at.file(folder, ".safetensors"))[0])
+    return pair, x, given, at.label
 
 
 def _values(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -24,14 +24,16 @@ from ..figures.style import CLASSES
 from ..figures.traits import Traits
 from ..models._nn import BOUND
 from .fragment import fragment, options, packed, rounded
-from .network import Network, as_packed, pack
+from .network import MEANS, Network, as_packed, pack
 
 CODES, SHOWN = 2000, 300  # test data: that give the directions, and that are marked
+COMPONENTS = dist.Categorical, dist.OneHotCategorical
 MOST = 1_000_000  # weights in a page, at 2 bytes each
 
 
 def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
-    """The explorer of a pair with one continuous code for each image and a plain decoder, else None.
+    """The explorer of a pair with one continuous code for each image and a plain decoder, else None: what `decoder`
+    computes from z has to be the mean of x, as the model has it when it is run.
 
     :param pair: on the CPU and in float64, as the data
     """
@@ -53,7 +55,10 @@ def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
     flat = is_flat(traits.prior[code])
     by_codes = flat or is_point(traits.guide[code])
     centre = (codes.mean(0) if by_codes else prior.mean).expand(count, -1)  # (choices, length of z)
-    decoder, error = _on_plane(traits, network, directions, centre - centre @ directions @ directions.T, points)
+    on_plane = _on_plane(traits, network, directions, centre - centre @ directions @ directions.T, points)
+    if on_plane is None:
+        return None
+    decoder, error = on_plane
 
     starts = centre @ directions
     low, high = torch.aminmax(torch.cat([points, starts]), dim=0)
@@ -79,7 +84,10 @@ def _one_code(traits: Traits) -> bool:
     if traits.is_global or len(traits.codes) != 1 or len(traits.sites) != 1 or traits.per_datum:
         return False
     site = traits.prior.get(traits.codes[0])
-    return site is not None and site["fn"].event_shape.numel() > 1 and traits.conditional == traits.by_class
+    if traits.component and not isinstance(traits.prior[traits.component]["fn"], COMPONENTS):
+        return False
+    one = site is not None and len(site["fn"].event_shape) == 1 and site["fn"].event_shape.numel() > 1
+    return one and traits.conditional == traits.by_class
 
 
 def _directions(codes: Tensor) -> tuple[Tensor, float]:
@@ -93,47 +101,56 @@ def _directions(codes: Tensor) -> tuple[Tensor, float]:
     return directions * largest.sign(), (size[:2].square().sum() / size.square().sum()).item()
 
 
-def _on_plane(traits: Traits, network: Network, directions: Tensor, rest: Tensor, points: Tensor) -> tuple[dict, float]:
+def _on_plane(
+    traits: Traits, network: Network, directions: Tensor, rest: Tensor, points: Tensor
+) -> tuple[dict, float] | None:
     """(the decoder of z = (a, b) directions + rest as data for a page; what rounding its weights changes at most in a
-    pixel at the points, each with a choice in turn). `rest` has a row for each choice."""
-    each = torch.arange(len(rest))
+    pixel at the points, each with a choice in turn). `rest` has a row for each choice. None if the model's mean of x is
+    another there."""
+    each, (first, *others) = torch.arange(len(rest)), network.layers
     corners = torch.cat([torch.zeros_like(directions[:, :1]), directions], 1).T  # (a, b) = (0, 0), (1, 0), (0, 1)
     z = rest.unsqueeze(1) + corners  # (choices, 3, length of z)
-    read = _run(traits, each.repeat_interleave(3), z.flatten(0, 1))[1].unflatten(0, (-1, 3))
+    read = _run(traits, each.repeat_interleave(3), z.flatten(0, 1))[1]
     some = torch.arange(len(points)) % len(each)
     _, seen, mean = _run(traits, some, points @ directions.T + rest[some])
-    first, *others = network.layers
+    if read is None or read.shape[1:] != (first.in_features,):
+        return None
+    read = read.unflatten(0, (-1, 3))
+    moved = read[0, 1:] - read[0, :1]
     with torch.no_grad():
-        plane, origins = first.weight @ (read[0, 1:] - read[0, :1]).T, first(read[:, 0])
-        error = (as_packed(traits.pair.decoder)(seen).mean - mean).abs().max().item()
+        name = network.mean(read[some, 0] + points @ moved, mean)
+        if name is None:
+            return None
+        plane, origins = first.weight @ moved.T, first(read[:, 0])
+        error = (MEANS[name](as_packed(network).outputs(seen)) - mean).abs().max().item()
     decoder = {
         "plane": packed(plane),  # (width, 2)
         "origins": [packed(origin) for origin in origins],
         "layers": [pack(layer) for layer in others],
         "activation": network.activation,
-        "mean": network.mean,
+        "mean": name,
         "bound": BOUND,
     }
     return decoder, error
 
 
-def _run(traits: Traits, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor, Tensor]:
-    """(p(z | choice), what the decoder reads, E[x | z, choice]) of n data; choice is (n,) and of no matter to a model
-    without classes and components, z is (n, length of z) or drawn."""
+def _run(traits: Traits, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor | None, Tensor]:
+    """(p(z | choice), what the decoder reads first, E[x | z, choice]) of n data; choice is (n,) and of no matter to a
+    model without classes and components, z is (n, length of z) or drawn."""
     pair, latents = traits.pair, {} if z is None else {traits.codes[0]: z}
     like = traits.dataset.x.new_zeros(len(choice), traits.dataset.x.shape[1])
     if traits.component and not traits.by_class:
         fn = traits.prior[traits.component]["fn"]
         latents[traits.component] = torch.eye(fn.probs.shape[-1]).to(like)[choice] if fn.event_shape else choice
     read: list[Tensor] = []
-    hook = pair.decoder.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    hook = pair.decoder.register_forward_pre_hook(lambda _, args: read.extend(args[:1]))
     try:
         with judging(pair):
             model = poutine.condition(poutine.uncondition(pair.model), data=latents)
             trace = poutine.trace(model).get_trace(*arguments(pair, like, choice if traits.by_class else None))
     finally:
         hook.remove()
-    return trace.nodes[traits.codes[0]]["fn"], read[0], trace.nodes[traits.sites[0]]["fn"].mean
+    return trace.nodes[traits.codes[0]]["fn"], next(iter(read), None), trace.nodes[traits.sites[0]]["fn"].mean
 
 
 def _ellipses(prior: dist.Distribution, directions: Tensor) -> list[list[float]] | None:

@@ -1,39 +1,61 @@
 """A decoder in a page: its weights rounded to 12 bits, two in three bytes."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models._nn import PixelHead
+from ..models._nn import BOUND, ContinuousBernoulli, PixelHead
 from .fragment import packed
 
 LEVEL = 2047  # of 12 bits, -2047 to 2047
 
 
+MEANS: dict[str, Callable[[Tensor], Tensor]] = {  # of x, from the last outputs
+    "identity": lambda eta: eta,
+    "sigmoid": torch.sigmoid,
+    "continuous_bernoulli": lambda eta: ContinuousBernoulli(logits=BOUND * (eta / BOUND).tanh()).mean,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Affine layers, one activation between them, and what turns the last outputs into the mean of x."""
+    """Affine layers, and one activation between them."""
 
     layers: list[nn.Linear]
     activation: str
-    mean: str
 
     @classmethod
     def of(cls, decoder: nn.Module | None) -> "Network | None":
-        """None unless it is a chain of affine layers and one activation that ends in a `PixelHead`."""
-        if type(decoder) is not nn.Sequential or not isinstance(decoder[-1], PixelHead):
+        """None unless it is a chain of affine layers and one activation; a sigmoid or a `PixelHead` at its end is left
+        to `mean`."""
+        if type(decoder) is not nn.Sequential:
             return None
         steps = [m for m in decoder.modules() if not isinstance(m, nn.Sequential | PixelHead | nn.Dropout)]
-        between = {type(m) for m in steps[1::2]} or {nn.ReLU}
-        if not all(isinstance(m, nn.Linear) for m in steps[::2]) or between not in ({nn.ReLU}, {nn.Tanh}):
+        if steps and isinstance(steps[-1], nn.Sigmoid):
+            steps.pop()
+        affine, between = steps[::2], {type(m) for m in steps[1::2]} or {nn.ReLU}
+        if len(steps) % 2 == 0 or not all(isinstance(m, nn.Linear) and m.bias is not None for m in affine):
             return None
-        head = decoder[-1]
-        gaussian = "sigmoid" if head.bounded else "identity"
-        mean = {"bernoulli": "sigmoid", "gaussian": gaussian}.get(head.likelihood, head.likelihood)
-        return cls(steps[::2], between.pop().__name__.lower(), mean)
+        if between not in ({nn.ReLU}, {nn.Tanh}):
+            return None
+        return cls(affine, between.pop().__name__.lower())
+
+    def outputs(self, h: Tensor) -> Tensor:
+        """The last outputs, (..., pixels), for what the decoder reads."""
+        first, *others = self.layers
+        h = first(h)
+        for layer in others:
+            h = layer(getattr(torch, self.activation)(h))
+        return h
+
+    def mean(self, h: Tensor, x: Tensor) -> str | None:
+        """Which of MEANS turns the outputs into x, the mean image of the model at h; None if none does."""
+        eta = self.outputs(h)
+        return next((m for m, of in MEANS.items() if x.shape == eta.shape and torch.allclose(of(eta), x)), None)
 
 
 def _levels(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,11 +74,11 @@ def pack(layer: nn.Linear) -> dict[str, str]:
     return {"packed": packed(three, np.uint8), "scale": packed(scale), "bias": packed(bias)}
 
 
-def as_packed(decoder: nn.Sequential) -> nn.Sequential:
-    """The decoder as a page has it: all layers but the first rounded."""
-    copied = copy.deepcopy(decoder).eval()
+def as_packed(network: Network) -> Network:
+    """The network as a page has it: all layers but the first rounded."""
+    copied = copy.deepcopy(network)
     with torch.no_grad():
-        for layer in Network.of(copied).layers[1:]:
+        for layer in copied.layers[1:]:
             levels, scale = _levels(layer.weight)
             layer.weight.copy_(levels * scale)
             layer.bias.copy_(layer.bias.float())

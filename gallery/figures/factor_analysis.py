@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .pictures import pairs
-from .style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure, label_ends
+from .style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
 
 EDGES = (-7.0, 7.0)
 
@@ -118,12 +118,10 @@ def fa_prior_samples(found: Mapping[int, Mapping[str, Sequence[float]]]) -> Figu
     fig = figure(6.4, 4.2)
     title = "log p(x) from draws of the prior, less the exact one, by the number of factors d"
     ax = dress(fig.add_subplot(), title, "draws of the prior", "error, nats per datum")
-    labels = []
     for i, (d, of) in enumerate(found.items()):
-        colour = colormaps["viridis"](i / max(1, len(found)))
-        ax.errorbar(of["draws"], of["error"], of["se"], marker="o", markersize=4, linewidth=1.4, color=colour)
-        labels.append((of["error"][-1], f"d = {d}", colour))
+        colour, label = colormaps["viridis"](i / max(1, len(found))), f"d = {d}"
+        ax.errorbar(of["draws"], of["error"], of["se"], fmt="o-", markersize=4, color=colour, label=label)
     ax.axhline(0, color=INK, linewidth=1, linestyle="--")
-    ax.set(xscale="log", ylim=ax.get_ylim())
-    label_ends(ax, labels)
+    ax.set(xscale="log")
+    ax.legend(frameon=False, fontsize=9, labelcolor=INK)
     return fig

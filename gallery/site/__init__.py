@@ -15,7 +15,7 @@ import data
 from inference import InferenceError
 
 from .. import tables
-from ..classes import RunError, model_class
+from ..classes import RunError, in_words, line_of, model_class
 from ..entries import LETTERS, NAMES, corrections, entry, sources_map
 from ..explorers import explorer
 from ..lessons import LESSONS
@@ -66,6 +66,10 @@ def _explored(run: Found, say: Callable[[str], None]) -> str | None:
         explored, reason = explorer(run.folder), "there is none for such a model"
     except (RunError, InferenceError, data.DataError) as error:
         explored, reason = None, error
+    except Exception as error:
+        if line_of(error) is None:  # a fault of the gallery
+            raise
+        explored, reason = None, in_words(error)
     if explored is None:
         say(f"{run.name} has nothing to explore: {reason}")
     return explored

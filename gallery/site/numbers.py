@@ -13,6 +13,7 @@ MEANINGS = {
     "ELBO": "a lower bound on log p(x); higher is better",
     "log p(x), exact": "the evidence itself; higher is better",
     "squared error": "of reconstructed test images; lower is better, and no bound: the code is a point",
+    "k-hat above 0.7": "test data whose importance weights have no reliable mean; lower is better",
 }
 """The number on a card is the first of these that was measured."""
 

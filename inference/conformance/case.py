@@ -106,14 +106,16 @@ class Case:
         training: bool = True,
         place: torch.dtype | torch.device = torch.float32,
         change: Callable[[poutine.Trace], None] = lambda guide: None,
+        drawn: poutine.Trace | None = None,
     ) -> Ran:
         """A new pair on the first n rows, as a minibatch of all of them.
 
         :param training: in training mode, or in evaluation mode
         :param place: precision or device of the pair and its data
         :param change: is done to the trace of the guide before the model is run on it
+        :param drawn: a trace of the guide whose draws are taken instead of new ones
         """
-        pair, traces, errors = self.pair(seed).train(training).to(place), [poutine.Trace()], []
+        pair, traces, errors = self.pair(seed).train(training).to(place), [drawn or poutine.Trace()], []
         move = isinstance(place, torch.device)
         few = [a[:n].to(place) if move or a.is_floating_point() else a[:n] for a in self.args]
         parts = EnumMessenger(first_available_dim=-2)(pair.guide), EnumMessenger()(pair.model)

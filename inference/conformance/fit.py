@@ -1,6 +1,7 @@
 """Clauses of what a fit takes for granted: supports, gradients through draws, and a gradient at every parameter."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -8,6 +9,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ..checks import check_fit
 from ..pairs import InferenceError, is_flat, latent_sites, look, parameters
@@ -126,6 +128,44 @@ def gradients(case: Case) -> Iterator[Finding]:
     for fault, names in faults.items():
         what, _, remedy = fault.partition(": ")
         yield Finding(f"{what}: {', '.join(names)}. {remedy[0].upper()}{remedy[1:]}.")
+    for part, of in (("guide", inference), ("model", generative)):
+        yield from _fixed(case, part, {name for name, p in own.items() if p.requires_grad and id(p) in of})
+
+
+def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
+    """Sites of a part whose distribution moves with the parameters that are `learnt` there and has no derivative by
+    any. What the guide borrows from the model, as for an exact posterior, it may hold fixed."""
+
+    def nudged() -> nn.Module:
+        pair = case.build()
+        with torch.no_grad():
+            for name, parameter in pair.named_parameters():
+                parameter.add_(NUDGE * (name in learnt))
+        return pair
+
+    with pyro.validation_enabled(False):  # a nudge may leave the support
+        runs = [c.run(len(c.args[0]), drawn=case.all.guide) for c in (case, replace(case, build=nudged))]
+    before, after = ({name: site for of, name, site in ran.sites if of == part} for ran in runs)
+    for name in filter(after.get, before):
+        moved = _tensors(after[name]["fn"])
+        fixed = {key: value for key, value in _tensors(before[name]["fn"]).items() if not value.requires_grad}
+        cut = [key for key, value in fixed.items() if not torch.equal(value, moved[key])]
+        if cut and not is_flat(before[name]):
+            yield Finding(
+                f"the {part} computes {' and '.join(cut)} of {name} from parameters, and no gradient passes from there "
+                "to them, so that they do not learn it: leave out what cuts it, as detach, .data, no_grad or rounding."
+            )
+
+
+def _tensors(fn: Distribution) -> dict[str, Tensor]:
+    """What a distribution has for parameters, by name, under whatever wraps it."""
+    found: dict[str, Tensor] = {}
+    for name, value in vars(fn).items():
+        if isinstance(value, Distribution):
+            found |= _tensors(value)
+        elif isinstance(value, Tensor) and value.is_floating_point() and not name.startswith("_"):
+            found[name] = value
+    return found
 
 
 def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | None:
