@@ -78,6 +78,7 @@ def _add(ledger: Path, name: str, row: dict) -> int | None:
         rows[name] = row | {"runs": dict(sorted(runs.items(), key=lambda item: int(item[0])))}
         rows = {name: rows[name] for name in RECIPES if name in rows}
         write_atomically(ledger, (json.dumps(rows, indent=1) + "\n").encode())
+    return min(map(int, runs), default=None)
 
 
 def _fit(run: Run, folder: Path) -> None:

@@ -49,6 +49,16 @@ def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
     assert one == entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text())
 
 
+def test_pictures_are_those_of_the_least_seed(tmp_path):
+    for seed in (1, 0, 2):
+        quick(["vae:slides"], tmp_path, [seed])
+    kept = list((tmp_path / "pictures" / "vae-slides").glob("*.png"))
+    assert kept
+    for picture in kept:
+        figures = [tmp_path / "runs" / "vae-slides" / f"seed-{seed}" / "figures" / picture.name for seed in range(3)]
+        assert [picture.read_bytes() == figure.read_bytes() for figure in figures] == [True, False, False]
+
+
 def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr("gallery.judges.sandwich", partial(sandwich, chains=2, steps=20, leapfrog=2))
     first = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
