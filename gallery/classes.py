@@ -4,7 +4,8 @@
     model_class("path/to/mine.py:Mine")      # a file of one's own
     model_class("theirs")                    # [project.entry-points."gallery.models"]  theirs = "package.module:Class"
 
-A file of one's own imports what lies beside it, as under `python FILE`; each file has such modules to itself.
+A file of one's own imports what lies beside it, when it is imported itself, and has such modules to itself. What lies
+there is hidden by what was imported before under its name, as the gallery's own `data` is.
 What goes wrong in the code of others is said in one line that names the file and the line.
 """
 
@@ -26,6 +27,7 @@ from torch import nn
 
 from .models import MODELS
 
+OWN = ("data", "gallery", "inference")  # the packages of this project
 _OTHERS: set[str] = set()  # files of models that are not the gallery's, and folders of such
 _BESIDE: set[str] = set()  # names of the modules that the last file of one's own has beside it
 
@@ -101,7 +103,9 @@ def _imported(path: str, changed: int) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[path]
-        raise RunError(f"{path} cannot be imported: {in_words(error)}") from error
+        hidden = [name for name in OWN if os.path.exists(os.path.join(folder, f"{name}.py"))]
+        hint = f" ({hidden[0]}.py beside it is hidden by a package of the gallery: rename it.)" if hidden else ""
+        raise RunError(f"{path} cannot be imported: {in_words(error)}{hint}") from error
     return module
 
 

@@ -77,7 +77,7 @@ def describe(metrics: dict) -> list[str]:
         for name, entry in entries.items():
             if isinstance(entry, dict) and "value" in entry:
                 errors = [f"{label} {entry[key]:.2g}" for key, label in _ERRORS if key in entry]
-                label = f"IWAE-{entry['k']}" if name == "iwae" else {"elbo": "ELBO"}.get(name, name.replace("_", " "))
+                label = f"IWAE-{entry['k']}" if name == "iwae" else _LABELS.get(name, name.replace("_", " "))
                 text = f"{entry['value']:.4f} {entry['unit']}"
                 lines.append(f"{split} {label}: {text} ({', '.join([*errors, 'n ' + str(entry['n'])])})")
             elif name == "active_units":
@@ -90,6 +90,11 @@ def describe(metrics: dict) -> list[str]:
 
 
 _ERRORS = (("se", "standard error over data"), ("mc_se", "Monte Carlo"))
+_LABELS = {
+    "elbo": "ELBO",
+    "k_hat": "k-hat of the importance weights",
+    "k_hat_above": "data by k-hat, at which more draws do not help",
+}
 
 
 def _run(action: Callable[[runs.Watcher | None], dict], logs: Path | None = None) -> dict:

@@ -199,7 +199,7 @@ def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str,
 
 def _collapsed(svi: SVI) -> list[str]:
     """Latents that say nothing of a few rows of training data, once the KL has its whole weight."""
-    if svi.beta < svi.settings.beta or svi.per_datum:
+    if not svi.beta or svi.beta < svi.settings.beta or svi.per_datum:
         return []
     x, given = svi.transform(svi.x[:GLANCE]), None if svi.given is None else svi.given[:GLANCE]
     return collapsed(svi.pair, x, given)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from inference import SVI, judging
+from inference import SVI, Settings, judging
 from inference.evaluate import FAINT, kl_per_latent
 from inference.pairs import arguments, look
 
@@ -28,10 +28,15 @@ def describe_line(line: dict) -> str:
 
 
 class Collapse:
-    """Tells of every latent once that it has collapsed onto its prior."""
+    """Tells of every latent once that it has collapsed onto its prior, and what of these settings may help."""
 
-    def __init__(self):
+    def __init__(self, settings: Settings):
         self.told: set[str] = set()
+        self.remedies = ["a weaker decoder"]
+        if settings.objective in ("trace", "analytic"):
+            self.remedies.insert(0, "--objective free-bits:0.1")
+        if not settings.warmup:
+            self.remedies.insert(0, "--warmup EPOCHS")
 
     def __call__(self, line: dict) -> str | None:
         new = set(line.get("collapsed", ())) - self.told
@@ -39,19 +44,16 @@ class Collapse:
             return None
         self.told |= new
         return (
-            f"{', '.join(sorted(new))} says nothing of x after epoch {line['epoch']}: every coordinate has less than "
-            f"{FAINT} nats of KL: posterior collapse, if it stays so. Try --warmup EPOCHS, --objective free-bits:0.1, "
-            "or a decoder that needs it more."
+            f"{', '.join(sorted(new))} says nothing of x after epoch {line['epoch']}, every coordinate has less than "
+            f"{FAINT} nats of KL: posterior collapse, if it stays so. Try {' or '.join(self.remedies)}."
         )
 
 
 class Plain:
     """A line an epoch, at most about a hundred in all; for files, pipes and logs."""
 
-    def __init__(self):
-        self.collapse = Collapse()
-
     def begin(self, svi: SVI, run) -> None:
+        self.collapse = Collapse(run.settings)
         self.every, self.last = max(1, run.settings.epochs // 100), run.settings.epochs
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
         print(f"fitting {run.model} to {len(svi.x)} rows of {run.data}: {where}", flush=True)
@@ -75,9 +77,10 @@ class Bar:
     def __init__(self, console: Console):
         columns = [TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[words]}")]
         self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-        self.elbo, self.collapse = "", Collapse()
+        self.elbo = ""
 
     def begin(self, svi: SVI, run) -> None:
+        self.collapse = Collapse(run.settings)
         self.task = self.progress.add_task(run.model, total=svi.steps, completed=svi.step, words="")
         self.progress.start()
         self.seen, self.at = svi.step, time.perf_counter()

@@ -64,8 +64,8 @@ class FreeBits_ELBO(TraceMeanField_ELBO):  # noqa: N801
 
     Kingma et al., Improved variational inference with inverse autoregressive flow, 2016.
 
-    :param nats: free of charge in every dimension that the guide draws independently of the others; in all dimensions
-        together where it does not
+    :param nats: free of charge for each datum, for all data together where a latent is global, in every dimension that
+        the guide draws independently of the others; in all dimensions together where it does not
     """
 
     def __init__(self, nats: float, **kwargs):
@@ -100,7 +100,7 @@ class FreeBits_ELBO(TraceMeanField_ELBO):  # noqa: N801
         shape = q["fn"].batch_shape
         weights = scale_and_mask(kl.new_ones(shape), q["scale"], q["mask"])
         dimensions = kl.reshape(*shape, -1)
-        of_all = (weights.unsqueeze(-1) * dimensions).flatten(0, -2).sum(0)  # (dimensions,)
+        of_all = (weights.unsqueeze(-1) * dimensions).reshape(-1, dimensions.shape[-1]).sum(0)  # (dimensions,)
         return (self.nats * weights.sum() - of_all).clamp(min=0).sum()
 
 
@@ -357,13 +357,18 @@ def _check(kind: type[ELBO], model: poutine.Trace, guide: poutine.Trace, always:
             "Use --objective trace."
         )
     summed = {name for name, site in (latent_sites(model) | latents).items() if site["infer"].get("enumerate")}
+    drawn = [name for name, site in latents.items() if not site["fn"].has_rsample]
+    if (summed or drawn) and issubclass(kind, FreeBits_ELBO):
+        raise InferenceError(
+            f"{', '.join(sorted(summed | {*drawn}))} is discrete or not reparametrised, and free bits are of a KL in "
+            "closed form: warm the KL up instead, --warmup EPOCHS."
+        )
     if summed:
         raise InferenceError(
             f"{', '.join(sorted(summed))} is to be summed out: the guide of it would cancel in a weight, and learn "
             "nothing, and its score is what the sum avoids. Use --objective enum."
         )
-    drawn = [name for name, site in latents.items() if not site["fn"].has_rsample]
-    if drawn and issubclass(kind, Renyi_ELBO | FreeBits_ELBO) and kind is not WakeSleep_ELBO:
+    if drawn and issubclass(kind, Renyi_ELBO) and kind is not WakeSleep_ELBO:
         raise InferenceError(
             f"draws of {', '.join(drawn)} are not reparametrised, and this gradient goes through the draws. "
             "Use --objective wake-sleep:K."

@@ -73,12 +73,13 @@ class Settings:
 
     :param epochs: passes over the data
     :param batch_size: rows of a minibatch, for each of the processes of a fit; all rows if there are fewer
-    :param optimiser: the class of torch.optim that makes the updates
-    :param lr: learning rate
+    :param optimiser: the class of torch.optim that makes the updates, with torch's defaults in all but lr and betas
+    :param lr: learning rate; the gradient is of the loss of all data together, as in Pyro, so SGD, which takes it as it
+        is, needs a rate smaller by their number
     :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
-    :param adam_beta2: memory of squared gradients, of Adam and its kin; at 0.99 a steep start is forgotten ten times
-        faster
-    :param objective: the estimator: trace, analytic, enum, enum_analytic, score, graph, iwae:K, dreg:K,
+    :param adam_beta2: memory of squared gradients, of Adam and its kin, no others; at 0.99 a steep start is forgotten
+        ten times faster
+    :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, score, graph, iwae:K, dreg:K,
         renyi:ALPHA:K or wake-sleep:K
     :param particles: draws of the guide the objective averages over
     :param beta: weight of the KL in the objective; the objective is a bound only at 1
@@ -164,7 +165,9 @@ def _optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch.opti
     try:
         return kind(parameters, lr=settings.lr, **keywords)
     except ValueError as error:
-        raise InferenceError(f"optimiser {settings.optimiser} cannot fit this pair: {error} Try Adam.") from None
+        raise InferenceError(
+            f"optimiser {settings.optimiser} cannot fit this pair: {str(error).rstrip('.')}. Try Adam."
+        ) from None
 
 
 class SVI:
@@ -349,8 +352,8 @@ class SVI:
         """One minibatch, one update; the loss in nats per datum, on the device.
 
         Nothing is read from the device but once in CHECK_STEPS steps, unless Pyro runs them or the optimiser cannot be
-        stopped there. A loss that is not finite stops all
-        updates, so the weights are still those before it when it is found.
+        stopped there. A loss that is not finite stops all updates, so the weights are still those before it when it is
+        found.
         """
         self._schedules()
         rows, noise = self.rows(self.step), random_state()
@@ -427,8 +430,13 @@ class SVI:
     def set_state(self, tensors: dict[str, Tensor], about: dict) -> None:
         """Goes back to what `state` gave.
 
-        :raises InferenceError: if it was given by another number of processes; nothing is changed then
+        :raises InferenceError: if it was given by another number of processes, or has what no `state` gives now;
+            nothing is changed then
         """
+        if strange := [
+            name for name in tensors if not name.startswith(("weights.", "worker.", "optimiser.", "epoch."))
+        ]:
+            raise InferenceError(f"the checkpoint has {strange[0]}, of another version of this gallery: fit anew.")
         before = len({name.split(".")[1] for name in tensors if name.startswith("worker.")})
         if before != self.workers:
             raise InferenceError(
@@ -444,7 +452,7 @@ class SVI:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
             for i, entries in state.items():  # each in its own precision, where torch takes that of the parameter
                 kept = self.optimiser.state[self.parameters[i]]
-                kept |= {name: kept[name].to(value.dtype) for name, value in entries.items()}
+                kept |= {name: value.to(kept[name].device) for name, value in entries.items()}
         mine = f"worker.{self.rank}."
         set_random_state({name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)})
         self.step = self._checked = about["step"]

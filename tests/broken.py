@@ -133,6 +133,20 @@ BROKEN = {
         ["the guide computes scale of z", "detach"],
         {DRAW: DRAW.replace("(pre_scale)", "(pre_scale.detach())")},
     ),
+    "a scale of shares that is detached": (
+        "gradients",
+        ["the guide computes scale of z", "detach"],
+        {DRAW: DRAW.replace("F.softplus(pre_scale)", "pre_scale.softmax(-1).detach()")},
+    ),
+    "a transform that is detached": (
+        "gradients",
+        ["the guide computes scale of AffineTransform of z"],
+        {
+            DRAW: "unit = dist.Normal(loc * 0, 1.0)\n"
+            "            affine = dist.transforms.AffineTransform(loc, F.softplus(pre_scale).detach())\n"
+            '            pyro.sample("z", dist.TransformedDistribution(unit, [affine]).to_event(1))'
+        },
+    ),
     "a variance without a gradient": (
         "gradients",
         ["the guide computes covariance_matrix of z", "no_grad"],

@@ -283,7 +283,7 @@ def test_few_labelled_rows_make_a_stratum():
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_compiled_ends_at_the_bound_of_training_by_pyro(precision):
-    """Each mode has noise of its own, so runs differ as those of other seeds do: by 4 standard errors over seeds."""
+    """Rounding differs, and runs part by it as those of other seeds do: by 4 standard errors over seeds."""
     train, test = (data.load("digits:threshold", split).x for split in ("train", "test"))
 
     def bounds(mode):
@@ -302,4 +302,5 @@ def test_training_compiled_ends_at_the_bound_of_training_by_pyro(precision):
     eager, compiled = bounds("eager"), bounds("compiled")
     error = ((eager.var() + compiled.var()) / len(eager)).sqrt()
     assert abs(eager.mean() - compiled.mean()) < 4 * error
-    assert eager.mean() > -20  # they learnt: independent pixels have -24 nats
+    share = train.mean(0).clamp(1e-3, 1 - 1e-3)  # the bound of pixels that know nothing of each other
+    assert eager.mean() > torch.distributions.Bernoulli(share).log_prob(test).sum(1).mean()  # they learnt

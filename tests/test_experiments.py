@@ -93,7 +93,7 @@ def test_a_kl_in_closed_form_has_less_noise_than_a_sampled_one():
 
 
 def test_a_larger_beta_buys_a_lower_rate_with_distortion(tmp_path):
-    run = Run.of("vae", None, "digits:threshold", {"hidden": [16], "latent_dim": 3}, {"epochs": 20, "lr": 3e-3})
+    run = Run.of("vae", None, "digits:threshold", {"hidden": [16], "latent_dim": 3}, {"epochs": 8, "lr": 1e-2})
     runs.start(run, tmp_path / "run")
     points = vae.reproduce(tmp_path, tmp_path / "run", betas=(0.1, 1.0, 10.0))["points"]
     assert [point["beta"] for point in points] == [0.1, 1.0, 10.0]

@@ -150,6 +150,6 @@ def ending(found: dict) -> str:
     if found["status"] == "failed":
         return f"{what}: failed, {found['reason']}"
     told = {"ELBO": "elbo/value", "from below": "lower/value", "log p(x)": "evidence/value"}
-    told |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/all/snr"}
+    told |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/guide/snr"}
     words = [f"{name} {value:.5g}" for name, path in told.items() if (value := number(found, path)) is not None]
     return f"{what}: {', '.join(words)}" + (f", {found['seconds']:.1f} s" if "seconds" in found else "")

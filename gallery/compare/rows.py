@@ -24,7 +24,7 @@ from ..spec import Run, RunError, constructor
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
     "em": "exact EM, with as many iterations as there are epochs",
-    "ais": "the evidence from both sides by annealed importance sampling, of data simulated at the weights of NUTS",
+    "ais": "the evidence from both sides by annealed importance sampling, of data simulated by the first fit",
     "ais:STEPS": "the same through STEPS temperatures",
 }
 USUAL = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")

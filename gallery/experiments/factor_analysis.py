@@ -130,8 +130,8 @@ def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> lis
 
 
 def gradient_noises(pair: FactorAnalysis) -> dict[str, dict]:
-    """Of the guide's gradient at these weights, with KL(q || p) sampled ("trace", SGVB) and in closed form ("analytic",
-    AEVB): what `gradient_noise` says, over the same minibatches."""
+    """Of the guide's gradient at these weights, with KL(q || p) sampled ("trace") and in closed form ("analytic"), the
+    two estimators of Kingma and Welling: what `gradient_noise` says, over the same minibatches."""
     train, settings = data.load("factor_analysis").x, _settings(0, 1000)
     kinds = {name: SVI(pair, train, settings=replace(settings, objective=name)) for name in ("trace", "analytic")}
     return {name: gradient_noise(svi)["guide"] for name, svi in kinds.items()}

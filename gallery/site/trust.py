@@ -26,5 +26,5 @@ def trust(folder: Path) -> str | None:
     middle = f"median {median['value']:.2f}" if "value" in median else median["undefined"]
     return (
         f"Pareto k-hat of {above['n']} test data, from {above['particles']} draws each: {middle}; above {RELIABLE}, "
-        f"where the mean of importance weights is not reliable, for {above['value']:.0%}."
+        f"where no practical number of draws makes the mean of importance weights reliable, for {above['value']:.0%}."
     )

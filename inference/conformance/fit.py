@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Transform
 
 from ..checks import check_fit
 from ..pairs import InferenceError, is_flat, latent_sites, look, parameters
@@ -137,10 +137,11 @@ def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
     any. What the guide borrows from the model, as for an exact posterior, it may hold fixed."""
 
     def nudged() -> nn.Module:
-        pair = case.build()
+        pair, generator = case.build(), torch.Generator().manual_seed(0)
         with torch.no_grad():
             for name, parameter in pair.named_parameters():
-                parameter.add_(NUDGE * (name in learnt))
+                noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.add_(NUDGE * noise * (name in learnt))
         return pair
 
     with pyro.validation_enabled(False):  # a nudge may leave the support
@@ -157,12 +158,15 @@ def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
             )
 
 
-def _tensors(fn: Distribution) -> dict[str, Tensor]:
-    """What a distribution has for parameters, by name, under whatever wraps it."""
+def _tensors(fn: Distribution | Transform) -> dict[str, Tensor]:
+    """What a distribution has for parameters, by name, under whatever wraps or transforms it."""
     found: dict[str, Tensor] = {}
     for name, value in vars(fn).items():
         if isinstance(value, Distribution):
             found |= _tensors(value)
+        elif name == "transforms":
+            for transform in value:
+                found |= {f"{key} of {type(transform).__name__}": of for key, of in _tensors(transform).items()}
         elif isinstance(value, Tensor) and value.is_floating_point() and not name.startswith("_"):
             found[name] = value
     return found
