@@ -93,7 +93,7 @@ _ERRORS = (("se", "standard error over data"), ("mc_se", "Monte Carlo"))
 _LABELS = {
     "elbo": "ELBO",
     "k_hat": "k-hat of the importance weights",
-    "k_hat_above": "data by k-hat, at which more draws do not help",
+    "k_hat_above": "data whose k-hat is too large for any number of draws",
 }
 
 
