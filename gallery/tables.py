@@ -57,7 +57,7 @@ def experiments_table() -> str:
         for name, how in {"trace": "sampled", "analytic": "in closed form"}.items():
             row(f"FA, variance of the guide's gradient {when}, KL {how}", kinds[name]["variance"], form=".4g")
     for factors, of in fa["prior_samples"].items():
-        row(f"FA, {factors} factors: log p(x) from {of['draws'][-1]:,} prior draws, error", of["error"][-1])
+        row(f"FA, number of factors {factors}: log p(x) from {of['draws'][-1]:,} prior draws, error", of["error"][-1])
     for name, entry in eg.items():
         row(f"`{name}`, gap log p(x) - ELBO, Monte Carlo error {entry['mc_se']:.4f}", entry["gap"])
     for name, entry in _experiment("contractive_autoencoder/matched.json").items():

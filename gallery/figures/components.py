@@ -39,7 +39,7 @@ def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0)
     order = sorted(range(k), key=lambda i: (math.inf if matched[i] is None else matched[i], -share[i].item()))
     means = decode(pair, dataset.x, {traits.component: _values(traits, order, k, each)}, seed=seed).mean
 
-    rows = [f"{100 * share[i].item():5.1f}".replace(" ", FIGURE_SPACE) + " %" for i in order]
+    rows = [f"{100 * share[i].item():6.1f}".replace(" ", FIGURE_SPACE) + " %" for i in order]
     title = f"Mean E[x | z] of {each} draws z ~ p(z | y), a row for each component y\n"
     title += f"left: {'the class matched to it, and ' if known else ''}its share of {n} {dataset.split} images"
     if known:

@@ -1,6 +1,7 @@
 """How training went."""
 
 import math
+import re
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -101,6 +102,6 @@ def _bounds(ax: Axes, history: list[dict], title: str) -> float:
     label_ends(ax, [(y[-1], f"{label} {number(y[-1], '#.5g')}", colour) for label, colour, *_, y in lines])
     below = [f"{label} {number(y[0], '#.5g')}" for label, _, style, _, y in lines if y[0] < low and style == "-"]
     if below:
-        words = f"↓ below at epoch 1: {', '.join(below)}".replace(": ELBO", "").replace(": −loss", "")
+        words = re.sub(r": (ELBO|−loss|log p\(x \| z\))", "", f"↓ below at epoch 1: {', '.join(below)}")
         ax.text(0.98, 0.03, words, ha="right", color=INK, fontsize=8, transform=ax.transAxes)
     return max(x.max() for *_, x, _ in lines)
