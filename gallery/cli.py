@@ -30,6 +30,7 @@ from . import runs, watch
 from .classes import RunError, constructor, in_words, installed, line_of, model_class, unknown
 from .export import export, need
 from .flags import as_typed, flags_of, parameter_help
+from .in_lines import in_lines
 from .models import MODELS
 from .recipes import RECIPES, recipe_for
 from .spec import Run
@@ -63,38 +64,10 @@ app.command(data_app)
 def _report(folder: Path, metrics: dict) -> None:
     if not metrics:  # of several processes number 0 speaks
         return
-    for line in describe(metrics):
-        print(line)
-    print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; pictures in {folder / 'figures'})")
-
-
-def describe(metrics: dict) -> list[str]:
-    """The numbers of metrics.json in words, one a line."""
-    lines = []
     for split in ("test", "train"):
-        entries = dict(metrics.get(split, {}))
-        entries |= {f"clustering {name}": entry for name, entry in entries.pop("clustering", {}).items()}
-        for name, entry in entries.items():
-            if isinstance(entry, dict) and "value" in entry:
-                errors = [f"{label} {entry[key]:.2g}" for key, label in _ERRORS if key in entry]
-                label = f"IWAE-{entry['k']}" if name == "iwae" else _LABELS.get(name, name.replace("_", " "))
-                text = f"{entry['value']:.4f} {entry['unit']}"
-                lines.append(f"{split} {label}: {text} ({', '.join([*errors, 'n ' + str(entry['n'])])})")
-            elif name == "active_units":
-                lines.append(f"{split} active units: {entry}")
-        reasons: dict[str, list[str]] = {}
-        for name, reason in metrics.get(split, {}).get("undefined", {}).items():
-            reasons.setdefault(reason, []).append(name)
-        lines += [f"{split} {', '.join(names)}: undefined, {reason}" for reason, names in reasons.items()]
-    return lines
-
-
-_ERRORS = (("se", "standard error over data"), ("mc_se", "Monte Carlo"))
-_LABELS = {
-    "elbo": "ELBO",
-    "k_hat": "k-hat of the importance weights",
-    "k_hat_above": "data whose k-hat is too large for any number of draws",
-}
+        for line in in_lines(split, metrics.get(split, {})):
+            print(line)
+    print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; pictures in {folder / 'figures'})")
 
 
 def _run(action: Callable[[runs.Watcher | None], dict], logs: Path | None = None) -> dict:
@@ -301,14 +274,11 @@ def evaluate_run(
         raise RunError(f"--at-a-time is at least 1, not {at_a_time}.")
     spec, pair = runs.load(run)
     dataset = _dataset(spec, pair, data, split)
-    metrics = {
-        split: runs.judge(spec, pair, dataset, split not in ("train", "all"), particles, at_a_time),
-        "data": dataset.name,
-    }
+    metrics = runs.judge(spec, pair, dataset, split not in ("train", "all"), particles, at_a_time)
     if as_json:
-        print(json.dumps(metrics, indent=2))
+        print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
-        print("\n".join(describe({"test": metrics[split]})).replace("test ", f"{split} "))
+        print("\n".join(in_lines(split, metrics)))
 
 
 @app.command(name="sample")

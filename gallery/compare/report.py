@@ -138,8 +138,9 @@ def _of_sides(rows: list[dict]) -> str:
     return (
         f"Nats per datum, of data simulated from the model{at}, which the fits were not judged by: from below by "
         f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each datum. "
-        f"Bounds in expectation; MC error: at these data, whose standard error is up to {error:.2g} and moves both "
-        "sides together. Gradients are those of log p(x, z) for one datum, of both sides and their pilot chains."
+        "Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard error "
+        f"is up to {error:.2g} and moves both sides together. Gradients are those of log p(x, z) for one datum, of "
+        "both sides and their pilot chains."
     )
 
 
