@@ -143,7 +143,8 @@ def judge_pair(
     """What applies of: "probe" of the codes and "pixel_probe" of the pixels themselves; "mutual_information";
     "jacobian_norm" of a point guide; "reconstruction_error" beside that of the "mean_image", and for autoencoders
     of corrupted images "corrupted_error" against the clean ones; "mean_activation" and "most_nonzero" of a code with
-    such a constraint; "generations" of a model that conditions on a class, and "judge_accuracy".
+    such a constraint; "generations" of a model that conditions on a class, and "judge_accuracy"; where few labels are
+    shown, the "same_labels" as a pixel probe has them, without the other images.
 
     :param grey: "train" and "test" as grey images, for the judge of generations
     """
@@ -159,6 +160,8 @@ def judge_pair(
         codes = [features(pair, part.x, part.given) for part in (few, test)]
         result["probe"] = probe(codes[0], few.labels, codes[1], test.labels)
         result["pixel_probe"] = _pixel_probe(few, test)
+    if train.known is not None:
+        result["same_labels"] = probe(train.x[train.known], train.labels[train.known], test.x, test.labels)
     try:
         result["mutual_information"] = mutual_information(pair, test.x, test.given)
     except InferenceError as error:

@@ -27,6 +27,8 @@ AT = {  # where a number stands in an entry of the ledger
     "entropy of q(y | x)": "test clustering entropy_of_q",
     "entropy of the class given the component": "test clustering class_given_component",
     "accuracy of q(y | x)": "test classifier_accuracy",
+    "accuracy of logistic regression on the same labels": "same_labels logistic_regression",
+    "accuracy of a linear SVM on the same labels": "same_labels linear_svm",
     "squared error": "reconstruction_error",
     "squared error of the mean image": "mean_image",
     "squared error after uniform noise": "corrupted_error uniform",
@@ -54,6 +56,9 @@ SHOWN = (
     "accuracy of their judge",
     "NMI of component and class",
     "error of q(y | x)",
+    "error by Bayes' rule",
+    "error of logistic regression on the same labels",
+    "error of a linear SVM on the same labels",
     "squared error",
     "squared error of the mean image",
     "squared error after uniform noise",
@@ -76,8 +81,8 @@ def measure(entry: dict, name: str) -> float | None:
     if name.startswith("ELBO, epoch ") and name.removeprefix("ELBO, epoch ").isdigit():
         epoch = int(name.removeprefix("ELBO, epoch "))
         return curve[epoch - 1] if epoch <= len(curve) else None
-    if name == "error of q(y | x)":
-        right = measure(entry, "accuracy of q(y | x)")
+    if name.startswith("error "):
+        right = measure(entry, f"accuracy {name.removeprefix('error ')}")
         return None if right is None else 1 - right
     if name not in AT:
         return None

@@ -67,6 +67,21 @@ def experiments_table() -> str:
         row(what, -point["reconstruction"], form=".2f")
     for name, entry in _experiment("gmvae/gradients.json").items():
         row(f"`gmvae`, variance of the gradient: {name}", entry["all"]["variance"], form=".4g")
+    for name, of in _experiment("loaded_die/conditionals.json").get("conditionals", {}).items():
+        row(f"p(x | y), {of['bits'][-1]} bits of y, {name}: -log p(x | y) of new data", of["new"][-1])
+    for point in _experiment("autoencoder/widths.json").get("widths", ()):
+        what = f"`autoencoder`, code of {point['width']:,}, {point['images']:,} images: error on training images"
+        row(what, point["train"], form=".2f")
+        row(what.replace("training", "test"), point["test"], form=".2f")
+    labels = _experiment("ss_vae/labels.json")
+    for name in ("q(y | x)", "Bayes' rule", "logistic regression", "linear SVM") if labels else ():
+        found = [entry[name] for entry in labels["errors"] if entry["labels"] == 100]
+        row(
+            f"`ss_vae` on digits, 100 labels, {len(found)} draws of them, median error: {name}",
+            statistics.median(found),
+        )
+    for name, entry in labels.get("plane", {}).items():
+        row(f"A plane of codes of MNIST, parted by {name}: accuracy", entry["value"])
     for name, entry in _experiment("vrnn/smoothing.json").items():
         if name != "epochs":
             row(f"`vrnn`, ELBO at the same generative weights: {name}", entry["value"])

@@ -1,5 +1,6 @@
-"""Experiments 1 and 2 on factor analysis against what is published and what must hold."""
+"""The experiments against what is published and what must hold."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 
 import data
 from gallery import runs
-from gallery.experiments import vae
+from gallery.experiments import autoencoder, ss_vae, vae
+from gallery.experiments.autoencoder import rounded
+from gallery.experiments.conditionals import Table, all_bits, conditionals
 from gallery.experiments.factor_analysis import (
     alternating,
     exact_em,
@@ -19,6 +22,7 @@ from gallery.experiments.factor_analysis import (
     true_evidence,
 )
 from gallery.experiments.prior_samples import prior_samples
+from gallery.figures import parted_plane
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.spec import Run
 from inference import glance
@@ -102,3 +106,58 @@ def test_a_larger_beta_buys_a_lower_rate_with_distortion(tmp_path):
         assert more["reconstruction"] < less["reconstruction"]
     assert points[1]["elbo"] == max(point["elbo"] for point in points)
     assert (tmp_path / "rate_distortion.png").exists()
+
+
+def test_a_table_holds_any_conditional_and_a_network_needs_fewer_data():
+    found = conditionals(bits=(2, 10))
+    table, linear, network = (found["conditionals"][name]["new"] for name in ("table", "linear", "network"))
+    assert all(nats > found["entropy"] for of in (table, linear, network) for nats in of)  # Gibbs' inequality
+    assert min(linear) > math.log(2)  # "differ" is no half-space: at best each is said to be as likely as the other
+    assert table[0] < found["entropy"] + 0.01
+    assert found["entropy"] < network[1] < table[1] < math.log(2)
+    assert found["conditionals"]["table"]["parameters"] == [4, 1024]
+
+
+def test_a_table_is_every_function_of_its_bits():
+    table = Table(3)
+    with torch.no_grad():
+        table.rows.weight.copy_(torch.arange(8.0).unsqueeze(1))
+    assert sorted(table(all_bits(3)).tolist()) == list(range(8))
+
+
+def test_codes_are_rounded_to_levels_that_cost_what_they_are_rare():
+    train = torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    z = torch.tensor([[0.2, 1.0], [0.7, 5.0]], dtype=torch.float64)
+    code, bits = rounded(train, z, 2)
+    assert code.tolist() == [[0.0, 1.0], [1.0, pytest.approx(1.0)]]
+    # of the first unit 3 in 5 are low, of the second, which never varies, 4 in 5: each level once more than it is seen
+    assert bits == pytest.approx((math.log2(5 / 3) + math.log2(5 / 4) + math.log2(5 / 2) + math.log2(5)) / 2)
+    fine, _ = rounded(torch.rand(50, 3, dtype=torch.float64), torch.full((1, 3), 0.5, dtype=torch.float64), 1 << 10)
+    torch.testing.assert_close(fine, torch.full_like(fine, 0.5), rtol=0, atol=1 / 2046)
+
+
+def test_widths_of_a_code(tmp_path):
+    run = Run.of("autoencoder", None, "digits:grey", {"latent_dim": 8}, {"epochs": 10, "lr": 3e-3})
+    runs.start(run, tmp_path / "run")
+    found = autoencoder.reproduce(tmp_path, tmp_path / "run", widths=(2, 32), few=50, levels=(2, 16))
+    gaps = {(p["images"], p["width"]): p["test"] - p["train"] for p in found["widths"]}
+    assert gaps[50, 32] > gaps[1200, 32]  # with the same width: what overfits is few images
+    for coarse, fine in (found["codes"][:2], found["codes"][2:]):
+        assert coarse["bits"] < fine["bits"]
+        assert coarse["test"] > fine["test"]
+    assert (tmp_path / "widths.png").exists()
+    assert (tmp_path / "bits.png").exists()
+
+
+def test_images_without_labels_help_and_a_plane_is_parted(tmp_path):
+    [row] = ss_vae.errors(labels=(50,), draws=1)
+    assert set(row) == {"labels", "draw", "q(y | x)", "Bayes' rule", "logistic regression", "linear SVM"}
+    assert row["Bayes' rule"] < row["logistic regression"]
+    run = Run.of("ss_vae", None, "digits:threshold:50-labels", ss_vae.NETWORKS, {"epochs": 2, "objective": "enum"})
+    runs.start(run, tmp_path / "run")
+    found = ss_vae.plane(tmp_path / "run", epochs=2)
+    assert len(found["codes"]) == len(found["labels"]) == 50
+    for name, judged in found["accuracy"].items():
+        assert np.shape(found["classes"][name]) == (ss_vae.SIDE, ss_vae.SIDE)
+        assert judged["n"] == 297
+    assert parted_plane(found).axes[0].get_xlim() == tuple(x for x, _ in found["between"])

@@ -20,9 +20,11 @@ from inference.pairs import is_point
 
 from .autoencoders import activations, contraction, denoised, sparsity
 from .components import components
+from .conditionals import conditionals
 from .curves import learning_curve
 from .exact import amortisation, evidence_curve, posterior_1d
 from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
+from .labels import labels_grow, parted_plane
 from .latent import latent_scatter
 from .pictures import manifold, reconstructions, samples, three_views
 from .rate import kl_bars, rate_distortion
@@ -31,12 +33,15 @@ from .sequence import completion, sequence_animation
 from .style import save, save_frames
 from .traits import Traits
 from .two_kls import two_kls, two_kls_fits, two_kls_of
+from .width import compression, overfitting
 
 __all__ = [
     "activations",
     "amortisation",
     "completion",
     "components",
+    "compression",
+    "conditionals",
     "contraction",
     "denoised",
     "draw",
@@ -46,9 +51,12 @@ __all__ = [
     "fa_experiment_2",
     "fa_prior_samples",
     "kl_bars",
+    "labels_grow",
     "latent_scatter",
     "learning_curve",
     "manifold",
+    "overfitting",
+    "parted_plane",
     "posterior_1d",
     "rate_distortion",
     "reconstructions",
