@@ -29,7 +29,7 @@ from torch.distributions import Transform, biject_to, constraints
 
 from .compiled import UntraceableError, traced
 from .evaluate import _estimate
-from .evidence import iwae
+from .evidence import iwae, iwae_variance
 from .pairs import InferenceError, arguments, continuous_latents, is_local, judging, latent_sites, log_joint, repeat
 from .predictive import sample
 
@@ -239,11 +239,6 @@ def upper(log_w: Tensor) -> Tensor:
     return -iwae(-log_w)
 
 
-def chain_variance(log_w: Tensor) -> Tensor | None:
-    """The variance over chains of `iwae` of (chains, n) log-weights, (n,), to first order; None of a single chain."""
-    return log_w.softmax(0).square().sum(0) - 1 / len(log_w) if len(log_w) > 1 else None
-
-
 def sandwich(
     pair: nn.Module,
     like: Tensor,
@@ -269,12 +264,12 @@ def sandwich(
     below = ais(pair, x, given, chains, steps, leapfrog, seed)
     above = reverse_ais(pair, x, drawn, given, chains, steps, leapfrog, seed)
     low, high = iwae(below), upper(above)
-    errors = [chain_variance(below), chain_variance(-above)]
+    errors = [iwae_variance(below), iwae_variance(-above)]
     about = {"chains": chains, "steps": steps, "gradients": gradients(chains, steps, leapfrog)}
     result = {
         "lower": _estimate(low.unsqueeze(0), n, errors[0], **about),
         "upper": _estimate(high.unsqueeze(0), n, errors[1], **about),
-        "width": _estimate((high - low).unsqueeze(0), n, None if chains == 1 else errors[0] + errors[1], **about),
+        "width": _estimate((high - low).unsqueeze(0), n, errors[0] + errors[1], **about),
     }
     if getattr(pair, "log_evidence", None):
         with judging(pair, seed):

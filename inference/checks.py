@@ -43,7 +43,8 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     """Raises InferenceError where data and pair cannot go together.
 
     Checked: all the data against the support of the likelihood, classes against the number of them, and for every
-    latent site that the guide's support lies within the prior's: where it does not, the KL is infinite.
+    latent site that the guide's support lies within the prior's: where it does not, the KL is infinite. Some points
+    are asked, so a guide that is too wide by little may pass.
     """
     if len(x) == 0:
         raise InferenceError("there are no data: x has no rows.")
@@ -80,13 +81,15 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
             )
     with judging(pair):
         guide = poutine.trace(pair.guide).get_trace(*few)
-    probes = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]).unsqueeze(-1)  # against bounds of every datum
+    probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
     for name, site in latent_sites(guide).items():
         if name not in prior.nodes or is_point(site):  # the support of a point is all real numbers, wherever it is
             continue
-        of_prior, of_guide = prior.nodes[name]["fn"].support, site["fn"].support
-        if of_prior.event_dim == of_guide.event_dim == 0 and type(of_guide) is not type(of_prior):
-            outside = of_guide.check(probes) & ~of_prior.check(probes)
+        supports = (prior.nodes[name]["fn"].support, site["fn"].support)
+        of_prior, of_guide = (getattr(support, "base_constraint", support) for support in supports)
+        if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
+            at = probes.reshape(-1, *[1] * site["value"].dim())  # against bounds of every datum and coordinate
+            outside = of_guide.check(at) & ~of_prior.check(at)
             if outside.any():
                 raise InferenceError(
                     f"the guide's {name} ~ {_family(site)} lives on {_words(of_guide)}, its prior on "
@@ -95,11 +98,11 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
                 )
 
 
-def first_not_finite(pair: nn.Module, args: tuple, rows: Tensor | None = None, total: int | None = None) -> str:
+def first_not_finite(pair: nn.Module, args: tuple, rows: Tensor) -> str:
     """Names the first parameter, latent value or log-density of the pair that is not finite, for an error message; in
     the mode that the pair is in, for what failed in training mode need not be there in evaluation mode."""
     with torch.no_grad(), own_store(), pyro.validation_enabled(False):
-        model, guide = importance_traces(pair, args, rows, total)
+        model, guide = importance_traces(pair, args, rows)
     for trace in (guide, model):
         for name, site in trace.nodes.items():
             if site["type"] == "param" and not torch.isfinite(site["value"]).all():

@@ -68,7 +68,8 @@ def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> 
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "?"
-        raise UntraceableError(f"at {where} ({type(error).__name__}: {str(error).splitlines()[0][:100]})") from error
+        words = (str(error).splitlines() or [""])[0][:100]
+        raise UntraceableError(f"at {where} ({type(error).__name__}: {words})") from error
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph

@@ -185,7 +185,8 @@ def calibration_ranks(
         raise InferenceError(f"calibration needs simulations and draws, not {simulations} and {draws}.")
     with judging(pair, seed):
         few = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
-        joint = look(pair, few).joint
+        seen = look(pair, few)
+        joint, latents = seen.joint, latent_sites(seen.model)
         if joint and posterior is None:
             raise InferenceError(
                 f"the guide of {type(pair).__name__} is of one data set, for a latent is global: calibration needs a "
@@ -198,7 +199,7 @@ def calibration_ranks(
             truth = sample(pair, like, n, given, seed=None)
             found = posterior(*arguments(pair, truth["x"], given), draws=draws)
             for name, values in found.items():
-                if values.is_floating_point():
+                if not latents[name]["fn"].support.is_discrete:
                     parts.setdefault(name, []).append((values < truth[name]).sum(0).reshape(1 if joint else n, -1))
     return {name: torch.cat(ranks) for name, ranks in parts.items()}
 

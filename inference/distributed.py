@@ -14,12 +14,12 @@ from .pairs import InferenceError
 
 
 def join() -> None:
-    """Joins the processes that torchrun started, by NCCL where there is a GPU for each and else by gloo."""
+    """Joins the processes that torchrun started: by NCCL where this host has a GPU for each of its, else by gloo."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         return
-    if torch.cuda.is_available():
+    if enough := torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if enough else "gloo")
 
 
 def leave() -> None:
@@ -38,6 +38,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def _gone(error: RuntimeError) -> InferenceError:
+    reason = (str(error).splitlines() or [""])[0][:100]
+    return InferenceError(f"another process of this fit is gone: resume the run from its checkpoint ({reason}).")
+
+
 def mean(tensors: list[Tensor | None]) -> list[Tensor | None]:
     """Each tensor averaged over the processes; all travel together. What is None is None everywhere.
 
@@ -50,7 +55,7 @@ def mean(tensors: list[Tensor | None]) -> list[Tensor | None]:
     try:
         dist.all_reduce(flat)
     except RuntimeError as error:
-        raise InferenceError("another process of this fit is gone: resume the run from its checkpoint.") from error
+        raise _gone(error) from error
     parts = iter((flat / workers()).split([t.numel() for t in present]))
     return [t if t is None else next(parts).view_as(t).to(t.dtype) for t in tensors]
 
@@ -71,5 +76,5 @@ def gathered(value) -> list:
     try:
         dist.all_gather_object(values, value)
     except RuntimeError as error:
-        raise InferenceError("another process of this fit is gone: resume the run from its checkpoint.") from error
+        raise _gone(error) from error
     return values

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from .evidence import ROWS, draws, iwae, log_evidence
-from .pairs import arguments, importance_traces, is_local, judging, latent_sites, look, summed_out
+from .evidence import ROWS, draws, iwae, iwae_variance, log_evidence
+from .pairs import arguments, below_a_sum, importance_traces, is_local, judging, latent_sites, look, summed_out
 from .predictive import encode
 
 KEPT = 8_000_000  # draws kept at a time, whatever they are of
@@ -53,17 +53,16 @@ def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: 
     that their draws stay within KEPT."""
     parts: dict[str, list[_Draws]] = {}
     joint = look(pair, arguments(pair, x, given)).joint
-    width = len(x) if joint else max(1, KEPT // k)
+    width, compiled = len(x) if joint else max(1, KEPT // k), {}
     for start in range(0, len(x), width):
         part = slice(start, start + width)
-        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time, start)
-        shares = drawn["weight"].double().softmax(0)  # of the k draws; their spread gives the error of the log-mean-exp
-        spread, unknown = (shares.square().sum(0) - 1 / k).clamp(min=0), shares[0] * math.nan
+        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time, start, compiled)
+        weights = drawn["weight"].double()
         found = {
             "elbo": _Draws.of(drawn["elbo"]),
             "reconstruction": _Draws.of(drawn["likelihood"]),
             "kl": _Draws.of(drawn["likelihood"] - drawn["elbo"]),
-            "iwae": _Draws(iwae(drawn["weight"].double()), spread if k > 1 else unknown),
+            "iwae": _Draws(iwae(weights), iwae_variance(weights)),
         }
         for name, value in found.items():
             parts.setdefault(name, []).append(value)
@@ -76,7 +75,7 @@ def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: 
 def is_per_datum(pair: nn.Module, args: tuple) -> bool:
     """Has the guide parameters of its own for every datum, so that it knows nothing of new data?"""
     drawn = []
-    for row in (0, 1):  # the same noise at another row: is the draw another?
+    for row in (0, len(args[0]) - 1):  # the same noise at another row: is the draw another?
         with judging(pair, seed=0):
             rows = torch.full((len(args[0]),), row, device=args[0].device)
             guide = importance_traces(pair, args, rows)[1]
@@ -109,14 +108,12 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
             part = slice(start, start + ROWS)
             args = arguments(pair, x[part], None if given is None else given[part])
             model, guide = importance_traces(pair, args, torch.arange(start, start + len(args[0]), device=x.device))
-            kept, alone = summed_out(model, guide)
+            kept, below = summed_out(model, guide)[0], below_a_sum(model, guide)
             cases = sum((guide.nodes[name]["log_prob"] for name in kept), x.new_zeros(len(args[0]))).exp()
             for name, q in latent_sites(guide).items():
-                if not is_local(q) or q["fn"].support.is_discrete:
+                if not is_local(q) or q["fn"].support.is_discrete or name in below:
                     continue
                 p, q, value = model.nodes[name]["fn"], q["fn"], q["value"]
-                if alone and len(p.batch_shape) > len(q.batch_shape):
-                    continue  # its prior depends on a site that the model sums out: it has no KL of its own
                 batch_dims = max(len(p.batch_shape), len(q.batch_shape))
                 if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
                     p, q = p.base_dist, q.base_dist

@@ -40,9 +40,11 @@ TERMS = ("weight", "elbo", "likelihood")
 
 
 def _is_simple(seen: Look) -> bool:
-    """Is one continuous latent, local and not a point, all that the guide draws or says?"""
+    """Is one continuous latent, local and no point, all that the guide draws or says, and the model without factors?"""
     sites = [site for site in seen.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
-    return len(sites) == len(seen.continuous) == 1 and not (seen.joint or seen.points or any(seen.enumerated))
+    factors = any(site["infer"].get("is_auxiliary") for site in seen.model.nodes.values() if site["type"] == "sample")
+    alone = len(sites) == len(seen.continuous) == 1 and not factors
+    return alone and not (seen.joint or seen.points or any(seen.enumerated))
 
 
 def _simple_terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tensor]:
@@ -129,7 +131,13 @@ def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = ROWS) -> Iterator[tu
 
 
 def draws(
-    pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1, at_a_time: int = ROWS, first: int = 0
+    pair: nn.Module,
+    x: Tensor,
+    given: Tensor | None = None,
+    k: int = 1,
+    at_a_time: int = ROWS,
+    first: int = 0,
+    compiled: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] | None = None,
 ) -> dict[str, Tensor]:
     """k independent draws of the guide for each of n data: "weight", "elbo" and "likelihood", each (k, n) in nats.
 
@@ -144,6 +152,7 @@ def draws(
     Call it inside `judging`, or with gradients under a parameter store of your own.
 
     :param first: which of all data is x[0], for a guide that has parameters for each of them
+    :param compiled: what was compiled by other calls for the same pair, which gets what is compiled by this one
     :raises InferenceError: if k < 1
     """
     if k < 1:
@@ -158,17 +167,18 @@ def draws(
     tiles = list(_tiles(n, k, seen.cases, at_a_time))
     terms_of = partial(_simple_terms if _is_simple(seen) else _terms, pair)
     sizes = Counter((height, data.stop - data.start) for height, data in tiles)
-    fast: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] = {}
+    fast = {} if compiled is None else compiled
     for height, data in tiles:
         part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device) + first
         size = height, len(rows)
-        if sizes[size] >= COMPILE_TILES and not seen.enumerated[1] and not torch.is_grad_enabled():
+        if (size in fast or sizes[size] >= COMPILE_TILES) and not seen.enumerated[1] and not torch.is_grad_enabled():
             if size not in fast:
                 fast[size] = _compiled(terms_of, part, rows, height)
             terms = dict(zip(TERMS, fast[size](rows, *part), strict=True))
         else:
             terms = terms_of(part, rows, height)
-        columns.setdefault(data.start, []).append({name: value.view(height, -1) for name, value in terms.items()})
+        kept = {name: value.clone().view(height, -1) for name, value in terms.items()}  # a replayed graph writes there
+        columns.setdefault(data.start, []).append(kept)
     return {
         name: torch.cat([torch.cat([tile[name] for tile in column]) for column in columns.values()], dim=1)
         for name in TERMS
@@ -194,6 +204,15 @@ def log_weights(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int 
 def iwae(log_w: Tensor) -> Tensor:
     """The bound IWAE-k for each datum, (n,), from (k, n) log-weights; at k = 1 the one-draw ELBO."""
     return log_w.logsumexp(0) - math.log(len(log_w))
+
+
+def iwae_variance(log_w: Tensor) -> Tensor:
+    """The variance over draws of `iwae` of (k, n) log-weights, (n,), to first order: that of the mean of the weights
+    over its square; nan of a single draw."""
+    k = len(log_w)
+    if k == 1:
+        return log_w[0] * math.nan
+    return (log_w.softmax(0).square().sum(0) - 1 / k).clamp(min=0) * k / (k - 1)
 
 
 def effective_sample_size(log_w: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
-from .annealed import ais, chain_variance
+from .annealed import ais
 from .compiled import UntraceableError, traced
 from .evaluate import _estimate
-from .evidence import iwae, log_evidence
+from .evidence import iwae, iwae_variance, log_evidence
 from .pairs import (
     InferenceError,
     arguments,
@@ -168,7 +168,7 @@ def gap(
     amortised, optimal, *richer = torch.cat(columns, dim=2)  # (draws, n)
     if exact is None:
         weights = ais(pair, x, given, chains, temperatures, seed=seed)
-        evidence, variance = iwae(weights).unsqueeze(0), chain_variance(weights)
+        evidence, variance = iwae(weights).unsqueeze(0), iwae_variance(weights)
         about = {"of": "AIS, a lower bound of log p(x)", "chains": chains, "temperatures": temperatures}
     else:
         evidence, variance, about = exact.double().unsqueeze(0), 0.0, {"of": "log p(x)"}

@@ -34,7 +34,18 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from .pairs import InferenceError, Look, Tiled, is_flat, is_local, is_point, latent_sites, observed_sites, repeat
+from .pairs import (
+    InferenceError,
+    Look,
+    Tiled,
+    below_a_sum,
+    is_flat,
+    is_local,
+    is_point,
+    latent_sites,
+    observed_sites,
+    repeat,
+)
 
 
 class TraceEnumMeanField_ELBO(TraceEnum_ELBO):  # noqa: N801 (Pyro's way)
@@ -42,8 +53,9 @@ class TraceEnumMeanField_ELBO(TraceEnum_ELBO):  # noqa: N801 (Pyro's way)
 
     def _get_trace(self, model, guide, args, kwargs) -> tuple[poutine.Trace, poutine.Trace]:
         model, guide = super()._get_trace(model, guide, args, kwargs)
+        below = below_a_sum(model, guide)
         for name, q in latent_sites(guide).items():
-            if q["infer"].get("_enumerate_dim") is None and q["fn"].has_rsample:
+            if q["infer"].get("_enumerate_dim") is None and q["fn"].has_rsample and name not in below:
                 try:
                     kl = scale_and_mask(kl_divergence(q["fn"], model.nodes[name]["fn"]), q["scale"], q["mask"])
                 except NotImplementedError:
@@ -175,6 +187,11 @@ def renyi(log_w: Tensor, alpha: float) -> Tensor:
     return (((1 - alpha) * log_w).logsumexp(0) - math.log(len(log_w))) / (1 - alpha)
 
 
+def _of_rows(scale: Tensor | float, n: int) -> Tensor | float:
+    """The scale of each of n data, (n,), of one for each of their repetitions; or the number that it is for all."""
+    return scale[:n] if torch.is_tensor(scale) and scale.dim() else scale
+
+
 class Renyi_ELBO(ELBO):  # noqa: N801
     """Renyi's bound of K draws for each datum, or for all data together where a latent is global.
 
@@ -224,7 +241,7 @@ class Renyi_ELBO(ELBO):  # noqa: N801
             ).reshape(self.draws, k // self.draws, -1)
             for trace in traces
         )
-        return log_p, log_q, scale[:n] if torch.is_tensor(scale) and scale.dim() else scale, traces[1]
+        return log_p, log_q, _of_rows(scale, n), traces[1]
 
     def differentiable_loss(self, model, guide, *args, **kwargs) -> Tensor:
         log_p, log_q, scale, _ = self._log_densities(model, guide, args, kwargs)
@@ -238,8 +255,9 @@ class DReG_ELBO(Renyi_ELBO):  # noqa: N801
 
         E sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi),
 
-    without the derivative of log q at fixed z. So the graph is cut at the draws: what comes after gives the gradient of
-    each, and the draws carry it on. Of draws that depend on draws before them the chain is followed backwards.
+    without the derivative of log q at fixed z; where the KL has the weight beta, only that share of log q is in w, and
+    (1 - beta) v_k + beta v_k^2 stands for v_k^2. So the graph is cut at the draws: what comes after gives the gradient
+    of each, and the draws carry it on. Of draws that depend on draws before them the chain is followed backwards.
     """
 
     def handler(self, guide: Callable) -> Callable:
@@ -252,7 +270,9 @@ class DReG_ELBO(Renyi_ELBO):  # noqa: N801
         sites = [site for site in trace.nodes.values() if site["type"] == "sample" and "_draw" in site["infer"]]
         draws, leaves = [site["infer"]["_draw"] for site in sites], [site["value"] for site in sites]
         options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
-        gradients = list(torch.autograd.grad((scale * v.square() * log_w).sum(), leaves, **options))
+        beta = (_of_rows(sites[0]["scale"], v.shape[-1]) if sites else 1.0) / scale
+        factor = (1 - beta) * v + beta * v.square()
+        gradients = list(torch.autograd.grad((scale * factor * log_w).sum(), leaves, **options))
         for i in range(len(draws) - 1, 0, -1):
             earlier = torch.autograd.grad(draws[i], leaves[:i], gradients[i], **options)
             gradients[:i] = [g + e for g, e in zip(gradients[:i], earlier, strict=True)]

@@ -138,6 +138,14 @@ def summed_out(model: poutine.Trace, guide: poutine.Trace) -> tuple[set[str], se
     return every & guide.nodes.keys(), every - guide.nodes.keys()
 
 
+def below_a_sum(model: poutine.Trace, guide: poutine.Trace) -> set[str]:
+    """Names of the guide's sites whose prior depends on one that the model alone sums out: no KL is theirs alone."""
+    if not summed_out(model, guide)[1]:
+        return set()
+    priors = {name: model.nodes[name]["fn"] for name in latent_sites(guide) if name in model.nodes}
+    return {name for name, p in priors.items() if len(p.batch_shape) > len(guide.nodes[name]["fn"].batch_shape)}
+
+
 def is_local(site: dict) -> bool:
     """Does the site stand inside the plate "data"?"""
     return any(frame.name == "data" for frame in site["cond_indep_stack"])
@@ -199,9 +207,21 @@ class Look:
         return max(site["log_prob"][..., :1].numel() for site in observed_sites(self.model).values())
 
 
+@contextmanager
+def same_buffers(pair: nn.Module) -> Iterator[None]:
+    """What is run within leaves the buffers of the pair, such as running means of batches, as they were."""
+    before = [buffer.clone() for buffer in pair.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(pair.buffers(), before, strict=True):
+                buffer.copy_(value)
+
+
 def look(pair: nn.Module, args: tuple) -> Look:
     """A look at the pair, on the first two rows of its arguments."""
-    with torch.random.fork_rng(cuda_devices(pair)), torch.no_grad(), own_store():
+    with torch.random.fork_rng(cuda_devices(pair)), torch.no_grad(), same_buffers(pair), own_store():
         return Look(*importance_traces(pair, tuple(a[:2] for a in args)))
 
 

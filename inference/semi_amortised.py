@@ -58,12 +58,11 @@ def _refined(pair: nn.Module, own: Callable, steps: int, x: Tensor, *given: Tens
         ((name, site),) = latent_sites(poutine.trace(own).get_trace(x, *given)).items()
         every, make = family(site["fn"])
         for rows in torch.arange(len(x), device=x.device).split(max(1, ROWS // JUDGED)):
-            args, start, drawn = tuple(a[rows] for a in (x, *given)), [p[rows] for p in every], []
+            args, start = tuple(a[rows] for a in (x, *given)), [p[rows] for p in every]
             end, _ = family(fit_per_datum(pair, args, name, start, make, DRAWS, steps, RATE))
-            for q in (make(start), make(end)):
-                with torch.random.fork_rng(cuda_devices(pair)):  # the same noise for both
-                    drawn.append(log_w(pair, args, name, q, q, JUDGED))
-            gain = drawn[1] - drawn[0]
+            with torch.random.fork_rng(cuda_devices(pair)):
+                before = log_w(pair, args, name, make(start), make(start), JUDGED)
+            gain = log_w(pair, args, name, make(end), make(end), JUDGED) - before  # of the same noise, spent by now
             better = gain.mean(0) > ERRORS * gain.std(0) / JUDGED**0.5
             both = zip(start, end, strict=True)
             found.append([torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in both])

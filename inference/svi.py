@@ -40,11 +40,14 @@ from .pairs import (
     Shares,
     Weigh,
     arguments,
+    below_a_sum,
     cuda_devices,
     judging,
     look,
     own_store,
     parameters,
+    repeat,
+    same_buffers,
 )
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -192,7 +195,7 @@ class SVI:
     ):
         self.pair, self.x, self.given, self.settings = pair, x, given, settings
         self.transform = transform or (lambda batch: batch)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(cuda_devices(pair)):
             check_fit(pair, self.transform(x), given)
             few = arguments(pair, self.transform(x[:2]), None if given is None else given[:2])
         self._conditional = len(few) > 1
@@ -214,6 +217,12 @@ class SVI:
         if summed and not sums:
             raise InferenceError(f"{type(pair).__name__} sums out {summed}: use --objective enum.")
         check_objective(settings.objective, seen)
+        self.weighs = settings.beta != 1.0 or settings.warmup > 0
+        if self.weighs and (below := below_a_sum(seen.model, seen.guide)):
+            raise InferenceError(
+                f"the prior of {', '.join(sorted(below))} depends on {', '.join(sorted(by_model))}, which the model "
+                "sums out, so there is no KL to weigh: leave out --beta and --warmup."
+            )
         self.per_datum = is_per_datum(pair, few)
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
         self.objective = objective(settings.objective, settings.particles, seen.joint)
@@ -225,7 +234,6 @@ class SVI:
         self.steps = math.ceil(settings.epochs * len(x) / self.batch_size)
         self.step = 0
         self.mode = _mode(settings.compile, self.steps)
-        self.weighs = settings.beta != 1.0 or settings.warmup > 0
         self.optimiser = _optimiser(settings, self.parameters) if self.parameters else None
         self._lost = x.new_zeros((), dtype=torch.float32)  # 1 from the first loss that is not finite
         self._guarded = settings.optimiser in GUARDED
@@ -264,7 +272,7 @@ class SVI:
         if self._conditional and hasattr(self.pair, "missing"):
             known = self.given != self.pair.missing
             count, few = int(known.sum()), math.ceil(LABELLED * self._share)
-            if 0 < count < LABELLED * n and few < self._share:
+            if 0 < count < LABELLED * n and few < self._share and not self.summed_by_model:  # Pyro's sum has one scale
                 return [(known.nonzero().squeeze(1), few), ((~known).nonzero().squeeze(1), self._share - few)]
         return [(torch.arange(n, device=device), self._share)]
 
@@ -313,7 +321,7 @@ class SVI:
         return self._objective(rows, self._beta(), *self._arguments(rows))
 
     def _beta(self) -> Tensor:
-        return self.x.new_full((), self.beta)
+        return torch.full((), self.beta, dtype=self.settings.dtype, device=self.x.device)
 
     def gradients(self, lost: Tensor, rows: Tensor, beta: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
         """What is traced and compiled: (`lost`, or 1 if the loss is not finite; the loss on these rows in nats per
@@ -329,10 +337,11 @@ class SVI:
         self._step = self.gradients
         if self.mode == "eager":
             return
-        with torch.random.fork_rng(cuda_devices(self.pair)):
-            self.gradients(*args)
         try:
-            graph = traced(self.gradients, args)
+            with same_buffers(self.pair):
+                with torch.random.fork_rng(cuda_devices(self.pair)):
+                    self.gradients(*args)
+                graph = traced(self.gradients, args)
         except UntraceableError as error:
             name = type(self.pair).__name__
             warnings.warn(f"{name} cannot be traced {error}: every step is run by Pyro, slower.", stacklevel=3)
@@ -368,6 +377,7 @@ class SVI:
             self.check(error)
             raise
         lost, loss, *gradients = distributed.mean([lost, loss, *gradients])
+        loss = loss.clone()  # a replayed graph writes where it was
         self._recent.append((noise, loss))
         self._lost.copy_(lost.ceil())
         if self.optimiser is not None:
@@ -397,8 +407,9 @@ class SVI:
         bad = finite.tolist().index(False)
         self.step = self._checked + bad
         set_random_state(self._recent[bad][0])
-        rows = self.rows(self.step)
-        name = first_not_finite(self.pair, self._arguments(rows), rows, len(self.x))
+        self._schedules()
+        rows, k = self.rows(self.step), 1 if self.objective.vectorize_particles else self.objective.num_particles
+        name = first_not_finite(self.pair, repeat(self._arguments(rows), k), rows.repeat(k))
         if error is not None and name == "the gradient":  # all is finite: the refusal has another reason
             raise error
         raise InferenceError(
@@ -456,6 +467,9 @@ class SVI:
         mine = f"worker.{self.rank}."
         set_random_state({name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)})
         self.step = self._checked = about["step"]
+        self._recent.clear()
+        self._lost.zero_()
+        self._schedules()
 
 
 def svi(
@@ -467,4 +481,4 @@ def svi(
 ) -> Tensor:
     """Fits a pair from the first step to the last, with the arguments of `SVI`; returns the loss of every step,
     (steps,), in nats per datum. Where something is to happen between steps, iterate over `SVI` instead."""
-    return torch.stack([loss.clone() for _, loss in SVI(pair, x, given, settings, transform)])
+    return torch.stack([loss for _, loss in SVI(pair, x, given, settings, transform)])

@@ -64,3 +64,24 @@ class Chain(nn.Module):
 
     def log_evidence(self, x):
         return dist.Normal(0.0, math.sqrt(3.0)).log_prob(x[:, 0])
+
+
+class Below(nn.Module):
+    """y ~ one of two, summed out by the model alone; z ~ N(m_y, 1); x ~ N(z, 1). The guide is of z."""
+
+    def __init__(self):
+        super().__init__()
+        self.theta = nn.ParameterDict({"m": torch.tensor([-1.0, 2.0])})
+        self.phi = nn.ParameterDict({"a": torch.tensor(0.4), "b": torch.tensor(0.3)})
+
+    def model(self, x, total=None):
+        pyro.module("theta", self.theta)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            y = pyro.sample("y", dist.Categorical(x.new_tensor([0.3, 0.7])), infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Normal(self.theta["m"][y], 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("phi", self.phi)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(self.phi["a"] * x[:, 0] + self.phi["b"], 0.8))

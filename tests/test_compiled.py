@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import data
 from gallery.models import MODELS
 from gallery.models.vae import VAE
-from inference import SVI, InferenceError, Settings, evaluate, own_store
+from inference import SVI, InferenceError, Settings, evaluate, own_store, with_guide
+from inference.compiled import UntraceableError, traced
 from inference.pairs import Rows
 from inference.svi import GUARDED, OPTIMISERS
 
@@ -278,6 +279,92 @@ def test_few_labelled_rows_make_a_stratum():
         weight.index_add_(0, rows, svi._shares)
     torch.testing.assert_close(weight, torch.full((300,), 20 * count / 300))  # every row counts alike
     assert SVI(build("ss_vae"), x, given.clamp(min=0), Settings(objective="enum", batch_size=20))._shares is None
+
+
+def test_a_single_datum_can_be_fitted_by_a_guide_of_its_own():
+    x = (torch.rand(1, 6) > 0.5).float()
+    pair = with_guide(build("vae"), "normal", x)
+    SVI(pair, x, settings=Settings(epochs=2)).train_step()
+
+
+class Normalised(VAE):
+    """A VAE with a running mean of batches, which a look at the pair or a trace of its step must not move."""
+
+    def __init__(self):
+        super().__init__(6, 2, (5,), dropout=0.0, likelihood="bernoulli")
+        self.encoder = nn.Sequential(nn.BatchNorm1d(6), self.encoder)
+
+
+def test_buffers_are_moved_by_training_steps_only():
+    x, counts = (torch.rand(N, 6) > 0.5).float(), {}
+    for mode in ("eager", "graph"):
+        torch.manual_seed(0)
+        svi = SVI(Normalised(), x, settings=Settings(epochs=200, batch_size=4))
+        svi.mode = mode
+        assert svi.pair.encoder[0].num_batches_tracked == 0
+        steps(svi, 3)
+        counts[mode] = svi.pair.encoder[0].num_batches_tracked.item(), svi.pair.encoder[0].running_mean.clone()
+    assert counts["eager"][0] == counts["graph"][0] == 3
+    torch.testing.assert_close(counts["eager"][1], counts["graph"][1])
+
+
+def test_going_back_is_to_the_schedules_and_away_from_a_loss_that_was_not_finite():
+    svi = fitting("vae", "graph", warmup=2.0, epochs=4)
+    steps(svi, 3)
+    kept, beta = svi.state(), svi.beta
+    assert beta > 0
+    again = fitting("vae", "graph", warmup=2.0, epochs=4)
+    again.set_state(*kept)
+    svi._schedules()
+    assert again.beta == svi.beta > beta
+    with torch.no_grad():
+        svi.parameters[0].fill_(torch.nan)
+    with pytest.raises(InferenceError, match="not finite"):
+        steps(svi, 200)
+    svi.set_state(*kept)
+    steps(svi, 2)
+    svi.check()
+
+
+class Failing(Score):
+    """The log-density of x is not finite for some draws of z, which one draw of every datum seldom meets."""
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+            pyro.factor("weight", torch.where(z > 2.5, torch.inf, 0.0))
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(self.q["loc"] + 0 * x[:, 0], 1.0))
+
+
+@pytest.mark.filterwarnings("ignore:Encountered")
+def test_what_is_not_finite_is_looked_for_among_all_draws():
+    svi = SVI(Failing(), torch.zeros(N, 1), settings=Settings(epochs=200, batch_size=4, objective="iwae:300"))
+    steps(svi, 1)
+    with pytest.raises(InferenceError, match="log-density of site weight is the first"):
+        svi.check()
+
+
+class Asserting(VAE):
+    def model(self, x, total=None):
+        assert x.sum() > -1
+        super().model(x, total)
+
+
+def test_an_error_without_words_is_no_crash():
+    svi = SVI(Asserting(6, 2, (5,)), *arguments("vae"), settings=Settings(epochs=200, batch_size=4))
+    with pytest.warns(UserWarning, match=r"cannot be traced at .*test_compiled.py:\d+: assert"):
+        svi.train_step()
+    with pytest.raises(UntraceableError, match=r"AssertionError: \)"):
+        traced(_wordless, (torch.zeros(1),))
+
+
+def _wordless(x):
+    raise AssertionError
 
 
 @pytest.mark.slow

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from cases import NO_META, REFUSED, N, arguments, build, objective
+from torch import nn
 
 import gallery.models
 from gallery.models import MODELS
 from gallery.recipes import RECIPES
-from inference import SVI, InferenceError, Settings
+from inference import SVI, InferenceError, Settings, check_fit
 from inference.conformance import CLAUSES, Case
 from inference.pairs import importance_traces, is_flat, latent_sites, look, parameters
 
@@ -97,6 +99,32 @@ def test_beta_weighs_the_kl_and_nothing_else(name):
     model, guide = importance_traces(pair, args)
     has_kl = not all(is_flat(model.nodes[site]) for site in latent_sites(guide))
     assert torch.equal(one, zero) != has_kl
+
+
+class Wide(nn.Module):
+    """z ~ Uniform(0, 1), two coordinates that are one event; the guide is Uniform(0, wide)."""
+
+    def __init__(self, wide):
+        super().__init__()
+        self.wide = wide
+        self.phi = nn.ParameterDict({"unused": torch.zeros(())})
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Uniform(torch.zeros(len(x), 2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("phi", self.phi)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Uniform(torch.zeros(len(x), 2), self.wide).to_event(1))
+
+
+def test_a_guide_that_is_too_wide_is_refused_whatever_its_family_and_dimension():
+    x = torch.rand(4, 2)
+    check_fit(Wide(1.0), x)
+    with pytest.raises(InferenceError, match="KL\\(guide \\|\\| prior\\) is infinite"):
+        check_fit(Wide(5.0), x)
 
 
 def test_the_plain_normal_guide_is_refused_with_the_reason():

@@ -281,7 +281,10 @@ def test_bounds_are_the_same_in_any_pieces(monkeypatch):
     whole = evaluate(pair, x, particles=64)
     monkeypatch.setattr(sys.modules["inference.evaluate"], "KEPT", 640)
     monkeypatch.setattr(evidence, "COMPILE_TILES", 3)
+    compiled, compiles = [], evidence.fused
+    monkeypatch.setattr(evidence, "fused", lambda *args: compiled.append(args) or compiles(*args))
     pieces = evaluate(pair, x, particles=64, at_a_time=100)
+    assert len(compiled) == 1  # for all pieces
     for name in ("elbo", "kl", "reconstruction"):  # and not iwae: that of an unfitted pair has errors of its own
         a, b = whole[name], pieces[name]
         assert a["n"] == b["n"] == 40

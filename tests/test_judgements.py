@@ -28,6 +28,7 @@ from inference.diagnostics import (
     tails,
     uniformity,
 )
+from inference.evidence import iwae_variance
 from inference.gap import gap
 from inference.mcmc import nuts
 from inference.pairs import log_joint
@@ -215,6 +216,16 @@ def shape_of_tail(log_w):
     return (pareto_k(log_w) * (size + 10) - 5) / size
 
 
+def test_the_variance_of_a_log_mean_is_not_biased_by_few_draws():
+    torch.manual_seed(0)
+    noise, n = 0.01, 200_000  # so little that the first order is all: the variance of the mean of k is noise^2 / k
+    for k in (2, 4, 16):
+        log_w = noise * torch.randn(k, n, dtype=torch.float64)
+        found = iwae_variance(log_w)
+        within((found.mean() - noise**2 / k).reshape(1), (found.var() / n).reshape(1))
+    assert iwae_variance(log_w[:1]).isnan().all()
+
+
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
 def test_pareto_k_of_known_tails(k):
     """w = u^-k has a Pareto tail of shape k."""
@@ -315,6 +326,10 @@ def test_calibration_of_a_global_latent_takes_a_posterior():
     assert uniformity(narrow, 63).max() < 1e-4
     with pytest.raises(InferenceError, match="needs a posterior"):
         calibration_ranks(pair, like, given=given)
+
+
+def test_calibration_is_of_continuous_latents():
+    assert set(calibration_ranks(build("gmvae"), torch.zeros(1, 6), simulations=3, draws=5)) == {"z"}
 
 
 def test_predictive_checks():
