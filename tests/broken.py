@@ -97,8 +97,16 @@ BROKEN = {
     ),
     "the guide outside the prior": (
         "support",
-        ["impossible under its prior"],
+        ["KL(guide || prior) is infinite", "[0, inf)"],
         {"dist.Normal(zero, zero + 1)": "dist.Exponential(zero + 1)"},
+    ),
+    "the guide outside a wide prior": (
+        "support",
+        ["impossible under its prior"],
+        {
+            "dist.Normal(zero, zero + 1)": "dist.Uniform(zero - 9, zero + 9)",
+            "F.softplus(pre_scale)": "F.softplus(pre_scale) + 9",
+        },
     ),
     "a network that is not registered": (
         "gradients",
