@@ -36,11 +36,11 @@ class RunError(ValueError):
     """A request that cannot be carried out; the message is one line for the user."""
 
 
-def unknown(kind: str, name: str, known) -> RunError:
-    """The error for a name that is not among `known`, with the nearest one suggested."""
+def unknown(kind: str, name: str, known, lists: str = "gallery list") -> RunError:
+    """The error for a name that is not among `known`: the nearest one, and the command that lists them all."""
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return RunError(f"there is no {kind} {name!r}.{hint} `gallery list` names them all.")
+    return RunError(f"there is no {kind} {name!r}.{hint} `{lists}` names them all.")
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -71,6 +71,10 @@ def model_class(name: str) -> type[nn.Module]:
             raise RunError(f"{name}, {point.value}, cannot be loaded: {in_words(error)}") from error
         _OTHERS.add(inspect.getfile(_pair(cls, name)))
         return cls
+    from .recipes import RECIPES
+
+    if name in RECIPES:
+        raise RunError(f"{name} is a recipe, and no model: `gallery fit {RECIPES[name].model} --recipe {name}`.")
     raise unknown("model", name, MODELS.keys() | installed().keys())
 
 

@@ -91,7 +91,8 @@ def _fit_command(name: str) -> Callable:
         given = {key: value for key, value in flags.items() if value is not None}
         row = given.get("recipe")
         if row is not None and (row not in RECIPES or RECIPES[row].model != name):
-            raise unknown(f"recipe for {name}", row, [r.name for r in RECIPES.values() if r.model == name])
+            known = [r.name for r in RECIPES.values() if r.model == name]
+            raise unknown(f"recipe for {name}", row, known, f"gallery show {name}")
         chosen = Run.of(
             name,
             RECIPES.get(row),
@@ -270,11 +271,13 @@ def evaluate_run(
     at_a_time: Rows, data times draws, that are evaluated together: fewer take less memory.
     as_json: Print JSON instead of words.
     """
-    if at_a_time < 1:
-        raise RunError(f"--at-a-time is at least 1, not {at_a_time}.")
+    if at_a_time < 1 or particles < 1:
+        raise RunError(f"--particles and --at-a-time are at least 1, not {particles} and {at_a_time}.")
     spec, pair = runs.load(run)
     dataset = _dataset(spec, pair, data, split)
-    metrics = runs.judge(spec, pair, dataset, split not in ("train", "all"), particles, at_a_time)
+    fitted_to = ("train",) if spec.validation else ("train", "validation", "all")
+    held_out = data is not None or split not in fitted_to
+    metrics = runs.judge(spec, pair, dataset, held_out, particles, at_a_time)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
@@ -298,7 +301,9 @@ def sample_run(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int 
 
     spec, pair = runs.load(run)
     dataset = _dataset(spec, pair, None, "test")
-    out = out or run / "figures" / "sample.png"
+    if out is None:
+        out = run / "figures" / "sample.png"
+        out.parent.mkdir(exist_ok=True)
     if out.suffix not in (".npz", ".png"):
         raise RunError(f"--out must end in .npz or .png, and {out} does not.")
     if not out.parent.is_dir():
@@ -405,7 +410,7 @@ def reproduce_recipes(
         raise RunError(f"--seeds is at least 1 and --first-seed at least 0: not {seeds} and {first_seed}.")
     for name in names:
         if name not in RECIPES:
-            raise unknown("recipe", name, RECIPES)
+            raise unknown("recipe", name, RECIPES, "gallery show MODEL")
     file = ledger or out / "ledger.json"
     reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick)
     print(f"ledger: {file}")

@@ -7,14 +7,13 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Dataset
-from inference import InferenceError, encode, reconstruct, sample, sandwich
+from inference import InferenceError, encode, evaluate, reconstruct, sample, sandwich
 from inference.classify import accuracy, entry
 from inference.information import mutual_information
 from inference.jacobian import mean_jacobian_norm
@@ -81,29 +80,24 @@ def conditional_generations(
     classes: int,
     per_class: int = 100,
     seed: int = 0,
-    of: Literal["mean", "sample"] = "mean",
 ) -> dict:
     """Of images drawn from the model given a class, as many of each: which fraction does the judge put in that class?
 
-    What is judged is, by default, the *mean* image E[x | z, y] of each draw z, not a sample x from it: a sample has
-    the independent noise of its pixels, which no real image has, and a judge of real images would count it as an error
-    of the class. The judge errs too: state its accuracy on real test images beside this.
+    What is judged is the *mean* image E[x | z, y] of each draw z, not a sample x from it: a sample has the independent
+    noise of its pixels, which no real image has, and a judge of real images would count it as an error of the class.
+    The judge errs too: state its accuracy on real test images beside this.
 
     :param like: data of the shape and kind to be drawn, (any, d); its values are not used
-    :param of: "mean", or "sample" for x itself
     :return: "accuracy" of all images, and "per_class", a list of it for each class, each {"value", "se", "n", "unit":
-        "fraction"} with the binomial standard error; and "of"
+        "fraction"} with the binomial standard error
     :raises InferenceError: if the model does not condition on a class
     """
     if "given" not in inspect.signature(pair.model).parameters:
         raise InferenceError(f"{type(pair).__name__} conditions on no class: there is no intended one to judge by.")
-    if of not in ("mean", "sample"):
-        raise InferenceError(f"what is judged is the mean or the sample, not {of!r}.")
     intended = torch.arange(classes, device=like.device).repeat_interleave(per_class)
-    drawn = sample(pair, like, len(intended), intended, seed)["mean" if of == "mean" else "x"]
-    said = scores(judge, drawn)
+    said = scores(judge, sample(pair, like, len(intended), intended, seed)["mean"])
     per_class_said = zip(said.split(per_class), intended.split(per_class), strict=True)
-    return {"of": of, "accuracy": accuracy(said, intended), "per_class": [accuracy(s, y) for s, y in per_class_said]}
+    return {"accuracy": accuracy(said, intended), "per_class": [accuracy(s, y) for s, y in per_class_said]}
 
 
 def both_sides(pair: nn.Module, test: Dataset) -> dict[str, dict]:
@@ -116,8 +110,14 @@ def both_sides(pair: nn.Module, test: Dataset) -> dict[str, dict]:
         return {"sandwich": {"undefined": str(error)}}
 
 
+def iwae_5000(pair: nn.Module, test: Dataset) -> dict[str, dict]:
+    """IWAE-5000 of all test data as "iwae_5000", the estimate of log p(x) that is published of many VAEs."""
+    return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=5000)["iwae"]}
+
+
 JUDGES: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dict]]]] = {
     "k_hat": ("test", k_hat),
+    "iwae_5000": ("test", iwae_5000),
     "sandwich": ("simulated", both_sides),
 }
 """By the name that a recipe lists: the data that they judge a fitted pair by, and the judge, whose numbers go there."""
@@ -168,7 +168,7 @@ def judge_pair(
         result["mutual_information"] = {"undefined": str(error)}
     if point:
         result["jacobian_norm"] = mean_jacobian_norm(pair, test.x[:1000])
-    if test.is_image:
+    if test.is_image and not traits.in_steps:  # whose early rows would be drawn, and fed back
         result["reconstruction_error"] = _error(test.x, reconstruct(pair, test.x, test.given))
         result["mean_image"] = _error(test.x, train.x.mean(0).expand_as(test.x))
     if point and test.is_image:

@@ -82,6 +82,16 @@ def _vae(name: str, source: str, data: str, keywords: dict[str, Any], **settings
     return Recipe(name, "vae", data, source, {"dropout": 0.0} | keywords, settings, judges=("k_hat",))
 
 
+def _importance_weighted(name: str, objective: str, published: float) -> Recipe:
+    """The paper's one-layer model, by the ELBO and by IWAE-50. 3280 passes are its 1 + 3 + ... + 3^7; it lets the rate
+    fall from 1e-3 to 1e-4 in seven steps over them, and here it stays."""
+    source = "Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016"
+    keywords = {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh", "dropout": 0.0}
+    settings = {"epochs": 3280, "batch_size": 20, "lr": 1e-3, "objective": objective}
+    about = {"validation": False, "published": {"IWAE-5000": published}, "judges": ("k_hat", "iwae_5000")}
+    return Recipe(name, "vae", "mnist:dynamic", source, keywords, settings, **about)
+
+
 def _gmvae(name: str, objective: str, published: dict[str, float], **settings: Any) -> Recipe:
     """Matrix products in bfloat16, twice as fast where the processor has it."""
     settings = {"epochs": 78, "batch_size": 100, "lr": 1e-3, "objective": objective, "precision": "bfloat16"} | settings
@@ -186,17 +196,8 @@ RECIPES: dict[str, Recipe] = {
             {"latent_dim": 2, "likelihood": "gaussian"},
             objective="analytic",
         ),
-        Recipe(
-            "vae:iwae",
-            "vae",
-            "mnist:dynamic",
-            "Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016",
-            {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh", "dropout": 0.0},
-            {"epochs": 3280, "batch_size": 20, "lr": 1e-3},
-            validation=False,
-            published={"IWAE-5000": -86.76},
-            judges=("k_hat",),
-        ),
+        _importance_weighted("vae:iwae", "trace", -86.76),
+        _importance_weighted("vae:iwae:50", "iwae:50", -84.78),
         Recipe(
             "cvae",
             "cvae",

@@ -8,7 +8,6 @@ every recipe, grows run by run, and may be written by several processes at a tim
 """
 
 import json
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -24,11 +23,13 @@ from inference.checkpoint import write_atomically
 from . import runs
 from .experiments import EXPERIMENTS
 from .judges import JUDGES, judge_pair
+from .machine import processor
 from .recipes import RECIPES, Recipe
 from .spec import Run, RunError
 from .watch import Plain
 
 QUICK_EPOCHS = 10
+OF_TRAINING = ("elbo", "reconstruction", "evidence")
 PICTURES = ("learning_curve", "components", "samples", "activations", "denoised", "completion", "animation")
 
 
@@ -46,15 +47,6 @@ def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
             name = name.replace("mnist:", "digits:")
             keywords = {"steps": 8} if recipe.model.startswith("vrnn") else {}
     return Run.of(recipe.model, recipe, name, keywords, settings)
-
-
-def processor() -> str:
-    """The name of the CPU, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def read(ledger: Path) -> dict[str, dict]:
@@ -120,10 +112,10 @@ def entry(folder: Path) -> dict:
     curve = {name: [round(line["test"][name], 4) for line in history if name in line.get("test", {})] for name in names}
     return {
         **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
-        "train": {name: metrics["train"][name] for name in ("elbo", "reconstruction") if name in metrics["train"]},
+        "train": {name: metrics["train"][name] for name in OF_TRAINING if name in metrics["train"]},
         "curve": curve,
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
-        "processor": processor(),
+        "processor": metrics.get("processor") or processor(),
         **{name: content[name] for name in ("keywords", "settings", "validation", "threads", "versions")},
     }
 

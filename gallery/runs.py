@@ -31,6 +31,7 @@ from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
 from inference.evidence import ROWS
 
+from .machine import processor
 from .spec import Run, RunError
 
 ASK_STEPS = 20  # between questions of several processes to each other: is one of them to stop?
@@ -174,9 +175,8 @@ def judge(
     if hasattr(pair, "classify") and dataset.labels is not None:
         with judging(pair):
             metrics["classifier_accuracy"] = accuracy(pair.classify(x), dataset.labels)
-    probabilities = component_probabilities(pair, x, dataset.given) if dataset.labels is not None else None
-    if probabilities is not None:
-        metrics["clustering"] = cluster(probabilities, dataset.labels)
+    if found := _clustering(pair, dataset):
+        metrics["clustering"] = found
     return metrics | (k_hat(pair, dataset) if held_out else {})
 
 
@@ -189,12 +189,17 @@ def k_hat(pair: nn.Module, dataset: data.Dataset) -> dict[str, dict]:
         return {"k_hat": {"undefined": str(error)}}
 
 
-def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str, float]:
-    q = component_probabilities(pair, dataset.x, dataset.given) if dataset.labels is not None else None
-    if q is None:
+def _clustering(pair: nn.Module, dataset: data.Dataset) -> dict:
+    """`inference.clustering.cluster` of a pair with components; nothing where the rows are not of several classes."""
+    if dataset.labels is None or dataset.labels.unique().numel() < 2:
         return {}
-    found = cluster(q, dataset.labels)
-    return {"entropy": found["entropy_of_q"]["value"], "accuracy": found["accuracy"]["value"]}
+    q = component_probabilities(pair, dataset.scored(), dataset.given)
+    return {} if q is None else cluster(q, dataset.labels)
+
+
+def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str, float]:
+    found = _clustering(pair, dataset)
+    return {"entropy": found["entropy_of_q"]["value"], "accuracy": found["accuracy"]["value"]} if found else {}
 
 
 def _collapsed(svi: SVI) -> list[str]:
@@ -317,6 +322,7 @@ def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, h
         "epochs": run.settings.epochs,
         "steps": svi.steps,
         "device": str(svi.x.device),
+        "processor": processor(),
         "data": run.data,
         "data_hash": train.hash,
     }

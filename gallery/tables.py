@@ -62,6 +62,7 @@ def experiments_table() -> str:
         row(f"`{name}`, gap log p(x) - ELBO, Monte Carlo error {entry['mc_se']:.4f}", entry["gap"])
     for name, entry in _experiment("contractive_autoencoder/matched.json").items():
         row(f"|dz/dx|^2: {name}; squared error {entry['squared_error']:.2f}", entry["jacobian_norm"], form=".4g")
+        row(f"|dx'/dx|^2: {name}; squared error {entry['squared_error']:.2f}", entry["map_norm"], form=".4g")
     for point in _experiment("vae/rate_distortion.json").get("points", ()):
         what = f"`vae:notes` at beta {point['beta']:g}, rate {point['kl']:.2f} nats: distortion"
         row(what, -point["reconstruction"], form=".2f")

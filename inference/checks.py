@@ -24,6 +24,7 @@ _NAMES = [
     (constraints.nonnegative, "[0, inf)"),
     (constraints.positive, "(0, inf)"),
     (constraints.real, "the real numbers"),
+    (constraints.one_hot, "one-hot rows"),
 ]
 
 
@@ -42,7 +43,8 @@ def _family(site: dict) -> str:
 def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     """Raises InferenceError where data and pair cannot go together.
 
-    Checked: all the data against the support of the likelihood, classes against the number of them, and for every
+    Checked: all the data against the support of the likelihood, classes against the number of them, covariates against
+    their width (`given_dim`), data against those that a guide has parameters for (`total`), and for every
     latent site that the guide's support lies within the prior's: where it does not, the KL is infinite. Some points
     are asked, so a guide that is too wide by little may pass.
     """
@@ -59,6 +61,16 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
             raise InferenceError(
                 f"labels must be integers from 0 to {classes - 1}{gaps}, and these go from {low} to {high}."
             )
+    width, total = getattr(pair, "given_dim", None), getattr(pair, "total", None)
+    if len(args) > 1 and width is not None and given.shape[1:] != (width,):
+        other = "labels" if given.dim() == 1 else f"{given.shape[1]} of them"
+        raise InferenceError(
+            f"{type(pair).__name__} conditions on {width} covariates of each datum: these are {other}."
+        )
+    if total is not None and total != len(x):
+        raise InferenceError(
+            f"{type(pair).__name__} has parameters for {total} data, one by one, and these are {len(x)}."
+        )
     with judging(pair):
         few = tuple(a[:2] for a in args)
         try:

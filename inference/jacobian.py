@@ -1,7 +1,7 @@
 """How far does the code move when its datum does? The Jacobian of any pair's code, as a measure after fitting.
 
 |dz / dx|_F^2 is the expected squared change of the code, per variance, under small isotropic noise on x. It depends on
-the unit of the code, which a decoder can undo: norms are compared at matched reconstruction error.
+the unit of the code, which a decoder can undo, at the same error of reconstruction.
 
     Rifai, Vincent, Muller, Glorot and Bengio, Contractive auto-encoders: explicit invariance during feature
     extraction, 2011.

@@ -139,7 +139,12 @@ def test_ones_own_data(run, tmp_path):
         ("fit vae --data digits:grey --objective enum", ["no discrete latent"]),
         ("fit vae --data digits:grey --objective elbow", ["trace"]),
         ("fit vae --data digits:grey --data-dim 10", ["(10,)", "(64,)"]),
-        ("fit vae --recipe cvae", ["no recipe for vae"]),
+        ("fit vae --recipe cvae", ["no recipe for vae", "gallery show vae"]),
+        ("fit vae:slides", ["is a recipe", "gallery fit vae --recipe vae:slides"]),
+        ("reproduce vae:slide", ["Did you mean 'vae:slides'", "gallery show MODEL"]),
+        ("fit linear_regression --data digits:grey", ["1 covariates", "labels"]),
+        ("fit exponential_gaussian:per_datum --total 10", ["10 data", "2000"]),
+        ("fit loaded_die --data digits:grey", ["one-hot"]),
         ("fit cvae --data factor_analysis", ["labels or covariates"]),
         ("fit cvae --data digits:grey --classes 5", ["0 to 4", "0 to 9"]),
         ("fit vae --data exponential_gaussian --likelihood bernoulli", ["{0, 1}"]),
@@ -227,3 +232,24 @@ def test_nobody_reads_on(arguments, buffered, monkeypatch):
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_rows_that_a_fit_has_seen_are_not_held_out(run):
+    for validation in ("--validation", "--no-validation"):
+        assert run("fit", "vae", "--data", "digits:threshold", *TINY, validation, "--run", f"run{validation}")[0] == 0
+    kept, seen = (
+        run("evaluate", f"run{way}", "--split", "validation", "--as-json")[1]
+        for way in ("--validation", "--no-validation")
+    )
+    assert "k_hat" in json.loads(kept)["validation"]
+    assert "k_hat" not in json.loads(seen)["validation"]
+    code, _, err = run("evaluate", "run--validation", "--particles", 0)
+    assert code == 2
+    assert "--particles" in err
+
+
+def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "one.npz", x=rng.normal(size=(60, 2)), labels=np.zeros(60, int))
+    assert run("fit", "gaussian_mixture", "--data", "one.npz:real", "--epochs", 1, "--run", "run")[0] == 0
+    assert "clustering" not in json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]

@@ -21,6 +21,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from inference.checkpoint import write_atomically
 
+from ..machine import processor
 from ..spec import RunError
 from .report import ending, tables
 from .rows import SAMPLERS, USUAL, Comparison, Row, refusal, usual
@@ -39,7 +40,6 @@ def compare(
     """
     from ..figures.comparison import bound, variance  # here, so that processes of rows do without matplotlib
     from ..figures.style import save
-    from ..reproduce import processor
 
     if jobs < 1:
         raise RunError(f"--jobs is at least 1, not {jobs}.")

@@ -92,7 +92,7 @@ def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], fol
     if traits.generates and not traits.is_global:
         figures["samples"] = samples(pair, test, seed=seed)
         figures["three_views"] = three_views(pair, test, seed=seed)
-    if local and test.is_image:
+    if local and test.is_image and not traits.in_steps:
         figures["reconstructions"] = reconstructions(pair, test, seed=seed)
     if local:
         figures["latent"] = latent_scatter(pair, test)

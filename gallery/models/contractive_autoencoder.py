@@ -17,8 +17,8 @@ for any other encoder, as in ``Deep``, reverse mode gives the Jacobian exactly, 
 code. Adding noise to the input and comparing codes, as denoising does, only estimates it.
 
 The norm depends on the unit of the code: a small A and a large decoder have a small penalty at the same error (Rifai
-et al. tie the two, A' being the decoder's matrix). So norms are compared at matched reconstruction error, beside the
-norm of the whole map from x to its reconstruction, which has no unit to hide in.
+et al. tie the two, A' being the decoder's matrix), and equal errors do not take the unit away. So beside the norm at
+matched reconstruction error stands that of the whole map from x to its reconstruction, which has no unit to hide in.
 
     Rifai, Vincent, Muller, Glorot and Bengio, Contractive auto-encoders: explicit invariance during feature
     extraction, 2011.

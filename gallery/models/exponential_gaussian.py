@@ -170,7 +170,7 @@ class PerDatum(ExponentialGaussian):
 
     def __init__(self, total: int = 2000):
         nn.Module.__init__(self)
-        self.eta = nn.Embedding(total, 2)
+        self.total, self.eta = total, nn.Embedding(total, 2)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("eta", self.eta)

@@ -16,7 +16,8 @@ The bound has log p(y) = -ln components in it; the tutorial's numbers have not, 
 
 `Relaxed` draws y from a Gumbel-Softmax (concrete) distribution on the simplex instead, in model and guide, over the
 same weights: one decoding, and a gradient through y, of a bound for another model, the relaxed one. So y is relaxed
-in training mode only. In evaluation mode it is this model, with y summed out, and the bound is this model's.
+in training mode only. In evaluation mode it is this model, with y summed out, and the bound is this model's. It can
+collapse: at temperature 1/2 the recipe ends with every image in one component (README has the number in use).
 `CategoricalKL` keeps the draw but takes KL(q(y | x) || p(y)) of the categorical distributions, in closed form, where
 `Relaxed` samples that of the relaxed ones, whose densities are others: less noise, and a bound for no model at all.
 

@@ -38,7 +38,7 @@ class LinearRegression(nn.Module):
         for name, value in {"noise": noise, "prior_scale": prior_scale}.items():
             if not value > 0:
                 raise ValueError(f"{name} is a standard deviation: it is positive, not {value}.")
-        self.dim, self.noise, self.prior_scale = 1 + given_dim, noise, prior_scale
+        self.given_dim, self.dim, self.noise, self.prior_scale = given_dim, 1 + given_dim, noise, prior_scale
         self.q = nn.ParameterDict(self.parameters_of_q())
 
     def parameters_of_q(self) -> dict[str, Tensor]:

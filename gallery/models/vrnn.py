@@ -16,7 +16,8 @@ has gone through the rows. In training mode the guide therefore goes alone, and 
 h to the model, whose prior and decoder then see all n * steps rows in one product of matrices. h is a site without
 density of its own. In evaluation mode, where draws are fed back and n is large, it is `Steps`.
 
-`Smoothing` lets the guide look ahead: q(z_t | h_t, x_t:T), which is what the posterior depends on.
+`Smoothing` lets the guide look ahead: q(z_t | h_t, x_t:T). The posterior depends on the rows to come, and on the whole
+memory of the LSTM, of which h_t is the part that is told.
 
     Chung et al., A recurrent latent variable model for sequential data, 2015.
     Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017.
