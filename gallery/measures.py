@@ -51,6 +51,7 @@ IN_USE = 0.01  # of the data, the share above which a component is
 SHOWN = (
     "ELBO",
     "log p(x), exact",
+    "ELBO, training data",
     "log p(x) - ELBO, training data",
     "log p(x) of simulated data, from below",
     "log p(x) of simulated data, from above",
@@ -86,8 +87,11 @@ def measure(entry: dict, name: str) -> float | None:
     if name.startswith("ELBO, epoch ") and name.removeprefix("ELBO, epoch ").isdigit():
         epoch = int(name.removeprefix("ELBO, epoch "))
         return curve[epoch - 1] if epoch <= len(curve) else None
-    if name in OF_LOCAL and "se" in entry["test"].get("undefined", {}):
-        return None  # a latent is global: of test data these are of another posterior than the guide's
+    joint = "se" in entry["test"].get("undefined", {})  # a latent is global, and its posterior that of training data
+    if joint and name in OF_LOCAL:
+        return None
+    if name == "ELBO, training data":
+        return entry["train"].get("elbo", {}).get("value") if joint else None
     if name == "log p(x) - ELBO, training data":
         evidence, elbo = (entry["train"].get(key) for key in ("evidence", "elbo"))
         return evidence["value"] - elbo["value"] if evidence and elbo else None

@@ -68,7 +68,7 @@ def _add(ledger: Path, name: str, row: dict) -> int | None:
         rows = read(ledger)
         runs = rows.get(name, row)["runs"] | row["runs"]
         rows[name] = row | {"runs": dict(sorted(runs.items(), key=lambda item: int(item[0])))}
-        rows = {name: rows[name] for name in RECIPES if name in rows}
+        rows = {name: rows[name] for name in (*RECIPES, *rows) if name in rows}  # also those of another version
         write_atomically(ledger, (json.dumps(rows, indent=1) + "\n").encode())
     return min(map(int, runs), default=None)
 

@@ -106,7 +106,7 @@ def results_table() -> str:
         cells = [
             f"`{name}`",
             recipe.data,
-            "<br>".join(measured) or (row or {}).get("refused", "not run"),
+            "<br>".join(measured) or (row or {}).get("refused", "" if row and row["runs"] else "not run"),
             "<br>".join(published),
         ]
         if row and row["runs"]:

@@ -6,8 +6,8 @@ between the looks around it. The norm of the code's Jacobian has the unit of the
 the whole map from x to its reconstruction has none, so it stands beside it.
 """
 
+import copy
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,10 +30,13 @@ def map_norm(pair: torch.nn.Module, x: torch.Tensor) -> float:
     return sum(torch.autograd.grad(t, x, retain_graph=True)[0].square().sum().item() for t in totals) / len(x)
 
 
+def _error(pair: torch.nn.Module, x: torch.Tensor) -> float:
+    return (x - reconstruct(pair, x)).square().sum(1).mean().item()
+
+
 def _numbers(pair: torch.nn.Module, x: torch.Tensor) -> dict[str, float]:
-    error = (x - reconstruct(pair, x)).square().sum(1).mean().item()
     norm = jacobian_norm(pair, x[:500]).mean().item()
-    return {"squared_error": error, "jacobian_norm": norm, "map_norm": map_norm(pair, x[:100])}
+    return {"squared_error": _error(pair, x), "jacobian_norm": norm, "map_norm": map_norm(pair, x[:100])}
 
 
 def reproduce(folder: Path, fitted: Path) -> dict:
@@ -46,18 +49,18 @@ def reproduce(folder: Path, fitted: Path) -> dict:
     torch.manual_seed(run.settings.seed)
     pair = plain.build()
     train = plain.datasets()["train"]
-    curve = []
+    looks = [copy.deepcopy(pair)]
     for step, _ in SVI(pair, train.x, settings=plain.settings):
         if step % (len(train) // plain.settings.batch_size // SHARE) == 0:
-            curve.append(_numbers(pair, x))
-            pair.train()
-            if curve[-1]["squared_error"] <= goal["squared_error"]:
+            looks = [looks[-1], copy.deepcopy(pair)]
+            if _error(pair, x) <= goal["squared_error"]:
                 break
-    result = {"contractive": goal, "without the penalty, as far as it was followed": curve[-1]}
-    for before, after in pairwise(curve):
-        if after["squared_error"] <= goal["squared_error"] < before["squared_error"]:
-            way = (before["squared_error"] - goal["squared_error"]) / (before["squared_error"] - after["squared_error"])
-            between = {name: number + way * (after[name] - number) for name, number in before.items()}
-            result["without the penalty, at the same error"] = between
+            pair.train()
+    before, after = (_numbers(look, x) for look in looks)
+    result = {"contractive": goal, "without the penalty, as far as it was followed": after}
+    if after["squared_error"] <= goal["squared_error"] < before["squared_error"]:
+        way = (before["squared_error"] - goal["squared_error"]) / (before["squared_error"] - after["squared_error"])
+        between = {name: number + way * (after[name] - number) for name, number in before.items()}
+        result["without the penalty, at the same error"] = between
     write_atomically(folder / "matched.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

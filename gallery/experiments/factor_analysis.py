@@ -57,8 +57,9 @@ def _record(curve: dict[str, list[float]], pair: FactorAnalysis, x: Tensor, step
 def simultaneous(
     steps: int = 1000, seed: int = 42, snapshots: tuple[int, ...] = (5, 100, 800), every: int = 1
 ) -> tuple[FactorAnalysis, dict[str, list[float]], dict[int, Tensor]]:
-    """Experiment 1: model and guide together, from the published start for seed 42, minibatches in file order, all of 32
-    rows: there is none of 8 at the end of each pass, which a DataLoader would have, so steps drift apart from those.
+    """Experiment 1: model and guide together, from the published start for seed 42, minibatches in file order.
+
+    All have 32 rows. A DataLoader would end each pass with one of 8, so the steps drift apart from those of one.
 
     :return: the pair; the curve {"step", "elbo" (one draw for each test datum), "evidence" (exact)}, nats per datum
         on the test set, every so many steps; 1000 draws from the model at each snapshot

@@ -11,6 +11,7 @@ from ..tables import number
 MEANINGS = {
     "error of q(y | x)": "test images whose class q(y | x) gets wrong; lower is better",
     "ELBO": "a lower bound on log p(x); higher is better",
+    "ELBO, training data": "a lower bound on log p(x) of the data it was fitted to; higher is better",
     "log p(x), exact": "the evidence itself; higher is better",
     "squared error": "of reconstructed test images; lower is better, and no bound: the code is a point",
     "k-hat above 0.7": "test data whose importance weights have no reliable mean; lower is better",
