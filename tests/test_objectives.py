@@ -4,6 +4,7 @@ Bars are 4 standard errors of the same draws, which one comparison in 16,000 exc
 """
 
 import math
+from itertools import product
 
 import pyro.distributions as dist
 import pytest
@@ -175,8 +176,16 @@ def test_graph_and_score_on_draws_that_are_not_reparametrised():
         close(gradient, runs[0][1])
 
 
-@pytest.mark.parametrize("name", ["score", "graph", *WEIGHTED])
-@pytest.mark.parametrize("model", ["vae", "linear_regression", "vrnn:steps", "gmvae:relaxed"])
+CHAIN = ["score", "graph", "dreg:5", "wake-sleep:5"]  # of a chain of draws, which is slow to trace, one of each kind
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        *product(["vae", "linear_regression", "gmvae:relaxed"], ["score", "graph", *WEIGHTED]),
+        *product(["vrnn:steps"], CHAIN),
+    ],
+)
 def test_steps_can_be_traced(name, model):
     pair, args = build(model).double(), arguments(model, torch.float64)
     svi = fitting(pair, name, *args, batch_size=12 if model == "linear_regression" else 4)
