@@ -25,7 +25,7 @@ from .models.denoising_autoencoder import DenoisingAutoencoder
 from .runs import k_hat
 
 STEPS, BATCH = 1500, 128  # three times through the 60,000 images of MNIST
-MANY = 5_000  # draws of IWAE-5000
+IWAE_DRAWS = 5_000
 PROBED = 5_000  # training rows that a probe of codes is fitted to
 CORRUPTIONS = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
 RATE = 2e-3  # Adam's at the start; it falls linearly to 0
@@ -113,7 +113,7 @@ def both_sides(pair: nn.Module, test: Dataset) -> dict[str, dict]:
 
 def iwae_5000(pair: nn.Module, test: Dataset) -> dict[str, dict]:
     """IWAE-5000 of all test data as "iwae_5000", the estimate of log p(x) that is published of many VAEs."""
-    return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=MANY)["iwae"]}
+    return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=IWAE_DRAWS)["iwae"]}
 
 
 JUDGES: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dict]]]] = {

@@ -13,7 +13,8 @@ from .mcmc import nuts
 from .objectives import OBJECTIVES, objective
 from .pairs import InferenceError, judging, own_store
 from .predictive import encode, reconstruct, sample
-from .svi import SVI, Settings, svi
+from .settings import Settings
+from .svi import SVI, svi
 
 __all__ = [
     "GUIDES",

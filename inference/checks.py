@@ -65,11 +65,13 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     if len(args) > 1 and width is not None and given.shape[1:] != (width,):
         other = "labels" if given.dim() == 1 else f"{given.shape[1]} of them"
         raise InferenceError(
-            f"{type(pair).__name__} conditions on {width} covariates of each datum: these are {other}."
+            f"{type(pair).__name__} conditions on {width} covariates of each datum, and these are {other}: choose data "
+            "with as many covariates."
         )
-    if total is not None and total != len(x):
+    if isinstance(total, int) and total != len(x):
         raise InferenceError(
-            f"{type(pair).__name__} has parameters for {total} data, one by one, and these are {len(x)}."
+            f"{type(pair).__name__} has parameters for {total} data, each its own, and here are {len(x)}: build it for "
+            f"total={len(x)}."
         )
     with judging(pair):
         few = tuple(a[:2] for a in args)

@@ -66,6 +66,20 @@ class Chain(nn.Module):
         return dist.Normal(0.0, math.sqrt(3.0)).log_prob(x[:, 0])
 
 
+class Tilted(nn.Module):
+    """z ~ N(0, 1), x ~ N(z, 1), and a factor of the model, -100 nats for each datum, which is no likelihood."""
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.factor("tilt", x.new_full((len(x),), -100.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(x[:, 0] / 2, math.sqrt(0.5)))
+
+
 class Below(nn.Module):
     """y ~ one of two, summed out by the model alone; z ~ N(m_y, 1); x ~ N(z, 1). The guide is of z."""
 

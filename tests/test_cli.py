@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -246,6 +247,13 @@ def test_rows_that_a_fit_has_seen_are_not_held_out(run):
     code, _, err = run("evaluate", "run--validation", "--particles", 0)
     assert code == 2
     assert "--particles" in err
+
+
+def test_a_run_without_figures_can_be_sampled_from(run, tmp_path):
+    assert run("fit", "vae", "--data", "digits:threshold", *TINY, "--run", "run")[0] == 0
+    shutil.rmtree(tmp_path / "run" / "figures")
+    assert run("sample", "run")[0] == 0
+    assert (tmp_path / "run" / "figures" / "sample.png").exists()
 
 
 def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):

@@ -19,7 +19,8 @@ from gallery.models.vae import VAE
 from inference import SVI, InferenceError, Settings, evaluate, own_store, with_guide
 from inference.compiled import UntraceableError, traced
 from inference.pairs import Rows
-from inference.svi import GUARDED, OPTIMISERS
+from inference.settings import OPTIMISERS
+from inference.svi import GUARDED
 
 STEPS = 250  # enough for the graph to be chosen
 

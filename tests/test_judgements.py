@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from cases import arguments, build
-from known import Chain, close, factor_analysis, simulated, within
+from known import Chain, Tilted, close, factor_analysis, simulated, within
 from torch.distributions import kl_divergence
 
 import data
@@ -18,7 +18,7 @@ from gallery.models.factor_analysis import DiagonalGuide
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.vae import VAE
-from inference import InferenceError, iwae, judging, log_weights, own_store, sample
+from inference import InferenceError, evaluate, iwae, judging, log_weights, own_store, sample
 from inference.annealed import ais, gradients, reverse_ais, sandwich, upper
 from inference.compiled import UntraceableError
 from inference.diagnostics import (
@@ -214,6 +214,13 @@ def shape_of_tail(log_w):
     """k-hat of each datum without its pull to 1/2, that of ten more weights in the tail."""
     size = math.ceil(3 * math.sqrt(len(log_w)))
     return (pareto_k(log_w) * (size + 10) - 5) / size
+
+
+def test_a_factor_of_the_model_is_no_likelihood():
+    found = evaluate(Tilted(), torch.zeros(4, 1), particles=400)
+    expected = -math.log(2 * math.pi) / 2 - 0.25  # E log N(0; z, 1) for z ~ N(0, 1/2), the exact posterior
+    assert abs(found["reconstruction"]["value"] - expected) < 4 * found["reconstruction"]["mc_se"]
+    assert found["elbo"]["value"] == pytest.approx(-100 - math.log(4 * math.pi) / 2, rel=1e-6)
 
 
 def test_the_variance_of_a_log_mean_is_not_biased_by_few_draws():

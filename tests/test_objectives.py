@@ -210,6 +210,26 @@ def test_a_kl_below_a_sum_of_the_model_stays_sampled():
         SVI(pair, x, settings=Settings(objective="enum", beta=0.5))
 
 
+class FewLabels(Below):
+    """`Below` with labels, few of them, which here say nothing."""
+
+    missing = -1
+
+    def model(self, x, given, total=None):
+        super().model(x, total)
+
+    def guide(self, x, given, total=None):
+        super().guide(x, total)
+
+
+def test_few_labels_make_no_stratum_where_the_model_sums_with_one_scale_for_all():
+    given = torch.full((100,), -1)
+    given[:2] = 0
+    svi = SVI(FewLabels(), torch.randn(100, 1), given, Settings(objective="enum", batch_size=20))
+    assert len(svi.strata) == 1
+    assert torch.isfinite(svi.train_step())
+
+
 # Objectives: what is refused
 
 

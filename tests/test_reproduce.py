@@ -83,6 +83,13 @@ def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_t
     assert (folder / "metrics.json").stat().st_mtime_ns == left  # nothing is judged twice
 
 
+def test_rows_of_another_version_stay_in_the_ledger(tmp_path):
+    rows = quick(["squared_gaussian"], tmp_path)
+    file = next(tmp_path.rglob("ledger.json"))
+    file.write_text(json.dumps({"of_tomorrow": rows["squared_gaussian"]} | rows))
+    assert set(quick(["squared_gaussian"], tmp_path)) == {"squared_gaussian", "of_tomorrow"}
+
+
 def test_recipes_list_judges_that_there_are():
     assert {name for recipe in RECIPES.values() for name in recipe.judges} == set(JUDGES)
 
@@ -94,7 +101,7 @@ def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):
 
 
 def test_a_pixel_law_of_minibatches_is_judged_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "MANY", 50)
+    monkeypatch.setattr(judges, "IWAE_DRAWS", 50)
     row = quick(["vae:iwae"], tmp_path)["vae:iwae"]
     assert 0 < measure(row["runs"]["0"], "10-NN on codes") <= 1
     assert measure(row["runs"]["0"], "IWAE-5000") > measure(row["runs"]["0"], "ELBO")

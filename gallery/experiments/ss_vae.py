@@ -59,8 +59,8 @@ def errors(labels: Sequence[int] = LABELS, draws: int = DRAWS, settings: dict = 
             right["Bayes' rule"] = accuracy(bounds, test.labels)["value"]
             known = shown.known
             by_pixels = probe(shown.x[known], shown.labels[known], test.x, test.labels)
-            right |= {name.replace("_", " ").replace("svm", "SVM"): by["value"] for name, by in by_pixels.items()}
-            del right["nearest neighbours"]
+            right["logistic regression"] = by_pixels["logistic_regression"]["value"]
+            right["linear SVM"] = by_pixels["linear_svm"]["value"]
             found.append({"labels": count, "draw": draw, **{name: 1 - value for name, value in right.items()}})
     return found
 

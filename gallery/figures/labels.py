@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .style import BLUE, CLASSES, GREEN, INK, ORANGE, RED, dress, figure, label_ends
+from .style import BLUE, CLASSES, GREEN, INK, ORANGE, RED, dress, figure, label_ends, log_ticks
 
 
 def labels_grow(found: list[dict]) -> Figure:
@@ -28,9 +28,7 @@ def labels_grow(found: list[dict]) -> Figure:
             [row["labels"] for row in found], [row[name] for row in found], "o", color=colour, markersize=3, alpha=0.5
         )
         ends.append((middle[-1], name, colour))
-    ax.set_xscale("log")
-    ax.set_xticks(counts, [f"{count:,}" for count in counts])
-    ax.set_xticks([], minor=True)
+    log_ticks(ax, counts)
     ax.set_ylim(0)
     label_ends(ax, ends)
     return fig

@@ -56,6 +56,13 @@ def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
         ax.text(1.01, height, text, color=colour, fontsize=9, va="center", transform=ax.get_yaxis_transform())
 
 
+def log_ticks(ax: Axes, values: Sequence[int]) -> None:
+    """A logarithmic x axis with a tick at each of these whole numbers and at no others."""
+    ax.set_xscale("log")
+    ax.set_xticks(values, [f"{value:,}" for value in values])
+    ax.set_xticks([], minor=True)
+
+
 def scalar_limits(values: np.ndarray, margin: float = 0.05) -> tuple[float, float]:
     """Limits around values, of positive length even where they are all the same."""
     low, high = float(values.min()), float(values.max())

@@ -3,7 +3,9 @@
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends
+from .style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, log_ticks
+
+ERROR = "squared error per image"
 
 
 def overfitting(found: dict) -> Figure:
@@ -13,8 +15,7 @@ def overfitting(found: dict) -> Figure:
     :param found: what `gallery.experiments.autoencoder` writes
     """
     fig = figure(6.6, 4.0)
-    ax = dress(fig.add_subplot(), "Error on test images, and dashed on those fitted to", "width of the code")
-    ax.set_ylabel("squared error per image", fontsize=9, color=INK)
+    ax = dress(fig.add_subplot(), "Error on test images, and dashed on those fitted to", "width of the code", ERROR)
     ends = []
     for colour, n in zip((ORANGE, BLUE), sorted({point["images"] for point in found["widths"]}), strict=False):
         points = [point for point in found["widths"] if point["images"] == n]
@@ -24,9 +25,7 @@ def overfitting(found: dict) -> Figure:
         ends.append((points[-1]["test"], f"{n:,} images", colour))
     ax.axhline(found["mean_image"], color=GREY, linewidth=1, linestyle=":")
     ends.append((found["mean_image"], "the mean image", GREY))
-    ax.set_xscale("log")
-    ax.set_xticks(widths, [f"{width:,}" for width in widths])
-    ax.set_xticks([], minor=True)
+    log_ticks(ax, widths)
     ax.set_ylim(0)
     label_ends(ax, ends)
     return fig
@@ -39,8 +38,7 @@ def compression(found: dict) -> Figure:
     :param found: what `gallery.experiments.autoencoder` writes
     """
     fig = figure(6.6, 4.0)
-    ax = dress(fig.add_subplot(), "Error of images decoded from rounded codes", "bits per image")
-    ax.set_ylabel("squared error per image", fontsize=9, color=INK)
+    ax = dress(fig.add_subplot(), "Error of images decoded from rounded codes", "bits per image", ERROR)
     widths = sorted({point["width"] for point in found["codes"]})
     for i, width in enumerate(widths):
         points = [point for point in found["codes"] if point["width"] == width]
