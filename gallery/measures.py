@@ -76,6 +76,17 @@ SHOWN = (
 )
 
 
+def found(entry: dict, name: str) -> dict:
+    """Where a number stands in an entry of the ledger, with its errors, n and unit; empty if it does not. An error is
+    what its accuracy lacks of 1."""
+    if name.startswith("error "):
+        right = found(entry, f"accuracy {name.removeprefix('error ')}")
+        return right | {"value": 1 - right["value"]} if right else {}
+    for key in AT.get(name, "").split():
+        entry = entry.get(key, {})
+    return entry if "value" in entry else {}
+
+
 def measure(entry: dict, name: str) -> float | None:
     """One number of a run by its name; None where it has none."""
     curve = entry["curve"].get("elbo", [])
@@ -98,15 +109,7 @@ def measure(entry: dict, name: str) -> float | None:
     if name == "components in use":
         shares = entry["test"].get("clustering", {}).get("shares", ())
         return sum(share["value"] > IN_USE for share in shares) or None
-    if name.startswith("error "):
-        right = measure(entry, f"accuracy {name.removeprefix('error ')}")
-        return None if right is None else 1 - right
-    if name not in AT:
-        return None
-    found = entry
-    for key in AT[name].split():
-        found = found.get(key, {})
-    return found.get("value")
+    return found(entry, name).get("value")
 
 
 def shown(recipe: Recipe, row: dict | None) -> Iterator[tuple[str, float | None, list[float]]]:

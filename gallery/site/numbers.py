@@ -4,7 +4,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from ..measures import AT, shown
+from ..measures import found, shown
 from ..recipes import Recipe
 from ..tables import number
 
@@ -66,13 +66,6 @@ def spread(values: list[float]) -> str:
         return ""
     middle, low, high = (written(f(values)) for f in (statistics.median, min, max))
     return middle if low == high else f"{middle} [{low}, {high}]"
-
-
-def found(entry: dict, name: str) -> dict:
-    """Where a number stands in an entry of the ledger, with its error and unit; empty if it does not."""
-    for key in AT.get(name, "").split():
-        entry = entry.get(key, {})
-    return entry if "value" in entry else {}
 
 
 def numbers(recipe: Recipe, row: dict | None) -> list[Number]:
