@@ -31,7 +31,7 @@ from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
 from inference.evidence import ROWS
 
-from .machine import processor
+from .machine import keep_freed_memory, processor
 from .spec import Run, RunError
 
 ASK_STEPS = 20  # between questions of several processes to each other: is one of them to stop?
@@ -235,6 +235,7 @@ def _train(
     tensors: dict[str, torch.Tensor] | None = None,
     about: dict | None = None,
 ) -> dict:
+    keep_freed_memory()
     path = folder / "checkpoint.safetensors"
     if tensors is not None:
         svi.set_state(tensors, about)

@@ -56,20 +56,22 @@ def follow(svi: SVI, x: Tensor, given: Tensor | None = None) -> list[dict]:
     return _followed(iter(svi), svi.steps, passes(svi), lambda: glance(svi.pair, x, given))
 
 
-def follow_em(pair: nn.Module, train: Tensor, iterations: int, x: Tensor) -> list[dict]:
-    """The same of EM on `train`: "evidence" is the exact one of x, and "train evidence" that of `train`.
+def follow_em(
+    pair: nn.Module, iterations: int, train: tuple[Tensor, Tensor | None], x: Tensor, given: Tensor | None = None
+) -> list[dict]:
+    """The same of EM on `train`, (x, given): "evidence" is the exact one of x, and "train evidence" that of `train`.
 
     :raises InferenceError: if the model has no `e_step` and `m_step`
     """
 
     def glanced() -> dict[str, float]:
         with judging(pair):
-            named = {"evidence": x, "train evidence": train}
-            return {name: log_evidence(pair, value).mean().item() for name, value in named.items()}
+            named = {"evidence": (x, given), "train evidence": train}
+            return {name: log_evidence(pair, *of).mean().item() for name, of in named.items()}
 
-    steps = em(pair, train, iterations)
+    steps = em(pair, train[0], iterations, train[1])
     next(steps)  # before the first iteration
-    return _followed(islice(steps, iterations), iterations, len(train), glanced)
+    return _followed(islice(steps, iterations), iterations, len(train[0]), glanced)
 
 
 def exact_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> dict | None:

@@ -16,12 +16,16 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
 }
 
-
+_LEFT_OUT = {
+    "Optimizer": "makes no updates",
+    "LBFGS": "asks for the loss again",
+    "SparseAdam": "takes sparse gradients",
+}
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     name: kind
     for name, kind in sorted(vars(torch.optim).items())
     if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
-    if name not in ("Optimizer", "LBFGS", "SparseAdam")  # one asks for the loss again, one for sparse gradients
+    if name not in _LEFT_OUT
 }
 
 
@@ -48,7 +52,7 @@ class Settings:
     :param device: cpu, cuda, or auto: cuda where there is one
     :param precision: float32, float64, or bfloat16: the matrix products of networks alone in it, all else in float32
     :param compile: Pyro's handlers run once, and the graph of the step is compiled (yes) or every step is run by Pyro
-        (no); by itself, compiled from COMPILE_STEPS steps on, which pay for it, and the graph as it is for fewer
+        (no); by itself, compiled from 3000 steps on, which pay for it, and the graph as it is for fewer
     """
 
     epochs: int = 10
@@ -90,7 +94,9 @@ class Settings:
             "precision": ("float32", "float64", "bfloat16"),
         }.items():
             if getattr(self, name) not in known:
-                raise InferenceError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}.")
+                value = getattr(self, name)
+                why = f", which {_LEFT_OUT[value]}" if value in _LEFT_OUT else ""
+                raise InferenceError(f"{name} must be one of {', '.join(known)}, not {value!r}{why}.")
 
     @property
     def dtype(self) -> torch.dtype:

@@ -213,7 +213,7 @@ def test_an_interrupted_comparison_goes_on_with_the_rows_that_are_left(tmp_path)
     comparison = comparing("factor_analysis", ("trace", "score"), seeds=2)
 
     def stop(line):
-        if line.startswith("2/4"):
+        if line.startswith("fit 2/4"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -223,11 +223,11 @@ def test_an_interrupted_comparison_goes_on_with_the_rows_that_are_left(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in rows.glob("*.json")}
     assert {path.stem for path in before} == {"trace-own-0", "trace-own-1"}
     result, said = compared(comparison, tmp_path)
-    assert said[0] == "2 of 4 rows are there already"
+    assert said[0] == "fit: 2 of 4 rows are there already"
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(result["rows"]) == 4
     again, said = compared(comparison, tmp_path)
-    assert said == ["4 of 4 rows are there already"] * 2  # fits, and their noise
+    assert said == [f"{work}: 4 of 4 rows are there already" for work in ("fit", "noise")]
     assert again == result
     with pytest.raises(RunError, match="another epochs: remove the folder"):
         compared(comparing("factor_analysis", ("trace", "score"), settings={"epochs": 2}), tmp_path)
@@ -255,7 +255,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     assert bound(result).axes[0].get_ylabel() == "ELBO of test data, nats per datum"
     monkeypatch.setattr(work, "follow", follow)
     result, said = compared(comparison, tmp_path)
-    assert said[1] == "2 of 3 rows are there already"
+    assert said[1] == "fit: 2 of 3 rows are there already"
     assert [row["status"] for row in result["rows"]] == ["finished"] * 3
     monkeypatch.setattr(work, "follow", fails)
     with pytest.raises(RunError, match=r"no row could be finished\. score: InferenceError"):

@@ -20,7 +20,7 @@ from inference import SVI, InferenceError, Settings, evaluate, own_store, with_g
 from inference.compiled import UntraceableError, traced
 from inference.pairs import Rows
 from inference.settings import OPTIMISERS
-from inference.svi import GUARDED
+from inference.svi import COMPILE_STEPS, GUARDED
 
 STEPS = 250  # enough for the graph to be chosen
 
@@ -190,10 +190,14 @@ def test_every_optimiser_makes_the_update_of_torch_and_goes_on_from_its_state(na
         assert torch.equal(a, b)
 
 
+def test_the_help_says_from_when_on_a_step_is_compiled():
+    assert f"compiled from {COMPILE_STEPS} steps on" in Settings.__doc__
+
+
 def test_an_optimiser_that_cannot_take_the_parameters_says_so():
     with pytest.raises(InferenceError, match=r"optimiser Muon cannot fit this pair: .* Try Adam"):
         fitting("vae", "graph", optimiser="Muon")
-    with pytest.raises(InferenceError, match=r"optimiser must be one of ASGD, .*SGD, not 'LBFGS'"):
+    with pytest.raises(InferenceError, match=r"one of ASGD, .*SGD, not 'LBFGS', which asks for the loss again"):
         Settings(optimiser="LBFGS")
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import filelock
 import pytest
 import torch
 
-from gallery import runs
+from gallery import machine, runs
 from gallery.spec import Run, RunError
 from gallery.watch import Plain
 from inference import InferenceError, Settings
@@ -277,3 +278,29 @@ def test_settings_are_checked():
     for name, value in {"epochs": 0, "lr": -1.0, "beta": float("nan"), "precision": "bf16", "seed": -1}.items():
         with pytest.raises(InferenceError, match=name):
             Settings(**{name: value})
+
+
+FREED = """
+import resource, runpy, sys
+import numpy as np
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        several = [np.ones(2**19) for _ in range(4)]
+        del several
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+runpy.run_path(sys.argv[1])["keep_freed_memory"]()
+first = faults()
+print(before, first, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept_for_the_next_step():
+    out = subprocess.run([sys.executable, "-c", FREED, machine.__file__], capture_output=True, text=True, check=True)
+    before, first, then = map(int, out.stdout.split())
+    assert before > 10 * first  # the first round has to get it
+    assert then < 10

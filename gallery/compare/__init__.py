@@ -106,11 +106,11 @@ def _carried_out(calls: list[tuple], jobs: int, say: Callable[[str], None]) -> l
     """What the files of all calls of `carry_out` hold, after the calls whose files are not there."""
     left = [call for call in calls if _held(call[1], call[2]) is None]
     if len(left) < len(calls):
-        say(f"{len(calls) - len(left)} of {len(calls)} rows are there already")
+        say(f"{calls[0][0].__name__}: {len(calls) - len(left)} of {len(calls)} rows are there already")
     try:
         ended = joblib.Parallel(jobs, return_as="generator_unordered")(joblib.delayed(carry_out)(*c) for c in left)
         for number, found in enumerate(ended, start=1):
-            say(f"{number}/{len(left)} {ending(found)}")
+            say(f"{left[0][0].__name__} {number}/{len(left)} {ending(found)}")
     except TerminatedWorkerError as error:
         raise RunError(
             "a process was killed, perhaps for want of memory: the same command goes on, with fewer --jobs."

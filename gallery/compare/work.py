@@ -35,7 +35,7 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict:
     train, x, given = splits["train"], *_values(splits[split])
     if row.name == "em":
         pair = comparison.pair(row, train)
-        curve = follow_em(pair, train.x, comparison.run.settings.epochs, x)
+        curve = follow_em(pair, comparison.run.settings.epochs, _values(train), x, given)
         result = {"evidence": exact_evidence(pair, x, given)}
     else:
         svi = comparison.svi(row, train)
