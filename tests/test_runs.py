@@ -123,8 +123,8 @@ def test_a_collapse_is_told_once_with_what_may_help(tmp_path, no_figures, capsys
 
 
 def test_a_killed_process_resumes_to_the_bit(tmp_path, no_figures):
-    """A real process, stopped by SIGKILL and resumed, then by SIGINT and resumed, always in the middle of an epoch,
-    against one that ran through."""
+    """A real process, stopped by SIGKILL, and another that resumes it, by SIGINT, both in the middle of an epoch;
+    resumed once more, against a run that went through."""
     command, flags = [sys.executable, "-m", "gallery"], ["fit", "vae", "--data", "digits:dynamic", *TINY_FLAGS]
     flags += ["--epochs", "20", "--batch-size", "25", "--seed", "3"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -147,8 +147,8 @@ def test_a_killed_process_resumes_to_the_bit(tmp_path, no_figures):
     assert code == 130
     assert "resume" in error
     assert load_tensors(folder / "checkpoint.safetensors")[1]["step"] > 0
-    subprocess.run([*command, "resume", str(folder)], env=environment, check=True, capture_output=True)
-    subprocess.run([*command, *flags, "--run", str(through)], env=environment, check=True, capture_output=True)
+    runs.resume(folder)
+    runs.start(Run.from_json(folder / "run.json")[0], through)
     assert same(weights(folder), weights(through))
     assert history(folder) == history(through)
 
