@@ -1,5 +1,7 @@
 """Is there sense in fitting this pair to these data? Asked once, before the first step, in words."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -43,15 +45,22 @@ def _family(site: dict) -> str:
 def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
     """Raises InferenceError where data and pair cannot go together.
 
-    Checked: all the data against the support of the likelihood, classes against the number of them, covariates against
-    their width (`given_dim`), data against those that a guide has parameters for (`total`), and for every
-    latent site that the guide's support lies within the prior's: where it does not, the KL is infinite. Some points
-    are asked, so a guide that is too wide by little may pass.
+    Checked: all the data against the support of the likelihood and the `bounds` of the pair, classes against the number
+    of them, covariates against their width (`given_dim`), data against those that a guide has parameters for (`total`),
+    and for every latent site that the guide's support lies within the prior's: where it does not, the KL is infinite.
+    Some points are asked, so a guide that is too wide by little may pass.
     """
     if len(x) == 0:
         raise InferenceError("there are no data: x has no rows.")
     if not torch.isfinite(x).all():
         raise InferenceError("x has values that are not finite: remove or replace them.")
+    low, high = getattr(pair, "bounds", (-math.inf, math.inf))
+    least, greatest = x.min().item(), x.max().item()
+    if least < low or greatest > high:
+        raise InferenceError(
+            f"{type(pair).__name__} expects values in [{low:g}, {high:g}]; x has others, between {least:.3g} and "
+            f"{greatest:.3g}: rescale them."
+        )
     args = arguments(pair, x, given)
     classes = getattr(pair, "classes", None)
     if len(args) > 1 and classes is not None:
@@ -90,8 +99,8 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
         support = getattr(site["fn"].support, "base_constraint", site["fn"].support)
         if not support.check(x).all():
             raise InferenceError(
-                f"{_family(site)} needs values in {_words(support)}; x has others, between {x.min().item():.3g} "
-                f"and {x.max().item():.3g}."
+                f"{_family(site)} needs values in {_words(support)}; x has others, between {least:.3g} "
+                f"and {greatest:.3g}."
             )
     with judging(pair):
         guide = poutine.trace(pair.guide).get_trace(*few)

@@ -35,6 +35,8 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     x = torch.randn(N, DATA_DIM.get(family, SMALL["data_dim"]), generator=generator, dtype=torch.float64)
     if family in ("vae", "cvae", "gmvae", "vrnn", "ss_vae"):
         x = (x > 0).double()
+    if hasattr(MODELS[name], "bounds"):
+        x = (4 * x).sigmoid()
     if family == "loaded_die":
         x = torch.eye(x.shape[1], dtype=x.dtype)[x.argmax(1)]
     if family == "cvae":

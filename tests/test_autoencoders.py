@@ -21,7 +21,7 @@ from gallery.models.contractive_autoencoder import ContractiveAutoencoder, jacob
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
 from gallery.models.sparse_autoencoder import SparseAutoencoder
-from inference import SVI, InferenceError, Settings, encode, evaluate, reconstruct, sample
+from inference import SVI, InferenceError, Settings, check_fit, encode, evaluate, reconstruct, sample
 from inference.probe import features, probe
 
 N, D, UNITS = 12, 7, 5
@@ -406,6 +406,14 @@ def test_bad_input_is_one_clear_line(arguments, words, capsys, tmp_path):
     assert err.count("\n") == 1
     assert words in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "denoising_autoencoder", "contractive_autoencoder"])
+def test_what_are_no_pixels_is_refused(name):
+    pair = MODELS[name](data_dim=4)
+    check_fit(pair, torch.tensor([[0.0, 1.0, 0.5, 0.5]]))
+    with pytest.raises(InferenceError, match=r"expects values in \[0, 1\]; x has others, between -1 and 2: rescale"):
+        check_fit(pair, torch.tensor([[-1.0, 2.0, 0.5, 0.5]]))
 
 
 def test_one_fit_from_the_command_line_to_its_pictures(capsys, tmp_path):

@@ -34,7 +34,7 @@ __all__ = ["Autoencoder", "MaximumAPosteriori"]
 
 
 class Autoencoder(nn.Module):
-    """x: (n, data_dim). The code is ReLU(A x + a), the mean of a pixel a sigmoid.
+    """x: (n, data_dim) in [0, 1]. The code is ReLU(A x + a), the mean of a pixel a sigmoid.
 
     :param data_dim: pixels of an image
     :param latent_dim: length of the code z
@@ -42,6 +42,7 @@ class Autoencoder(nn.Module):
     :param scale: standard deviation of the Gaussian likelihood; the summed squared error weighs 1 / (2 scale^2)
     """
 
+    bounds = (0.0, 1.0)  # of a pixel, as of its mean
     activation: type[nn.Module] = nn.ReLU  # of the encoder
     hidden: Sequence[int] = ()  # layers between pixels and code: none, but in the variants called deep
 
