@@ -206,8 +206,8 @@ class SVI:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _arguments(self, rows: Tensor) -> tuple[Tensor, ...]:
-        x = self.transform(self.x[rows])
-        return (x, self.given[rows]) if self._conditional else (x,)
+        x = self.transform(self.x.index_select(0, rows))  # half the time of x[rows]
+        return (x, self.given.index_select(0, rows)) if self._conditional else (x,)
 
     def _objective(self, rows: Tensor, beta: Tensor, *args: Tensor) -> Tensor:
         with ExitStack() as stack:
