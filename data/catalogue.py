@@ -155,7 +155,7 @@ def _read(base: str, law: str | None, split: str, root: str | Path | None) -> So
         )
     if law not in (None, *LAWS):
         raise DataError(f"unknown pixel law {law!r}{_nearest(law, LAWS)}: use one of {', '.join(LAWS)}")
-    return files.read(base, split, pixels=law != "real")
+    return files.read(base, split, law)
 
 
 def _parse(name: str) -> tuple[str, str | None]:

@@ -5,8 +5,9 @@
     folder  .png, .jpg, .jpeg or .bmp of one size; flat, or a sub-folder per class (labels in order of names)
 
 Rows of x are (d,), (h, w), (h, w, 1) or (h, w, 3). As pixels, integers are 0..255, floats lie in [0, 1] and
-booleans are {0, 1}. Rows are shuffled in one fixed order and cut into 80 % train, 10 % validation, 10 % test;
-a test set that is given stays as it is, and the rest is cut into 90 % and 10 %. A split has at least one row.
+booleans are {0, 1}. Rows (d,) of integers may be pixels or counts: a law has to say which. Rows are shuffled in
+one fixed order and cut into 80 % train, 10 % validation, 10 % test; a test set that is given stays as it is, and
+the rest is cut into 90 % and 10 %. A split has at least one row.
 """
 
 from __future__ import annotations
@@ -32,13 +33,19 @@ def is_path(name: str) -> bool:
     return name.lower().endswith((".npz", ".npy")) or "/" in name or os.sep in name or os.path.isdir(name)
 
 
-def read(path: str, split: str, pixels: bool) -> Source:
-    """The rows among which a split is, checked, and as float32 unless they are to be `pixels`.
+def read(path: str, split: str, law: str | None) -> Source:
+    """The rows among which a split is, checked, and as float32 where the law is real.
 
     Raises DataError for whatever is not as the first lines of this file say.
     """
     path = os.path.expanduser(path)
-    arrays = _read_folder(path) if os.path.isdir(path) else _read_arrays(path)
+    arrays, pixels = _read_folder(path) if os.path.isdir(path) else _read_arrays(path), law != "real"
+    for name in ("x", "x_train"):
+        if law is None and name in arrays and arrays[name].ndim == 2 and arrays[name].dtype.kind in "ui":
+            raise DataError(
+                f"{path} has rows of integers: say {path}:grey if they are pixels, 0..255, or {path}:real for values "
+                "as they are"
+            )
     if "x" in arrays:
         return _shuffled(path, _source(path, arrays, "", pixels), test=True)
     if "x_train" not in arrays or "x_test" not in arrays:

@@ -55,14 +55,15 @@ def model_class(name: str) -> type[nn.Module]:
     """
     if name in MODELS:
         return MODELS[name]
-    path, colon, attribute = name.rpartition(":")
-    if colon and path.endswith(".py"):
+    path, _, attribute = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+    if path.endswith(".py"):
         module = _module_of(Path(path).expanduser().resolve())
         if not hasattr(module, attribute):
             classes = [
                 key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
             ]
-            raise RunError(f"{path} has no class {attribute}: it has {', '.join(classes) or 'none at all'}.")
+            wanted = f"has no class {attribute}" if attribute else f"is a file, and a model a class in it, {path}:CLASS"
+            raise RunError(f"{path} {wanted}: it has {', '.join(classes) or 'none at all'}.")
         return _pair(getattr(module, attribute), name)
     if point := installed().get(name):
         try:

@@ -163,11 +163,9 @@ def _compare_command(name: str) -> Callable:
 def _lesson(*, lesson: str | None = None, out: Path | None = None, jobs: int | None = None) -> None:
     """Compare ways to fit a model: `gallery compare MODEL --help` lists the flags. Or one of the lessons.
 
-    Parameters
-    ----------
-    lesson: A comparison worth seeing, with the words that go with it.
-    out: Folder of the lesson [runs/lessons/LESSON].
-    jobs: Processes at a time, of one thread each [as many as there are processors].
+    :param lesson: A comparison worth seeing, with the words that go with it.
+    :param out: Folder of the lesson [runs/lessons/LESSON].
+    :param jobs: Processes at a time, of one thread each [as many as there are processors].
     """
     from .lessons import LESSONS
 
@@ -211,12 +209,10 @@ def show(
 ) -> None:
     """The story of a model, its hyper-parameters, and what is published of it; or its plate diagram.
 
-    Parameters
-    ----------
-    model: Its name, or path/to/file.py:CLASS.
-    diagram: An .svg file for the plate diagram, which is read off the running code.
-    of: What to draw.
-    data: Data set and pixel law that the drawn model is of [that of its recipe].
+    :param model: Its name, or path/to/file.py:CLASS.
+    :param diagram: An .svg file for the plate diagram, which is read off the running code.
+    :param of: What to draw.
+    :param data: Data set and pixel law that the drawn model is of [that of its recipe].
     """
     if diagram:
         from .diagram import save
@@ -241,9 +237,7 @@ def show(
 def resume(run: Path, /) -> None:
     """Continue an interrupted run from its checkpoint.
 
-    Parameters
-    ----------
-    run: Folder of the run.
+    :param run: Folder of the run.
     """
     logs = run / "tensorboard"
     _report(run, _run(lambda watcher: runs.resume(run, watcher), logs if logs.is_dir() else None))
@@ -262,14 +256,12 @@ def evaluate_run(
 ) -> None:
     """Judge a fitted run: bounds with their standard errors, KL, active units.
 
-    Parameters
-    ----------
-    run: Folder of the run.
-    data: Other data than the run's.
-    split: train, validation, test or all.
-    particles: Draws of the guide for each datum, and the k of IWAE-k.
-    at_a_time: Rows, data times draws, that are evaluated together: fewer take less memory.
-    as_json: Print JSON instead of words.
+    :param run: Folder of the run.
+    :param data: Other data than the run's.
+    :param split: train, validation, test or all.
+    :param particles: Draws of the guide for each datum, and the k of IWAE-k.
+    :param at_a_time: Rows, data times draws, that are evaluated together: fewer take less memory.
+    :param as_json: Print JSON instead of words.
     """
     if at_a_time < 1 or particles < 1:
         raise RunError(f"--particles and --at-a-time are at least 1, not {particles} and {at_a_time}.")
@@ -288,12 +280,10 @@ def evaluate_run(
 def sample_run(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0) -> None:
     """Draw from a fitted model: arrays in an .npz file, or a picture.
 
-    Parameters
-    ----------
-    run: Folder of the run.
-    n: Number of draws.
-    out: An .npz file for the arrays or a .png file for a picture [RUN/figures/sample.png].
-    seed: Of the draws.
+    :param run: Folder of the run.
+    :param n: Number of draws.
+    :param out: An .npz file for the arrays or a .png file for a picture [RUN/figures/sample.png].
+    :param seed: Of the draws.
     """
     import numpy as np
 
@@ -336,16 +326,14 @@ def export_run(
 ) -> None:
     """Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.
 
-    Parameters
-    ----------
-    run: Folder of the run.
-    to: arviz: draws of the guide, their log-likelihoods and new data in a NetCDF file. onnx: the two networks.
-    out: The NetCDF file [RUN/draws.nc], or the folder of the networks [RUN/onnx].
-    data: Other data than the run's.
-    split: train, validation, test or all.
-    n: How many of the data: those that are drawn for, or that the networks are checked on.
-    draws: Of the guide for each datum, in ArviZ's file.
-    seed: Of the draws.
+    :param run: Folder of the run.
+    :param to: arviz: draws of the guide, their log-likelihoods and new data in a NetCDF file. onnx: the two networks.
+    :param out: The NetCDF file [RUN/draws.nc], or the folder of the networks [RUN/onnx].
+    :param data: Other data than the run's.
+    :param split: train, validation, test or all.
+    :param n: How many of the data: those that are drawn for, or that the networks are checked on.
+    :param draws: Of the guide for each datum, in ArviZ's file.
+    :param seed: Of the draws.
     """
     spec, pair = runs.load(run)
     for line in export(run, spec, pair, _dataset(spec, pair, data, split).head(n), to, out, draws, seed):
@@ -377,9 +365,7 @@ def list_data() -> None:
 def download(name: str, /) -> None:
     """Fetch a data set into $GALLERY_DATA, or the user's cache folder.
 
-    Parameters
-    ----------
-    name: mnist, fashion-mnist or kmnist.
+    :param name: mnist, fashion-mnist or kmnist.
     """
     print(data.download(name))
 
@@ -395,14 +381,12 @@ def reproduce_recipes(
 ) -> None:
     """Run recipes, seed by seed, into a ledger beside what is published; goes on where it was interrupted.
 
-    Parameters
-    ----------
-    names: Recipes (`gallery show MODEL` lists those of a model); all of them if none is named.
-    seeds: Number of seeds.
-    first_seed: The first of them.
-    quick: A few epochs each, on the embedded digits instead of larger images.
-    out: Folder of the runs.
-    ledger: The file with the numbers [OUT/ledger.json].
+    :param names: Recipes (`gallery show MODEL` lists those of a model); all of them if none is named.
+    :param seeds: Number of seeds.
+    :param first_seed: The first of them.
+    :param quick: A few epochs each, on the embedded digits instead of larger images.
+    :param out: Folder of the runs.
+    :param ledger: The file with the numbers [OUT/ledger.json].
     """
     from .reproduce import reproduce
 
@@ -420,11 +404,9 @@ def reproduce_recipes(
 def check(model: str, /, *, data: str | None = None, objective: str | None = None) -> None:
     """Hold a model against the contract of CONTRIBUTING.md: what is broken, at which site, and how to mend it.
 
-    Parameters
-    ----------
-    model: A model of your own, path/to/file.py:CLASS, or one of the gallery's.
-    data: Data set and pixel law, or a file [that of its recipe, or what suits its likelihood].
-    objective: With which it is to be fitted [enum where a site is marked for it, else trace].
+    :param model: A model of your own, path/to/file.py:CLASS, or one of the gallery's.
+    :param data: Data set and pixel law, or a file [that of its recipe, or what suits its likelihood].
+    :param objective: With which it is to be fitted [enum where a site is marked for it, else trace].
     """
     from .check import command
 
@@ -435,10 +417,8 @@ def check(model: str, /, *, data: str | None = None, objective: str | None = Non
 def new(name: str, /, *, out: Path | None = None) -> None:
     """Write a model to begin with, which fits digits as it stands.
 
-    Parameters
-    ----------
-    name: Of the model: my_model is the class MyModel.
-    out: Its file [NAME.py].
+    :param name: Of the model: my_model is the class MyModel.
+    :param out: Its file [NAME.py].
     """
     from .new import new
 
@@ -456,13 +436,11 @@ def bench(
 ) -> None:
     """Time a step beside stock Pyro, PyTorch by hand, NumPyro where it is installed, and the matrix products alone.
 
-    Parameters
-    ----------
-    names: Models; without any, one of each family that is written by hand.
-    json: A file for the numbers.
-    threads: Of the CPU.
-    seconds: For which each contestant is timed.
-    growth: Also how the step grows with batch size, particles, components and length: minutes more.
+    :param names: Models; without any, one of each family that is written by hand.
+    :param json: A file for the numbers.
+    :param threads: Of the CPU.
+    :param seconds: For which each contestant is timed.
+    :param growth: Also how the step grows with batch size, particles, components and length: minutes more.
     """
     from .bench import command
 
@@ -473,10 +451,8 @@ def bench(
 def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
     """Fit a VAE to the embedded digits and leave the gallery's pages with it; about a minute.
 
-    Parameters
-    ----------
-    out: Folder of the run and of the pages.
-    overwrite: Replace what is there.
+    :param out: Folder of the run and of the pages.
+    :param overwrite: Replace what is there.
     """
     from .site import write_site
 
@@ -491,10 +467,8 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
 def site(*, runs: Path | None = None, out: Path = Path("site")) -> None:
     """Write the gallery as static pages, to be opened from disk or put on any web server.
 
-    Parameters
-    ----------
-    runs: A folder; every finished run below it gets a page.
-    out: Folder of the pages, new, empty or of an earlier site.
+    :param runs: A folder; every finished run below it gets a page.
+    :param out: Folder of the pages, new, empty or of an earlier site.
     """
     from .site import write_site
 

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,7 +31,9 @@ from inference.checkpoint import load_tensors, save_tensors, write_atomically
 from inference.classify import accuracy, class_bounds, judge_labels
 from inference.clustering import cluster, component_probabilities
 from inference.evidence import ROWS
+from inference.pairs import arguments, look
 
+from .classes import in_words, line_of
 from .machine import keep_freed_memory, processor
 from .spec import Run, RunError
 
@@ -311,10 +314,10 @@ def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, h
 
     save_tensors(folder / "weights.safetensors", svi.pair.state_dict(), {"model": run.model, "keywords": run.keywords})
     train, test = splits["train"], splits["test"]
-    few = train.head(len(test))
-    metrics: dict = {
+    seen = look(svi.pair, arguments(svi.pair, train.scored(), train.given))
+    metrics: dict = {  # where a latent is global all training data have it in common
         "test": judge(run, svi.pair, test, held_out=True),
-        "train": judge(run, svi.pair, few, held_out=False),
+        "train": judge(run, svi.pair, train if seen.joint else train.head(len(test)), held_out=False),
     }
     metrics["is_bound"] = "elbo" in metrics["test"]
     metrics |= {
@@ -327,6 +330,11 @@ def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, h
         "data": run.data,
         "data_hash": train.hash,
     }
-    draw(svi.pair, splits, history, folder / "figures")
+    try:
+        draw(svi.pair, splits, history, folder / "figures")
+    except Exception as error:
+        if line_of(error) is None:  # a fault of the gallery
+            raise
+        warnings.warn(f"not all pictures could be drawn: {in_words(error)}", stacklevel=2)
     write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics

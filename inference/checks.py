@@ -1,11 +1,13 @@
 """Is there sense in fitting this pair to these data? Asked once, before the first step, in words."""
 
 import math
+from collections.abc import Callable, Collection, Iterator
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -20,6 +22,7 @@ from .pairs import (
     own_store,
 )
 
+PLATE = 'write pyro.plate("data", total or len(x), subsample_size=len(x))'
 _NAMES = [
     (constraints.boolean, "{0, 1}"),
     (constraints.unit_interval, "[0, 1]"),
@@ -42,13 +45,98 @@ def _family(site: dict) -> str:
     return type(fn).__name__
 
 
-def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
-    """Raises InferenceError where data and pair cannot go together.
+def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
+    """Latents that model and guide do not share, and data that are not the site x; of what has come to its end."""
+    drawn, seen = latent_sites(guide), observed_sites(model)
+    prior = {name: site for name, site in latent_sites(model).items() if name not in seen}  # also without data
+    if "_RETURN" in guide.nodes:
+        for name, site in prior.items():
+            if name not in drawn and not site["infer"].get("enumerate"):
+                yield (
+                    f"{name} is latent in the model, and the guide has no {name}: draw it in the guide too, or give "
+                    "it obs=... in the model if it is data."
+                )
+    if "_RETURN" not in model.nodes:
+        return
+    for name in drawn:
+        if name not in prior:
+            yield (
+                f"{name} is latent in the guide, and not in the model: give it a prior there, or mark it "
+                'infer={"is_auxiliary": True} if it is noise of the guide alone.'
+            )
+    if not seen or seen.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(seen) + 1)}):
+        yield (
+            f"the observed sites of the model are: {', '.join(seen) or 'none'}. The data are "
+            'pyro.sample("x", ..., obs=x), or "x_1", "x_2", ... where there is one for each step of time.'
+        )
 
-    Checked: all the data against the support of the likelihood and the `bounds` of the pair, classes against the number
-    of them, covariates against their width (`given_dim`), data against those that a guide has parameters for (`total`),
-    and for every latent site that the guide's support lies within the prior's: where it does not, the KL is infinite.
-    Some points are asked, so a guide that is too wide by little may pass.
+
+def plate_faults(
+    model: poutine.Trace, guide: poutine.Trace, rows: int, total: int, varies: Collection[tuple[str, str]] = ()
+) -> Iterator[str]:
+    """What does not stand in the plate of the data as it should, in a minibatch of so many rows of so many data.
+
+    :param varies: (part, name) of the sites whose shape is another with more rows
+    """
+    for part, trace in (("guide", guide), ("model", model)):
+        fn = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
+        told = fn is None or (fn.size, fn.subsample_size) == (total, rows)
+        if not told:
+            yield (
+                f"the plate of the {part} is told of {fn.size} data, {fn.subsample_size or 'all'} of them in the "
+                f"minibatch, where there are {total}, and {rows} in the minibatch: {PLATE}."
+            )
+        for name, site in trace.nodes.items():
+            if site["type"] != "sample" or site_is_subsample(site):
+                continue
+            plates = {frame.name: frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
+            expected = total / rows if plates else 1.0
+            if plates not in ({}, {"data": -1}):
+                which = ", ".join(f"{key!r} (dim {dim})" for key, dim in plates.items())
+                yield (
+                    f"{name} of the {part} stands in the plates {which}, and there is one, 'data' (dim -1): {PLATE} "
+                    "around what belongs to a datum, nothing around what all data share, and fold other dimensions "
+                    "into the event by .to_event."
+                )
+            elif not plates and ((part, name) in varies or name in observed_sites(model)):
+                yield f"{name} of the {part} belongs to a datum and stands outside the plate: {PLATE} around it."
+            elif told and float(site["scale"]) != expected:
+                yield (
+                    f"{name} of the {part} is scaled by {float(site['scale']):g} and not by {expected:g}: leave out "
+                    "poutine.scale, and weigh the KL by --beta."
+                )
+
+
+def parameter_faults(pair: nn.Module, model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
+    """Parameters of Pyro's store alone."""
+    own = {id(parameter) for parameter in pair.parameters()}
+    for trace in (model, guide):
+        for name, site in trace.nodes.items():
+            if site["type"] == "param" and id(site["value"]) not in own:
+                yield (
+                    f"pyro.param({name.replace('$$$', '.')!r}) is a parameter outside of the pair, which no optimiser "
+                    "and no file of weights knows: make it an nn.Parameter in an nn.ParameterDict, with its constraint "
+                    "written out."
+                )
+
+
+def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
+    """Raises InferenceError where data and pair cannot go together (`check_data`), or where Pyro's store would have
+    parameters that the pair does not have."""
+    model, guide = check_data(pair, x, given)
+    for fault in parameter_faults(pair, model, guide):
+        raise InferenceError(fault)
+
+
+def check_data(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
+    """Traces of the model, without data, and of the guide, of two rows; InferenceError where data and pair cannot go
+    together.
+
+    Checked: sites and plate as CONTRIBUTING.md has them, all the data against the support of the likelihood
+    and the `bounds` of the pair, classes against the number of them, covariates against their width (`given_dim`), data
+    against those that a guide has parameters for (`total`), and for every latent site that the guide's support lies
+    within the prior's: where it does not, the KL is infinite. Some points are asked, so a guide that is too wide by
+    little may pass.
     """
     if len(x) == 0:
         raise InferenceError("there are no data: x has no rows.")
@@ -82,12 +170,8 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
             f"{type(pair).__name__} has parameters for {total} data, each its own, and here are {len(x)}: build it for "
             f"total={len(x)}."
         )
-    with judging(pair):
-        few = tuple(a[:2] for a in args)
-        try:
-            prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*few)
-        except ValueError as error:
-            raise InferenceError(f"{type(pair).__name__} refuses these data: {' '.join(str(error).split())}") from error
+    few = tuple(a[:2] for a in args)
+    prior = _few(pair, poutine.uncondition(pair.model), few, "model")
     data = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
     if data:
         site = data[0]
@@ -102,8 +186,9 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
                 f"{_family(site)} needs values in {_words(support)}; x has others, between {least:.3g} "
                 f"and {greatest:.3g}."
             )
-    with judging(pair):
-        guide = poutine.trace(pair.guide).get_trace(*few)
+    guide = _few(pair, pair.guide, few, "guide")
+    for fault in site_faults(prior, guide):
+        raise InferenceError(fault)
     probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
     for name, site in latent_sites(guide).items():
         if name not in prior.nodes or is_point(site):  # the support of a point is all real numbers, wherever it is
@@ -119,6 +204,27 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
                     f"{_words(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
                     f"guide within {_words(of_prior)}."
                 )
+    return prior, guide
+
+
+def _few(pair: nn.Module, part: Callable, few: tuple[Tensor, ...], name: str) -> poutine.Trace:
+    """A trace of the model, or the guide, on a few rows as a minibatch of twice as many.
+
+    :raises InferenceError: if it cannot be run, or its plate is not that of the data
+    """
+    handler, refused = poutine.trace(part), None
+    with judging(pair):
+        try:
+            handler(*few, total=2 * len(few[0]))
+        except ValueError as error:
+            refused = error
+    traces = {"model": poutine.Trace(), "guide": poutine.Trace()} | {name: handler.trace}
+    for fault in plate_faults(**traces, rows=len(few[0]), total=2 * len(few[0])):
+        raise InferenceError(fault) from refused
+    if refused is not None:
+        words = str(refused).partition("Trace Shapes")[0].split()
+        raise InferenceError(f"{type(pair).__name__} refuses these data: {' '.join(words)}") from refused
+    return handler.trace
 
 
 def first_not_finite(pair: nn.Module, args: tuple, rows: Tensor) -> str:

@@ -1,6 +1,7 @@
 """How good is a fitted pair on these data? Numbers that say what they are, as they stand in metrics.json."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyro.distributions as dist
@@ -8,13 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from .evidence import ROWS, draws, iwae, iwae_variance, log_evidence
-from .pairs import arguments, below_a_sum, importance_traces, is_local, judging, latent_sites, look, summed_out
+from .evidence import ROWS, draws, effective_sample_size, iwae, iwae_variance, log_evidence
+from .pairs import (
+    arguments,
+    below_a_sum,
+    importance_traces,
+    in_order,
+    is_local,
+    judging,
+    latent_sites,
+    look,
+    summed_out,
+)
 from .predictive import encode
 
 KEPT = 8_000_000  # draws kept at a time, whatever they are of
 GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
 ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
+FEWEST = 5  # effective draws, by which joint weights have a known spread
 FAINT = 0.01  # nats of KL of a coordinate, below which it is taken for the prior
 
 
@@ -62,7 +74,7 @@ def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: 
             "elbo": _Draws.of(drawn["elbo"]),
             "reconstruction": _Draws.of(drawn["likelihood"]),
             "kl": _Draws.of(drawn["likelihood"] - drawn["elbo"]),
-            "iwae": _Draws(iwae(weights), iwae_variance(weights)),
+            "iwae": _Draws(iwae(weights), _known_variance(weights) if joint else iwae_variance(weights)),
         }
         for name, value in found.items():
             parts.setdefault(name, []).append(value)
@@ -70,6 +82,12 @@ def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: 
         name: _Draws(torch.cat([v.mean for v in values]), torch.cat([v.variance for v in values]))
         for name, values in parts.items()
     }
+
+
+def _known_variance(log_w: Tensor) -> Tensor:
+    """That of `iwae` of joint weights, of which one may outweigh all others: their spread then says nothing, nan."""
+    few = effective_sample_size(log_w) < FEWEST
+    return torch.where(few, math.nan, iwae_variance(log_w))
 
 
 def is_per_datum(pair: nn.Module, args: tuple) -> bool:
@@ -99,8 +117,8 @@ def glance(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
     """KL(guide || prior) of every coordinate of every local continuous latent, averaged over x, nats per datum.
 
-    In closed form where torch knows it, else from one draw for each datum. Where prior or guide ties coordinates
-    together (a full covariance) there is one number for the whole site.
+    In closed form where torch knows it and the guide draws in the order of the model, else from one draw for each
+    datum. Where prior or guide ties coordinates together (a full covariance) there is one number for the whole site.
     """
     totals: dict[str, Tensor] = {}
     with judging(pair, seed):
@@ -108,20 +126,21 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
             part = slice(start, start + ROWS)
             args = arguments(pair, x[part], None if given is None else given[part])
             model, guide = importance_traces(pair, args, torch.arange(start, start + len(args[0]), device=x.device))
-            kept, below = summed_out(model, guide)[0], below_a_sum(model, guide)
+            kept, below, closed = summed_out(model, guide)[0], below_a_sum(model, guide), in_order(model, guide)
             cases = sum((guide.nodes[name]["log_prob"] for name in kept), x.new_zeros(len(args[0]))).exp()
             for name, q in latent_sites(guide).items():
                 if not is_local(q) or q["fn"].support.is_discrete or name in below:
                     continue
-                p, q, value = model.nodes[name]["fn"], q["fn"], q["value"]
+                p, q, value, mask = model.nodes[name]["fn"], q["fn"], q["value"], q["mask"]
                 batch_dims = max(len(p.batch_shape), len(q.batch_shape))
                 if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
                     p, q = p.base_dist, q.base_dist
-                try:
-                    kl = kl_divergence(q, p)
-                except NotImplementedError:
-                    kl = q.log_prob(value) - p.log_prob(value)
+                kl = q.log_prob(value) - p.log_prob(value)
+                with suppress(NotImplementedError):
+                    kl = kl_divergence(q, p) if closed else kl
                 coordinates = kl.dim() - batch_dims
+                if mask is not None:
+                    kl = kl * torch.as_tensor(mask).reshape(*torch.as_tensor(mask).shape, *[1] * coordinates)
                 kl = cases.reshape(*cases.shape, *[1] * coordinates) * kl
                 while kl.dim() > 1 + coordinates:  # averaged over the enumerated cases, under the guide
                     kl = kl.sum(0)

@@ -40,10 +40,11 @@ TERMS = ("weight", "elbo", "likelihood")
 
 
 def _is_simple(seen: Look) -> bool:
-    """Is one continuous latent, local and no point, all that the guide draws or says, and the model without factors?"""
+    """Is one continuous latent, local, no point and not masked, all that the guide draws or says, and the model without
+    factors?"""
     sites = [site for site in seen.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
     factors = any(site["infer"].get("is_auxiliary") for site in seen.model.nodes.values() if site["type"] == "sample")
-    alone = len(sites) == len(seen.continuous) == 1 and not factors
+    alone = len(sites) == len(seen.continuous) == 1 and sites[0]["mask"] is None and not factors
     return alone and not (seen.joint or seen.points or any(seen.enumerated))
 
 

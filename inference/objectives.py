@@ -39,6 +39,7 @@ from .pairs import (
     Look,
     Tiled,
     below_a_sum,
+    in_order,
     is_flat,
     is_local,
     is_point,
@@ -367,6 +368,11 @@ def check_objective(name: str, seen: Look) -> None:
 
 def _check(kind: type[ELBO], model: poutine.Trace, guide: poutine.Trace, always: bool = False) -> None:
     """Refuses what a kind cannot do, as Pyro checks traces: not within a graph, for values are read."""
+    if issubclass(kind, TraceMeanField_ELBO | TraceEnumMeanField_ELBO) and not in_order(model, guide):
+        raise InferenceError(
+            f"the guide draws {', '.join(latent_sites(guide))} in this order, and the model in another: a KL in closed "
+            "form holds in the order of the model alone. Draw in that, or use --objective trace, or enum for a sum."
+        )
     if not (always or is_validation_enabled()) or not issubclass(kind, Score_ELBO | Renyi_ELBO | FreeBits_ELBO):
         return
     latents = latent_sites(guide)

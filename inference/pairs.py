@@ -146,6 +146,12 @@ def below_a_sum(model: poutine.Trace, guide: poutine.Trace) -> set[str]:
     return {name for name, p in priors.items() if len(p.batch_shape) > len(guide.nodes[name]["fn"].batch_shape)}
 
 
+def in_order(model: poutine.Trace, guide: poutine.Trace) -> bool:
+    """Does the guide draw the latents in the order of the model? Elsewhere the prior of one may depend on another that
+    the guide drew from it, and then E log q(z) / p(z) is no KL in closed form of q(z) and p(z)."""
+    return list(latent_sites(guide)) == [name for name in latent_sites(model) if name in guide.nodes]
+
+
 def is_local(site: dict) -> bool:
     """Does the site stand inside the plate "data"?"""
     return any(frame.name == "data" for frame in site["cond_indep_stack"])

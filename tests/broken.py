@@ -52,6 +52,11 @@ BROKEN = {
         ["x of the model", "scaled by 6 and not by 3"],
         {f"            {DATA}": f"            with pyro.poutine.scale(scale=2.0):\n                {DATA}"},
     ),
+    "data that are read by the model": (
+        "evaluation",
+        ["computes x from the values of x", "pyro.sample returns"],
+        {DATA: DATA.replace("self.decoder(z)", "self.decoder(z) + x.mean(1, keepdim=True)")},
+    ),
     "the batch in the event of the data": (
         "shapes",
         ["x of the model", "(4, 64)", "(12, 64)", "to_event(1)"],
@@ -127,7 +132,7 @@ BROKEN = {
         },
     ),
     "a parameter of Pyro's store": (
-        "gradients",
+        "registered",
         ["pyro.param('shift')", "nn.ParameterDict"],
         {"dist.Normal(loc,": 'dist.Normal(loc + pyro.param("shift", x.new_zeros(())),'},
     ),

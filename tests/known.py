@@ -66,6 +66,16 @@ class Chain(nn.Module):
         return dist.Normal(0.0, math.sqrt(3.0)).log_prob(x[:, 0])
 
 
+class Upwards(Chain):
+    """The same model under a guide that draws z_2 first, and z_1 from it."""
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z_2", dist.Normal(self.q["a"].expand(len(x)), 1.0))
+            pyro.sample("z_1", dist.Normal(self.q["b"] * z, 1.0))
+
+
 class Tilted(nn.Module):
     """z ~ N(0, 1), x ~ N(z, 1), and a factor of the model, -100 nats for each datum, which is no likelihood."""
 

@@ -13,6 +13,7 @@ from broken import BROKEN, DATA, DISCRETE, DRAW, GOOD, INIT, LAST, PLATES, write
 import gallery.classes
 from gallery.check import examine
 from gallery.cli import main
+from gallery.figures import draw
 from inference.conformance import CLAUSES
 
 DIGITS = ("--data", "digits:threshold", "--epochs", 1, "--run", "run")
@@ -284,3 +285,27 @@ def test_installed_packages_add_models(run, refused, tmp_path, monkeypatch):
     assert run("check", "theirs")[0] == 0
     assert run("fit", "theirs", *DIGITS)[0] == 0
     del sys.modules["theirs"]
+
+
+STRUCTURAL = [name for name, (clause, *_) in BROKEN.items() if clause in ("sites", "plate", "registered")]
+
+
+@pytest.mark.parametrize("fault", STRUCTURAL)
+def test_a_fit_does_not_begin_where_its_numbers_would_mean_nothing(refused, fault):
+    clause, words, changes = BROKEN[fault]
+    refused(["fit", write(changes), *DIGITS], *words[: clause != "plate"])
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_fit(run, monkeypatch):
+    monkeypatch.setattr("gallery.figures.draw", draw)
+    changes = {PLATES[0]: f'        if not x.any():\n            raise ValueError("no counts")\n{PLATES[0]}'}
+    with pytest.warns(UserWarning, match=r"not all pictures could be drawn: .*no counts"):
+        code, out, _ = run("fit", write(changes), *DIGITS)
+    assert code == 0
+    assert "test ELBO" in out
+    assert Path("run/metrics.json").exists()
+
+
+def test_a_file_without_its_class_is_told_of_its_classes(refused):
+    path = write({}).partition(":")[0]
+    refused(["fit", path, *DIGITS], f"{path}:CLASS", "Skeleton")

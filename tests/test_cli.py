@@ -261,3 +261,20 @@ def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):
     np.savez(tmp_path / "one.npz", x=rng.normal(size=(60, 2)), labels=np.zeros(60, int))
     assert run("fit", "gaussian_mixture", "--data", "one.npz:real", "--epochs", 1, "--run", "run")[0] == 0
     assert "clustering" not in json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("evaluate", "Draws of the guide for each datum"),
+        ("sample", "Number of draws."),
+        ("check", "path/to/file.py:CLASS"),
+        ("reproduce", "The first of them."),
+        ("site", "every finished run"),
+        ("fit vae", "weight of the KL"),
+        ("compare vae", "Number of seeds"),
+    ],
+)
+def test_help_says_what_every_flag_is(run, command, words):
+    _, out, _ = run(*command.split(), "--help")
+    assert words in " ".join(re.sub("[│╭╰─╮╯]", " ", out).split())

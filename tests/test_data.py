@@ -166,8 +166,15 @@ def test_the_hash_covers_labels_and_covariates(save):
     plain = data.load(save(x=x)).hash
     labelled = data.load(save(x=x, labels=np.arange(40) % 3)).hash
     covariate = data.load(save(x=x, covariates=np.arange(40.0))).hash
-    flat = data.load(save(x=x.reshape(40, -1))).hash
+    flat = data.load(save(x=x.reshape(40, -1)) + ":grey").hash
     assert len({plain, labelled, covariate, flat}) == 4
+
+
+def test_rows_of_integers_need_a_law(save):
+    path = save(x=np.arange(40).reshape(10, 4))
+    fault("rows of integers", f"{path}:grey", f"{path}:real", name=path)
+    assert data.load(f"{path}:real", "all").x.max() == 39
+    assert data.load(f"{path}:grey", "all").x.max() == torch.tensor(39 / 255)
 
 
 def test_moving_keeps_the_hash_and_the_labels():

@@ -9,12 +9,13 @@ import pyro.distributions as dist
 import pytest
 import torch
 from cases import arguments, build
-from known import Chain, Tilted, close, factor_analysis, simulated, within
+from known import Chain, Tilted, Upwards, close, factor_analysis, simulated, within
+from pyro import poutine
 from torch.distributions import kl_divergence
 
 import data
 from gallery.models.exponential_gaussian import ExponentialGaussian, PerDatum
-from gallery.models.factor_analysis import DiagonalGuide
+from gallery.models.factor_analysis import DiagonalGuide, FactorAnalysis
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.vae import VAE
@@ -28,6 +29,7 @@ from inference.diagnostics import (
     tails,
     uniformity,
 )
+from inference.evaluate import _known_variance
 from inference.evidence import iwae_variance
 from inference.gap import gap
 from inference.mcmc import nuts
@@ -391,3 +393,47 @@ def test_nuts_refuses(model, message):
         nuts(build(model), *arguments(model))
     with pytest.raises(InferenceError, match="draws must be at least 4"):
         nuts(build("vae"), *arguments("vae"), draws=0)
+
+
+# What evaluate says
+
+
+class Masked(FactorAnalysis):
+    """Data whose first value is negative count for nothing."""
+
+    def model(self, x, total=None):
+        with poutine.mask(mask=x[:, 0] > 0):
+            super().model(x, total)
+
+    def guide(self, x, total=None):
+        with poutine.mask(mask=x[:, 0] > 0):
+            super().guide(x, total)
+
+
+def test_masked_rows_count_for_nothing():
+    pair, x, _ = simulated(50, Masked)  # its guide is exact, so no draw differs from another
+    seen = x[:, 0] > 0
+    assert 0 < seen.sum() < 50
+    found = evaluate(pair, x, particles=3)
+    for name in ("elbo", "iwae"):
+        assert found[name]["value"] == pytest.approx(pair.log_evidence(x)[seen].sum().item() / 50, rel=1e-9)
+    with judging(pair):
+        q = pair.posterior(x[seen])
+        prior = dist.MultivariateNormal(torch.zeros(2, dtype=x.dtype), torch.eye(2, dtype=x.dtype))
+        assert sum(found["kl_per_latent"]["z"]) == pytest.approx(kl_divergence(q, prior).sum().item() / 50, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", [Chain, Upwards])
+def test_kl_of_latents_sums_to_the_kl_whatever_the_order(kind):
+    pair, x = kind().double(), torch.zeros(20_000, 1, dtype=torch.float64)
+    found = evaluate(pair, x, particles=2)
+    apart = sum(sum(kl) for kl in found["kl_per_latent"].values()) - found["kl"]["value"]
+    assert abs(apart) < 4 * math.sqrt(3) * found["kl"]["mc_se"]  # one draw has twice the variance of the mean of two
+
+
+def test_the_error_of_joint_weights_is_not_known_where_one_outweighs_them_all():
+    dataset = data.load("line")
+    assert "mc_se" not in evaluate(LinearRegression(), dataset.x, dataset.given)["iwae"]
+    narrow = torch.zeros(16, 1, dtype=torch.float64).index_fill(0, torch.tensor(0), 50.0)
+    assert _known_variance(narrow).isnan()
+    assert _known_variance(torch.zeros(16, 1)) == 0

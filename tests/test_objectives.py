@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from cases import arguments, build
-from known import Below, Chain, close, factor_analysis, within
+from known import Below, Chain, Upwards, close, factor_analysis, within
 from pyro import poutine
 from pyro.infer import RenyiELBO, ReweightedWakeSleep
 from test_compiled import Score
@@ -441,3 +441,10 @@ def test_elbo_iwae_evidence_in_this_order():
     error = [b.std() / math.sqrt(len(b)) for b in bounds]
     assert high.mean() < exact + 4 * error[1]
     assert low.mean() < high.mean() - 4 * (error[0] + error[1])  # and strictly, for this guide
+
+
+@pytest.mark.parametrize("name", ["analytic", "free-bits:0.1"])
+def test_a_closed_kl_needs_the_order_of_the_model(name):
+    SVI(Chain(), torch.zeros(3, 1), settings=Settings(objective=name))
+    with pytest.raises(InferenceError, match="draws z_2, z_1 in this order, and the model in another"):
+        SVI(Upwards(), torch.zeros(3, 1), settings=Settings(objective=name))

@@ -10,6 +10,7 @@ import sys
 import time
 
 import filelock
+import numpy as np
 import pytest
 import torch
 
@@ -304,3 +305,12 @@ def test_freed_memory_is_kept_for_the_next_step():
     before, first, then = map(int, out.stdout.split())
     assert before > 10 * first  # the first round has to get it
     assert then < 10
+
+
+def test_where_a_latent_is_global_all_training_data_are_judged(tmp_path, no_figures):
+    covariates = np.linspace(-1, 1, 60)
+    np.savez(tmp_path / "line.npz", x=covariates.round(1), covariates=covariates)
+    run = tiny(f"{tmp_path / 'line.npz'}:real", "linear_regression", {})
+    metrics = runs.start(run, tmp_path / "run")
+    assert metrics["train"]["elbo"]["n"] == 48
+    assert metrics["test"]["elbo"]["n"] == 6

@@ -13,7 +13,7 @@ seed torch's generator.
 from collections.abc import Callable, Iterator
 
 from .case import Case, Finding, watched
-from .fit import draws, evaluation, gradients, support
+from .fit import draws, evaluation, gradients, registered, support
 from .process import device, leftovers, repeatable, state, traceable
 from .structure import plate, runs, shapes, signature, sites
 
@@ -26,6 +26,7 @@ STAGES: tuple[tuple[Clause, ...], ...] = (
     (shapes,),
     (runs,),
     (support,),
+    (registered,),
     (draws, gradients, evaluation, repeatable, state, leftovers, device),
     (traceable,),
 )

@@ -11,8 +11,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 
-from ..checks import check_fit
-from ..pairs import InferenceError, is_flat, latent_sites, look, parameters
+from ..checks import check_data, parameter_faults
+from ..pairs import InferenceError, is_flat, judging, latent_sites, look, parameters
 from ..predictive import encode, reconstruct, sample
 from .case import FEW, Case, Finding
 
@@ -24,7 +24,7 @@ NUDGE = 1e-2  # of weights and latent values, so that what depends on them moves
 def support(case: Case) -> Iterator[Finding]:
     """the data lie within the support of the likelihood, and the guide's draws within that of the prior"""
     try:
-        check_fit(case.pair(), *case.args)
+        check_data(case.pair(), *case.args)
     except InferenceError as error:
         yield Finding(str(error), error)
         return
@@ -42,6 +42,13 @@ def support(case: Case) -> Iterator[Finding]:
         )
 
 
+def registered(case: Case) -> Iterator[Finding]:
+    """every parameter belongs to the pair, and none to Pyro's store alone"""
+    pair = case.pair()
+    seen = look(pair, case.args)
+    yield from map(Finding, parameter_faults(pair, seen.model, seen.guide))
+
+
 def evaluation(case: Case) -> Iterator[Finding]:
     """the model draws data without seeing any, the guide encodes them, and both reconstruct them"""
     x, given = (*case.args, None)[:2]
@@ -52,6 +59,30 @@ def evaluation(case: Case) -> Iterator[Finding]:
             pass
         except Exception as error:  # whatever it is
             yield Finding(f"`{use.__name__}` cannot use the pair", error)
+            return
+    for name in _read_off(case):
+        yield Finding(
+            f"the model computes {name} from the values of x, and there are none when data are drawn: compute it from "
+            "latents, from `given`, or from what pyro.sample returns."
+        )
+
+
+def _read_off(case: Case) -> list[str]:
+    """Sites of the model that have another distribution where the argument x is another, and the values of all sites
+    and all noise are the same."""
+    pair, (x, *given) = case.pair(), case.args
+    model = poutine.uncondition(pair.model)
+    with judging(pair):
+        sites = latent_sites(poutine.trace(model).get_trace(x, *given))
+    fixed = poutine.condition(model, {name: site["value"] for name, site in sites.items()})
+
+    def densities(x: Tensor) -> dict[str, Tensor]:
+        with judging(pair):
+            again = poutine.trace(fixed).get_trace(x, *given).nodes
+        return {name: again[name]["fn"].log_prob(site["value"]) for name, site in sites.items()}
+
+    one, same, other = densities(x), densities(x), densities(x.flip(0))
+    return [name for name in sites if torch.equal(one[name], same[name]) and not torch.allclose(one[name], other[name])]
 
 
 def draws(case: Case) -> Iterator[Finding]:
@@ -107,16 +138,11 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
 
 
 def gradients(case: Case) -> Iterator[Finding]:
-    """every parameter is registered, by the model or by the guide, and gets a finite gradient"""
+    """every parameter is told to Pyro, by the model or by the guide, and gets a finite gradient"""
     pair = case.pair()
-    generative, inference = ({id(p): name for name, p in of.items()} for of in parameters(look(pair, case.args)))
+    seen = look(pair, case.args)
+    generative, inference = ({id(p): name for name, p in of.items()} for of in parameters(seen))
     own = dict(pair.named_parameters())
-    for key, name in (generative | inference).items():
-        if key not in {id(p) for p in own.values()}:
-            yield Finding(
-                f"pyro.param({name!r}) is a parameter outside of the pair, which no optimiser and no file of weights "
-                "knows: make it an nn.Parameter in an nn.ParameterDict, with its constraint written out."
-            )
     with torch.no_grad():  # away from the points where a gradient is zero by symmetry
         for parameter in own.values():
             parameter.add_(NUDGE * torch.randn_like(parameter))

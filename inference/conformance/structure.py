@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from ..pairs import is_local, latent_sites, observed_sites
+from ..checks import plate_faults, site_faults
+from ..pairs import is_local
 from .case import FEW, Case, Finding
 
-PLATE = 'write pyro.plate("data", total or len(x), subsample_size=len(x))'
 REMEDIES = {  # by what torch says
     "Expected parameter scale_tril": " (a Cholesky factor has a positive diagonal: write it with softplus)",
     "Expected parameter scale": " (a scale is positive: write softplus(...) of a network's output)",
@@ -34,59 +34,18 @@ def signature(case: Case) -> Iterator[Finding]:
 
 def sites(case: Case) -> Iterator[Finding]:
     """model and guide have the same latent sites, and the data are the site x, or x_1, x_2, ..."""
-    model, guide = case.few.model, case.few.guide
-    prior, drawn, seen = latent_sites(model), latent_sites(guide), observed_sites(model)
-    if "_RETURN" in guide.nodes:
-        for name, site in prior.items():
-            if name not in drawn and not site["infer"].get("enumerate"):
-                yield Finding(
-                    f"{name} is latent in the model, and the guide has no {name}: draw it in the guide too, or give "
-                    "it obs=... in the model if it is data."
-                )
-    if "_RETURN" not in model.nodes:
-        return
-    for name in drawn:
-        if name not in prior:
-            yield Finding(
-                f"{name} is latent in the guide, and not in the model: give it a prior there, or mark it "
-                'infer={"is_auxiliary": True} if it is noise of the guide alone.'
-            )
-    if not seen or seen.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(seen) + 1)}):
-        yield Finding(
-            f"the observed sites of the model are: {', '.join(seen) or 'none'}. The data are "
-            'pyro.sample("x", ..., obs=x), or "x_1", "x_2", ... where there is one for each step of time.'
-        )
+    yield from map(Finding, site_faults(case.few.model, case.few.guide))
 
 
 def plate(case: Case) -> Iterator[Finding]:
     """all that belongs to a datum stands in one plate, "data", and is scaled by total / n"""
-    total, told = len(case.args[0]), {}
-    for part, trace in (("guide", case.few.guide), ("model", case.few.model)):
-        fn = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
-        told[part] = fn is None or (fn.size, fn.subsample_size) == (total, FEW)
-        if not told[part]:
-            yield Finding(
-                f"the plate of the {part} is told of {fn.size} data, {fn.subsample_size or 'all'} of them in the "
-                f"minibatch, where there are {total}, and {FEW} in the minibatch: {PLATE}."
-            )
     wider = {(part, name): site["value"].shape for part, name, site in case.all.sites}
-    for part, name, site in case.few.sites:
-        plates = {frame.name: frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
-        varies = wider.get((part, name), site["value"].shape) != site["value"].shape
-        expected = total / FEW if plates else 1.0
-        if plates not in ({}, {"data": -1}):
-            which = ", ".join(f"{key!r} (dim {dim})" for key, dim in plates.items())
-            yield Finding(
-                f"{name} of the {part} stands in the plates {which}, and there is one, 'data' (dim -1): {PLATE}, and "
-                "fold the dimensions of a datum into the event by .to_event."
-            )
-        elif not plates and (varies or name in observed_sites(case.few.model)):
-            yield Finding(f"{name} of the {part} belongs to a datum and stands outside the plate: {PLATE} around it.")
-        elif told[part] and float(site["scale"]) != expected:
-            yield Finding(
-                f"{name} of the {part} is scaled by {float(site['scale']):g} and not by {expected:g}: leave out "
-                "poutine.scale, and weigh the KL by --beta."
-            )
+    varies = {
+        (part, name)
+        for part, name, site in case.few.sites
+        if wider.get((part, name), site["value"].shape) != site["value"].shape
+    }
+    yield from map(Finding, plate_faults(case.few.model, case.few.guide, FEW, len(case.args[0]), varies))
 
 
 def shapes(case: Case) -> Iterator[Finding]:
