@@ -77,8 +77,8 @@ def test_rows_are_within_their_errors_of_the_evidence_or_below(model, tmp_path):
         else:
             evidence, elbo, iwae = (row[name]["value"] for name in ("evidence", "elbo", "iwae"))
             assert row["gap"]["value"] > -4 * row["gap"]["mc_se"] - 1e-8, row["label"]
-            # where the error of joint weights is not known, Markov: their mean is 16,000 times its expectation in at most
-            # one of 16,000 cases
+            # where the error of joint weights is not known, Markov's: their mean is 16,000 times its expectation in at
+            # most one of 16,000 cases
             error = 4 * row["iwae"]["mc_se"] if "mc_se" in row["iwae"] else math.log(16_000) / row["iwae"]["n"]
             assert evidence - iwae > -error - 1e-8, row["label"]
             assert iwae >= elbo - 1e-9  # of the same draws, by Jensen's inequality
