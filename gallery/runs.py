@@ -218,7 +218,15 @@ def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
     torch.manual_seed(run.settings.seed)
     pair = run.build()
     try:
-        return SVI(pair, train.x, train.given, run.settings, train.transform)
+        svi = SVI(pair, train.x, train.given, run.settings, train.transform)
+        told = {id(parameter) for parameter in svi.parameters}
+        left = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in told]
+        if left:
+            raise InferenceError(
+                f"{', '.join(left)} would not be learnt: neither model nor guide registers it by pyro.module. "
+                f"`gallery check {run.model}` says more."
+            )
+        return svi
     except InferenceError as error:
         remedies = ""
         if train.is_image and str(error).startswith("Bernoulli needs values"):

@@ -296,6 +296,11 @@ def test_a_fit_does_not_begin_where_its_numbers_would_mean_nothing(refused, faul
     refused(["fit", write(changes), *DIGITS], *words[: clause != "plate"])
 
 
+def test_a_fit_does_not_begin_with_parameters_that_nobody_learns(refused):
+    path = write({'        pyro.module("encoder", self.encoder)\n': ""})
+    refused(["fit", path, *DIGITS], "encoder.0.weight", "would not be learnt", "gallery check")
+
+
 def test_a_picture_that_cannot_be_drawn_does_not_cost_the_fit(run, monkeypatch):
     monkeypatch.setattr("gallery.figures.draw", draw)
     changes = {PLATES[0]: f'        if not x.any():\n            raise ValueError("no counts")\n{PLATES[0]}'}
