@@ -27,7 +27,7 @@ ROWS = 12  # of the data: the contract does not need more
 DIGITS = ("digits:grey", "digits:threshold")
 
 
-def _run(model: str, data_name: str | None) -> Run:
+def suited(model: str, data_name: str | None = None) -> Run:
     """The run that is examined: on these data, or those of its recipe, or on what suits it; on digits, not on MNIST."""
     recipe = recipe_for(model)
     if recipe and data_name is None:
@@ -53,7 +53,7 @@ def _rows(run: Run) -> tuple[Tensor, Tensor | None]:
 
 def _case(model: str, data_name: str | None, objective: str | None, left: dict[str, Any]) -> tuple[Case, str]:
     """The model with its data, and what they are: draws of the model itself where it takes no digits."""
-    run = _run(model, data_name)
+    run = suited(model, data_name)
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float32"))
     pair, what = run.build(), run.data
     x, given = _rows(run)

@@ -212,12 +212,13 @@ def show(
     :param model: Its name, or path/to/file.py:CLASS.
     :param diagram: An .svg file for the plate diagram, which is read off the running code.
     :param of: What to draw.
-    :param data: Data set and pixel law that the drawn model is of [that of its recipe].
+    :param data: Data set and pixel law that the drawn model is of [digits, or what suits its likelihood].
     """
     if diagram:
+        from .check import suited
         from .diagram import save
 
-        print(save(Run.of(model, None, data), of, diagram))
+        print(save(Run.of(model, None, data) if data else suited(model), of, diagram))
         return
     cls = model_class(model)
     print((sys.modules[cls.__module__].__doc__ or "").strip())

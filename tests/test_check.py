@@ -314,3 +314,9 @@ def test_a_picture_that_cannot_be_drawn_does_not_cost_the_fit(run, monkeypatch):
 def test_a_file_without_its_class_is_told_of_its_classes(refused):
     path = write({}).partition(":")[0]
     refused(["fit", path, *DIGITS], f"{path}:CLASS", "Skeleton")
+
+
+def test_a_diagram_is_drawn_of_what_suits_the_model(run):
+    for name in (write({}), "vae"):
+        assert run("show", name, "--diagram", "drawn.svg")[0] == 0
+        assert "</svg>" in Path("drawn.svg").read_text()
