@@ -175,10 +175,12 @@ def check_data(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> tuple
     data = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
     if data:
         site = data[0]
-        if site["name"] == "x" and x.shape[1:] != site["value"].shape[1:]:
+        expected = site["value"].shape[1:]
+        if site["name"] == "x" and x.shape[1:] != expected:
+            flat = " Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each step of time."
             raise InferenceError(
-                f"{type(pair).__name__} expects rows of shape {tuple(site['value'].shape[1:])} and x has rows of "
-                f"shape {tuple(x.shape[1:])}."
+                f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
+                f"{tuple(x.shape[1:])}.{flat * (expected.numel() == x.shape[1:].numel())}"
             )
         support = getattr(site["fn"].support, "base_constraint", site["fn"].support)
         if not support.check(x).all():

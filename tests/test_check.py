@@ -320,3 +320,9 @@ def test_a_diagram_is_drawn_of_what_suits_the_model(run):
     for name in (write({}), "vae"):
         assert run("show", name, "--diagram", "drawn.svg")[0] == 0
         assert "</svg>" in Path("drawn.svg").read_text()
+
+
+def test_events_of_steps_and_coordinates_are_told_to_be_flat(refused):
+    folded = "dist.Bernoulli(logits=self.decoder(z).unflatten(1, (8, 8))).to_event(2), obs=x)"
+    path = write({DATA: f'pyro.sample("x", {folded}'})
+    refused(["fit", path, *DIGITS], "rows of shape (8, 8)", "Rows come flat")
