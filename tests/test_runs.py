@@ -7,7 +7,9 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 
 import filelock
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 import torch
 
 from gallery import machine, runs
+from gallery.cli import main
 from gallery.spec import Run, RunError
 from gallery.watch import Plain
 from inference import InferenceError, Settings
@@ -123,30 +126,33 @@ def test_a_collapse_is_told_once_with_what_may_help(tmp_path, no_figures, capsys
     assert "collapse" not in capsys.readouterr().out
 
 
-def test_a_killed_process_resumes_to_the_bit(tmp_path, no_figures):
-    """A real process, stopped by SIGKILL, and another that resumes it, by SIGINT, both in the middle of an epoch;
-    resumed once more, against a run that went through."""
-    command, flags = [sys.executable, "-m", "gallery"], ["fit", "vae", "--data", "digits:dynamic", *TINY_FLAGS]
-    flags += ["--epochs", "20", "--batch-size", "25", "--seed", "3"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def test_a_killed_process_resumes_to_the_bit(tmp_path, no_figures, capsys):
+    """A real process, stopped by SIGKILL, is resumed, which SIGINT stops, both in the middle of an epoch; resumed once
+    more, against a run that went through."""
+    flags = ["--data", "digits:dynamic", *TINY_FLAGS, "--epochs", "20", "--batch-size", "25", "--seed", "3"]
     folder, through = tmp_path / "stopped", tmp_path / "through"
+    command = [sys.executable, "-m", "gallery", "fit", "vae", *flags, "--run", str(folder)]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
 
-    def stopped(words, by, epochs):
-        process = subprocess.Popen([*command, *words], env=environment, stderr=subprocess.PIPE)
+    def stop(number, send, epochs):
         deadline = time.monotonic() + 120
         while not (folder / "history.jsonl").exists() or len(history(folder)) < epochs:
             assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.2)  # into the next epoch or a later one
-        process.send_signal(by)
-        error = process.communicate()[1].decode()
-        assert not (folder / "weights.safetensors").exists()
-        return process.returncode, error
+            time.sleep(0.01)
+        time.sleep(0.03)  # into the next epoch or a later one
+        send(number)
 
-    assert stopped([*flags, "--run", str(folder)], signal.SIGKILL, 1)[0] == -signal.SIGKILL
-    code, error = stopped(["resume", str(folder)], signal.SIGINT, len(history(folder)) + 1)
-    assert code == 130
-    assert "resume" in error
+    stop(signal.SIGKILL, process.send_signal, 1)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "weights.safetensors").exists()
+    by_itself = partial(os.kill, os.getpid())
+    thread = threading.Thread(target=stop, args=(signal.SIGINT, by_itself, len(history(folder)) + 1))
+    thread.start()
+    assert main(["resume", str(folder)]) == 130
+    thread.join()
+    assert "resume" in capsys.readouterr().err
+    assert not (folder / "weights.safetensors").exists()
     assert load_tensors(folder / "checkpoint.safetensors")[1]["step"] > 0
     runs.resume(folder)
     runs.start(Run.from_json(folder / "run.json")[0], through)

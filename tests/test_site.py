@@ -1,6 +1,7 @@
 """The pages: what they say is what is there, nothing is fetched, and nothing that comes from outside is believed."""
 
 import json
+import os
 import re
 import shutil
 from functools import cache
@@ -8,6 +9,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
 from PIL import Image
@@ -73,8 +75,16 @@ class Page(HTMLParser):
 @cache
 def built(base: Path) -> Path:
     """The site of the committed ledger and of three short runs: two with explorers, one of these in a folder with a
-    hostile name, and one whose model, data and numbers are hostile. The tests in a browser visit it as well."""
-    made = base / "pages"
+    hostile name, and one whose model, data and numbers are hostile. The tests in a browser visit it as well, and
+    whichever worker comes first builds it for all."""
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pages"
+    with filelock.FileLock(f"{made}.lock"):
+        if not made.exists():
+            build_site(made)
+    return made / "site"
+
+
+def build_site(made: Path) -> None:
     made.mkdir()
     own = made / "mine.py"
     own.write_text(OWN)
@@ -93,7 +103,6 @@ def built(base: Path) -> Path:
     write_site(made / "site", made / "runs", said.append)
     (line,) = said
     assert line.startswith("own has nothing to explore")
-    return made / "site"
 
 
 def fit_undrawn(run: Run, folder: Path) -> None:
