@@ -1,7 +1,6 @@
 """How good is a fitted pair on these data? Numbers that say what they are, as they stand in metrics.json."""
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 
 import pyro.distributions as dist
@@ -114,6 +113,17 @@ def glance(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 
     return {name: (value.mean(0).sum() / len(x)).item() for name, value in result.items()}
 
 
+def _kl(q: dist.Distribution, p: dist.Distribution, value: Tensor, closed: bool) -> Tensor:
+    """KL(q || p) in closed form, where that holds and torch knows it, else log q / p of a draw of q; nats, of the batch
+    shape that both have."""
+    try:
+        if closed:
+            return kl_divergence(q, p)
+    except NotImplementedError:
+        pass
+    return q.log_prob(value) - p.log_prob(value)
+
+
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
     """KL(guide || prior) of every coordinate of every local continuous latent, averaged over x, nats per datum.
 
@@ -135,12 +145,11 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
                 batch_dims = max(len(p.batch_shape), len(q.batch_shape))
                 if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
                     p, q = p.base_dist, q.base_dist
-                kl = q.log_prob(value) - p.log_prob(value)
-                with suppress(NotImplementedError):
-                    kl = kl_divergence(q, p) if closed else kl
+                kl = _kl(q, p, value, closed)
                 coordinates = kl.dim() - batch_dims
                 if mask is not None:
-                    kl = kl * torch.as_tensor(mask).reshape(*torch.as_tensor(mask).shape, *[1] * coordinates)
+                    mask = torch.as_tensor(mask, device=kl.device)
+                    kl = torch.where(mask.reshape(*mask.shape, *[1] * coordinates), kl, 0.0)
                 kl = cases.reshape(*cases.shape, *[1] * coordinates) * kl
                 while kl.dim() > 1 + coordinates:  # averaged over the enumerated cases, under the guide
                     kl = kl.sum(0)
@@ -175,7 +184,7 @@ def evaluate(
     :return: "elbo", "iwae" (with its k), "evidence" where the model knows it, "reconstruction" (the expected
         log-likelihood), "kl" and "kl_per_latent", "active_units"; every number a dictionary of value, standard
         error over data (se) and Monte Carlo at fixed data (mc_se), n and unit. What has no value is left out and
-        has its reason under "undefined"
+        has its reason under "undefined"; an "iwae" of fewer than FEWEST effective joint draws has no mc_se
     """
     n, result, undefined = len(x), {}, {}
     with judging(pair, seed):

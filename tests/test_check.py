@@ -293,7 +293,8 @@ STRUCTURAL = [name for name, (clause, *_) in BROKEN.items() if clause in ("sites
 @pytest.mark.parametrize("fault", STRUCTURAL)
 def test_a_fit_does_not_begin_where_its_numbers_would_mean_nothing(refused, fault):
     clause, words, changes = BROKEN[fault]
-    refused(["fit", write(changes), *DIGITS], *words[: clause != "plate"])
+    remedy = "poutine.scale" if "scale" in fault else "pyro.plate("
+    refused(["fit", write(changes), *DIGITS], remedy if clause == "plate" else words[0])
 
 
 def test_a_fit_does_not_begin_with_parameters_that_nobody_learns(refused):
