@@ -1,10 +1,10 @@
 """What is shown: the models, their recipes, their pictures, the command line."""
 
-from .models import MODELS
-from .models.cvae import CVAE
-from .models.exponential_gaussian import ExponentialGaussian
-from .models.factor_analysis import FactorAnalysis
-from .models.linear_regression import LinearRegression
-from .models.vae import VAE
+from gallery.models import MODELS
+from gallery.models.cvae import CVAE
+from gallery.models.exponential_gaussian import ExponentialGaussian
+from gallery.models.factor_analysis import FactorAnalysis
+from gallery.models.linear_regression import LinearRegression
+from gallery.models.vae import VAE
 
 __all__ = ["CVAE", "MODELS", "VAE", "ExponentialGaussian", "FactorAnalysis", "LinearRegression"]

@@ -1,4 +1,4 @@
-from gallery.cli import main
+from gallery.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

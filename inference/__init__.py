@@ -1,20 +1,21 @@
 """How models are fitted and judged. Functions of a model/guide pair and tensors; no model and no data live here."""
 
-from .annealed import ais, reverse_ais, sandwich
-from .checks import check_fit
-from .compare import follow, judged, passes
-from .diagnostics import calibration_ranks, gradient_noise, pareto_k, predictive_check, tails, uniformity
-from .em import em
-from .evaluate import collapsed, evaluate, glance
-from .evidence import effective_sample_size, iwae, log_evidence, log_weights
-from .gap import gap
-from .guides import GUIDES, finish, with_guide
-from .mcmc import nuts
-from .objectives import OBJECTIVES, objective
-from .pairs import InferenceError, judging, own_store
-from .predictive import encode, reconstruct, sample
-from .settings import Settings
-from .svi import SVI, svi
+from inference.errors import InferenceError
+from inference.evaluation.ais import ais, bdmc, reverse_ais
+from inference.evaluation.diagnostics import calibration_ranks, pareto_k, pareto_k_summary, predictive_check, uniformity
+from inference.evaluation.gap import gap
+from inference.evaluation.log_weights import effective_sample_size, iwae, log_evidence, log_weights
+from inference.evaluation.metrics import collapsed, evaluate, monitor_elbo
+from inference.evaluation.predictive import encode, reconstruct, sample
+from inference.fit.em import em
+from inference.fit.gradients import gradient_noise
+from inference.fit.nuts import nuts
+from inference.fit.objectives import OBJECTIVES, objective
+from inference.fit.settings import Settings
+from inference.fit.svi import SVI, svi
+from inference.guides.registry import GUIDES, finish, with_guide
+from inference.pairs.checks import check_fit
+from inference.pairs.run import eval_mode, param_scope
 
 __all__ = [
     "GUIDES",
@@ -23,35 +24,32 @@ __all__ = [
     "InferenceError",
     "Settings",
     "ais",
+    "bdmc",
     "calibration_ranks",
     "check_fit",
     "collapsed",
     "effective_sample_size",
     "em",
     "encode",
+    "eval_mode",
     "evaluate",
     "finish",
-    "follow",
     "gap",
-    "glance",
     "gradient_noise",
     "iwae",
-    "judged",
-    "judging",
     "log_evidence",
     "log_weights",
+    "monitor_elbo",
     "nuts",
     "objective",
-    "own_store",
+    "param_scope",
     "pareto_k",
-    "passes",
+    "pareto_k_summary",
     "predictive_check",
     "reconstruct",
     "reverse_ais",
     "sample",
-    "sandwich",
     "svi",
-    "tails",
     "uniformity",
     "with_guide",
 ]

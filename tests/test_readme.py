@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from gallery.cli import app, command_of, main
-from gallery.tables import README, with_tables
+from gallery.cli.main import app, command_of, main
+from gallery.ledger.tables import README, with_tables
 
 TEXT = README.read_text()
 LINES = [line.partition("#")[0].strip() for line in re.findall(r"^    (gallery \w.*)", TEXT, flags=re.MULTILINE)]

@@ -27,15 +27,14 @@ import torch
 from rich.console import Console
 from torch._inductor.utils import fresh_cache
 
+from gallery.bench.cases import CASES, Case, case
+from gallery.bench.evaluation import evaluation
+from gallery.bench.report import for_terminal, table, under
+from gallery.bench.timing import ROUNDS, growth, measure
+from gallery.errors import RunError
+from gallery.ledger.reproduce import processor
 from inference import Settings
-from inference.checkpoint import write_atomically
-
-from ..reproduce import processor
-from ..spec import RunError
-from .cases import CASES, Case, case
-from .evaluation import evaluation
-from .report import for_terminal, table, under
-from .timing import ROUNDS, growth, measure
+from inference.files import write_atomically
 
 __all__ = ["CASES", "Case", "bench", "command", "growth", "measure", "table"]
 

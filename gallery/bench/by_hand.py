@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gallery.bench.stock import Turn, minibatches
+from gallery.catalogue import plain
+from gallery.catalogue.plain._heads import normal
 from inference import Settings
-
-from .. import plain
-from ..plain._heads import normal
-from .stock import Turn, minibatches
 
 
 def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:

@@ -6,10 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from gallery.errors import unknown
+from gallery.models import MODELS
+from gallery.runs.registry import model_class
+from gallery.runs.specification import Run
 from inference import Settings
-
-from ..models import MODELS
-from ..spec import Run, model_class, unknown
 
 IMAGES = 60_000  # drawn at random: what a step costs does not depend on what they show
 

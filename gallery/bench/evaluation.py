@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference import judging
-from inference.evidence import COMPILE_TILES, draws
-from inference.pairs import arguments
-
-from . import floor
-from .cases import Case
+from gallery.bench import floor
+from gallery.bench.cases import Case
+from inference import eval_mode
+from inference.evaluation.log_weights import COMPILE_TILES, draws
+from inference.pairs.run import arguments
 
 ROUNDS = 3
 
@@ -39,7 +38,7 @@ def evaluation(case: Case) -> dict[str, Any]:
         draws(pair, *(a[:n] for a in args), k=k, at_a_time=k)
         return time.perf_counter() - start
 
-    with judging(pair):
+    with eval_mode(pair):
         turn, ours, floors = floor.turn(products(pair, tuple(a[:1] for a in args), k)), [], []
         seconds(few)  # the compiler has seen it then
         for _ in range(ROUNDS):

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx
 
+from gallery.bench.stock import Turn
 from inference import SVI
-from inference.compiled import traced
-
-from .stock import Turn
+from inference.fit.graph import traced
 
 PRODUCTS = {getattr(torch.ops.aten, name).default: getattr(torch, name) for name in ("mm", "addmm", "bmm", "baddbmm")}
 

@@ -13,9 +13,8 @@ import torch
 from numpyro.infer import SVI, Trace_ELBO
 from torch import Tensor, nn
 
+from gallery.bench.stock import Turn
 from inference import Settings
-
-from .stock import Turn
 
 STEPS = 50  # of a call that takes several
 

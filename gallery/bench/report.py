@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from .timing import MEANINGS
+from gallery.bench.timing import MEANINGS
 
 NOT_MODELS = ("hardware", "versions", "how")
 LINES: list[tuple[str, str, str]] = [

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inference import Settings, objective, own_store
-from inference.pairs import arguments, look
+from inference import Settings, objective, param_scope
+from inference.pairs.info import inspect_pair
+from inference.pairs.run import arguments
 
 Turn = Callable[[int], list]
 """Takes at least so many steps; the loss of each of them, in nats per datum."""
@@ -50,7 +51,7 @@ def fitted(
     every step. Where a latent is global it has to be told.
     """
     data = arguments(pair, x, given)
-    joint = look(pair, data).joint
+    joint = inspect_pair(pair, data).joint
     total = len(x) if joint else None
     loss = objective(settings.objective, settings.particles, joint and settings.particles > 1)
     adam = pyro.optim.Adam({"lr": settings.lr, "betas": (0.9, settings.adam_beta2)})
@@ -59,7 +60,7 @@ def fitted(
     count = total or min(settings.batch_size, len(x))
 
     def turn(steps: int) -> list[float]:
-        with own_store():
+        with param_scope():
             return [svi.step(*next(source), total=total) / count for _ in range(steps)]
 
     return turn

@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from gallery.bench import by_hand, floor, stock
+from gallery.bench.cases import Case
+from gallery.bench.stock import Turn
+from gallery.errors import RunError
+from gallery.runs.registry import constructor, model_class
 from inference import SVI
-from inference.compiled import UntraceableError
-from inference.pairs import arguments
-
-from ..spec import RunError, constructor, model_class
-from . import by_hand, floor, stock
-from .cases import Case
-from .stock import Turn
+from inference.fit.graph import UntraceableError
+from inference.pairs.run import arguments
 
 ROUNDS = 7
 WARM = 20  # steps before those whose losses are compared, and as many of these
@@ -89,7 +89,7 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Turn]]:
         made["torch"] = lambda: by_hand.fitted(loss, copy.deepcopy(pair), data, case.fit())
         made["torch_compiled"] = lambda: by_hand.fitted_compiled(loss, copy.deepcopy(pair), data, case.fit())
     if importlib.util.find_spec("numpyro"):
-        from . import in_numpyro
+        from gallery.bench import in_numpyro
 
         if name in in_numpyro.PAIRS and in_numpyro.is_on(x.device):
             made["numpyro"] = lambda: in_numpyro.fitted(name, pair, x, case.fit())

@@ -19,13 +19,12 @@ from pathlib import Path
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from inference.checkpoint import write_atomically
-
-from ..machine import processor
-from ..spec import RunError
-from .report import ending, tables
-from .rows import SAMPLERS, USUAL, Comparison, Row, refusal, usual
-from .work import asked, carry_out, fit, noise, sample, sides
+from gallery.compare.report import ending, tables
+from gallery.compare.rows import SAMPLERS, USUAL, Comparison, Row, refusal, usual
+from gallery.compare.work import asked, carry_out, fit, noise, sample, sides
+from gallery.errors import RunError
+from gallery.runs.system import processor
+from inference.files import write_atomically
 
 __all__ = ["SAMPLERS", "USUAL", "Comparison", "Row", "compare", "tables", "usual"]
 
@@ -38,8 +37,8 @@ def compare(
     :param jobs: processes at a time, each on one thread
     :raises RunError: if nothing applies to the model, no row can be finished, or the folder holds another comparison
     """
-    from ..figures.comparison import bound, variance  # here, so that processes of rows do without matplotlib
-    from ..figures.style import save
+    from gallery.figures.comparison import bound, variance
+    from gallery.figures.style import save
 
     if jobs < 1:
         raise RunError(f"--jobs is at least 1, not {jobs}.")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from inference.guides import GUIDES
-from inference.objectives import OBJECTIVES
-
-from ..spec import Run, RunError
-from . import compare
-from .report import tables
-from .rows import SAMPLERS, Comparison, usual
+from gallery.compare import compare
+from gallery.compare.report import tables
+from gallery.compare.rows import SAMPLERS, Comparison, usual
+from gallery.errors import RunError
+from gallery.runs.specification import Run
+from inference.fit.objectives import OBJECTIVES
+from inference.guides.registry import GUIDES
 
 FLAGS: dict[str, tuple[type, str]] = {
     "data": (str, "Data set and pixel law, such as digits:threshold, or a file [that of the recipe]."),

@@ -12,14 +12,16 @@ import torch
 from torch import nn
 
 from data import Dataset
+from gallery.errors import RunError
+from gallery.models import MODELS
+from gallery.runs.registry import constructor
+from gallery.runs.specification import Run
 from inference import SVI
-from inference.annealed import supports_of
-from inference.guides import GUIDES, parse_guide, with_guide
-from inference.objectives import parse_objective
-from inference.pairs import arguments, continuous_latents, judging, look, parameters
-
-from ..models import MODELS
-from ..spec import Run, RunError, constructor
+from inference.evaluation.ais import supports_of
+from inference.fit.objectives import parse_objective
+from inference.guides.registry import GUIDES, parse_guide, with_guide
+from inference.pairs.info import continuous_latents, inspect_pair, parameters
+from inference.pairs.run import arguments, eval_mode
 
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
@@ -175,15 +177,15 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | Non
             pair = comparison.pair(row, train)
             args = arguments(pair, train.x[:FEW], None if train.given is None else train.given[:FEW])
             if row.sampler in ("nuts", "ais"):
-                with judging(pair):
+                with eval_mode(pair):
                     (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
-                if not comparison.objectives and parameters(look(pair, args))[0]:
+                if not comparison.objectives and parameters(inspect_pair(pair, args))[0]:
                     raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
             elif not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):
                 raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
         else:
             svi = comparison.svi(row, train)
-            few = look(svi.pair, svi._arguments(svi.rows(0)))
+            few = inspect_pair(svi.pair, svi._arguments(svi.rows(0)))
             whole = svi.per_datum or few.joint
             svi.loss(svi.rows(0))  # what shows at the first step alone
     except (ValueError, NotImplementedError) as error:

@@ -14,15 +14,17 @@ import torch
 from torch import nn
 
 from data import Dataset
-from inference.annealed import sandwich
-from inference.checkpoint import load_tensors, save_tensors, write_atomically
-from inference.compare import clock, exact_evidence, follow, follow_em, judged, posterior_error
-from inference.diagnostics import gradient_noise
-from inference.guides import finish
-from inference.mcmc import nuts
-from inference.pairs import InferenceError, arguments, judging, look, parameters
-
-from .rows import FEW, Comparison, Row, parse_sampler
+from gallery.compare.follow import clock, exact_evidence, follow, follow_em, judged, posterior_error
+from gallery.compare.rows import FEW, Comparison, Row, parse_sampler
+from inference.errors import InferenceError
+from inference.evaluation.ais import bdmc
+from inference.files import write_atomically
+from inference.fit.checkpoint import load_tensors, save_tensors
+from inference.fit.gradients import gradient_noise
+from inference.fit.nuts import nuts
+from inference.guides.registry import finish
+from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.run import arguments, eval_mode
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 SIMULATED = 100  # data whose evidence is held from both sides
@@ -60,7 +62,7 @@ def noise(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -
 def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict:
     """NUTS: of all training data where a latent is global, else of the first FEW of the split."""
     pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
-    if not look(pair, arguments(pair, x, given)).joint:
+    if not inspect_pair(pair, arguments(pair, x, given)).joint:
         x, given = x[:FEW], None if given is None else given[:FEW]
     begun = clock()
     found = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
@@ -74,7 +76,7 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
         "at": fitted,
     }
     if getattr(pair, "posterior", None) and len(found["summary"]) == 1:
-        with judging(pair):
+        with eval_mode(pair):
             result |= posterior_error(*found["summary"].values(), pair.posterior(*arguments(pair, x, given)))
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
 
@@ -85,7 +87,7 @@ def sides(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | 
     given = None if given is None else given[:SIMULATED]
     n = SIMULATED if given is None else len(given)
     begun = clock()
-    found = sandwich(pair, x, n, given, steps=parse_sampler(row.name)[1], seed=row.seed)
+    found = bdmc(pair, x, n, given, steps=parse_sampler(row.name)[1], seed=row.seed)
     seconds, gradients = clock() - begun, found["lower"]["gradients"] + found["upper"]["gradients"]
     return {**found, "at": fitted, "n": n, "gradients": gradients, "passes": gradients * n, "seconds": seconds}
 
@@ -96,7 +98,7 @@ def _fitted(
     """(pair, x, given, label): at the weights that the row `at` came to, with its label; None if the model has none."""
     splits = comparison.run_of(row).datasets()
     pair, (x, given) = comparison.pair(at or row, splits["train"]), _values(splits[split])
-    if not parameters(look(pair, arguments(pair, x, given)))[0]:
+    if not parameters(inspect_pair(pair, arguments(pair, x, given)))[0]:
         return pair, x, given, None
     if at is None:
         raise InferenceError("no fit was finished whose weights could be taken.")

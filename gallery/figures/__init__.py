@@ -15,25 +15,24 @@ import torch
 from torch import nn
 
 from data import Dataset
-from inference.evaluate import kl_per_latent
-from inference.pairs import is_point
-
-from .autoencoders import activations, contraction, denoised, sparsity
-from .components import components
-from .conditionals import conditionals
-from .curves import learning_curve
-from .exact import amortisation, evidence_curve, posterior_1d
-from .factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
-from .labels import labels_grow, parted_plane
-from .latent import latent_scatter
-from .pictures import manifold, reconstructions, samples, three_views
-from .rate import kl_bars, rate_distortion
-from .regression import regression
-from .sequence import completion, sequence_animation
-from .style import save, save_frames
-from .traits import Traits
-from .two_kls import two_kls, two_kls_fits, two_kls_of
-from .width import compression, overfitting
+from gallery.figures.autoencoders import activations, contraction, denoised, sparsity
+from gallery.figures.components import components
+from gallery.figures.conditionals import conditionals
+from gallery.figures.curves import learning_curve
+from gallery.figures.exact import amortisation, evidence_curve, posterior_1d
+from gallery.figures.factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
+from gallery.figures.labels import labels_grow, parted_plane
+from gallery.figures.latent import latent_scatter
+from gallery.figures.pictures import manifold, reconstructions, samples, three_views
+from gallery.figures.rate import kl_bars, rate_distortion
+from gallery.figures.regression import regression
+from gallery.figures.sequence import completion, sequence_animation
+from gallery.figures.style import save, save_frames
+from gallery.figures.traits import Traits
+from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
+from gallery.figures.width import compression, overfitting
+from inference.evaluation.metrics import kl_per_latent
+from inference.pairs.sites import is_delta
 
 __all__ = [
     "activations",
@@ -101,10 +100,10 @@ def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], fol
         figures["components"] = components(pair, test, seed=seed)
         figures["completion"] = completion(pair, test, seed=seed)
         frames = sequence_animation(pair, test, seed=seed)
-    if local and traits.generates and not any(is_point(site) for site in traits.guide.values()):
+    if local and traits.generates and not any(is_delta(site) for site in traits.guide.values()):
         few = test.head(2000)
         figures["kl"] = kl_bars(kl_per_latent(pair, few.x, few.given, seed))
-    if local and all(is_point(site) for site in traits.guide.values()):
+    if local and all(is_delta(site) for site in traits.guide.values()):
         figures["activations"] = activations({type(pair).__name__: pair}, test)
     if local and hasattr(pair, "corrupt") and test.is_image:
         figures["denoised"] = denoised(pair, test, seed=seed)

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.style import BLUE, GREY, INK, ORANGE, array, dress, figure, label_ends, limits, number, show, tile
 from inference import encode
-
-from .style import BLUE, GREY, INK, ORANGE, array, dress, figure, label_ends, limits, number, show, tile
 
 JUDGED = 2000  # data at most for a number in a title
 

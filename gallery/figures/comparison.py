@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .curves import _window
-from .style import BLUE, CLASSES, GREY, INK, ORANGE, dress, figure, label_ends, number
+from gallery.figures.curves import _window
+from gallery.figures.style import BLUE, CLASSES, GREY, INK, ORANGE, dress, figure, label_ends, number
 
 PARTS = {"model": ORANGE, "guide": BLUE}  # whose weights a gradient is of
 

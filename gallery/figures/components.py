@@ -7,11 +7,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.style import figure, limits, show, tile
+from gallery.figures.traits import Traits, decode
 from inference import encode
-from inference.clustering import match
-
-from .style import figure, limits, show, tile
-from .traits import Traits, decode
+from inference.evaluation.clustering import match
 
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 

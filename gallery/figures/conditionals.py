@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREEN, INK, ORANGE, dress, figure, label_ends
+from gallery.figures.style import BLUE, GREEN, INK, ORANGE, dress, figure, label_ends
 
 
 def conditionals(found: dict) -> Figure:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, number
+from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, number
 
 SPLITS = {"validation": ORANGE, "test": BLUE}
 # what there may be beside the bounds: its words, how a number is written, and the end of its axis if it has one
@@ -87,8 +87,8 @@ def _bounds(ax: Axes, history: list[dict], title: str) -> float:
         ):
             if not (point and key == "evidence"):
                 shown.append((f"{split}: {label}", colour, style, _finite(history, split, key)))
-    lines = [(*look, np.array([p for p in points if math.isfinite(p[1])])) for *look, points in shown]
-    lines = [(*look, *points.T) for *look, points in lines if len(points)]
+    lines = [(*inspect_pair, np.array([p for p in points if math.isfinite(p[1])])) for *inspect_pair, points in shown]
+    lines = [(*inspect_pair, *points.T) for *inspect_pair, points in lines if len(points)]
 
     dress(ax, title, "", f"{'log-likelihood' if point else 'ELBO'}, nats per datum")
     if not lines:

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference import judging, log_evidence, log_weights
-from inference.pairs import Rows, latent_sites
-
-from .style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
+from gallery.figures.style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
+from inference import eval_mode, log_evidence, log_weights
+from inference.pairs.handlers import SetRows
+from inference.pairs.sites import latent_sites
 
 PARTICLES = 10_000
 
@@ -23,7 +23,7 @@ def gap(pair: nn.Module, x: Tensor, particles: int, seed: int = 0) -> tuple[Tens
     varies less is taken, the second only where the draws bear out that mean: those of a guide that leaves out a hump
     of the posterior do not. A guide with parameters for each datum wants all the data, in their order.
     """
-    with judging(pair, seed):
+    with eval_mode(pair, seed):
         log_r = log_weights(pair, x, k=particles).double() - log_evidence(pair, x).double()
     excess = log_r.expm1()
     plain, controlled = -log_r, excess - log_r
@@ -59,7 +59,7 @@ def posterior_1d(pair: nn.Module, xs: tuple[float, ...] = (1.5, 0.0), data: Tens
             row = (data[:, 0] - value).abs().argmin().reshape(1)
             x = data[row]
             missing, error = (estimate[row] for estimate in gap(pair, data, 200))
-        with judging(pair), Rows(row.to(x.device)):
+        with eval_mode(pair), SetRows(row.to(x.device)):
             ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
             prior = poutine.trace(pair.model).get_trace(x).nodes[name]["fn"]
             panels.append((x, prior, pair.posterior(x), site["fn"], log_evidence(pair, x), missing, error))

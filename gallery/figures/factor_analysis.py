@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .pictures import pairs
-from .style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
+from gallery.figures.pictures import pairs
+from gallery.figures.style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
 
 EDGES = (-7.0, 7.0)
 

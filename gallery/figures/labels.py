@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .style import BLUE, CLASSES, GREEN, INK, ORANGE, RED, dress, figure, label_ends, log_ticks
+from gallery.figures.style import BLUE, CLASSES, GREEN, INK, ORANGE, RED, dress, figure, label_ends, log_ticks
 
 
 def labels_grow(found: list[dict]) -> Figure:

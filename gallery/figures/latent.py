@@ -8,9 +8,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from data import Dataset
-
-from .style import BLUE, CLASSES, GREEN, INK, array, dress, figure
-from .traits import Traits
+from gallery.figures.style import BLUE, CLASSES, GREEN, INK, array, dress, figure
+from gallery.figures.traits import Traits
 
 
 def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:

@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
+from gallery.figures.traits import Traits, decode
 from inference import log_evidence, reconstruct, sample
-
-from .style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
-from .traits import Traits, decode
 
 LEAST = 4.0  # inches of width, for the title; half of it in height leaves room for labels on both axes
 

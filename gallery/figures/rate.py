@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, INK, ORANGE, dress, figure, number, scalar_limits
+from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, number, scalar_limits
 
 ACTIVE = 0.01  # a coordinate is active if its KL exceeds this, nats per datum
 UPRIGHT, NAMED = 20, 64  # coordinates at most that are named under their bars, in a line and at all

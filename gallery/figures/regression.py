@@ -10,9 +10,8 @@ from pyro import poutine
 from torch import nn
 
 from data import Dataset
-from inference import judging
-
-from .style import BLUE, GREEN, GREY, INK, RED, array, dress, figure
+from gallery.figures.style import BLUE, GREEN, GREY, INK, RED, array, dress, figure
+from inference import eval_mode
 
 
 def _ellipse(ax: Axes, normal: dist.MultivariateNormal, sd: float, **style) -> None:
@@ -29,7 +28,7 @@ def regression(pair: nn.Module, dataset: Dataset, lines: int = 40, draws: int = 
     For a pair with a global site "w" (intercept, slope), one covariate and a method `least_squares`.
     """
     x, c = dataset.x, dataset.covariates
-    with judging(pair, seed):
+    with eval_mode(pair, seed):
         sites = poutine.trace(pair.guide).get_trace(x, c).nodes
         q = sites["w"]["fn"]
         w = q.sample((draws,))  # (draws, 2)

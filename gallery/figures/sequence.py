@@ -6,11 +6,10 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from data import Dataset
-from inference import judging, sample
-from inference.pairs import arguments
-
-from .style import figure, limits, show, tile
-from .traits import Traits
+from gallery.figures.style import figure, limits, show, tile
+from gallery.figures.traits import Traits
+from inference import eval_mode, sample
+from inference.pairs.run import arguments
 
 HIDDEN = 0.15  # the grey of what is not there yet, or not shown, between white and black
 
@@ -50,7 +49,7 @@ def complete(pair: nn.Module, dataset: Dataset, seed: int = 0) -> Tensor:
     half, steps = len(traits.sites) // 2, len(traits.sites)
     shown = dataset.x.clone()
     shown[:, traits.pixels(half) :] = 0
-    with judging(pair, seed):
+    with eval_mode(pair, seed):
         args = arguments(pair, shown, dataset.given)
         guide = poutine.trace(pair.guide).get_trace(*args)
         known = dict(zip(traits.sites, shown.reshape(len(shown), steps, -1)[:, :half].unbind(1), strict=False))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from inference.checkpoint import write_atomically
+from inference.files import write_atomically
 
 DPI = 110
 # Okabe and Ito's colours, told apart by colour-blind readers

@@ -9,9 +9,10 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from data import Dataset
-from inference import encode, judging
-from inference.evaluate import is_per_datum
-from inference.pairs import arguments, is_flat, is_local, latent_sites, observed_sites
+from inference import encode, eval_mode
+from inference.pairs.info import is_per_data_point
+from inference.pairs.run import arguments
+from inference.pairs.sites import is_flat, is_local, latent_sites, observed_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class Traits:
 
     @cached_property
     def _traces(self) -> tuple[poutine.Trace, poutine.Trace]:
-        with judging(self.pair):
+        with eval_mode(self.pair):
             model = poutine.trace(poutine.uncondition(self.pair.model)).get_trace(*self._few)
             return model, poutine.trace(self.pair.guide).get_trace(*self._few)
 
@@ -62,7 +63,7 @@ class Traits:
     @cached_property
     def per_datum(self) -> bool:
         """Does the guide know nothing of data it was not fitted to?"""
-        return is_per_datum(self.pair, self._few)
+        return is_per_data_point(self.pair, self._few)
 
     @property
     def generates(self) -> bool:
@@ -116,7 +117,7 @@ class Traits:
         x, *given = self._few
         end, drawn = self.pixels(len(self.sites) // 2), []
         for rest in (x[:, end:], 1 - x[:, end:]):  # with the same noise: is the draw another?
-            with judging(self.pair):
+            with eval_mode(self.pair):
                 guide = poutine.trace(self.pair.guide).get_trace(torch.cat([x[:, :end], rest], dim=1), *given)
             drawn.append([guide.nodes[name]["value"] for name in self.early])
         return all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
@@ -153,7 +154,7 @@ def decode(pair: nn.Module, like: Tensor, latents: dict[str, Tensor], given: Ten
     """The distribution p(x | latents) of n data, for a model with one site of data; latents are (n, ...), and those
     that are not among them drawn."""
     n = len(next(iter(latents.values())))
-    with judging(pair, seed):
+    with eval_mode(pair, seed):
         model = poutine.condition(poutine.uncondition(pair.model), data=latents)
         trace = poutine.trace(model).get_trace(*arguments(pair, like.new_zeros(n, *like.shape[1:]), given))
     return trace.nodes["x"]["fn"]

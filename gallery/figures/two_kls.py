@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from .style import BLUE, GREY, INK, RED, array, dress, figure, number
+from gallery.figures.style import BLUE, GREY, INK, RED, array, dress, figure, number
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, log_ticks
+from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, log_ticks
 
 ERROR = "squared error per image"
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from . import (
+from gallery.models import (
     autoencoder,
     contractive_autoencoder,
     cvae,

@@ -28,7 +28,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ._nn import Likelihood, PixelHead, mlp
+from gallery.models._nn import Likelihood, PixelHead, mlp
 
 __all__ = ["Autoencoder", "MaximumAPosteriori"]
 

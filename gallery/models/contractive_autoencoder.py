@@ -31,7 +31,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
-from .autoencoder import Autoencoder
+from gallery.models.autoencoder import Autoencoder
 
 __all__ = ["ContractiveAutoencoder", "Deep", "jacobian_norm"]
 

@@ -17,7 +17,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ._nn import GaussianHead, Likelihood, PixelHead, mlp
+from gallery.models._nn import GaussianHead, Likelihood, PixelHead, mlp
 
 __all__ = ["CVAE", "StandardCVAE"]
 

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.special import ndtri
 
-from .autoencoder import Autoencoder
+from gallery.models.autoencoder import Autoencoder
 
 __all__ = ["DenoisingAutoencoder"]
 

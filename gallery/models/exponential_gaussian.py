@@ -29,7 +29,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.special import log_ndtr, ndtri
 
-from ._nn import mlp
+from gallery.models._nn import mlp
 
 __all__ = ["Exponential", "ExponentialGaussian", "Gamma", "LogNormal", "PerDatum", "PlainNormal", "TruncatedNormal"]
 

@@ -36,7 +36,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 
-from ._nn import GaussianHead, PairEncoder, PixelHead, mlp
+from gallery.models._nn import GaussianHead, PairEncoder, PixelHead, mlp
 
 __all__ = ["GMVAE", "CategoricalKL", "Relaxed"]
 

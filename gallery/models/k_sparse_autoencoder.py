@@ -19,7 +19,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from .autoencoder import Autoencoder
+from gallery.models.autoencoder import Autoencoder
 
 __all__ = ["KSparseAutoencoder"]
 

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from .autoencoder import Autoencoder
+from gallery.models.autoencoder import Autoencoder
 
 __all__ = ["Deep", "SparseAutoencoder"]
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from ._nn import mlp
+from gallery.models._nn import mlp
 
 __all__ = ["Posterior", "SquaredGaussian"]
 

@@ -28,7 +28,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ._nn import Likelihood, PairEncoder, PixelHead, mlp
+from gallery.models._nn import Likelihood, PairEncoder, PixelHead, mlp
 
 __all__ = ["SSVAE"]
 

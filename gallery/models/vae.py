@@ -22,7 +22,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ._nn import ACTIVATIONS, Activation, GaussianHead, Likelihood, PixelHead, mlp
+from gallery.models._nn import ACTIVATIONS, Activation, GaussianHead, Likelihood, PixelHead, mlp
 
 __all__ = ["VAE"]
 

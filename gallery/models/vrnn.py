@@ -31,7 +31,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ._nn import GaussianHead, PixelHead, mlp
+from gallery.models._nn import GaussianHead, PixelHead, mlp
 
 __all__ = ["VRNN", "Smoothing", "Steps"]
 

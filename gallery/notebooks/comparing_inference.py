@@ -27,7 +27,7 @@ from data import load
 from gallery import FactorAnalysis
 from gallery.figures import samples
 from gallery.models.factor_analysis import DiagonalGuide
-from inference import Settings, em, evaluate, judging, log_evidence, svi
+from inference import Settings, em, eval_mode, evaluate, log_evidence, svi
 
 train, test = load("factor_analysis"), load("factor_analysis", "test")
 
@@ -54,7 +54,7 @@ print(f"EM: log p(x) of the training data from {path[0]:.3f} to {path[-1]:.3f} n
 
 # %%
 for name, pair in pairs.items():
-    with judging(pair):
+    with eval_mode(pair):
         exact = log_evidence(pair, test.x).mean()
     print(f"{name}: log p(x) {exact:.4f} nats per test datum")
     if name.startswith("EM"):
@@ -72,7 +72,7 @@ for name, pair in pairs.items():
 # %%
 for name in ("full", "diagonal"):
     pair = pairs[name]
-    with judging(pair):
+    with eval_mode(pair):
         q = torch.distributions.MultivariateNormal(test.x @ pair.phi["V"].T, scale_tril=pair.scale_tril())
         p = pair.posterior(test.x)
         gap = kl_divergence(q, p).mean()

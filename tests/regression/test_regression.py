@@ -1,6 +1,6 @@
 """Ten short fits, one for each kind of pair, held to the bits of an earlier version on the same processor and torch.
 
-    python tests/regression/test_regression.py    # writes expected.json anew: only where numbers are meant to change
+python tests/regression/test_regression.py    # writes expected.json anew: only where numbers are meant to change
 """
 
 import hashlib
@@ -38,8 +38,8 @@ def machine() -> str:
 
 def digest(arguments: str, folder: Path) -> dict:
     """The SHA-256 of the weights, and of history and metrics without what a clock measured."""
-    from gallery.cli import main
-    from inference.checkpoint import load_tensors
+    from gallery.cli.main import main
+    from inference.fit.checkpoint import load_tensors
 
     torch.set_num_threads(1)
     assert main(["fit", *arguments.split(), "--run", str(folder)]) == 0

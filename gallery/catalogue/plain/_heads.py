@@ -1,0 +1,28 @@
+"""The ends of networks as formulas: what `GaussianHead` and `PixelHead` of `gallery.models._nn` say with objects."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gallery.models._nn import BOUND
+
+
+def normal(head: nn.Module, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, (..., dim), of a diagonal normal distribution, from h, (..., in_dim)."""
+    mu, pre_sigma = head.linear(h).chunk(2, dim=-1)
+    return mu, F.softplus(pre_sigma)
+
+
+def log_p(head: nn.Module, h: Tensor, x: Tensor) -> Tensor:
+    """log p(x | h), (..., n) in nats, from h, (..., n, in_dim), and x, (n, data_dim): independent pixels, so a sum."""
+    eta = head.linear(h)
+    if head.likelihood == "bernoulli":
+        return (x * eta - F.softplus(eta)).sum(-1)
+    if head.likelihood == "continuous_bernoulli":
+        logit = BOUND * (eta / BOUND).tanh()
+        size = logit.abs().clamp(min=1e-3)  # nearer to 0 the logarithm below is 0 but for 4e-8
+        log_norm = (logit + size) / 2 + (-(-size).expm1() / size).log()  # log((exp(logit) - 1) / logit)
+        return (x * logit - log_norm).sum(-1)
+    mean, scale = eta.sigmoid() if head.bounded else eta, F.softplus(head.pre_scale)
+    return -(((x - mean) / scale).square() / 2 + scale.log() + math.log(2 * math.pi) / 2).sum(-1)

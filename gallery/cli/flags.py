@@ -1,0 +1,80 @@
+"""The flags of a command on a model, read off the model's constructor and `inference.Settings`."""
+
+import dataclasses
+import inspect
+import shlex
+from collections.abc import Sequence
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Parameter
+
+from gallery.catalogue.recipes import recipe_for
+from gallery.errors import RunError
+from gallery.runs.registry import constructor, model_class
+from inference import Settings
+
+
+def parameter_help(documented: type) -> dict[str, str]:
+    """What the `:param name:` lines of a class say, its parents' included."""
+    found: dict[str, str] = {}
+    for cls in reversed(documented.__mro__):
+        name = None
+        for line in (vars(cls).get("__doc__") or "").splitlines():
+            line = line.strip()
+            if line.startswith(":param "):
+                name, _, text = line.removeprefix(":param ").partition(": ")
+                found[name] = text
+            elif name and line and not line.startswith(":"):
+                found[name] += f" {line}"
+            else:
+                name = None
+    return found
+
+
+def _flag(name: str, kind: Any, help: str, group: str = "Run") -> inspect.Parameter:
+    """An optional flag, None where it is not given."""
+    shown = Parameter(help=help, group=group, consume_multiple=True, negative_iterable=(), show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, shown]
+    )
+
+
+def _kind(parameter: inspect.Parameter) -> Any:
+    """What a hyper-parameter is: as it is annotated, or like its default where it is not."""
+    default, annotation = parameter.default, parameter.annotation
+    if annotation is not parameter.empty:
+        return list[int] if annotation == Sequence[int] else annotation
+    if isinstance(default, list | tuple):
+        return list[type(default[0]) if default else str]
+    return str if default in (None, parameter.empty) else type(default)
+
+
+def flags_of(
+    name: str, of_command: dict[str, tuple[type, str]], without: Sequence[str] = ()
+) -> tuple[list[str], list[str], inspect.Signature]:
+    """The flags of a command on the model `name`, read off its constructor and Settings: (names of hyper-parameters,
+    names of settings, the signature of all with those of the command)."""
+    cls, recipe = model_class(name), recipe_for(name)
+    hyper, hints = constructor(cls), get_type_hints(Settings)
+    settled = {f.name: f.default for f in dataclasses.fields(Settings)} | (recipe.settings if recipe else {})
+    settled = {key: default for key, default in settled.items() if key not in without}
+    if clash := sorted(hyper.keys() & (settled.keys() | of_command.keys())):
+        raise RunError(f"{name}: the hyper-parameter {clash[0]} has the name of a flag of the command: rename it.")
+    of_model, of_settings = parameter_help(cls), parameter_help(Settings)
+    signature = [_flag(flag, kind, text) for flag, (kind, text) in of_command.items()]
+    for key, parameter in hyper.items():
+        default = "required" if parameter.default is parameter.empty else parameter.default
+        signature.append(_flag(key, _kind(parameter), f"{of_model.get(key, '')} [{default}]", "Model"))
+    for key, default in settled.items():
+        signature.append(_flag(key, hints[key], f"{of_settings[key]} [{default}]", "Settings"))
+    return list(hyper), list(settled), inspect.Signature(signature)
+
+
+def as_typed(flags: dict[str, Any]) -> str:
+    """Flags as they are typed."""
+    words: list[str] = []
+    for key, value in flags.items():
+        flag = key.replace("_", "-")
+        values = value if isinstance(value, list) else [] if isinstance(value, bool) else [value]
+        words += [f"--no-{flag}" if value is False else f"--{flag}", *map(str, values)]
+    return shlex.join(words)

@@ -1,0 +1,113 @@
+"""Three ways to write p(x | y) for k bits y: a table, a linear map, a network. What each can say, and at which price.
+
+A loaded die is a table of logits with one row. Here the table has a row for each of the 2^k values of y, and x is a
+coin that is heads with probability HEADS where the first two bits differ, and 1 - HEADS where they agree; the other
+k - 2 bits say nothing. A table holds any conditional, but each row is learned from its own data, and there are fewer
+for each the more rows there are. A linear map shares what it learns among all y, and cannot say "differ", however much
+there is to learn from. A network can, and shares it. The three models differ in one line.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from gallery.figures import conditionals as draw
+from gallery.figures import save
+from inference import SVI, Settings
+from inference.files import write_atomically
+
+HEADS, DATA = 0.9, 1000
+SETTINGS = Settings(epochs=100, batch_size=100, lr=1e-2, lr_schedule="cosine")
+BITS = (2, 4, 6, 8, 10, 12)
+
+
+class Table(nn.Module):
+    """y -> the logit of its own row: (n, k) bits to (n,)."""
+
+    def __init__(self, k: int):
+        super().__init__()
+        self.rows = nn.Embedding(2**k, 1)
+        nn.init.zeros_(self.rows.weight)  # heads or tails alike, where nothing is known
+        self.register_buffer("weight_of_bit", 2 ** torch.arange(k))
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.rows((y.long() * self.weight_of_bit).sum(-1)).squeeze(-1)
+
+
+def _linear(k: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(k, 1), nn.Flatten(0))
+
+
+def _network(k: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(k, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
+
+
+CONDITIONALS = {"table": Table, "linear": _linear, "network": _network}
+
+
+class Coin(nn.Module):
+    """x: (n, 1), heads or tails; given: (n, k), bits. There is no latent: the ELBO is the log-likelihood."""
+
+    def __init__(self, logit: nn.Module):
+        super().__init__()
+        self.logit = logit
+
+    def model(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
+        pyro.module("logit", self.logit)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("x", dist.Bernoulli(logits=self.logit(given).unsqueeze(-1)).to_event(1), obs=x)
+
+    def guide(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
+        pass
+
+
+def all_bits(k: int) -> Tensor:
+    """Every y, (2^k, k)."""
+    return (torch.arange(2**k).unsqueeze(-1) >> torch.arange(k) & 1).float()
+
+
+def heads(y: Tensor) -> Tensor:
+    """The true probability of heads, (n,)."""
+    return torch.where(y[:, 0] != y[:, 1], HEADS, 1 - HEADS)
+
+
+def conditionals(bits: Sequence[int] = BITS, settings: Settings = SETTINGS) -> dict:
+    """What is left to say about x in nats per datum, -log p(x | y): of the DATA data that a conditional was fitted to
+    ("train"), and expected of new ones ("new"), exactly: over all y and both x. No conditional has less than
+    "entropy" of new ones."""
+    found = {name: {"bits": list(bits), "parameters": [], "train": [], "new": []} for name in CONDITIONALS}
+    for k in bits:
+        with torch.random.fork_rng():
+            torch.manual_seed(k)
+            y = torch.randint(2, (DATA, k)).float()
+            x = torch.bernoulli(heads(y)).unsqueeze(-1)
+            for name, conditional in CONDITIONALS.items():
+                logit = conditional(k)
+                for _ in SVI(Coin(logit), x, y, settings):
+                    pass
+                of = found[name]
+                of["parameters"].append(sum(p.numel() for p in logit.parameters()))
+                of["train"].append(_nats(logit, y, x.squeeze(-1)))
+                of["new"].append(_nats(logit, all_bits(k), heads(all_bits(k))))
+    entropy = -(HEADS * math.log(HEADS) + (1 - HEADS) * math.log(1 - HEADS))
+    return {"unit": "nats per datum", "data": DATA, "entropy": entropy, "conditionals": found}
+
+
+@torch.no_grad()
+def _nats(logit: nn.Module, y: Tensor, p: Tensor) -> float:
+    """The mean over y of -log p(x | y), where x is 1 with probability p."""
+    return nn.functional.binary_cross_entropy_with_logits(logit(y), p).item()
+
+
+def reproduce(folder: Path, fitted: Path) -> dict:
+    """Writes conditionals.json and its figure; `fitted` is not needed."""
+    found = conditionals()
+    save(draw(found), folder / "conditionals.png")
+    write_atomically(folder / "conditionals.json", (json.dumps(found, indent=2) + "\n").encode())
+    return found

@@ -1,0 +1,45 @@
+"""What a guide can and cannot do, on the exponential-Gaussian model, whose posterior is known.
+
+Five guides on the same data: the family that contains the posterior, one whose parameters are free for every datum
+instead of amortised, and three families that cannot reach it. Also the two directions of the KL on a posterior with
+two humps.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+import data
+from gallery.catalogue.recipes import RECIPES
+from gallery.figures import amortisation, posterior_1d, save, two_kls
+from gallery.models import MODELS
+from inference import SVI, Settings, eval_mode
+from inference.evaluation.log_weights import log_evidence, log_weights
+from inference.files import write_atomically
+
+GUIDES = ("", ":per_datum", ":exponential", ":gamma", ":log_normal")
+
+
+def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict:
+    """Fits each guide by its recipe; writes exponential_gaussian.json and the figures; returns what the file holds:
+    by guide the mean gap log p(x) - ELBO over the training data, nats per datum, with its Monte Carlo error."""
+    x = data.load("exponential_gaussian").x
+    pairs, result = {}, {}
+    for variant in GUIDES:
+        name = f"exponential_gaussian{variant}"
+        torch.manual_seed(seed)
+        pair = MODELS[name](**({"total": len(x)} if variant == ":per_datum" else {}))
+        for _ in SVI(pair, x, settings=Settings(**RECIPES[name].settings, seed=seed)):
+            pass
+        with eval_mode(pair):
+            gap = log_evidence(pair, x) - log_weights(pair, x, k=64)
+        error = gap.var(0).div(len(gap)).sum().sqrt().item() / len(x)
+        result[name] = {"gap": gap.mean().item(), "mc_se": error, "n": len(x), "unit": "nats per datum"}
+        pairs[variant] = pair
+        figure = posterior_1d(pair, data=x) if variant == ":per_datum" else posterior_1d(pair)
+        save(figure, folder / f"posterior{variant.replace(':', '_')}.png")
+    save(amortisation(pairs[""], pairs[":per_datum"], x), folder / "amortisation.png")
+    save(two_kls(), folder / "two_kls.png")
+    write_atomically(folder / "exponential_gaussian.json", (json.dumps(result, indent=2) + "\n").encode())
+    return result

@@ -1,0 +1,182 @@
+"""The two experiments on factor analysis of the tutorial (arXiv 2208.07818), with exact EM beside them, the noise of a
+sampled KL, and the evidence from draws of the prior.
+
+Everything here can be compared with the truth: the evidence log Normal(x; 0, W W' + Phi), the exact ELBO
+log p(x) - KL(q(z | x) || p(z | x)), and the evidence of the parameters the data were drawn with.
+"""
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
+
+import data
+from gallery.figures import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples, save
+from gallery.ledger.experiments.prior_samples import prior_samples
+from gallery.models.factor_analysis import FactorAnalysis
+from inference import SVI, Settings, em, eval_mode, monitor_elbo, sample
+from inference.files import write_atomically
+from inference.fit.gradients import gradient_noise
+from inference.pairs.handlers import SetRows
+from inference.pairs.run import importance_traces
+from inference.pairs.sites import latent_sites
+
+STEPS_PER_PHASE = 1000
+
+
+def exact_gap(pair: FactorAnalysis, x: Tensor) -> float:
+    """KL(q(z | x) || p(z | x)) averaged over x, nats per datum: the evidence minus the exact ELBO."""
+    with eval_mode(pair), SetRows(torch.arange(len(x))):
+        q = latent_sites(importance_traces(pair, (x,))[1])["z"]["fn"]
+        return kl_divergence(q, pair.posterior(x)).mean().item()
+
+
+def true_evidence(x: Tensor) -> float:
+    """Mean evidence of x under the parameters the data were drawn with, nats per datum."""
+    W, sigma = (torch.as_tensor(value, dtype=torch.float64) for value in (data.synthetic.FA_W, data.synthetic.FA_SIGMA))
+    truth = MultivariateNormal(torch.zeros(len(W), dtype=torch.float64), W @ W.T + sigma.square().diag())
+    return truth.log_prob(x.double()).mean().item()
+
+
+def _settings(seed: int, steps: int, schedule: str = "constant") -> Settings:
+    epochs = -(-steps * 32 // 1000)  # minibatches of 32 out of 1000 data
+    return Settings(epochs, batch_size=32, lr=1e-2, lr_schedule=schedule, seed=seed, shuffle=False)
+
+
+def _record(curve: dict[str, list[float]], pair: FactorAnalysis, x: Tensor, step: int, gap: bool = False) -> None:
+    numbers = {"step": step, **monitor_elbo(pair, x, seed=step)}
+    if gap:
+        numbers["gap"] = exact_gap(pair, x)
+    for name, value in numbers.items():
+        curve.setdefault(name, []).append(value)
+
+
+def simultaneous(
+    steps: int = 1000, seed: int = 42, snapshots: tuple[int, ...] = (5, 100, 800), every: int = 1
+) -> tuple[FactorAnalysis, dict[str, list[float]], dict[int, Tensor]]:
+    """Experiment 1: model and guide together, from the published start for seed 42, minibatches in file order.
+
+    All have 32 rows. A DataLoader would end each pass with one of 8, so the steps drift apart from those of one.
+
+    :return: the pair; the curve {"step", "elbo" (one draw for each test datum), "evidence" (exact)}, nats per datum
+        on the test set, every so many steps; 1000 draws from the model at each snapshot
+    """
+    train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
+    torch.manual_seed(seed)
+    pair = FactorAnalysis()
+    svi, curve, drawn = SVI(pair, train, settings=_settings(seed, steps)), {}, {}
+    for step, _ in islice(svi, steps):
+        if step % every == 0 or step == steps:
+            _record(curve, pair, test, step)
+        if step in snapshots:
+            drawn[step] = sample(pair, test, 1000, seed=step)["x"]
+    return pair, curve, drawn
+
+
+def alternating(
+    seed: int = 42, steps: int = STEPS_PER_PHASE, every: int = 1
+) -> tuple[FactorAnalysis, dict[str, list[float]], list[tuple[int, int, str]]]:
+    """Experiment 2, the view of EM: the guide alone (an E step), the model alone (an M step), twice.
+
+    :return: the pair; the curve of `simultaneous` with the exact "gap"; the phases (first step, last step, what moved)
+    """
+    train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
+    torch.manual_seed(seed)
+    pair = FactorAnalysis()
+    settings = _settings(seed, 2 * steps)
+    loops = {what: iter(SVI(pair, train, settings=settings, only=what)) for what in ("guide", "model")}
+    curve, phases = {}, []
+    _record(curve, pair, test, 0, gap=True)
+    for number, what in enumerate(("guide", "model") * 2):
+        phases.append((number * steps, (number + 1) * steps, what))
+        for step, _ in enumerate(islice(loops[what], steps), start=number * steps + 1):
+            if step % every == 0:
+                _record(curve, pair, test, step, gap=True)
+    return pair, curve, phases
+
+
+def exact_em(iterations: int = 400, seed: int = 42) -> tuple[FactorAnalysis, dict[str, list[float]]]:
+    """Exact EM in float64 from the same start: {"train": evidence before each iteration and after the last, "test"}."""
+    train, test = (data.load("factor_analysis", split).x.double() for split in ("train", "test"))
+    torch.manual_seed(seed)
+    pair = FactorAnalysis().double()
+    curve: dict[str, list[float]] = {"train": [], "test": []}
+    for evidence in em(pair, train, iterations):
+        curve["train"].append(evidence)
+        with torch.no_grad():
+            curve["test"].append(pair.log_evidence(test).mean().item())
+    return pair, curve
+
+
+def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> list[dict[str, float]]:
+    """Where SVI ends for seeds 0, 1, ...: exact mean evidence on train and test, nats per datum."""
+    train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
+    ends = []
+    for seed in range(count):
+        torch.manual_seed(seed)
+        pair = FactorAnalysis()
+        for _ in islice(SVI(pair, train, settings=_settings(seed, steps, schedule)), steps):
+            pass
+        with torch.no_grad():
+            ends.append(
+                {
+                    "seed": seed,
+                    "train": pair.log_evidence(train).mean().item(),
+                    "test": pair.log_evidence(test).mean().item(),
+                }
+            )
+    return ends
+
+
+def gradient_noises(pair: FactorAnalysis) -> dict[str, dict]:
+    """Of the guide's gradient at these weights, with KL(q || p) sampled ("trace") and in closed form ("analytic"), the
+    two estimators of Kingma and Welling: what `gradient_noise` says, over the same minibatches."""
+    train, settings = data.load("factor_analysis").x, _settings(0, 1000)
+    kinds = {name: SVI(pair, train, settings=replace(settings, objective=name)) for name in ("trace", "analytic")}
+    return {name: gradient_noise(svi)["guide"] for name, svi in kinds.items()}
+
+
+def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict:
+    """All of it into a folder: factor_analysis.json and the tutorial's figures, redrawn; returns what the file holds.
+
+    :param count: number of seeds, 0, 1, ..., that are fitted for 3200 steps, with a constant rate and a cosine
+    """
+    train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
+    truth = {"train": true_evidence(train), "test": true_evidence(test)}
+    trained, curve, drawn = simultaneous()
+    torch.manual_seed(42)
+    noises = {"at the start": gradient_noises(FactorAnalysis()), "after 1000 steps": gradient_noises(trained)}
+    by_prior = prior_samples()
+    _, phased, phases = alternating()
+    _, by_em = exact_em()
+    at = {step: i for i, step in enumerate(phased["step"])}
+    result = {
+        "unit": "nats per datum, exact evidence unless said otherwise",
+        "data": {"name": "factor_analysis", "train_hash": data.load("factor_analysis").hash},
+        "true_parameters": truth,
+        "experiment_1": {"test_step_999": curve["evidence"][998], "test_step_1000": curve["evidence"][999]},
+        "experiment_2": [
+            {
+                "phase": what,
+                "steps": [first, last],
+                "test": [phased["evidence"][at[first]], phased["evidence"][at[last]]],
+                "exact_gap": [phased["gap"][at[first]], phased["gap"][at[last]]],
+            }
+            for first, last, what in phases
+        ],
+        "em": {"iterations": len(by_em["train"]) - 1, "train": by_em["train"][-1], "test": by_em["test"][-1]},
+        "gradient_of_the_guide": noises,
+        "prior_samples": by_prior,
+        "seeds_3200_steps": {schedule: seeds(count, schedule=schedule) for schedule in ("constant", "cosine")},
+        "published": {"test_step_999": -4.033, "alternating_4000_steps": -4.494, "true_parameters_test": -3.9705},
+    }
+    save(fa_data(train), folder / "data.png")
+    save(fa_experiment_1(curve, test, drawn, truth["test"]), folder / "experiment_1.png")
+    save(fa_experiment_2(phased, phases, truth["test"], by_em["test"]), folder / "experiment_2.png")
+    save(fa_prior_samples(by_prior), folder / "prior_samples.png")
+    write_atomically(folder / "factor_analysis.json", (json.dumps(result, indent=2) + "\n").encode())
+    return result

@@ -1,0 +1,195 @@
+"""Where the nodes of a diagram stand on paper, and which way its lines go.
+
+Layers, as Sugiyama, Tagawa and Toda draw hierarchies (Methods for visual understanding of hierarchical system
+structures, 1981): parents stand above their children, what is in a row is ordered by the mean place of what it is
+linked to, and a line that goes past a row has a place in it. Networks and global latents stand outside the plates.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from gallery.report.diagram.factorisation import STEP
+from gallery.report.diagram.graph import Diagram, Node
+
+ROW, RADIUS, LANE, PAD = 116, 24, 16, 20  # from row to row, of a circle, between lines past a row, of a plate
+LABEL = 160  # the least width of a plate, which its label needs
+Point = tuple[float, float]
+
+
+@dataclass
+class Shape:
+    """A node on paper: its centre, half its width and height, and lines of text, beside it or, in a box, within."""
+
+    node: Node
+    notes: list[str]
+    row: int
+    x: float = 0.0
+
+    def __post_init__(self):
+        self.boxed, self.word = self.node.kind == "network", len(base(self.node.name)) > 2
+        text = max(map(len, self.notes), default=0) * 6.2  # about, in the fonts of browsers
+        self.rx = self.ry = RADIUS
+        if self.boxed:
+            self.rx, self.ry = max(text, 7.6 * len(self.node.name)) / 2 + 10, 14 + 7 * len(self.notes)
+        elif self.node.kind == "factor":
+            self.rx = self.ry = 6
+        elif self.word:
+            self.rx = max(RADIUS, 3.8 * len(self.node.name) + 13)
+        self.right = self.rx if self.boxed else self.rx + 8 + text
+
+    @property
+    def y(self) -> float:
+        return float(self.row * ROW)
+
+    def port(self, share: float, side: int) -> Point:
+        """The point of the outline at a share of the half width, -1 to 1, at its lower (side 1) or upper side (-1)."""
+        dy = self.ry if self.boxed or self.ry < RADIUS else self.ry * math.sqrt(1 - share**2)
+        return self.x + share * self.rx, self.y + side * dy
+
+
+def base(name: str) -> str:
+    return match[1] if (match := STEP.fullmatch(name)) else name
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def notes(node: Node) -> list[str]:
+    if node.kind == "factor":
+        return [node.name, "factor"]
+    if node.kind == "network":
+        if len(node.parameters) <= 4 and not any("." in name for name, _ in node.parameters):
+            return [f"{name}  {_times(shape) or 'scalar'}" for name, shape in node.parameters]
+        return [f"{sum(math.prod(shape) for _, shape in node.parameters):,} parameters"]
+    more = ["summed out"] * (node.kind == "enumerated") + ["masked"] * node.masked
+    return [node.distribution or "input", *more, f"shape {_times(node.shape)}" if node.shape else "scalar"]
+
+
+def frame(shapes: Iterable[Shape], plate: str, folded: bool) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a plate, with room for its label, and for what is folded."""
+    within = [shape for shape in shapes if plate in shape.node.plates]
+    pad = PAD * max(len(shape.node.plates) - shape.node.plates.index(plate) for shape in within)  # round inner plates
+    left, right = min(shape.x - shape.rx for shape in within), max(shape.x + shape.right for shape in within)
+    top, bottom = min(shape.y for shape in within) - RADIUS, max(shape.y for shape in within) + RADIUS
+    right = max(right + pad, left - pad + LABEL)
+    return left - pad, top - pad - 8, right + 2 * PAD * folded, bottom + pad + 14
+
+
+def arrange(diagram: Diagram, steps: dict[str, int], folded: bool) -> tuple[dict[str, Shape], dict]:
+    """The shapes of all nodes, and for an edge that goes past rows the points at which it does.
+
+    :param steps: of the nodes of a sequence: each has a column
+    :param folded: are there more steps than those?
+    """
+    row = _rows(diagram, steps)
+    shapes = {node.name: Shape(node, notes(node), row[node.name]) for node in diagram.nodes}
+    within = {name: shape for name, shape in shapes.items() if shape.node.plates}
+    via = _inside(within, [(a, b) for a, b in diagram.edges if a in within and b in within], steps)
+    frames = [frame(within.values(), plate, folded) for plate in {p for s in within.values() for p in s.node.plates}]
+    edges = min((f[0] for f in frames), default=0.0), max((f[2] for f in frames), default=0.0)
+    others = {name: shape for name, shape in shapes.items() if name not in within}
+    return shapes, via | _outside(others, within, diagram.edges, edges)
+
+
+def _rows(diagram: Diagram, steps: dict[str, int]) -> dict[str, int]:
+    """The row of every node, from 0: children below their parents, and what has none just above its children. All
+    steps of a sequence stand in the same row."""
+    key = {node.name: base(node.name) if node.name in steps else node.name for node in diagram.nodes}
+    order = list(dict.fromkeys(key.values()))
+    parents: dict[str, set[str]] = {name: set() for name in order}
+    for a, b in diagram.edges:
+        same_step = a not in steps or b not in steps or steps[a] == steps[b]
+        if same_step and (diagram[a].kind in ("input", "network") or order.index(key[a]) < order.index(key[b])):
+            parents[key[b]].add(key[a])
+
+    def depth(name: str) -> int:
+        return max((1 + depth(parent) for parent in parents[name]), default=0)
+
+    rows = {name: depth(name) for name in order}
+    for name in order:
+        if not parents[name]:
+            rows[name] = min((rows[child] - 1 for child in order if name in parents[child]), default=0)
+    return {name: rows[key[name]] for name in key}
+
+
+def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[str, int]) -> dict:
+    """Sets x of what stands in a plate; returns the points by which links go past rows.
+
+    A row is ordered by the mean place of what it is linked to; links that go past it take part. A column for each step.
+    """
+    chains = {}  # of a link past rows: what stands for it there
+    for a, b in links:
+        between = range(shapes[a].row + 1, shapes[b].row) if not (a in steps and b in steps) else ()
+        chains[a, b] = [a, *((a, b, row) for row in between), b]
+    rows: dict[int, list] = {}
+    for chain in chains.values():
+        for item in chain[1:-1]:
+            rows.setdefault(item[2], []).append(item)
+    for name, shape in shapes.items():
+        rows.setdefault(shape.row, []).append(name)
+    linked: dict = {item: [] for row in rows.values() for item in row}
+    for chain in chains.values():
+        for a, b in pairwise(chain):
+            linked[a].append(b)
+            linked[b].append(a)
+    for _ in range(4):
+        place = {item: i - (len(row) - 1) / 2 for row in rows.values() for i, item in enumerate(row)}
+        for row in rows.values():
+            mean = {item: sum(place[other] for other in linked[item]) / (len(linked[item]) or 1) for item in row}
+            row.sort(key=lambda item: (steps.get(item, 0), mean[item], isinstance(item, str)))
+
+    rx, right = (max((getattr(s, side) for s in shapes.values()), default=0) for side in ("rx", "right"))
+    x, left, wide = {}, 0.0, rx + right + 34
+    for column in sorted({steps.get(item, 0) for item in linked}):
+        cells = [[item for item in row if steps.get(item, 0) == column] for row in rows.values()]
+        whole = max(sum(isinstance(item, str) for item in cell) for cell in cells) * wide
+        for cell in cells:
+            start = left + (whole - sum(isinstance(item, str) for item in cell) * wide) / 2
+            waiting = []
+            for item in cell:  # lines go past close to the circle at their right, or else to the text at their left
+                if isinstance(item, str):
+                    x[item] = start + rx
+                    start += wide
+                    x |= {line: x[item] - shapes[item].rx - 13 - 6 * k for k, line in enumerate(waiting)}
+                    waiting = []
+                else:
+                    x[item] = start - 13
+                    waiting.insert(0, item)
+        left += whole
+    for name, shape in shapes.items():
+        shape.x = x[name]
+    return {link: [(x[item], item[2] * ROW) for item in chain[1:-1]] for link, chain in chains.items()}
+
+
+def _outside(shapes: dict[str, Shape], inside: dict[str, Shape], edges, frame: tuple[float, float]) -> dict:
+    """Sets x of what stands in no plate: beside the frame, or above; returns the points by which lines go past rows."""
+    left, right = frame
+    long = {a for a, b in edges if a in shapes and shapes[a].row + 1 < (shapes | inside)[b].row}
+    sides = {1: right + LANE * (len(long) + 1), -1: left - LANE * (len(long) + 1)}
+    rows: dict[int, list[str]] = {}
+    for name, shape in shapes.items():
+        rows.setdefault(shape.row, []).append(name)
+    beside = {shape.row for shape in inside.values()}
+    for row, names in rows.items():
+        used = dict(sides)
+        start = (left + right - sum(shapes[name].rx + shapes[name].right + 30 for name in names) + 30) / 2
+        for i, name in enumerate(names):
+            shape, side = shapes[name], 1 if i % 2 == 0 else -1
+            if row in beside:
+                shape.x = used[side] + (shape.rx if side > 0 else -shape.right)
+                used[side] += side * (shape.rx + shape.right + 20)
+            else:
+                shape.x = start + shape.rx
+                start += shape.rx + shape.right + 30
+    via, lanes = {}, {1: 0, -1: 0}
+    for name in sorted(long, key=lambda name: shapes[name].x):
+        side = 1 if shapes[name].x >= (left + right) / 2 else -1
+        lanes[side] += 1
+        lane = (right if side > 0 else left) + side * LANE * lanes[side]
+        for a, b in edges:
+            if a == name:
+                via[a, b] = [(lane, row * ROW) for row in range(shapes[a].row + 1, (shapes | inside)[b].row)]
+    return via

@@ -1,0 +1,200 @@
+"""A plane of codes to move over, and the decoder's mean image at each point.
+
+The page has the decoder itself and not pictures of it. With z = a u + b v + rest the first layer has two inputs,
+a and b, however long z is; the rest of the network has its weights rounded to 12 bits, and what that changes is
+measured and said below the picture.
+
+A code of two dimensions is its own plane. Of a longer one u and v are the two directions along which the posterior
+means of test data vary most, their principal directions, and across them z stays where the prior has its mean, given
+the class or component that is chosen; or where the codes have theirs, if they are points and not distributions.
+"""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from data import Dataset
+from gallery.figures.style import CLASSES
+from gallery.figures.traits import Traits
+from gallery.models._nn import BOUND
+from gallery.report.explorers.fragment import fragment, options, packed, rounded
+from gallery.report.explorers.network import MEANS, Network, as_packed, pack
+from inference import eval_mode
+from inference.pairs.run import arguments
+from inference.pairs.sites import is_delta, is_flat
+
+CODES, SHOWN = 2000, 300  # test data: that give the directions, and that are marked
+COMPONENTS = dist.Categorical, dist.OneHotCategorical
+MOST = 1_000_000  # weights in a page, at 2 bytes each
+
+
+def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
+    """The explorer of a pair with one continuous code for each image and a plain decoder, else None: what `decoder`
+    computes from z has to be the mean of x, as the model has it when it is run.
+
+    :param pair: on the CPU and in float64, as the data
+    """
+    traits, network = Traits(pair, test), Network.of(getattr(pair, "decoder", None))
+    if network is None or not test.is_image or not _one_code(traits):
+        return None
+    if sum(layer.weight.numel() for layer in network.layers[1:]) > MOST:
+        return None
+    (code,), choice, count = traits.codes, None, 1
+    if traits.by_class:
+        choice, count = "class", test.classes
+    elif traits.component:
+        choice, count = "component", traits.prior[traits.component]["fn"].probs.shape[-1]
+    few, each = test.head(CODES), torch.arange(count)
+    codes = traits.encode(few.x, few.given if traits.conditional else None)
+    directions, share = _directions(codes)
+    points = codes[:SHOWN] @ directions
+    prior, _, _ = _run(traits, each)
+    flat = is_flat(traits.prior[code])
+    by_codes = flat or is_delta(traits.guide[code])
+    centre = (codes.mean(0) if by_codes else prior.mean).expand(count, -1)  # (choices, length of z)
+    on_plane = _on_plane(traits, network, directions, centre - centre @ directions @ directions.T, points)
+    if on_plane is None:
+        return None
+    decoder, error = on_plane
+
+    starts = centre @ directions
+    low, high = torch.aminmax(torch.cat([points, starts]), dim=0)
+    half = 0.53 * (high - low).max()
+    labels = [None] * len(points) if test.labels is None else test.labels[:SHOWN].tolist()
+    data = {
+        **{axis: [m - half.item(), m + half.item()] for axis, m in zip("ab", ((low + high) / 2).tolist(), strict=True)},
+        "axes": ["z₁", "z₂"] if codes.shape[1] == 2 else ["1st direction", "2nd direction"],
+        "codes": [[*place, label] for place, label in zip(rounded(points), labels, strict=True)],
+        "colours": CLASSES,
+        "choice": choice,
+        "starts": rounded(starts),
+        "priors": None if flat else _ellipses(prior, directions),
+        "channels": 3 if len(test.shape) == 3 and test.shape[0] == 3 else 1,
+        **decoder,
+    }
+    caption = _caption(traits, data, "the codes" if by_codes else "the prior", share, error)
+    return fragment("latent_plane", caption, _body(data, test.shape[-2:]), data)
+
+
+def _one_code(traits: Traits) -> bool:
+    """Is there one site of data and one code of each datum, of two numbers at least, and given a class at most?"""
+    if traits.is_global or len(traits.codes) != 1 or len(traits.sites) != 1 or traits.per_datum:
+        return False
+    site = traits.prior.get(traits.codes[0])
+    if traits.component and not isinstance(traits.prior[traits.component]["fn"], COMPONENTS):
+        return False
+    one = site is not None and len(site["fn"].event_shape) == 1 and site["fn"].event_shape.numel() > 1
+    return one and traits.conditional == traits.by_class
+
+
+def _directions(codes: Tensor) -> tuple[Tensor, float]:
+    """(u and v side by side, (length of z, 2), orthonormal; their share of the variance of the codes)."""
+    centred = codes - codes.mean(0)
+    if codes.shape[1] == 2:
+        return torch.eye(2).to(codes), 1.0
+    _, size, v = torch.linalg.svd(centred, full_matrices=False)
+    directions = v[:2].T
+    largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+    return directions * largest.sign(), (size[:2].square().sum() / size.square().sum()).item()
+
+
+def _on_plane(
+    traits: Traits, network: Network, directions: Tensor, rest: Tensor, points: Tensor
+) -> tuple[dict, float] | None:
+    """(the decoder of z = (a, b) directions + rest as data for a page; what rounding its weights changes at most in a
+    pixel at the points, each with a choice in turn). `rest` has a row for each choice. None if the model's mean of x is
+    another there."""
+    each, (first, *others) = torch.arange(len(rest)), network.layers
+    corners = torch.cat([torch.zeros_like(directions[:, :1]), directions], 1).T  # (a, b) = (0, 0), (1, 0), (0, 1)
+    z = rest.unsqueeze(1) + corners  # (choices, 3, length of z)
+    read = _run(traits, each.repeat_interleave(3), z.flatten(0, 1))[1]
+    some = torch.arange(len(points)) % len(each)
+    _, seen, mean = _run(traits, some, points @ directions.T + rest[some])
+    if read is None or read.shape[1:] != (first.in_features,):
+        return None
+    read = read.unflatten(0, (-1, 3))
+    moved = read[0, 1:] - read[0, :1]
+    with torch.no_grad():
+        name = network.mean(read[some, 0] + points @ moved, mean)
+        if name is None:
+            return None
+        plane, origins = first.weight @ moved.T, first(read[:, 0])
+        error = (MEANS[name](as_packed(network).outputs(seen)) - mean).abs().max().item()
+    decoder = {
+        "plane": packed(plane),  # (width, 2)
+        "origins": [packed(origin) for origin in origins],
+        "layers": [pack(layer) for layer in others],
+        "activation": network.activation,
+        "mean": name,
+        "bound": BOUND,
+    }
+    return decoder, error
+
+
+def _run(traits: Traits, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor | None, Tensor]:
+    """(p(z | choice), what the decoder reads first, E[x | z, choice]) of n data; choice is (n,) and of no matter to a
+    model without classes and components, z is (n, length of z) or drawn."""
+    pair, latents = traits.pair, {} if z is None else {traits.codes[0]: z}
+    like = traits.dataset.x.new_zeros(len(choice), traits.dataset.x.shape[1])
+    if traits.component and not traits.by_class:
+        fn = traits.prior[traits.component]["fn"]
+        latents[traits.component] = torch.eye(fn.probs.shape[-1]).to(like)[choice] if fn.event_shape else choice
+    read: list[Tensor] = []
+    hook = pair.decoder.register_forward_pre_hook(lambda _, args: read.extend(args[:1]))
+    try:
+        with eval_mode(pair):
+            model = poutine.condition(poutine.uncondition(pair.model), data=latents)
+            trace = poutine.trace(model).get_trace(*arguments(pair, like, choice if traits.by_class else None))
+    finally:
+        hook.remove()
+    return trace.nodes[traits.codes[0]]["fn"], next(iter(read), None), trace.nodes[traits.sites[0]]["fn"].mean
+
+
+def _ellipses(prior: dist.Distribution, directions: Tensor) -> list[list[float]] | None:
+    """Two standard deviations of the prior on the plane: centre, half axes and the angle of the first in degrees."""
+    if not isinstance(prior, dist.Independent) or not isinstance(prior.base_dist, dist.Normal):
+        return None
+    covariance = directions.T @ (prior.variance.unsqueeze(-1) * directions)  # (choices, 2, 2)
+    size, axes = torch.linalg.eigh(covariance)
+    angle = torch.atan2(axes[:, 1, 0], axes[:, 0, 0]).rad2deg().unsqueeze(1)
+    return rounded(torch.cat([prior.mean @ directions, 2 * size.sqrt(), angle], 1))
+
+
+def _body(data: dict, sides: tuple[int, int]) -> str:
+    names = options([str(i) for i in range(len(data["origins"]))])
+    control = f'<label>{data["choice"]} <select data-part="choice">{names}</select></label>' if data["choice"] else ""
+    low, high = data["a"]
+    return f"""{control}
+<div class="parts">
+<svg class="pad" data-part="pad" viewBox="0 0 300 300" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
+ aria-valuemax="{high:.2f}" aria-valuenow="{low:.2f}" aria-roledescription="point on a plane"
+ aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home brings it back"></svg>
+<canvas data-part="picture" role="img" width="{sides[1]}" height="{sides[0]}"></canvas>
+</div>
+<output data-part="said"></output>"""
+
+
+def _caption(traits: Traits, data: dict, across: str, share: float, error: float) -> str:
+    test, choice = traits.dataset, data["choice"]
+    of = "E[x | z, y]" if traits.by_class else "E[x | z]"
+    said = [f"Drag the point, or move it with the arrow keys: beside it is the decoder's mean image {of}."]
+    if wide := data["axes"][0] != "z₁":
+        said.append(f"The plane has two principal directions of the codes, with {100 * share:.0f} % of their variance;")
+        said.append(f"across it z is at the mean of {across}{f' given the {choice}' if choice else ''}.")
+    if choice == "component":
+        said.append("A component that is chosen brings the point to the mean of p(z | y).")
+    marks = "places" if test.labels is None else "classes"
+    said.append(f"Marks are the {marks} of {len(data['codes'])} {test.split} data at their posterior means E[z | x]")
+    said[-1] += (", projected" if wide else "") + "."
+    if data["priors"]:
+        said.append("The dashed line is two standard deviations from the mean of the prior.")
+    if data["layers"]:
+        off = math.ceil(1000 * error) / 1000
+        said.append(
+            "The browser computes the image, of pixels from 0 to 1, with weights rounded to 12 bits: at the marks"
+        )
+        said.append(f"no pixel is off by more than {off}.")
+    return " ".join(said)

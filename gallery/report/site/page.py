@@ -1,0 +1,54 @@
+"""One page: a template of Jinja2 with everything escaped, the style inlined, and a policy that lets nothing else in."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gallery.report.site.text import code, mathematics, words
+
+PAGES = {
+    "index.html": "Models",
+    "comparisons.html": "Comparisons",
+    "inference.html": "Inference",
+    "map.html": "From the sources",
+    "wrong.html": "What they get wrong",
+}
+ENVIRONMENT = Environment(
+    loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+)
+ENVIRONMENT.filters |= {"code": code, "mathematics": mathematics, "words": words}
+
+
+def policy(fragments: Iterable[str]) -> str:
+    """What a page may load: nothing but the pictures beside it; what it may run: the scripts of `fragments`."""
+    scripts = [script for part in fragments for script in re.findall(r"<script>(.*?)</script>", part, flags=re.DOTALL)]
+    hashes = sorted({f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts})
+    allowed = " ".join(hashes) or "'none'"
+    return (
+        f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; script-src {allowed}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def write_page(site: Path, file: str, template: str, explorers: Iterable[str | None] = (), **context: Any) -> None:
+    """Writes `site/file` from a template.
+
+    :param explorers: fragments with scripts that stand on the page, which the template gets as Markup
+    """
+    fragments = [fragment for fragment in explorers if fragment]
+    html = ENVIRONMENT.get_template(template).render(
+        file=file,
+        pages=PAGES.items(),
+        policy=policy(fragments),
+        style=Markup((files(__package__) / "style.css").read_text(encoding="utf-8")),
+        explorers=list(map(Markup, fragments)),
+        **context,
+    )
+    (site / file).write_text(html, encoding="utf-8")

@@ -1,0 +1,155 @@
+"""What a clause is asked of: a pair that can be made anew, some data, and what came of running one on the other."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.poutine.util import is_validation_enabled, site_is_subsample
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from inference.fit.svi import SVI, Settings
+from inference.pairs.handlers import SetRows
+from inference.pairs.info import inspect_pair
+from inference.pairs.run import param_scope
+
+FEW = 4  # rows of a minibatch
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a clause has to say.
+
+    :param text: in words: what came, what was expected, what to do
+    :param error: what was raised, if anything: its traceback has the line
+    :param remark: is it worth knowing, and no fault?
+    """
+
+    text: str
+    error: Exception | None = None
+    remark: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """The guide, and the model on its draws, as far as they came: traces without log-densities, and what was raised."""
+
+    guide: poutine.Trace
+    model: poutine.Trace
+    errors: list[Exception]
+
+    @property
+    def sites(self) -> Iterator[tuple[str, str, dict]]:
+        """("guide" or "model", name, site) of all that is sampled or observed, the indices of plates excepted."""
+        for part, trace in (("guide", self.guide), ("model", self.model)):
+            for name, site in trace.nodes.items():
+                if site["type"] == "sample" and not site_is_subsample(site):
+                    yield part, name, site
+
+    @property
+    def enumerates(self) -> bool:
+        """Is a site summed out, so that there are dimensions to the left of the plate?"""
+        return any(site["infer"].get("_enumerate_dim") is not None for _, _, site in self.sites)
+
+
+PROCESS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": (torch.get_default_device, torch.set_default_device),
+    "torch's recording of gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "Pyro's validation": (is_validation_enabled, pyro.enable_validation),
+    "the validation of distributions": (lambda: Distribution._validate_args, Distribution.set_default_validate_args),
+}
+
+
+@contextmanager
+def watched(left: dict[str, Any]) -> Iterator[None]:
+    """Notes in `left` which settings of the whole process are others afterwards, and puts them back."""
+    before = {name: get() for name, (get, _) in PROCESS.items()}
+    try:
+        yield
+    finally:
+        for name, (get, put) in PROCESS.items():
+            if get() != before[name]:
+                left[name] = get()
+                put(before[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is examined.
+
+    :param build: makes the pair anew, its weights drawn from torch's generator
+    :param args: (x,) or (x, given), as model and guide take them: more than FEW rows
+    :param objective: with which it is to be fitted; if None, enum where a site is marked for it and trace elsewhere
+    :param left: the settings of the process that the pair has changed so far, as `watched` notes them
+    """
+
+    build: Callable[[], nn.Module]
+    args: tuple[Tensor, ...]
+    objective: str | None = None
+    left: dict[str, Any] = field(default_factory=dict)
+
+    def pair(self, seed: int = 0) -> nn.Module:
+        """A new pair."""
+        torch.manual_seed(seed)
+        with watched(self.left):
+            return self.build()
+
+    def run(
+        self,
+        n: int,
+        seed: int = 0,
+        training: bool = True,
+        place: torch.dtype | torch.device = torch.float32,
+        change: Callable[[poutine.Trace], None] = lambda guide: None,
+        drawn: poutine.Trace | None = None,
+    ) -> Ran:
+        """A new pair on the first n rows, as a minibatch of all of them.
+
+        :param training: in training mode, or in evaluation mode
+        :param place: precision or device of the pair and its data
+        :param change: is done to the trace of the guide before the model is run on it
+        :param drawn: a trace of the guide whose draws are taken instead of new ones
+        """
+        pair, traces, errors = self.pair(seed).train(training).to(place), [drawn or poutine.Trace()], []
+        move = isinstance(place, torch.device)
+        few = [a[:n].to(place) if move or a.is_floating_point() else a[:n] for a in self.args]
+        parts = EnumMessenger(first_available_dim=-2)(pair.guide), EnumMessenger()(pair.model)
+        with watched(self.left), param_scope(), SetRows(torch.arange(n, device=few[0].device)):
+            for part in parts:
+                handler = poutine.trace(poutine.replay(part, traces[-1]))
+                try:
+                    handler(*few, total=len(self.args[0]))
+                except Exception as error:  # whatever it is
+                    errors.append(error)
+                traces.append(handler.trace)
+                if part is parts[0]:
+                    change(handler.trace)
+        return Ran(*traces[1:], errors)
+
+    @cached_property
+    def few(self) -> Ran:
+        """A minibatch of FEW rows."""
+        return self.run(FEW)
+
+    @cached_property
+    def all(self) -> Ran:
+        """A minibatch of all rows."""
+        return self.run(len(self.args[0]))
+
+    def svi(self, pair: nn.Module) -> SVI:
+        """How the pair is fitted."""
+        summed = any(inspect_pair(pair, self.args).enumerated)
+        return SVI(pair, *self.args, settings=Settings(objective=self.objective or ("enum" if summed else "trace")))
+
+    def loss(self, pair: nn.Module) -> Tensor:
+        """The objective on all rows, always for the same noise."""
+        svi = self.svi(pair)
+        torch.manual_seed(0)
+        return svi.loss(torch.arange(len(self.args[0])))

@@ -1,0 +1,224 @@
+"""Clauses of what a fit takes for granted: supports, gradients through draws, and a gradient at every parameter."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+from torch.distributions import Distribution, Transform
+
+from inference.contract.case import FEW, Case, Finding
+from inference.errors import InferenceError
+from inference.evaluation.predictive import encode, reconstruct, sample
+from inference.pairs.checks import check_data, parameter_faults
+from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.run import eval_mode
+from inference.pairs.sites import is_flat, latent_sites
+
+SCORED = ("score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
+DRAWS = 8  # of the guide for each row, held against the support of the prior
+NUDGE = 1e-2  # of weights and latent values, so that what depends on them moves
+
+
+def support(case: Case) -> Iterator[Finding]:
+    """the data lie within the support of the likelihood, and the guide's draws within that of the prior"""
+    try:
+        check_data(case.pair(), *case.args)
+    except InferenceError as error:
+        yield Finding(str(error), error)
+        return
+    outside = {}
+    for seed in range(DRAWS):
+        ran = case.run(len(case.args[0]), seed)
+        for name, site in latent_sites(ran.guide).items():
+            prior = ran.model.nodes.get(name)
+            if prior is not None and not is_flat(prior) and not prior["fn"].support.check(site["value"]).all():
+                outside[name] = prior["fn"].support
+    for name, expected in outside.items():
+        yield Finding(
+            f"the guide draws values of {name} that are impossible under its prior, of which the support is "
+            f"{expected}: the ELBO is minus infinity. Choose a guide within it, or transform the draw."
+        )
+
+
+def registered(case: Case) -> Iterator[Finding]:
+    """every parameter belongs to the pair, and none to Pyro's store alone"""
+    pair = case.pair()
+    seen = inspect_pair(pair, case.args)
+    yield from map(Finding, parameter_faults(pair, seen.model, seen.guide))
+
+
+def evaluation(case: Case) -> Iterator[Finding]:
+    """the model draws data without seeing any, the guide encodes them, and both reconstruct them"""
+    x, given = (*case.args, None)[:2]
+    for use, n in ((sample, [len(x)]), (encode, []), (reconstruct, [])):
+        try:
+            use(case.pair(), x, *n, given)
+        except InferenceError:  # what is undefined, as draws from a flat prior are
+            pass
+        except Exception as error:  # whatever it is
+            yield Finding(f"`{use.__name__}` cannot use the pair", error)
+            return
+    for name in _read_off(case):
+        yield Finding(
+            f"the model computes {name} from the values of x, and there are none when data are drawn: compute it from "
+            "latents, from `given`, or from what pyro.sample returns."
+        )
+
+
+def _read_off(case: Case) -> list[str]:
+    """Sites of the model that have another distribution where the argument x is another, and the values of all sites
+    and all noise are the same."""
+    pair, (x, *given) = case.pair(), case.args
+    model = poutine.uncondition(pair.model)
+    with eval_mode(pair):
+        sites = latent_sites(poutine.trace(model).get_trace(x, *given))
+    fixed = poutine.condition(model, {name: site["value"] for name, site in sites.items()})
+
+    def densities(x: Tensor) -> dict[str, Tensor]:
+        with eval_mode(pair):
+            again = poutine.trace(fixed).get_trace(x, *given).nodes
+        return {name: again[name]["fn"].log_prob(site["value"]) for name, site in sites.items()}
+
+    one, same, other = densities(x), densities(x), densities(x.flip(0))
+    return [name for name in sites if torch.equal(one[name], same[name]) and not torch.allclose(one[name], other[name])]
+
+
+def draws(case: Case) -> Iterator[Finding]:
+    """every draw of the guide is reparametrised, summed out or scored, and gradients pass through it"""
+    for name, site in latent_sites(case.few.model).items():
+        if name not in case.few.guide.nodes and not isinstance(site["fn"], dist.Categorical):
+            yield Finding(f"{name} is summed out by the model alone: it has to be a Categorical, {name} an index.")
+    drawn = {n: s for n, s in latent_sites(case.few.guide).items() if s["infer"].get("_enumerate_dim") is None}
+    for name, site in drawn.items():
+        value, fn = site["value"], site["fn"]
+        if not fn.has_rsample and (case.objective or "").partition(":")[0] not in SCORED:
+            kind, remedy = "not reparametrised", "choose a distribution that has rsample"
+            if fn.support.is_discrete:
+                kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and fit with --objective enum'
+            yield Finding(
+                f"draws of {name} are {kind}, so no gradient passes through them: {remedy}; or say --objective score, "
+                "graph or wake-sleep:K."
+            )
+        elif fn.has_rsample and not value.requires_grad and fn.log_prob(value).requires_grad:
+            yield Finding(
+                f"the distribution of {name} in the guide depends on parameters and its value does not: leave the draw "
+                "to pyro.sample, or take rsample, without detach and no_grad."
+            )
+    yield from _cuts(case, [name for name, site in drawn.items() if site["value"].is_floating_point()])
+
+
+def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
+    """Sites of the model whose density moves with a latent value and has no derivative by it."""
+
+    def densities(nudged: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        leaves = {}
+
+        def change(guide: poutine.Trace) -> None:
+            for name in names:
+                leaves[name] = guide.nodes[name]["value"].detach() + NUDGE * (1 + (name == nudged))
+                guide.nodes[name]["value"] = leaves[name].requires_grad_()
+
+        with pyro.validation_enabled(False):  # a nudge may leave the support
+            model = case.run(FEW, change=change).model
+            model.compute_log_prob(lambda _, site: not site_is_subsample(site))
+        return leaves, {name: s["log_prob"] for name, s in model.nodes.items() if "log_prob" in s and not is_flat(s)}
+
+    leaves, before = densities()
+    for name, leaf in leaves.items():
+        for of, moved in densities(name)[1].items():
+            options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+            passes = before[of].requires_grad and torch.autograd.grad(before[of].sum(), leaf, **options)[0].any()
+            if not passes and not torch.equal(moved, before[of]):
+                yield Finding(
+                    f"the model computes {of} from {name}, and no gradient passes from {of} to {name}, so the guide "
+                    f"does not learn what {of} needs: leave out what cuts it, as detach, .data, no_grad or rounding."
+                )
+
+
+def gradients(case: Case) -> Iterator[Finding]:
+    """every parameter is told to Pyro, by the model or by the guide, and gets a finite gradient"""
+    pair = case.pair()
+    seen = inspect_pair(pair, case.args)
+    generative, inference = ({id(p): name for name, p in of.items()} for of in parameters(seen))
+    own = dict(pair.named_parameters())
+    with torch.no_grad():  # away from the points where a gradient is zero by symmetry
+        for parameter in own.values():
+            parameter.add_(NUDGE * torch.randn_like(parameter))
+    case.loss(pair).backward()
+    faults: dict[str, list[str]] = {}
+    for name, parameter in own.items():
+        if parameter.requires_grad and (fault := _fault(name, parameter, generative.keys(), inference.keys())):
+            faults.setdefault(fault, []).append(name)
+    for fault, names in faults.items():
+        what, _, remedy = fault.partition(": ")
+        yield Finding(f"{what}: {', '.join(names)}. {remedy[0].upper()}{remedy[1:]}.")
+    for part, of in (("guide", inference), ("model", generative)):
+        yield from _fixed(case, part, {name for name, p in own.items() if p.requires_grad and id(p) in of})
+
+
+def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
+    """Sites of a part whose distribution moves with the parameters that are `learnt` there and has no derivative by
+    any. What the guide borrows from the model, as for an exact posterior, it may hold fixed."""
+
+    def nudged() -> nn.Module:
+        pair, generator = case.build(), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name, parameter in pair.named_parameters():
+                noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.add_(NUDGE * noise * (name in learnt))
+        return pair
+
+    with pyro.validation_enabled(False):  # a nudge may leave the support
+        runs = [c.run(len(c.args[0]), drawn=case.all.guide) for c in (case, replace(case, build=nudged))]
+    before, after = ({name: site for of, name, site in ran.sites if of == part} for ran in runs)
+    for name in filter(after.get, before):
+        moved = _tensors(after[name]["fn"])
+        fixed = {key: value for key, value in _tensors(before[name]["fn"]).items() if not value.requires_grad}
+        cut = [key for key, value in fixed.items() if not torch.equal(value, moved[key])]
+        if cut and not is_flat(before[name]):
+            yield Finding(
+                f"the {part} computes {' and '.join(cut)} of {name} from parameters, and no gradient passes from there "
+                "to them, so that they do not learn it: leave out what cuts it, as detach, .data, no_grad or rounding."
+            )
+
+
+def _tensors(fn: Distribution | Transform) -> dict[str, Tensor]:
+    """What a distribution has for parameters, by name, under whatever wraps or transforms it."""
+    found: dict[str, Tensor] = {}
+    for name, value in vars(fn).items():
+        if isinstance(value, Distribution):
+            found |= _tensors(value)
+        elif name == "transforms":
+            for transform in value:
+                found |= {f"{key} of {type(transform).__name__}": of for key, of in _tensors(transform).items()}
+        elif isinstance(value, Tensor) and value.is_floating_point() and not name.startswith("_"):
+            found[name] = value
+    return found
+
+
+def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | None:
+    network, gradient = name.partition(".")[0], parameter.grad
+    if id(parameter) not in generative | inference:
+        if gradient is None:
+            return "neither registered nor used: use it in model or guide, or leave it out"
+        if network == name:
+            return "used and not registered: put it into an nn.ParameterDict, and register that by pyro.module"
+        return (
+            f"used and not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
+            "generative and in the guide if not"
+        )
+    if gradient is None or not gradient.any():
+        return (
+            "registered, and without a gradient: it is not used, or what it gives is cut off, as by detach, no_grad or "
+            "sample in place of rsample"
+        )
+    if not gradient.isfinite().all():
+        return "with a gradient that is not finite: look at logarithms, divisions and roots near 0"
+    if id(parameter) in generative & inference:
+        return "registered by both: what the guide borrows from the model, the model alone registers"
+    return None

@@ -1,0 +1,181 @@
+"""The benchmark compares like with like: twins estimate the same loss, and the floor has the products of the step."""
+
+import math
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gallery.bench import Case, by_hand, command, floor, growth, measure, stock, table
+from gallery.bench.evaluation import evaluation, products
+from gallery.bench.timing import MEANINGS, _peak
+from gallery.catalogue import plain
+from gallery.errors import RunError
+from inference import SVI, Settings, eval_mode
+
+N = 12
+SIZES = {"data_dim": 6, "latent_dim": 2, "hidden": (5, 4)}
+VAE = Case("vae", SIZES | {"dropout": 0.0}, {"batch_size": 8}, "binary")
+GREY = Case("vae", SIZES | {"likelihood": "continuous_bernoulli", "dropout": 0.3}, {"batch_size": 8}, "grey")
+SMALL = {
+    "factor_analysis": Case("factor_analysis", settings={"batch_size": 8, "lr": 1e-2}),
+    "vae": VAE,
+    "vae:continuous_bernoulli": GREY,
+    "gmvae": Case("gmvae", SIZES | {"components": 3}, {"batch_size": 8, "objective": "enum_analytic"}, "binary"),
+    "vrnn": Case("vrnn", SIZES | {"steps": 3, "state_dim": 4}, {"batch_size": 8}, "binary"),
+}
+
+
+def fit(case):
+    (x, _), pair = case.load(), case.build().double()
+    return SVI(pair, x[:N].double(), settings=replace(case.fit(), precision="float64"))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_twins_have_the_loss_and_the_gradients_of_svi(name):
+    svi = fit(SMALL[name])
+    rows = svi.rows(0)
+    torch.manual_seed(1)
+    expected = svi.loss(rows) / N
+    torch.manual_seed(1)
+    loss = by_hand.LOSSES[SMALL[name].model](svi.pair, svi.x[rows])
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
+    gradients = (torch.autograd.grad(value, svi.parameters) for value in (loss, expected))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stock_pyro_has_the_loss_of_svi(name):
+    svi = fit(SMALL[name])
+    turn = stock.fitted(svi.pair, svi.x, None, replace(svi.settings, batch_size=N))
+    torch.manual_seed(1)
+    expected = svi.loss(torch.arange(N)).item() / N
+    torch.manual_seed(1)
+    assert turn(1)[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("batches", [stock.minibatches, stock.loaded])
+def test_a_pass_visits_every_row_once(batches):
+    source = batches(4, torch.arange(N), -torch.arange(N))
+    for _ in range(2):
+        rows, others = (torch.cat(parts) for parts in zip(*(next(source) for _ in range(3)), strict=True))
+        assert rows.sort().values.tolist() == list(range(N))
+        assert torch.equal(others, -rows)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("factor_analysis", 50), ("vae", 1)])
+def test_numpyro_has_the_same_mean_loss(name, steps):
+    in_numpyro = pytest.importorskip("gallery.bench.in_numpyro", exc_type=ImportError)
+    torch.manual_seed(0)
+    case = replace(VAE, keywords=VAE.keywords | {"hidden": (5,)}) if name == "vae" else SMALL[name]
+    (x, _), pair, n = case.load(), case.build(), 100
+    settings = Settings(lr=1e-12, batch_size=N)
+    draws = torch.stack([by_hand.LOSSES[name](pair, x[:N]).detach() for _ in range(n)])
+    theirs = torch.tensor([float(loss) for loss in in_numpyro.fitted(name, pair, x[:N], settings, steps)(n)])
+    error = math.hypot(draws.std() / n**0.5, theirs.std() / n**0.5)
+    assert abs(draws.mean() - theirs.mean()) < 4 * error
+
+
+def test_floor_has_the_products_of_the_step_and_no_others():
+    found = floor.products(fit(replace(VAE, keywords=VAE.keywords | {"hidden": (5,)})))
+    d, z, h, b = 6, 2, 5, 8
+    layers = [(d, h), (h, 2 * z), (z, h), (h, d)]
+    forward = sum(2 * b * n_in * n_out for n_in, n_out in layers)
+    to_inputs = forward - 2 * b * d * h  # x needs no gradient
+    assert len(found) == 11
+    assert floor.operations(found) == 2 * forward + to_inputs
+    assert len(floor.turn(found)(3)) == 3
+
+
+def test_of_many_draws_the_guide_is_run_once_for_each_datum():
+    case, n, k = replace(VAE, keywords=VAE.keywords | {"hidden": (5,)}), 4, 7
+    pair, d, z, h = case.build(), 6, 2, 5
+    with eval_mode(pair):
+        found = products(pair, (case.load()[0][:n],), k)
+    assert floor.operations(found) == 2 * n * (d * h + h * 2 * z) + 2 * k * n * (z * h + h * d)
+
+
+def test_a_bound_of_many_draws_is_timed_beside_its_products(monkeypatch):
+    """By a clock that goes on by 3 s a datum of draws and 7 s to begin with, and by 2 s a datum of products."""
+    module, now = sys.modules["gallery.bench.evaluation"], [0.0]
+
+    def passes(start, each):
+        now[0] += start + each
+
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "draws", lambda pair, x, k, at_a_time: passes(7, 3 * len(x)))
+    monkeypatch.setattr(module, "products", lambda *args: [])
+    monkeypatch.setattr(module.floor, "turn", lambda products: lambda steps: passes(0, 2 * steps))
+    found = evaluation(replace(VAE, iwae=7))
+    assert found == {"ms_iwae": 3000.0, "ms_iwae_floor": 2000.0, "iwae_times_floor": 1.5, "iwae_k": 7}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_floor_counts_what_pyro_multiplies(name):
+    svi = fit(SMALL[name])
+    rows = svi.rows(0)
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.grad(svi.loss(rows), svi.parameters)
+    assert floor.operations(floor.products(svi)) == counter.get_total_flops() > 0
+
+
+def test_contestants_are_measured_side_by_side():
+    found = measure("vae", VAE, 0.02, ("pyro", "pyro_loader", "graph", "torch", "floor"))
+    assert {f"ms_{key}" for key in MEANINGS} <= found.keys()
+    assert found["ms_compiled"] is None
+    assert found["speedup_over_pyro"] is None
+    for key in ("pyro", "pyro_loader", "graph", "torch", "floor"):
+        low, high = found["spread"][key]
+        assert 0 < low <= found[f"ms_{key}"] <= high
+    assert found["peak_mib_pyro"] > 0
+    grown = growth("vae", VAE, 0.01, ("floor",))
+    assert {what: list(values) for what, values in grown.items()} == {
+        "batch_size": ["2", "8", "32"],
+        "particles": ["1", "2", "4"],
+    }
+
+
+def test_peak_is_that_of_the_tensors_of_a_step():
+    def turn(steps):
+        return [(torch.ones(2**18) + 1).sum() for _ in range(steps)]  # two tensors of 1 MiB at once
+
+    assert 2 * 2**20 <= _peak(turn) < 2 * 2**20 + 1024
+
+
+def test_a_contestant_that_skips_work_is_told(monkeypatch):
+    monkeypatch.setitem(by_hand.LOSSES, "vae", lambda pair, x: plain.LOSSES["vae"](pair, x) / 2)
+    with pytest.raises(RunError, match=r"losses of PyTorch by hand and of SVI.* differ by"):
+        measure("vae", VAE, 0.01, ("graph", "torch"))
+
+
+def test_table_is_written_from_the_file():
+    content = {
+        "hardware": {"processor": "Abacus", "cores": 2, "threads": 2, "device": "cpu"},
+        "versions": {"torch": "2.11"},
+        "how": {"rounds": 7, "seconds": 2.0, "started": "2026-01-01", "first_compile_s": 3.21},
+        "vae": {"ms_pyro": 7.2184, "ms_compiled": 2.8, "speedup_over_pyro": 2.578, "pays_after_steps": 1300},
+        "vrnn": {"ms_pyro": 223.4, "ms_compiled": None},
+    }
+    lines = table(content).splitlines()
+    assert lines[0] == "|  | vae | vrnn |"
+    assert "| pyro.infer.SVI, data in memory | 7.22 | 223 |" in lines
+    assert "| SVI, the graph compiled | 2.8 | - |" in lines
+    assert "| compiled over Pyro | 2.58x | - |" in lines
+    assert "| steps until that has paid, against the graph | 1300 | - |" in lines
+    assert not any("NumPyro" in line for line in lines)
+    assert lines[-1].endswith(
+        "Abacus, 2 cores, 2 threads, device cpu; torch 2.11; 2026-01-01. Compiling is that of a "
+        "model's step; the first in a process takes 3.2 s more."
+    )
+
+
+def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path):
+    with pytest.raises(RunError, match=r"^there is no model 'vea'. Did you mean 'vae'\?.*$"):
+        command(["vea"])
+    with pytest.raises(RunError, match="there is no folder"):
+        command(["vae"], tmp_path / "missing" / "bench.json")
+    with pytest.raises(RunError, match="must be positive"):
+        command(["vae"], seconds=0.0)

@@ -1,0 +1,153 @@
+"""Recipes into a ledger, and what README says of it."""
+
+import json
+from functools import partial
+
+import pytest
+
+import data
+from gallery.catalogue.recipes import RECIPES
+from gallery.errors import RunError
+from gallery.ledger import extra_metrics as extra_metrics
+from gallery.ledger.extra_metrics import EXTRA_METRICS
+from gallery.ledger.fields import AT, LAST, measure, shown
+from gallery.ledger.reproduce import entry, read, reproduce
+from gallery.ledger.tables import README, results_table
+from gallery.runs.specification import run_of
+from inference import bdmc
+
+HAVE_MNIST = any(row.name == "mnist" and row.available for row in data.describe())
+
+
+def quick(names, tmp_path, seeds=range(1)):
+    return reproduce(names, seeds, tmp_path / "runs", tmp_path / "ledger.json", quick=True, say=lambda words: None)
+
+
+def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
+    ledger = quick(["gaussian_mixture", "vae:slides"], tmp_path)
+    assert list(ledger) == ["gaussian_mixture", "vae:slides"]
+    weights = tmp_path / "runs" / "vae-slides" / "seed-0" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    ledger = quick(["vae:slides"], tmp_path, range(2))
+    assert weights.stat().st_mtime_ns == before
+    row = ledger["vae:slides"]
+    assert list(row["runs"]) == ["0", "1"]
+    assert row["command"] == "gallery reproduce vae:slides --quick"
+    one, other = row["runs"].values()
+    assert one["settings"]["seed"] == 0
+    assert other["settings"]["seed"] == 1
+    assert one["data"] == "digits:threshold"
+    assert one["data_hash"] == other["data_hash"]
+    assert one["processor"]
+    assert one["steps_per_second"] > 0
+    assert measure(one, "ELBO") == one["test"]["elbo"]["value"] != measure(other, "ELBO")
+    assert measure(one, "ELBO, epoch 3") == one["curve"]["elbo"][2]
+    assert measure(one, "ELBO, last five epochs") == pytest.approx(sum(one["curve"]["elbo"][-5:]) / 5)
+    assert measure(one, "ELBO, epoch 11") is None  # there are ten
+    assert measure(one, "squared error") != measure(other, "squared error")
+    assert measure(one, "squared error of the mean image") == measure(other, "squared error of the mean image")
+    assert 0 < measure(one, "10-NN on codes") <= 1
+    assert 0 <= measure(one, "k-hat above 0.7") <= 1
+    assert one == entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text())
+
+
+def test_pictures_are_those_of_the_least_seed(tmp_path):
+    for seed in (1, 0, 2):
+        quick(["gaussian_mixture"], tmp_path, [seed])
+    kept = list((tmp_path / "pictures" / "gaussian_mixture").glob("learning_curve.png"))
+    assert kept
+    for picture in kept:
+        figures = [
+            tmp_path / "runs" / "gaussian_mixture" / f"seed-{seed}" / "figures" / picture.name for seed in range(3)
+        ]
+        assert [picture.read_bytes() == figure.read_bytes() for figure in figures] == [True, False, False]
+
+
+def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("gallery.ledger.extra_metrics.bdmc", partial(bdmc, chains=2, steps=20, leapfrog=2))
+    first = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
+    sides = [measure(first, f"log p(x) of simulated data, from {side}") for side in ("below", "above")]
+    assert sides == [first["simulated"]["sandwich"][name]["value"] for name in ("lower", "upper")]
+    assert {"se", "mc_se", "n", "unit"} <= first["simulated"]["sandwich"]["lower"].keys()
+    folder = tmp_path / "runs" / "squared_gaussian" / "seed-0"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    old = metrics | {"test": {name: value for name, value in metrics["test"].items() if not name.startswith("k_hat")}}
+    del old["simulated"]  # a run from before there were these judges
+    (folder / "metrics.json").write_text(json.dumps(old))
+    weights = (folder / "weights.safetensors").stat().st_mtime_ns
+    again = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == weights
+    assert again == first
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    left = (folder / "metrics.json").stat().st_mtime_ns
+    quick(["squared_gaussian"], tmp_path)
+    assert (folder / "metrics.json").stat().st_mtime_ns == left  # nothing is judged twice
+
+
+def test_rows_of_another_version_stay_in_the_ledger(tmp_path):
+    rows = quick(["gaussian_mixture"], tmp_path)
+    file = next(tmp_path.rglob("ledger.json"))
+    file.write_text(json.dumps({"of_tomorrow": rows["gaussian_mixture"]} | rows))
+    assert set(quick(["gaussian_mixture"], tmp_path)) == {"gaussian_mixture", "of_tomorrow"}
+
+
+def test_recipes_list_judges_that_there_are():
+    assert {name for recipe in RECIPES.values() for name in recipe.extra_metrics} == set(EXTRA_METRICS)
+
+
+def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):
+    row = quick(["exponential_gaussian:normal"], tmp_path, range(3))["exponential_gaussian:normal"]
+    assert row["runs"] == {}
+    assert "KL(guide || prior) is infinite" in row["refused"]
+
+
+def test_a_pixel_law_of_minibatches_is_judged_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(extra_metrics, "IWAE_DRAWS", 50)
+    row = quick(["vae:iwae"], tmp_path)["vae:iwae"]
+    assert 0 < measure(row["runs"]["0"], "10-NN on codes") <= 1
+    assert measure(row["runs"]["0"], "IWAE-5000") > measure(row["runs"]["0"], "ELBO")
+
+
+@pytest.mark.skipif(not HAVE_MNIST, reason="no raw MNIST files under $GALLERY_DATA")
+def test_labels_are_drawn_by_the_seed():
+    assert run_of(RECIPES["ss_vae"], 0).data == "mnist:threshold:100-labels"
+    assert run_of(RECIPES["ss_vae"], 3).data == "mnist:threshold:100-labels-3"
+    assert run_of(RECIPES["ss_vae"], 3).settings.seed == 3
+
+
+def test_a_folder_with_another_run_and_a_damaged_ledger_are_refused(tmp_path):
+    quick(["gaussian_mixture"], tmp_path)
+    folder = tmp_path / "runs" / "gaussian_mixture" / "seed-0"
+    with pytest.raises(RunError, match="holds another run than recipe gaussian_mixture"):
+        reproduce(["gaussian_mixture"], range(1), tmp_path / "runs", tmp_path / "ledger.json", say=lambda words: None)
+    (tmp_path / "ledger.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be read as a ledger"):
+        quick(["gaussian_mixture"], tmp_path)
+    assert (folder / "metrics.json").exists()
+    assert (tmp_path / "ledger.json").read_text() == "{"
+
+
+def test_every_published_number_is_measured_or_said_to_be_another():
+    """A name that no measure has is of a published number alone, and says in words what it is of."""
+    alone = {
+        "ELBO of the published weights",
+        "ELBO, epoch 78, printed without -ln 10",
+        "IWAE-5000",
+        "error, enumerated, in Pyro's example",
+    }
+    for recipe in RECIPES.values():
+        for name in recipe.published:
+            known = name in AT or name in LAST or name in ("ELBO, best epoch", "error of q(y | x)")
+            known = known or name.removeprefix("ELBO, epoch ").isdigit()
+            assert known or name in alone or "no gradient through z" in name, name
+
+
+def test_every_recipe_has_a_row_and_what_was_not_run_says_so():
+    table = results_table()
+    assert table in README.read_text()
+    rows = {line.split("|")[1].strip(" `"): line for line in table.splitlines()[2:]}
+    assert list(rows) == list(RECIPES)
+    ledger = read(README.parent / "gallery" / "ledger" / "results" / "ledger.json")
+    for name, line in rows.items():
+        assert ("not run" in line) == (name not in ledger), name
+    assert not list(shown(RECIPES["squared_gaussian"], None))

@@ -1,0 +1,117 @@
+"""The pages in Chromium: nothing fails or complains, nothing is too wide for a phone, and what can be moved moves."""
+
+import functools
+import http.server
+import threading
+
+import pytest
+from built_site import built
+
+NAMELESS = """[...document.querySelectorAll("img, svg, canvas")].filter(it => !it.closest("[aria-hidden=true]"))
+  .filter(it => !(it.getAttribute("alt") || it.getAttribute("aria-label") || it.querySelector("title")))
+  .map(it => it.outerHTML.slice(0, 200))"""
+TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return built(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def served(site):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def all_pictures_loaded(page):
+    page.evaluate("""async () => {
+      const images = [...document.images];
+      for (const image of images) image.loading = "eager";
+      await Promise.all(images.map(image => image.decode()));
+    }""")
+
+
+def test_every_page_from_disk_on_a_phone(site, visit):
+    page = visit()
+    for path in sorted(site.glob("*.html")):
+        page.goto(path.as_uri())
+        all_pictures_loaded(page)
+        assert page.evaluate(TOO_WIDE) <= 0, path.name
+        assert page.evaluate(NAMELESS) == [], path.name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_from_a_server(site, served, visit, scheme):
+    page = visit(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    for path in sorted(site.glob("*.html")):
+        page.goto(f"{served}/{path.name}")
+        all_pictures_loaded(page)
+        assert page.evaluate(TOO_WIDE) <= 0, path.name
+
+
+def test_folded_answers_and_moving_pictures_open(site, visit):
+    page = visit()
+    page.goto((site / "vrnn.html").as_uri())
+    for summary in page.locator("summary").all():
+        summary.click()
+    all_pictures_loaded(page)
+    assert page.evaluate(TOO_WIDE) <= 0
+    assert page.locator("details:not([open])").count() == 0
+
+
+def test_the_skip_link_leads_to_the_content(site, visit):
+    page = visit()
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_explorers_move_by_keyboard_and_mouse(site, visit, width):
+    """On the pages of the runs, and on those of their models, under the policy that lets no other script run."""
+    page = visit(viewport={"width": width, "height": 900})
+    paths = [path for path in sorted(site.glob("*.html")) if 'class="explorer"' in path.read_text(encoding="utf-8")]
+    assert len(paths) == 4
+    for path in paths:
+        page.goto(path.as_uri())
+        (explorer,) = page.locator("figure.explorer").all()
+        said, control = explorer.locator("output"), explorer.locator("[role=slider], input[type=range]").first
+        seen = [said.inner_text()]
+        control.focus()
+        page.keyboard.press("ArrowLeft")
+        seen.append(said.inner_text())
+        control.click(position={"x": 20, "y": control.bounding_box()["height"] / 2})
+        seen.append(said.inner_text())
+        assert len(set(seen)) == 3, (path.name, seen)
+
+
+def test_a_script_that_is_not_of_an_explorer_does_not_run(site, browser):
+    """The policy stands behind the escaping: a script that was put into a page is refused."""
+    page = browser.new_context().new_page()
+    page.goto((site / "index.html").as_uri())
+    page.evaluate("""() => {
+      const script = document.createElement("script");
+      script.textContent = "window.ran = true";
+      document.body.append(script);
+    }""")
+    assert page.evaluate("window.ran") is None
+    page.context.close()
+
+
+def test_on_paper(site, visit):
+    page = visit()
+    page.goto((site / "factor_analysis.html").as_uri())
+    page.emulate_media(media="print")
+    assert not page.locator("body > header").is_visible()
+    assert page.locator("main").is_visible()
