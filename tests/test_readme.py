@@ -23,7 +23,7 @@ def test_python_runs_as_printed(capsys):
     names: dict = {}
     for snippet in snippets:  # one after the other, as they are read
         exec(compile(snippet, "README.md", "exec"), names)
-    assert "nats per datum" in capsys.readouterr().out
+    assert "nats per data point" in capsys.readouterr().out
     assert len(names["losses"]) == 5 * len(names["train"]) / 100
     assert names["losses"][-10:].mean() < names["losses"][:10].mean()
 

@@ -18,7 +18,7 @@ from inference import Settings
 
 
 def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """Loss in nats per datum for x of (n, data_dim)."""
+    """Loss in nats per data point for x of (n, data_dim)."""
     rows, (first, second) = x.reshape(len(x), pair.steps, -1), pair.recurrence
     x_t, z_t = torch.zeros_like(rows[:, 0]), x.new_zeros(len(x), pair.latent_dim)
     a = b = (x.new_zeros(len(x), first.hidden_size), x.new_zeros(len(x), first.hidden_size))
@@ -39,7 +39,7 @@ def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = plain.LOSSES | {"vrnn": vrnn}
-"""(pair, x) or (pair, x, given) to the loss, a scalar in nats per datum."""
+"""(pair, x) or (pair, x, given) to the loss, a scalar in nats per data point."""
 
 
 def fitted(loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings) -> Turn:

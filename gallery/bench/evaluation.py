@@ -26,7 +26,7 @@ def products(pair: nn.Module, args: tuple[Tensor, ...], k: int) -> list[tuple]:
 
 
 def evaluation(case: Case) -> dict[str, Any]:
-    """For IWAE-k of the case, after it is compiled: "ms_iwae" and "ms_iwae_floor", milliseconds per datum, medians of
+    """For IWAE-k of the case, after it is compiled: "ms_iwae" and "ms_iwae_floor", milliseconds per data point, medians of
     ROUNDS in turn; "iwae_times_floor", their ratio; and "iwae_k". A tile has the draws of one datum."""
     torch.manual_seed(0)
     (x, given), pair, k = case.load(), case.build(), case.iwae

@@ -13,7 +13,7 @@ from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments
 
 Turn = Callable[[int], list]
-"""Takes at least so many steps; the loss of each of them, in nats per datum."""
+"""Takes at least so many steps; the loss of each of them, in nats per data point."""
 
 
 def minibatches(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ...]]:

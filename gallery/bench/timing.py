@@ -104,7 +104,7 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
     """What is said of a case in the JSON file; None where there is no such contestant.
 
     `ms_*` are medians over ROUNDS of milliseconds per step, and `spread` has the least and the greatest. `loss` is the
-    mean in nats per datum over the steps that were compared. `compile_s` and `graph_s` are what the first step takes
+    mean in nats per data point over the steps that were compared. `compile_s` and `graph_s` are what the first step takes
     longer than others. `pays_after_steps` is the number after which compiling has made up for that against the graph,
     `pays_after_steps_pyro` against Pyro. `peak_mib_*` is of the tensors of a step, above those that rest between steps.
 
@@ -200,7 +200,7 @@ def _check(name: str, losses: dict[str, list[float]]) -> None:
         if not abs(mean) <= allowed:
             raise RunError(
                 f"{name}: the losses of {MEANINGS[key]} and of {MEANINGS[known]} differ by {mean:.4g} "
-                f"nats per datum, where {allowed:.2g} could be noise: they do not do the same work."
+                f"nats per data point, where {allowed:.2g} could be noise: they do not do the same work."
             )
 
 

@@ -24,7 +24,7 @@ class Recipe:
     :param settings: of the fit, where they differ from the defaults of `inference.Settings`
     :param validation: are the last training images kept back? The published runs trained on all
     :param judges: names of `gallery.judges.JUDGES`, whose numbers the ledger holds beside the usual ones
-    :param published: what a source reports: meaning -> number, nats per datum on the test set
+    :param published: what a source reports: meaning -> number, nats per data point on the test set
     :param source: where the entry comes from
     """
 

@@ -76,14 +76,14 @@ def follow_em(
 
 
 def exact_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> dict | None:
-    """log p(x) in nats per datum, with its standard error over data; None if the model does not know it."""
+    """log p(x) in nats per data point, with its standard error over data; None if the model does not know it."""
     with eval_mode(pair):
         exact = log_evidence(pair, x, given)
     return None if exact is None else _estimate(exact.reshape(1, -1), len(x), exact=True)
 
 
 def judged(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True) -> dict:
-    """`evaluate`, and where it has both, the "gap" of "evidence" and "elbo" in nats per datum: KL(guide || posterior),
+    """`evaluate`, and where it has both, the "gap" of "evidence" and "elbo" in nats per data point: KL(guide || posterior),
     with the Monte Carlo error at these data."""
     result = evaluate(pair, x, given, k, held_out=held_out)
     if {"evidence", "elbo"} <= result.keys():

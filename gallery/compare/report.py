@@ -118,7 +118,7 @@ def _caption(result: dict) -> str:
     over_data = f"; the standard error over data is up to {max(errors):.2g}" if errors else ""
     seeds = "seed 0" if result["seeds"] == 1 else f"median [range] of {result['seeds']} seeds"
     words = [
-        f"Nats per datum, {result['n']} {result['split']} data of {result['data']}, {result['judge_draws']} draws of "
+        f"Nats per data point, {result['n']} {result['split']} data of {result['data']}, {result['judge_draws']} draws of "
         f"the guide for each; {seeds}. MC error: at these data{over_data}.",
         "A pass is a datum once through model and guide, forwards and backwards; seconds are those of the processor.",
     ]
@@ -126,7 +126,7 @@ def _caption(result: dict) -> str:
         words.append("gap: KL(guide || posterior).")
     if at:
         words.append(
-            f"Variance (squared nats per datum) and SNR: at the weights that {at} came to with the same guide; an SNR "
+            f"Variance (squared nats per data point) and SNR: at the weights that {at} came to with the same guide; an SNR "
             "of 0 is a signal not to be told from the noise of this estimate."
         )
     return " ".join(words)
@@ -136,7 +136,7 @@ def _of_sides(rows: list[dict]) -> str:
     at = next((f" at the weights of {row['at']}" for row in rows if row["at"]), "")
     error = max(row[side]["se"] for row in rows for side in ("lower", "upper"))
     return (
-        f"Nats per datum, of data simulated from the model{at}, which the fits were not judged by: from below by "
+        f"Nats per data point, of data simulated from the model{at}, which the fits were not judged by: from below by "
         f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each datum. "
         "Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard error "
         f"is up to {error:.2g} and moves both sides together. Gradients are those of log p(x, z) for one datum, of "

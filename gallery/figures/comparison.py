@@ -53,7 +53,7 @@ def bound(result: dict) -> Figure | None:
     errors = [row["elbo"]["mc_se"] for row in result["rows"] if "elbo" in row]
     drawn = f"; curves by few draws, numbers by {result['judge_draws']} (MC error {max(errors):.1g})" if errors else ""
     dress(ax, f"{result['model']} on {result['data']}{dashed}", f"seconds of fitting, one thread{drawn}")
-    ax.set_ylabel(f"ELBO of {result['split']} data, nats per datum", fontsize=9, color=INK)
+    ax.set_ylabel(f"ELBO of {result['split']} data, nats per data point", fontsize=9, color=INK)
     _logarithmic(ax)
     ax.set_ylim(*_window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series]))
     if fixed:
@@ -79,7 +79,7 @@ def variance(result: dict) -> Figure | None:
     labels = list(dict.fromkeys(row["label"] for row in rows))
     fig = figure(8.4, 1.3 + 0.34 * len(labels))
     axes = fig.subplots(1, 2, sharey=True)
-    quantities = {"variance": "variance, squared nats per datum", "snr": "signal-to-noise ratio"}
+    quantities = {"variance": "variance, squared nats per data point", "snr": "signal-to-noise ratio"}
     for ax, (key, words) in zip(axes, quantities.items(), strict=True):
         dress(ax, "", words)
         _logarithmic(ax)

@@ -8,11 +8,11 @@ from gallery.figures.style import BLUE, GREEN, INK, ORANGE, dress, figure, label
 def conditionals(found: dict) -> Figure:
     """-log p(x | y) of new data, and dashed of the data it was fitted to, over the bits of y; a line for each kind.
 
-    :param found: what `gallery.experiments.conditionals` returns, in nats per datum
+    :param found: what `gallery.experiments.conditionals` returns, in nats per data point
     """
     fig = figure(6.6, 4.0)
     title = f"p(x | y) learned from {found['data']:,} data, judged on new ones; dashed: on the same"
-    ax = dress(fig.add_subplot(), title, "bits of y", "−log p(x | y), nats per datum")
+    ax = dress(fig.add_subplot(), title, "bits of y", "−log p(x | y), nats per data point")
     ends = []
     for colour, (name, of) in zip((ORANGE, BLUE, GREEN), found["conditionals"].items(), strict=True):
         ax.plot(of["bits"], of["new"], "o-", color=colour, linewidth=1.4, markersize=4)

@@ -30,7 +30,7 @@ def _window(series: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
 
 
 def learning_curve(history: list[dict], title: str = "") -> Figure:
-    """ELBO of the test and validation data after every epoch, and -loss over it, in nats per datum. Below it, where the
+    """ELBO of the test and validation data after every epoch, and -loss over it, in nats per data point. Below it, where the
     history has them, how sure the guide is of a discrete cause y, and how often it is the class.
 
     Early epochs far below the rest are left out of the range, and said to be. Under a guide that is a point there is
@@ -90,7 +90,7 @@ def _bounds(ax: Axes, history: list[dict], title: str) -> float:
     lines = [(*inspect_pair, np.array([p for p in points if math.isfinite(p[1])])) for *inspect_pair, points in shown]
     lines = [(*inspect_pair, *points.T) for *inspect_pair, points in lines if len(points)]
 
-    dress(ax, title, "", f"{'log-likelihood' if point else 'ELBO'}, nats per datum")
+    dress(ax, title, "", f"{'log-likelihood' if point else 'ELBO'}, nats per data point")
     if not lines:
         ax.text(0.5, 0.5, "no epoch has a finite value", ha="center", color=INK, transform=ax.transAxes)
         return 1.0

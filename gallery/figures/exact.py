@@ -113,8 +113,8 @@ def amortisation(amortised: nn.Module | None, per_datum: nn.Module, x: Tensor, p
 
     Gaps below 1e-6 nats, which the draws do not resolve, lie on the lower edge.
 
-    :param amortised: None for the guide per datum alone
-    :param x: (n, 1) all the data that the guide per datum was fitted to
+    :param amortised: None for the guide per data point alone
+    :param x: (n, 1) all the data that the guide per data point was fitted to
     """
     fig = figure(5.6, 3.4)
     title = "Gap KL(q(z | x) ‖ p(z | x)) at each datum it was fitted to"

@@ -36,7 +36,7 @@ def fa_experiment_1(
     truth: float,
     plane: tuple[int, int] = (0, 1),
 ) -> Figure:
-    """Test ELBO, exact test evidence and that of the true model at each step, in nats per datum; as insets 1000 draws
+    """Test ELBO, exact test evidence and that of the true model at each step, in nats per data point; as insets 1000 draws
     from the model (orange) under the test data (blue) after some steps.
 
     :param curve: lists "step", "elbo", "evidence"
@@ -46,7 +46,7 @@ def fa_experiment_1(
     steps = np.asarray(curve["step"])
     fig = figure(8.4, 5.2)
     ax = dress(
-        fig.add_subplot(), "Factor analysis: model and guide trained together, test data", "step", "nats per datum"
+        fig.add_subplot(), "Factor analysis: model and guide trained together, test data", "step", "nats per data point"
     )
     _curves(ax, curve, truth)
     top = max(truth, np.max(curve["elbo"]), np.max(curve["evidence"]))
@@ -74,7 +74,7 @@ def fa_experiment_2(
     truth: float,
     em: Sequence[float] | None = None,
 ) -> Figure:
-    """Guide and model trained in turn, as in EM: test ELBO and exact evidence, and below the exact gap, nats per datum.
+    """Guide and model trained in turn, as in EM: test ELBO and exact evidence, and below the exact gap, nats per data point.
 
     :param curve: lists "step", "elbo" (estimated), "evidence" (exact) and, if known, "gap" (exact)
     :param phases: (first step, last step, "guide" or "model"); grey where only the guide is trained
@@ -94,8 +94,8 @@ def fa_experiment_2(
     kind = "exact" if gap is not None else "evidence − estimated ELBO"
     gap = np.subtract(curve["evidence"], curve["elbo"]) if gap is None else np.asarray(gap)
     bottom.plot(curve["step"], gap, color=RED, linewidth=1)
-    dress(top, "Factor analysis: guide and model trained in turn, test data", "", "nats per datum")
-    dress(bottom, f"Gap KL(q(z | x) ‖ p(z | x)), {kind}", "step", "nats per datum")
+    dress(top, "Factor analysis: guide and model trained in turn, test data", "", "nats per data point")
+    dress(bottom, f"Gap KL(q(z | x) ‖ p(z | x)), {kind}", "step", "nats per data point")
     top.set(ylim=(-8.0, -3.8), xlim=(min(curve["step"]), max(curve["step"])))
     top.tick_params(labelbottom=False)
     low, high = np.quantile(gap[len(gap) // 20 :], [0.02, 0.98])  # the first steps may be far off
@@ -113,11 +113,11 @@ def fa_experiment_2(
 def fa_prior_samples(found: Mapping[int, Mapping[str, Sequence[float]]]) -> Figure:
     """What the mean of p(x | z) over draws of the prior is worth as an estimate of p(x), a line for each latent width.
 
-    :param found: number of factors -> lists "draws", "error" (of log p(x)) and "se", nats per datum
+    :param found: number of factors -> lists "draws", "error" (of log p(x)) and "se", nats per data point
     """
     fig = figure(6.4, 4.2)
     title = "log p(x) from draws of the prior, less the exact one, by the number of factors d"
-    ax = dress(fig.add_subplot(), title, "draws of the prior", "error, nats per datum")
+    ax = dress(fig.add_subplot(), title, "draws of the prior", "error, nats per data point")
     for i, (d, of) in enumerate(found.items()):
         colour, label = colormaps["viridis"](i / max(1, len(found))), f"d = {d}"
         ax.errorbar(of["draws"], of["error"], of["se"], fmt="o-", markersize=4, color=colour, label=label)

@@ -7,17 +7,17 @@ from matplotlib.figure import Figure
 
 from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, number, scalar_limits
 
-ACTIVE = 0.01  # a coordinate is active if its KL exceeds this, nats per datum
+ACTIVE = 0.01  # a coordinate is active if its KL exceeds this, nats per data point
 UPRIGHT, NAMED = 20, 64  # coordinates at most that are named under their bars, in a line and at all
 
 
 def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
-    """Distortion -E[log p(x | z)] over rate KL(q || p), nats per datum, of pairs fitted with another beta each.
+    """Distortion -E[log p(x | z)] over rate KL(q || p), nats per data point, of pairs fitted with another beta each.
 
     Where beta is 1 what is minimised is -ELBO = rate + distortion: with it is drawn the line on which -ELBO is the
     same, of slope -1, below which no other point would lie if that pair were the best of its kind.
 
-    :param points: a dictionary for each pair: "beta", "kl" and "reconstruction", nats per datum
+    :param points: a dictionary for each pair: "beta", "kl" and "reconstruction", nats per data point
     """
     points = sorted(points, key=lambda point: point["beta"])
     rate = np.array([point["kl"] for point in points])
@@ -25,7 +25,10 @@ def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
     fig = figure(6.0, 4.2)
     title = f"Distortion against rate of {len(points)} pairs, each with a weight β of its own on the KL"
     ax = dress(
-        fig.add_subplot(), title, "rate KL(q ‖ p), nats per datum", "distortion −E[log p(x | z)], nats per datum"
+        fig.add_subplot(),
+        title,
+        "rate KL(q ‖ p), nats per data point",
+        "distortion −E[log p(x | z)], nats per data point",
     )
     ax.plot(rate, distortion, "o-", color=BLUE, linewidth=1.4, markersize=4)
     ax.set(xlim=scalar_limits(rate, 0.15), ylim=scalar_limits(distortion, 0.12))
@@ -42,7 +45,7 @@ def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
 def kl_bars(kl_per_latent: dict[str, list[float]]) -> Figure | None:
     """KL(guide || prior) of every coordinate of a code, the largest first; the dead ones are grey.
 
-    :param kl_per_latent: for every latent site the KL of its coordinates, nats per datum
+    :param kl_per_latent: for every latent site the KL of its coordinates, nats per data point
     :return: None if there are no more than two coordinates
     """
     several = len(kl_per_latent) > 1
@@ -58,7 +61,7 @@ def kl_bars(kl_per_latent: dict[str, list[float]]) -> Figure | None:
     title = f"KL(q ‖ p) of each coordinate: {kl.sum():.2f} nats in all, {active} of {len(kl)} above {ACTIVE:g}"
     named, upright = len(bars) <= NAMED, len(bars) <= UPRIGHT and not several
     label = "coordinate of the code" if named else "coordinates of the code, the largest first"
-    ax = dress(fig.add_subplot(), title, label, "nats per datum")
+    ax = dress(fig.add_subplot(), title, label, "nats per data point")
     ax.bar(range(len(kl)), kl, 0.8, color=[BLUE if value > ACTIVE else GREY for value in kl])
     ax.set_xlim(-0.6, len(kl) - 0.4)
     ax.set_xticks(range(len(kl)) if named else [], [name for _, name in bars] if named else [])

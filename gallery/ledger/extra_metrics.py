@@ -101,7 +101,7 @@ def conditional_generations(
 
 
 def both_sides(pair: nn.Module, test: Dataset) -> dict[str, dict]:
-    """What `inference.sandwich` says of 100 data simulated from the model, in nats per datum, as "sandwich"; or why it
+    """What `inference.sandwich` says of 100 data simulated from the model, in nats per data point, as "sandwich"; or why it
     is "undefined"."""
     n = 100 if test.given is None else min(100, len(test))
     try:
@@ -124,7 +124,7 @@ EXTRA_METRICS: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dic
 
 
 def _error(x: Tensor, other: Tensor) -> dict:
-    return entry((x - other).square().sum(1), "squared error summed over pixels, per datum")
+    return entry((x - other).square().sum(1), "squared error summed over pixels, per data point")
 
 
 _PIXEL_PROBES: dict[tuple[str, str], dict] = {}  # by data: they are the same for all pairs

@@ -1,6 +1,6 @@
 """What the ledger says of one run, number by number, under the names that published numbers have in the recipes.
 
-All are of test data, but for those that say that they are of simulated ones; bounds and densities are nats per datum,
+All are of test data, but for those that say that they are of simulated ones; bounds and densities are nats per data point,
 for the unit of the others see `inference` and `judges`.
 """
 

@@ -33,7 +33,7 @@ def models_table() -> str:
 
 
 def experiments_table() -> str:
-    """What `gallery reproduce` measured (gallery/ledger), beside what is published; nats per datum."""
+    """What `gallery reproduce` measured (gallery/ledger), beside what is published; nats per data point."""
     fa = json.loads((LEDGER / "experiments" / "factor_analysis" / "factor_analysis.json").read_text())
     eg = json.loads((LEDGER / "experiments" / "exponential_gaussian" / "exponential_gaussian.json").read_text())
     published, alternating = fa["published"], fa["experiment_2"]

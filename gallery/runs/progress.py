@@ -18,7 +18,7 @@ MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced onc
 
 
 def describe_line(line: dict) -> str:
-    """One line of history.jsonl in words, nats per datum."""
+    """One line of history.jsonl in words, nats per data point."""
     parts = [f"epoch {line['epoch']}", f"loss {line['loss']:.3f}"]
     if not line["loss_is_bound"]:
         reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
@@ -107,7 +107,7 @@ class Bar:
 
 
 class TensorBoard:
-    """What another watcher shows, and scalars of every epoch for TensorBoard: nats per datum, by step.
+    """What another watcher shows, and scalars of every epoch for TensorBoard: nats per data point, by step.
 
     Loss, learning rate, and the bounds of every split as in history.jsonl; KL(guide || prior) of every local continuous
     latent on the first KL_ROWS rows of the training data, where the guide is a density.

@@ -187,7 +187,9 @@ def supports_of(pair: nn.Module, args: tuple) -> dict[str, constraints.Constrain
         )
     joint = [key for key, site in sites.items() if not is_local(site)]
     if joint:
-        raise InferenceError(f"{', '.join(joint)} of {name} is global, and annealing is per datum: use NUTS, or IWAE.")
+        raise InferenceError(
+            f"{', '.join(joint)} of {name} is global, and annealing is per data point: use NUTS, or IWAE."
+        )
     return {key: site["fn"].support for key, site in sites.items()}
 
 
@@ -256,7 +258,7 @@ def bdmc(
 
     :param like: data of the shape and kind to be simulated, (any, ...)
     :param given: (n, ...) what a conditional model conditions on
-    :return: "lower", "upper", "width" and, where the model knows it, "evidence", nats per datum: each {"value", "se"
+    :return: "lower", "upper", "width" and, where the model knows it, "evidence", nats per data point: each {"value", "se"
         over data, "mc_se" over chains, "n", "unit", "chains", "steps", "gradients" of a side for a datum}. For "upper"
         all chains of a datum start at one draw, and "mc_se" does not know what another would have given
     :raises InferenceError: as `ais` does

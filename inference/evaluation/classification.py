@@ -25,7 +25,7 @@ def label_metrics(bounds: Tensor, labels: Tensor) -> dict[str, dict]:
     classes = bounds.shape[1]
     right = bounds.gather(1, labels.unsqueeze(1)).squeeze(1)
     cost = right - (bounds.sum(1) - right) / (classes - 1)
-    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": entry(cost, "nats per datum")}
+    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": entry(cost, "nats per data point")}
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> dict:

@@ -93,8 +93,8 @@ def cluster(probabilities: Tensor, labels: Tensor) -> dict:
     return {
         "accuracy": entry((matched[component] == labels).double(), "fraction"),
         "nmi": entry(first_order, "fraction"),
-        "entropy_of_q": entry(torch.special.entr(q).sum(1), "nats per datum"),
-        "class_given_component": entry(of_both - of_component, "nats per datum"),
+        "entropy_of_q": entry(torch.special.entr(q).sum(1), "nats per data point"),
+        "class_given_component": entry(of_both - of_component, "nats per data point"),
         "shares": [entry((component == k).double(), "fraction") for k in range(components)],
         "matching": matching,
     }

@@ -51,7 +51,7 @@ def gap(
     :return: "mean" and "per_datum", both of "evidence", "elbo", "elbo_per_datum" (that of q*), "gap",
         "approximation_gap", "amortisation_gap" and, of a diagonal normal of several coordinates,
         "elbo_full_covariance" and "diagonal_gap", the part of the approximation gap that a full covariance closes. In
-        nats: means as {"value", "se", "mc_se", "n", "unit"}, with "of" telling the evidence from its bound; per datum
+        nats: means as {"value", "se", "mc_se", "n", "unit"}, with "of" telling the evidence from its bound; per data point
         tensors (n,)
     :raises InferenceError: if the guide has not exactly one latent, local, continuous and with parameters to vary
     """

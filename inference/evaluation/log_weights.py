@@ -1,4 +1,4 @@
-"""Bounds on the evidence log p(x), per datum, all from one primitive: the log importance weights
+"""Bounds on the evidence log p(x), per data point, all from one primitive: the log importance weights
 
     log w = log p(x, z) - log q(z | x),    z ~ q(z | x),
 
@@ -213,6 +213,6 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
 
 
 def log_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
-    """The exact log p(x), nats: (n,) per datum, or () where a latent is global; None if the model does not know it."""
+    """The exact log p(x), nats: (n,) per data point, or () where a latent is global; None if the model does not know it."""
     exact = getattr(pair, "log_evidence", None)
     return exact and exact(*arguments(pair, x, given))

@@ -36,8 +36,8 @@ class _Draws:
         return cls(values.mean(0), values.var(0) / len(values) if len(values) > 1 else values[0] * math.nan)
 
     def estimate(self, n: int, **more) -> dict:
-        """The mean per datum in nats, with its standard error over data (se), and Monte Carlo at fixed data (mc_se)."""
-        result = {"value": self.mean.sum().item() / n, "n": n, "unit": "nats per datum", **more}
+        """The mean per data point in nats, with its standard error over data (se), and Monte Carlo at fixed data (mc_se)."""
+        result = {"value": self.mean.sum().item() / n, "n": n, "unit": "nats per data point", **more}
         if len(self.mean) > 1:
             result["se"] = self.mean.std().item() / math.sqrt(n)
         if not self.variance.isnan().any():
@@ -82,7 +82,7 @@ def _known_variance(log_w: Tensor) -> Tensor:
 
 
 def monitor_elbo(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
-    """The number to follow during training, nats per datum: {"elbo": one draw for each datum, always of the same
+    """The number to follow during training, nats per data point: {"elbo": one draw for each datum, always of the same
     noise}, or {"reconstruction"} where the guide is a point; with {"evidence"} where the model knows it."""
     with eval_mode(pair, seed):
         seen = inspect_pair(pair, arguments(pair, x, given))
@@ -106,7 +106,7 @@ def _kl(q: dist.Distribution, p: dist.Distribution, value: Tensor, closed: bool)
 
 
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
-    """KL(guide || prior) of every coordinate of every local continuous latent, averaged over x, nats per datum.
+    """KL(guide || prior) of every coordinate of every local continuous latent, averaged over x, nats per data point.
 
     In closed form where torch knows it and the guide draws in the order of the model, else from one draw for each
     datum. Where prior or guide ties coordinates together (a full covariance) there is one number for the whole site.

@@ -10,7 +10,7 @@ from inference.pairs.run import arguments
 
 
 def em(pair: nn.Module, x: Tensor, iterations: int, given: Tensor | None = None) -> Iterator[float]:
-    """Runs EM on the generative parameters; yields the mean log evidence of x (nats per datum) before each
+    """Runs EM on the generative parameters; yields the mean log evidence of x (nats per data point) before each
     iteration and after the last. It never falls (Dempster, Laird and Rubin, 1977).
 
     :raises InferenceError: if the model has no `e_step` and `m_step`

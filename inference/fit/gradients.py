@@ -13,7 +13,7 @@ from inference.pairs.run import cuda_devices
 
 def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tensor]:
     """Mean and variance over repeated noise of the gradient on one minibatch, as it stands: each (number of weights,)
-    for all of `svi.parameters` in a row, in nats per datum. In one pass: no gradient is kept."""
+    for all of `svi.parameters` in a row, in nats per data point. In one pass: no gradient is kept."""
     args, n = svi._arguments(rows), len(svi.x)
     mean = squares = torch.zeros((), device=svi.x.device, dtype=torch.float64)
     for i in range(repeats):
@@ -28,7 +28,7 @@ def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tens
 
 def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int = 0) -> dict[str, dict]:
     """Signal and noise of the gradient of an SVI at the weights it has, of all of them ("all") and of those of "model"
-    and "guide", in nats per datum.
+    and "guide", in nats per data point.
 
     The minibatches are the first of its stream, so with one seed and batch size they are the same for every objective,
     and so is the stream of noise. "variance" is the sum over weights of the variance over repeated noise on one
@@ -49,7 +49,7 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
             mean = mean + of_one / minibatches
             variances.append(variance)
     groups = {"all": svi.parameters, "model": generative.values(), "guide": inference.values()}
-    result, about = {}, {"minibatches": minibatches, "repeats": repeats, "unit": "squared nats per datum"}
+    result, about = {}, {"minibatches": minibatches, "repeats": repeats, "unit": "squared nats per data point"}
     for name, group in groups.items():
         ids = {id(p) for p in group}
         kept = torch.cat([torch.full((p.numel(),), id(p) in ids, device=mean.device) for p in svi.parameters])

@@ -6,7 +6,7 @@ With log w = log p(x, z) - log q(z | x) and K draws of z for every datum, the bo
 
 of which alpha = 0 is IWAE-K and the limit alpha -> 1 is the ELBO. Pyro's RenyiELBO has the same bounds with K draws
 along a new dimension, which every network has to carry; here the rows of the minibatch are repeated K times along the
-plate, so none has to, and the bound is per datum. Where a latent is global the K draws are made Pyro's way, and the
+plate, so none has to, and the bound is per data point. Where a latent is global the K draws are made Pyro's way, and the
 weights are joint over all the data. Pyro's ReweightedWakeSleep has joint weights always.
 
 Every estimator gives its loss, minus the bound scaled to all the data, as one tensor whose gradient is the estimator's.

@@ -3,7 +3,7 @@
     torch.manual_seed(0)
     pair = VAE(data_dim=64)
     svi = SVI(pair, x, settings=Settings(epochs=20))
-    for step, loss in svi:          # trains; loss in nats per datum
+    for step, loss in svi:          # trains; loss in nats per data point
         ...
 
 An epoch has no seam: the rows of all epochs, each in an order of its own, form one stream that is cut into
@@ -72,7 +72,7 @@ def _optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch.opti
 
 
 class SVI:
-    """Iterating trains: yields (number of steps done, loss of this minibatch in nats per datum).
+    """Iterating trains: yields (number of steps done, loss of this minibatch in nats per data point).
 
     :param pair: the model and guide, on the device and in the precision of the data
     :param x: (n, ...) all the data
@@ -256,7 +256,7 @@ class SVI:
             self.pair.temperature.fill_(self._first_temperature * ratio ** (self.step / self.steps))
 
     def train_step(self) -> Tensor:
-        """One minibatch, one update; the loss in nats per datum, on the device.
+        """One minibatch, one update; the loss in nats per data point, on the device.
 
         Nothing is read from the device but once in CHECK_STEPS steps, unless Pyro runs them or the optimiser cannot be
         stopped there. A loss that is not finite stops all updates, so the weights are still those before it when it is
@@ -378,5 +378,5 @@ def svi(
     transform: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Fits a pair from the first step to the last, with the arguments of `SVI`; returns the loss of every step,
-    (steps,), in nats per datum. Where something is to happen between steps, iterate over `SVI` instead."""
+    (steps,), in nats per data point. Where something is to happen between steps, iterate over `SVI` instead."""
     return torch.stack([loss for _, loss in SVI(pair, x, given, settings, transform)])

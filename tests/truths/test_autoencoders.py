@@ -93,7 +93,7 @@ def terms_by_hand(name, pair, x, u):
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 @pytest.mark.parametrize(("name", "keywords"), CASES)
 def test_minus_elbo_is_the_loss_that_is_stated(name, keywords, likelihood, objective):
-    """Reconstruction error, plus the penalty in nats per datum, minus the log prior where it is not flat; on a
+    """Reconstruction error, plus the penalty in nats per data point, minus the log prior where it is not flat; on a
     minibatch, in training mode."""
     pair = small(name, likelihood=likelihood, **keywords)
     x = pixels() if likelihood == "gaussian" else pixels().round()

@@ -213,7 +213,7 @@ def test_evaluate_agrees_with_the_closed_forms():
     assert abs(metrics["kl"]["value"] - closed) < 4 * metrics["kl"]["mc_se"]
     assert metrics["evidence"]["value"] == pytest.approx(pair.log_evidence(x).mean().item())
     assert metrics["elbo"]["n"] == len(x)
-    assert metrics["elbo"]["unit"] == "nats per datum"
+    assert metrics["elbo"]["unit"] == "nats per data point"
 
 
 def test_sampled_and_analytic_objectives_estimate_the_same_elbo():

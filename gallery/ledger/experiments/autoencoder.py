@@ -31,7 +31,7 @@ def _error(pair: nn.Module, x: Tensor, z: Tensor) -> float:
 
 @torch.no_grad()
 def rounded(train: Tensor, z: Tensor, levels: int) -> tuple[Tensor, float]:
-    """(z, every unit rounded to one of `levels`; what that costs in bits per datum).
+    """(z, every unit rounded to one of `levels`; what that costs in bits per data point).
 
     :param train: (m, width), codes from which levels and their frequencies are taken; each level is counted once more
         than it is seen, so that none is impossible
@@ -72,7 +72,7 @@ def reproduce(
                     code, bits = rounded(known, z, level)
                     of_codes.append({"width": width, "levels": level, "bits": bits, "test": _error(pair, test, code)})
     mean_image = (test - train.mean(0)).square().sum(1).mean().item()
-    unit = "squared error summed over pixels, per datum"
+    unit = "squared error summed over pixels, per data point"
     found = {"unit": unit, "data": run.data, "mean_image": mean_image, "widths": of_widths, "codes": of_codes}
     save(overfitting(found), folder / "widths.png")
     save(compression(found), folder / "bits.png")

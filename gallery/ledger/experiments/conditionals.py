@@ -78,7 +78,7 @@ def heads(y: Tensor) -> Tensor:
 
 
 def conditionals(bits: Sequence[int] = BITS, settings: Settings = SETTINGS) -> dict:
-    """What is left to say about x in nats per datum, -log p(x | y): of the DATA data that a conditional was fitted to
+    """What is left to say about x in nats per data point, -log p(x | y): of the DATA data that a conditional was fitted to
     ("train"), and expected of new ones ("new"), exactly: over all y and both x. No conditional has less than
     "entropy" of new ones."""
     found = {name: {"bits": list(bits), "parameters": [], "train": [], "new": []} for name in CONDITIONALS}
@@ -96,7 +96,7 @@ def conditionals(bits: Sequence[int] = BITS, settings: Settings = SETTINGS) -> d
                 of["train"].append(_nats(logit, y, x.squeeze(-1)))
                 of["new"].append(_nats(logit, all_bits(k), heads(all_bits(k))))
     entropy = -(HEADS * math.log(HEADS) + (1 - HEADS) * math.log(1 - HEADS))
-    return {"unit": "nats per datum", "data": DATA, "entropy": entropy, "conditionals": found}
+    return {"unit": "nats per data point", "data": DATA, "entropy": entropy, "conditionals": found}
 
 
 @torch.no_grad()

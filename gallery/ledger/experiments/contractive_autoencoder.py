@@ -39,7 +39,7 @@ def _numbers(pair: torch.nn.Module, x: torch.Tensor) -> dict[str, float]:
 
 
 def reproduce(folder: Path, fitted: Path) -> dict:
-    """Writes matched.json: squared error summed over pixels, |dz/dx|^2 and |dx'/dx|^2, per datum, on test data."""
+    """Writes matched.json: squared error summed over pixels, |dz/dx|^2 and |dx'/dx|^2, per data point, on test data."""
     run, contractive = runs.load(fitted)
     x = run.datasets()["test"].x
     goal = _numbers(contractive, x)

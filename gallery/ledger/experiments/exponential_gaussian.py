@@ -23,7 +23,7 @@ GUIDES = ("", ":per_datum", ":exponential", ":gamma", ":log_normal")
 
 def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict:
     """Fits each guide by its recipe; writes exponential_gaussian.json and the figures; returns what the file holds:
-    by guide the mean gap log p(x) - ELBO over the training data, nats per datum, with its Monte Carlo error."""
+    by guide the mean gap log p(x) - ELBO over the training data, nats per data point, with its Monte Carlo error."""
     x = data.load("exponential_gaussian").x
     pairs, result = {}, {}
     for variant in GUIDES:
@@ -35,7 +35,7 @@ def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict:
         with eval_mode(pair):
             gap = log_evidence(pair, x) - log_weights(pair, x, k=64)
         error = gap.var(0).div(len(gap)).sum().sqrt().item() / len(x)
-        result[name] = {"gap": gap.mean().item(), "mc_se": error, "n": len(x), "unit": "nats per datum"}
+        result[name] = {"gap": gap.mean().item(), "mc_se": error, "n": len(x), "unit": "nats per data point"}
         pairs[variant] = pair
         figure = posterior_1d(pair, data=x) if variant == ":per_datum" else posterior_1d(pair)
         save(figure, folder / f"posterior{variant.replace(':', '_')}.png")

@@ -29,14 +29,14 @@ STEPS_PER_PHASE = 1000
 
 
 def exact_gap(pair: FactorAnalysis, x: Tensor) -> float:
-    """KL(q(z | x) || p(z | x)) averaged over x, nats per datum: the evidence minus the exact ELBO."""
+    """KL(q(z | x) || p(z | x)) averaged over x, nats per data point: the evidence minus the exact ELBO."""
     with eval_mode(pair), SetRows(torch.arange(len(x))):
         q = latent_sites(importance_traces(pair, (x,))[1])["z"]["fn"]
         return kl_divergence(q, pair.posterior(x)).mean().item()
 
 
 def true_evidence(x: Tensor) -> float:
-    """Mean evidence of x under the parameters the data were drawn with, nats per datum."""
+    """Mean evidence of x under the parameters the data were drawn with, nats per data point."""
     W, sigma = (torch.as_tensor(value, dtype=torch.float64) for value in (data.synthetic.FA_W, data.synthetic.FA_SIGMA))
     truth = MultivariateNormal(torch.zeros(len(W), dtype=torch.float64), W @ W.T + sigma.square().diag())
     return truth.log_prob(x.double()).mean().item()
@@ -62,7 +62,7 @@ def simultaneous(
 
     All have 32 rows. A DataLoader would end each pass with one of 8, so the steps drift apart from those of one.
 
-    :return: the pair; the curve {"step", "elbo" (one draw for each test datum), "evidence" (exact)}, nats per datum
+    :return: the pair; the curve {"step", "elbo" (one draw for each test datum), "evidence" (exact)}, nats per data point
         on the test set, every so many steps; 1000 draws from the model at each snapshot
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
@@ -113,7 +113,7 @@ def exact_em(iterations: int = 400, seed: int = 42) -> tuple[FactorAnalysis, dic
 
 
 def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> list[dict[str, float]]:
-    """Where SVI ends for seeds 0, 1, ...: exact mean evidence on train and test, nats per datum."""
+    """Where SVI ends for seeds 0, 1, ...: exact mean evidence on train and test, nats per data point."""
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     ends = []
     for seed in range(count):
@@ -155,7 +155,7 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
     _, by_em = exact_em()
     at = {step: i for i, step in enumerate(phased["step"])}
     result = {
-        "unit": "nats per datum, exact evidence unless said otherwise",
+        "unit": "nats per data point, exact evidence unless said otherwise",
         "data": {"name": "factor_analysis", "train_hash": data.load("factor_analysis").hash},
         "true_parameters": truth,
         "experiment_1": {"test_step_999": curve["evidence"][998], "test_step_1000": curve["evidence"][999]},

@@ -20,7 +20,7 @@ CHUNK = 10_000  # draws at a time
 def prior_samples(
     factors: Sequence[int] = (1, 2, 4, 8, 16, 32), counts: Sequence[int] = (10, 100, 1000, 10_000, 100_000)
 ) -> dict[int, dict[str, list[float]]]:
-    """{number of factors: {"draws", "error": the estimate less log p(x), and its "se" over data, nats per datum}}.
+    """{number of factors: {"draws", "error": the estimate less log p(x), and its "se" over data, nats per data point}}.
 
     Of every width one model, W ~ Normal(0, 1 / d), so that x varies alike in all of them, sigma = SIGMA, and DATA data
     of its own, all judged by the same draws.

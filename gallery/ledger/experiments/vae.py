@@ -21,7 +21,7 @@ BETAS = (0.1, 0.5, 1.0, 2.0, 4.0, 10.0)
 
 
 def reproduce(folder: Path, fitted: Path, betas: tuple[float, ...] = BETAS) -> dict:
-    """Fits the run in `fitted` anew with each beta; writes rate_distortion.json, of test data, in nats per datum, and
+    """Fits the run in `fitted` anew with each beta; writes rate_distortion.json, of test data, in nats per data point, and
     its figure."""
     run, _ = runs.load(fitted)
     splits = run.datasets()
@@ -34,7 +34,7 @@ def reproduce(folder: Path, fitted: Path, betas: tuple[float, ...] = BETAS) -> d
             pass
         judged = evaluate(pair, splits["test"].scored(), particles=1)
         points.append({"beta": beta, **{name: judged[name]["value"] for name in ("kl", "reconstruction", "elbo")}})
-    result = {"unit": "nats per datum", "data": run.data, "points": points}
+    result = {"unit": "nats per data point", "data": run.data, "points": points}
     save(rate_distortion(points), folder / "rate_distortion.png")
     write_atomically(folder / "rate_distortion.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -20,7 +20,7 @@ EPOCHS = 2
 
 
 def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict:
-    """Fits both guides to the run in `fitted`; writes smoothing.json: the ELBO on test data, nats per datum."""
+    """Fits both guides to the run in `fitted`; writes smoothing.json: the ELBO on test data, nats per data point."""
     run, filtering = runs.load(fitted)
     splits = run.datasets()
     torch.manual_seed(0)

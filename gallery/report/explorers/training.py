@@ -61,7 +61,7 @@ def training(run: Run, fitted: FactorAnalysis) -> str | None:
     caption = (
         f"{SHOWN} {test.split} data (blue), {SHOWN} draws from the model (orange) and its ellipse of two standard "
         "deviations; below, log p(x) and the ELBO over the steps of the fit. Both are exact, means over "
-        f"{len(test)} {test.split} data in nats per datum. "
+        f"{len(test)} {test.split} data in nats per data point. "
     )
     caption += "" if truth is None else f"The model that made the data has {number(truth, '.4f')}. "
     caption += f"Fitted once more from seed {run.settings.seed} to keep the steps; its last parameters are "

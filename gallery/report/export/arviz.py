@@ -38,9 +38,9 @@ from inference.pairs.sites import is_flat, is_local, latent_sites, observed_site
 MOST = 2**31  # bytes that the draws of x may take
 WHAT = {  # the groups of a file, and the attribute "about" of each
     "posterior": "the latent sites: independent draws of the guide q(latents | x), which approximates the posterior",
-    "log_likelihood": "x: log p(x | latents) at each draw, nats per datum",
+    "log_likelihood": "x: log p(x | latents) at each draw, nats per data point",
     "posterior_predictive": "x: data drawn anew from p(x | latents) at each draw",
-    "sample_stats": "log_weight: log p(x, latents) - log q(latents | x) at each draw, nats per datum",
+    "sample_stats": "log_weight: log p(x, latents) - log q(latents | x) at each draw, nats per data point",
     "prior": "the latent sites: draws from the model",
     "observed_data": "x: the data as they are scored",
     "constant_data": "labels of the data, and what the model conditions on",

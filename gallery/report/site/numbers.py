@@ -42,7 +42,7 @@ class Number:
     def unit(self) -> str:
         """Unit of the number, with the draws that it is an average over; what is looked at after an epoch has one."""
         if not self.entry and self.name.startswith("ELBO"):
-            return "nats per datum" + (", 1 draw" if "epoch" in self.name else "")
+            return "nats per data point" + (", 1 draw" if "epoch" in self.name else "")
         draws = f", {self.entry['particles']} draws" if "particles" in self.entry else ""
         return self.entry.get("unit", "") + draws
 
@@ -90,7 +90,7 @@ def bounds(entry: dict) -> list[Number]:
 
 
 def kl_bars(entry: dict) -> dict | None:
-    """KL of every latent dimension of a run, nats per datum: the heights of bars, and words for them."""
+    """KL of every latent dimension of a run, nats per data point: the heights of bars, and words for them."""
     latents = entry.get("test", {}).get("kl_per_latent")
     values = [value for dimensions in (latents or {}).values() for value in dimensions]
     if not values or not all(map(math.isfinite, values)):
@@ -105,7 +105,7 @@ def kl_bars(entry: dict) -> dict | None:
     active = entry["test"].get("active_units")
     text = (
         f"KL from the prior of {len(values)} dimensions of "
-        f"{first if first == last else f'{first} to {last}'}, nats per datum: largest {written(max(values))}, median "
+        f"{first if first == last else f'{first} to {last}'}, nats per data point: largest {written(max(values))}, median "
         f"{written(statistics.median(values))}, smallest {written(min(values))}, together {written(sum(values))}"
         + ("" if active is None else f"; {active} active")
     )

@@ -257,7 +257,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
         "failed: score, seed 0: InferenceError: the loss is not finite at step 7",
         "refused: enum: FactorAnalysis has no discrete latent to enumerate: --objective trace.",
     ]
-    assert bound(result).axes[0].get_ylabel() == "ELBO of test data, nats per datum"
+    assert bound(result).axes[0].get_ylabel() == "ELBO of test data, nats per data point"
     monkeypatch.setattr(work, "follow", follow)
     result, said = compared(comparison, tmp_path)
     assert said[1] == "fit: 2 of 3 rows are there already"

@@ -75,7 +75,7 @@ def test_the_entropy_of_q_is_of_the_probabilities_and_not_of_the_labels():
         entropy = cluster(q, torch.tensor(labels))["entropy_of_q"]
         assert entropy["value"] == pytest.approx(np.mean(expected))
         assert entropy["se"] == pytest.approx(np.std(expected, ddof=1) / math.sqrt(3))
-    assert entropy["unit"] == "nats per datum"
+    assert entropy["unit"] == "nats per data point"
 
 
 def drawn_clustering(n=500, components=4, classes=3, generator=None):

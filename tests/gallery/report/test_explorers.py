@@ -61,7 +61,7 @@ OTHERS = {
 }
 NONE = {
     "global": ("linear_regression", "line", {}),
-    "per datum": ("exponential_gaussian:per_datum", "exponential_gaussian", {}),
+    "per data point": ("exponential_gaussian:per_datum", "exponential_gaussian", {}),
     "vectors": ("gaussian_mixture", "gaussian_mixture", {}),
     **dict.fromkeys(NOT_ITS_DECODER, MINE),
     "one number": ("vae", "digits:threshold", {"latent_dim": 1, "hidden": [8]}),

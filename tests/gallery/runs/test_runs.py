@@ -87,7 +87,7 @@ def test_metrics_say_what_they_are(tmp_path, no_figures):
     assert metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
     elbo = metrics["test"]["elbo"]
     assert elbo.keys() == {"value", "se", "mc_se", "n", "particles", "unit"}
-    assert (elbo["n"], elbo["unit"]) == (297, "nats per datum")
+    assert (elbo["n"], elbo["unit"]) == (297, "nats per data point")
     assert metrics["is_bound"]
     assert metrics["data"] == "digits:threshold"
     assert metrics["test"]["iwae"]["k"] == 16

@@ -76,7 +76,7 @@ def test_annealing_of_a_vae_and_what_a_sandwich_says():
     width = found["upper"]["value"] - found["lower"]["value"]
     assert found["width"]["value"] == pytest.approx(width)
     assert width > -4 * found["width"]["se"]
-    assert found["lower"] | {"n": 40, "chains": 8, "steps": 60, "unit": "nats per datum"} == found["lower"]
+    assert found["lower"] | {"n": 40, "chains": 8, "steps": 60, "unit": "nats per data point"} == found["lower"]
     known = bdmc(factor_analysis(), torch.zeros(1, 3, dtype=torch.float64), 5, chains=2, steps=5, leapfrog=2)
     assert known["evidence"]["exact"]
 

@@ -286,7 +286,7 @@ def test_objectives_that_do_not_apply(model, name, message):
 
 
 def with_noise(seed, pair, name, x, **settings):
-    """The loss of an objective in nats per datum, its noise drawn from the seed."""
+    """The loss of an objective in nats per data point, its noise drawn from the seed."""
     svi = SVI(pair, x, settings=Settings(objective=name, precision="float64", **settings))
     torch.manual_seed(seed)
     return svi.loss(torch.arange(len(x))) / len(x)
