@@ -12,7 +12,8 @@ from torch import nn
 from torch.distributions import kl_divergence
 
 import data
-from gallery.models.exponential_gaussian import ExponentialGaussian, PerDatum, TruncatedNormal
+from gallery.models._distributions import TruncatedNormal
+from gallery.models.exponential_gaussian import ExponentialGaussian, PerDatum
 from gallery.models.factor_analysis import DiagonalGuide, FactorAnalysis, FixedVarianceGuide
 from gallery.models.linear_regression import LinearRegression, MaximumAPosteriori, MeanField
 from gallery.recipes import RECIPES

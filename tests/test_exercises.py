@@ -13,7 +13,7 @@ from torch.special import ndtr
 
 from data.synthetic import FA_SIGMA, FA_W
 from gallery.entries import NAMES, entry
-from gallery.models._nn import ContinuousBernoulli
+from gallery.models._distributions import ContinuousBernoulli
 from gallery.models.autoencoder import Autoencoder
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder

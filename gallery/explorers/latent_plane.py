@@ -22,7 +22,7 @@ from inference.pairs import arguments, is_flat, is_point
 
 from ..figures.style import CLASSES
 from ..figures.traits import Traits
-from ..models._nn import BOUND
+from ..models._distributions import MAX_LOGIT
 from .fragment import fragment, options, packed, rounded
 from .network import MEANS, Network, as_packed, pack
 
@@ -129,7 +129,7 @@ def _on_plane(
         "layers": [pack(layer) for layer in others],
         "activation": network.activation,
         "mean": name,
-        "bound": BOUND,
+        "bound": MAX_LOGIT,
     }
     return decoder, error
 
