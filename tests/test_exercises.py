@@ -13,7 +13,7 @@ from torch.special import ndtr
 
 from data.synthetic import FA_SIGMA, FA_W
 from gallery.entries import NAMES, entry
-from gallery.models._distributions import ContinuousBernoulli
+from gallery.models._distributions import ContinuousBernoulli, Softmax
 from gallery.models.autoencoder import Autoencoder
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
@@ -22,7 +22,7 @@ from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.hmm import HMM
 from gallery.models.linear_regression import LinearRegression
-from gallery.models.loaded_die import LoadedDie, Softmax
+from gallery.models.loaded_die import LoadedDie
 from gallery.models.squared_gaussian import SquaredGaussian
 from gallery.plain import LOSSES
 from gallery.recipes import RECIPES
