@@ -15,7 +15,7 @@ from inference import SVI, Settings, evaluate
 from inference.checkpoint import write_atomically
 
 from .. import runs
-from ..models.vrnn import Smoothing
+from ..models.vrnn_smoothing import SmoothingVRNN
 
 EPOCHS = 2
 
@@ -25,7 +25,7 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict:
     run, filtering = runs.load(fitted)
     splits = run.datasets()
     torch.manual_seed(0)
-    smoothing = Smoothing(**run.keywords).to(splits["train"].x)
+    smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
     smoothing.start_from(filtering)
     result = {"epochs": epochs, "filtering as fitted": evaluate(filtering, splits["test"].x, particles=1)["elbo"]}
     settings = Settings(epochs=epochs, lr=run.settings.lr, lr_schedule="cosine")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import plain
-from ..models import MODELS
+from ..models import MODELS, family_module
 from ..recipes import Recipe
 from .numbers import Number, bounds, information, kl_bars, numbers
 from .pictures import Picture, hang
@@ -38,7 +38,7 @@ def variants(family: str) -> list[str]:
 
 def source(family: str) -> str:
     """The file of a model."""
-    return inspect.getsource(sys.modules[MODELS[family].__module__])
+    return inspect.getsource(family_module(MODELS[family]))
 
 
 def plain_step(family: str) -> str:

@@ -1,11 +1,10 @@
 """The page with the cards: one for each file of gallery/models, in rooms."""
 
 import inspect
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..models import MODELS
+from ..models import MODELS, family_module
 from ..models.autoencoder import Autoencoder
 from ..recipes import RECIPES, Recipe
 from .found import Found
@@ -51,7 +50,7 @@ def room_of(name: str) -> str:
 
 def title(family: str) -> tuple[str, str]:
     """(name, what it is) from the first line of the docstring of a file of gallery/models."""
-    first = inspect.getdoc(sys.modules[MODELS[family].__module__]).splitlines()[0].rstrip(".")
+    first = inspect.getdoc(family_module(MODELS[family])).splitlines()[0].rstrip(".")
     name, _, what = first.partition(": ")
     return name, what
 

@@ -1,6 +1,6 @@
 """Ten short fits, one for each kind of pair, held to the bits of an earlier version on the same processor and torch.
 
-    python tests/regression/test_regression.py    # writes expected.json anew: only where numbers are meant to change
+python tests/regression/test_regression.py    # writes expected.json anew: only where numbers are meant to change
 """
 
 import hashlib
