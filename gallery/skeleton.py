@@ -14,8 +14,6 @@ import pyro.distributions as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Skeleton"]
-
 
 class Skeleton(nn.Module):
     """x: (n, data_dim), in {0, 1}; z: (n, latent_dim).
