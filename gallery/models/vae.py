@@ -9,7 +9,8 @@ draw z = mu(x) + sigma(x) * eps, eps ~ Normal(0, I), carries the gradient of the
 The likelihood has to match the support of the pixels. A Bernoulli is a probability on {0, 1}: on grey pixels it is not
 a density, and its "ELBO" bounds nothing. Grey pixels take the continuous Bernoulli, a density on [0, 1] whose mean
 differs from its parameter. The log of a density may be positive, and so may this ELBO. On images that are mostly black
-its value depends on the largest logit allowed, which is fixed here (`MAX_LOGIT` in `_distributions.py`).
+its value depends on the largest logit allowed. Published values leave that to the floating-point arithmetic; here it is
+fixed (`MAX_LOGIT` in `_distributions.py`).
 
     >>> import torch
     >>> from pyro import poutine
