@@ -27,7 +27,7 @@ from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.cli.flags import as_typed, flags_of, parameter_help
 from gallery.cli.format import format_metrics
 from gallery.errors import RunError, unknown
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 from gallery.report.export import export, need
 from gallery.runs import progress as watch
 from gallery.runs import training as runs
@@ -188,7 +188,7 @@ def list_models() -> None:
     table = Table("model", "what it is", "data", box=None)
     for name, cls in MODELS.items():
         recipe = recipe_for(name)
-        story = sys.modules[cls.__module__].__doc__ if ":" not in name else cls.__doc__.partition(". ")[2]
+        story = family_module(cls).__doc__ if ":" not in name else cls.__doc__.partition(". ")[2]
         table.add_row(name, story.strip().splitlines()[0], recipe.data if recipe else "")
     for name, point in installed().items():
         try:
@@ -223,7 +223,7 @@ def show(
         print(save(Run.of(model, None, data) if data else suited(model), of, diagram))
         return
     cls = model_class(model)
-    print((sys.modules[cls.__module__].__doc__ or "").strip())
+    print((family_module(cls).__doc__ or "").strip())
     print(f"\n{model}: {(cls.__doc__ or '').partition(':param')[0].strip()}\n")
     explained = parameter_help(cls)
     for name, parameter in constructor(cls).items():

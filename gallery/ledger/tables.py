@@ -4,13 +4,12 @@ import inspect
 import json
 import re
 import statistics
-import sys
 from pathlib import Path
 
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.ledger.fields import shown
 from gallery.ledger.reproduce import read
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 
 README = Path(__file__).parents[2] / "README.md"
 LEDGER = Path(__file__).parent / "results"
@@ -22,7 +21,7 @@ def models_table() -> str:
     for name, cls in MODELS.items():
         if ":" in name:
             continue
-        title = inspect.getdoc(sys.modules[cls.__module__]).splitlines()[0].rstrip(".")
+        title = inspect.getdoc(family_module(cls)).splitlines()[0].rstrip(".")
         variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
         exact = ", ".join(word for word in ("log_evidence", "posterior", "e_step") if getattr(cls, word, None))
         rows.append(

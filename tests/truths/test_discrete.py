@@ -16,9 +16,10 @@ from data import synthetic
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import two_kls_fits
 from gallery.figures.exact import gap
+from gallery.models._distributions import Softmax
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.hmm import HMM
-from gallery.models.loaded_die import LoadedDie, Softmax, SoftmaxGuide
+from gallery.models.loaded_die import LoadedDie, SoftmaxGuide
 from gallery.models.squared_gaussian import SquaredGaussian
 from inference import SVI, Settings, em, encode, eval_mode, evaluate, iwae, log_weights, reconstruct, sample
 
@@ -314,7 +315,7 @@ def test_a_chain_of_one_step_is_a_mixture():
     ("build", "words"),
     [
         (lambda: SquaredGaussian(s=0.0), "s is a standard deviation"),
-        (lambda: LoadedDie(concentration=-1.0), "concentration is positive"),
+        (lambda: LoadedDie(concentration=-1.0), "concentration must be positive"),
         (lambda: LoadedDie(data_dim=1), "at least 2 faces"),
         (lambda: GaussianMixture(components=0), "components must be at least 1"),
         (lambda: HMM(states=0), "states must be at least 1"),

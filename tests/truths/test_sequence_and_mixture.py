@@ -10,10 +10,14 @@ from pyro import poutine
 from torch.distributions import kl_divergence
 
 import data
+from gallery.models._distributions import GumbelSoftmax
 from gallery.models.cvae import CVAE
-from gallery.models.gmvae import GMVAE, CategoricalKL, GumbelSoftmax, Relaxed
+from gallery.models.gmvae import GMVAE
+from gallery.models.gmvae_relaxed import CategoricalKL, Relaxed
 from gallery.models.ss_vae import SSVAE
-from gallery.models.vrnn import VRNN, Smoothing, Steps
+from gallery.models.vrnn import VRNN
+from gallery.models.vrnn_smoothing import SmoothingVRNN
+from gallery.models.vrnn_vectorised import VectorisedVRNN
 from gallery.runs import training as runs
 from inference import (
     SVI,
@@ -37,7 +41,7 @@ def small(cls, **more):
     names = {
         GMVAE: ("data_dim", "components", "latent_dim", "hidden"),
         SSVAE: ("data_dim", "classes", "latent_dim", "hidden"),
-        Steps: ("data_dim", "steps", "latent_dim", "state_dim", "hidden"),
+        VRNN: ("data_dim", "steps", "latent_dim", "state_dim", "hidden"),
     }
     names = next(names[parent] for parent in cls.__mro__ if parent in names)
     torch.manual_seed(1)
@@ -177,7 +181,7 @@ def test_gumbel_softmax_stays_finite_near_the_corners(temperature, far):
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
 def test_a_temperature_that_is_not_positive_is_refused(temperature):
-    with pytest.raises(ValueError, match="temperature is positive"):
+    with pytest.raises(ValueError, match="temperature must be positive"):
         Relaxed(temperature=temperature)
 
 
@@ -185,11 +189,11 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
 
 
 @pytest.mark.parametrize("objective", ["trace", "analytic"])
-@pytest.mark.parametrize("cls", [VRNN, Smoothing])
+@pytest.mark.parametrize("cls", [VectorisedVRNN, SmoothingVRNN])
 def test_all_rows_at_once_are_the_rows_one_by_one(cls, objective, x):
     fast = small(cls)
     slow = small(cls)
-    slow.model, slow.guide = (lambda *a, f=f, **k: f(slow, *a, **k) for f in (Steps.model, Steps.guide))
+    slow.model, slow.guide = (lambda *a, f=f, **k: f(slow, *a, **k) for f in (VRNN.model, VRNN.guide))
     slow.load_state_dict(fast.state_dict())
     fits = [SVI(pair, x, settings=Settings(objective=objective)) for pair in (fast, slow)]
     for fit, sites in zip(fits, ({"h", "z"}, {"z_1", "z_2", "z_3"}), strict=True):
@@ -202,7 +206,7 @@ def test_all_rows_at_once_are_the_rows_one_by_one(cls, objective, x):
 
 
 def test_vrnn_is_drawn_and_judged_as_the_story_is_told(x):
-    fast, slow = small(VRNN), small(Steps)
+    fast, slow = small(VectorisedVRNN), small(VRNN)
     slow.load_state_dict(fast.state_dict())
     assert torch.equal(sample(fast, x, 9)["mean"], sample(slow, x, 9)["mean"])
     assert torch.equal(reconstruct(fast, x), reconstruct(slow, x))
@@ -210,7 +214,7 @@ def test_vrnn_is_drawn_and_judged_as_the_story_is_told(x):
         poutine.uncondition(fast.model)(x)  # in training mode there is no h without a guide
 
 
-@pytest.mark.parametrize("cls", [VRNN, Smoothing])
+@pytest.mark.parametrize("cls", [VectorisedVRNN, SmoothingVRNN])
 def test_drawn_rows_are_fed_back(cls, x):
     """The means beside a draw are those of the model at the rows and latents drawn, and of no other rows."""
     pair, n = small(cls), 4000
@@ -237,7 +241,7 @@ class NoGradient(dist.Normal):
         return super().rsample(sample_shape).detach()
 
 
-@pytest.mark.parametrize("cls", [VRNN, Steps])
+@pytest.mark.parametrize("cls", [VectorisedVRNN, VRNN])
 def test_gradient_through_z_by_finite_differences(cls, x):
     """The gradient of the loss for fixed noise is that of differences; with z detached it is not."""
     pair, step = small(cls), 1e-6
@@ -267,7 +271,7 @@ def first_q(pair, x):
         return poutine.trace(pair.guide).get_trace(x).nodes["z_1"]["fn"].mean
 
 
-@pytest.mark.parametrize(("cls", "sees"), [(VRNN, False), (Smoothing, True)])
+@pytest.mark.parametrize(("cls", "sees"), [(VectorisedVRNN, False), (SmoothingVRNN, True)])
 def test_smoothing_sees_the_rows_to_come_and_filtering_does_not(cls, sees, x):
     pair, other = small(cls), x.clone()
     other[:, -2:] = 1 - other[:, -2:]  # the last of three rows
@@ -275,7 +279,7 @@ def test_smoothing_sees_the_rows_to_come_and_filtering_does_not(cls, sees, x):
 
 
 def test_smoothing_can_start_where_filtering_ended(x):
-    filtering, smoothing = small(VRNN), small(Smoothing)
+    filtering, smoothing = small(VectorisedVRNN), small(SmoothingVRNN)
     smoothing.start_from(filtering)
     close(loss(svi(smoothing, x)), loss(svi(filtering, x)))
     only = SVI(smoothing, x, only="guide")  # and goes on with the generative weights frozen
@@ -288,9 +292,11 @@ def test_smoothing_can_start_where_filtering_ended(x):
 
 def test_sequences_of_another_length_are_refused(x):
     with pytest.raises(ValueError, match="10 pixels do not make 3 rows"):
-        VRNN(data_dim=10, steps=3)
-    with pytest.raises(InferenceError, match="VRNN refuses these data: x has sequences of 8 pixels, not 3 rows of 2"):
-        SVI(small(VRNN), torch.cat([x, x[:, :2]], 1))
+        VectorisedVRNN(data_dim=10, steps=3)
+    with pytest.raises(
+        InferenceError, match="VectorisedVRNN refuses these data: x has sequences of 8 pixels, not 3 rows of 2"
+    ):
+        SVI(small(VectorisedVRNN), torch.cat([x, x[:, :2]], 1))
 
 
 # ss_vae

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from gallery.models.vrnn import Smoothing
+from gallery.models.vrnn_smoothing import SmoothingVRNN
 from gallery.runs import training as runs
 from inference import SVI, Settings, evaluate
 from inference.files import write_atomically
@@ -24,7 +24,7 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict:
     run, filtering = runs.load(fitted)
     splits = run.datasets()
     torch.manual_seed(0)
-    smoothing = Smoothing(**run.keywords).to(splits["train"].x)
+    smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
     smoothing.start_from(filtering)
     result = {"epochs": epochs, "filtering as fitted": evaluate(filtering, splits["test"].x, particles=1)["elbo"]}
     settings = Settings(epochs=epochs, lr=run.settings.lr, lr_schedule="cosine")

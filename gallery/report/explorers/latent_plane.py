@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from data import Dataset
 from gallery.figures.style import CLASSES
 from gallery.figures.traits import Traits
-from gallery.models._nn import BOUND
+from gallery.models._distributions import MAX_LOGIT
 from gallery.report.explorers.fragment import fragment, options, packed, rounded
 from gallery.report.explorers.network import MEANS, Network, as_packed, pack
 from inference import eval_mode
@@ -129,7 +129,7 @@ def _on_plane(
         "layers": [pack(layer) for layer in others],
         "activation": network.activation,
         "mean": name,
-        "bound": BOUND,
+        "bound": MAX_LOGIT,
     }
     return decoder, error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gallery.catalogue import plain
 from gallery.catalogue.recipes import Recipe
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
 from gallery.report.site.pictures import Picture, hang
 from gallery.report.site.sections import recipes_of
@@ -38,7 +38,7 @@ def variants(family: str) -> list[str]:
 
 def source(family: str) -> str:
     """The file of a model."""
-    return inspect.getsource(sys.modules[MODELS[family].__module__])
+    return inspect.getsource(family_module(MODELS[family]))
 
 
 def plain_step(family: str) -> str:

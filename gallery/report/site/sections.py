@@ -1,12 +1,11 @@
 """The page with the cards: one for each file of gallery/models, in rooms."""
 
 import inspect
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from gallery.catalogue.recipes import RECIPES, Recipe
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 from gallery.models.autoencoder import Autoencoder
 from gallery.report.site.numbers import Number, headline, numbers
 from gallery.report.site.pictures import SHOWS, known, telling, thumbnail
@@ -51,7 +50,7 @@ def room_of(name: str) -> str:
 
 def title(family: str) -> tuple[str, str]:
     """(name, what it is) from the first line of the docstring of a file of gallery/models."""
-    first = inspect.getdoc(sys.modules[MODELS[family].__module__]).splitlines()[0].rstrip(".")
+    first = inspect.getdoc(family_module(MODELS[family])).splitlines()[0].rstrip(".")
     name, _, what = first.partition(": ")
     return name, what
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import gallery.models
 from gallery.catalogue.recipes import RECIPES
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 from inference import SVI, InferenceError, Settings, check_fit
 from inference.contract import CLAUSES, Case
 from inference.pairs.info import inspect_pair, parameters
@@ -31,10 +31,13 @@ def fitting(name, pair, args, **settings):
 
 def test_every_file_is_registered_and_every_model_has_a_recipe():
     files = {path.stem for path in Path(gallery.models.__file__).parent.glob("[!_]*.py")}
-    assert files == {name.partition(":")[0] for name in MODELS}
+    assert files == {cls.__module__.removeprefix("gallery.models.") for cls in MODELS.values()}
     assert {recipe.model for recipe in RECIPES.values()} == set(MODELS)
-    for name, cls in MODELS.items():
-        assert cls.__module__ == f"gallery.models.{name.partition(':')[0]}"
+    for name, cls in MODELS.items():  # in the file of its family, or in one whose name begins with the family's
+        family, file = name.partition(":")[0], cls.__module__.removeprefix("gallery.models.")
+        assert family in files
+        assert file == family or file.startswith(f"{family}_")
+        assert family_module(cls).__name__ == f"gallery.models.{family}"
 
 
 @both
