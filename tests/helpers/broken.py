@@ -193,7 +193,7 @@ BROKEN = {
     ),
     "a distribution without rsample": (
         "draws",
-        ["not reparametrised", "--objective score"],
+        ["not reparametrised", 'objective="reinforce"'],
         {
             "import pyro.d": "from pyro.distributions.testing import fakes\nimport pyro.d",
             DRAW: DRAW.replace("dist.N", "fakes.NonreparameterizedN"),
@@ -201,7 +201,7 @@ BROKEN = {
     ),
     "a discrete latent, neither summed out nor scored": (
         "draws",
-        ["draws of y are discrete", "--objective enum"],
+        ["draws of y are discrete", 'objective="enum"'],
         DISCRETE,
     ),
     "it cannot be evaluated": (
