@@ -10,6 +10,7 @@ from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.ledger.fields import shown
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS, family_module
+from inference.pairs.capabilities import exact as exact_method
 
 README = Path(__file__).parents[2] / "README.md"
 LEDGER = Path(__file__).parent / "results"
@@ -23,7 +24,7 @@ def models_table() -> str:
             continue
         title = inspect.getdoc(family_module(cls)).splitlines()[0].rstrip(".")
         variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
-        exact = ", ".join(word for word in ("log_evidence", "posterior", "e_step") if getattr(cls, word, None))
+        exact = ", ".join(word for word in ("log_evidence", "posterior", "e_step") if exact_method(cls, word))
         rows.append(
             f"| `{name}` | {title} | {variants} | {exact.replace('e_step', 'EM').replace('_', ' ')} | ",
         )

@@ -39,11 +39,14 @@ from inference.pairs.handlers import TileRows
 from inference.pairs.info import PairInfo
 from inference.pairs.run import repeat
 from inference.pairs.sites import (
+    TRANSFORMED,
     children_of_enumerated,
+    independent_factors,
     is_delta,
     is_flat,
     is_local,
     latent_sites,
+    layers,
     observed_sites,
     same_order,
 )
@@ -100,9 +103,7 @@ class FreeBits_ELBO(TraceMeanField_ELBO):  # noqa: N801
 
     def _charged(self, q: dict, p: dict) -> Tensor:
         """What a site is charged beyond its KL, in nats, scaled to all the data."""
-        of_q, of_p = q["fn"], p["fn"]
-        while isinstance(of_q, dist.Independent) and isinstance(of_p, dist.Independent):
-            of_q, of_p = of_q.base_dist, of_p.base_dist
+        of_q, of_p = independent_factors(q["fn"], p["fn"])
         try:
             kl = kl_divergence(of_q, of_p)
         except NotImplementedError:
@@ -123,15 +124,13 @@ class Unreparametrised(Messenger):
     def _pyro_sample(self, msg) -> None:
         if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_rsample:
             return
-        layers = [msg["fn"]]
-        while hasattr(layers[-1], "base_dist"):
-            layers.append(layers[-1].base_dist)
-        if isinstance(layers[-1], dist.Delta):
+        wrapped = list(layers(msg["fn"], TRANSFORMED))
+        if isinstance(wrapped[-1], dist.Delta):
             return
         msg["infer"]["_stated"] = msg["value"] is not None
         with torch.no_grad():
             msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
-        for layer in layers:
+        for layer in wrapped:
             with suppress(AttributeError):  # some ask the layer below
                 layer.has_rsample = False
 

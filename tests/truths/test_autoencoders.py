@@ -5,7 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from autoencoder_cases import CASES, D, N, corrupted, digits, error, fitted, layers, path, pixels, small, stated_loss_terms
+from autoencoder_cases import (
+    CASES,
+    D,
+    N,
+    corrupted,
+    digits,
+    error,
+    fitted,
+    layers,
+    path,
+    pixels,
+    small,
+    stated_loss_terms,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyro import poutine

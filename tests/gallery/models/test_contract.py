@@ -14,7 +14,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.models import MODELS, family_module
 from inference import SVI, InferenceError, Settings, check_fit
 from inference.contract import CLAUSES, Case
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import importance_traces
 from inference.pairs.sites import is_flat, latent_sites
 
@@ -62,7 +62,7 @@ NO_GUIDE = {"gaussian_mixture", "hmm"}  # the model alone enumerates their only 
 def test_the_guide_draws_what_the_model_does_not_enumerate(name):
     pair, args = build(name), arguments(name)
     model, guide = importance_traces(pair, args)
-    _, inference = parameters(inspect_pair(pair, args))
+    inference = inspect_pair(pair, args).inference_parameters
     enumerated = {site for site, node in latent_sites(model).items() if node["infer"].get("_enumerate_dim") is not None}
     assert latent_sites(guide).keys() >= latent_sites(model).keys() - enumerated
     assert bool(latent_sites(guide)) == (name not in NO_GUIDE)

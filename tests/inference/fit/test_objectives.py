@@ -21,7 +21,7 @@ from inference.fit.gradients import gradient_moments, gradient_noise
 from inference.fit.graph import traced
 from inference.fit.objectives import OBJECTIVES, check_objective, objective, parse_objective, renyi
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.sites import latent_sites
 
 WEIGHTED = ["iwae:5", "dreg:5", "renyi:0.5:5", "renyi:2:5", "wake-sleep:5"]
@@ -30,7 +30,7 @@ WEIGHTED = ["iwae:5", "dreg:5", "renyi:0.5:5", "renyi:2:5", "wake-sleep:5"]
 def fitting(pair, name, x, given=None, **settings):
     """An SVI of that objective."""
     svi = SVI(pair, x, given, Settings(**settings))
-    svi.objective = objective(name, 1, inspect_pair(pair, svi._arguments(torch.arange(len(x))[:2])).joint)
+    svi.objective = objective(name, 1, inspect_pair(pair, svi._arguments(torch.arange(len(x))[:2])).has_global_latent)
     return svi
 
 
@@ -281,7 +281,8 @@ def test_objectives_that_do_not_apply(model, name, message):
     with pytest.raises(InferenceError, match=message):
         check_objective(name, inspect_pair(pair, args))
     with param_scope(), pytest.raises(InferenceError, match=message) as error:
-        objective(name, 1, inspect_pair(pair, args).joint).differentiable_loss(pair.model, pair.guide, *args)
+        info = inspect_pair(pair, args)
+        objective(name, 1, info.has_global_latent).differentiable_loss(pair.model, pair.guide, *args)
     assert "\n" not in str(error.value)
 
 
@@ -397,7 +398,7 @@ def wide_factor_analysis():
 )
 def test_two_estimators_of_one_gradient_and_which_is_less_noisy(case, name, other, always, beta):
     (pair, x), blocks, repeats = case(), 8, 50
-    ids = {id(p) for p in parameters(inspect_pair(pair, (x[:2],)))[1].values()}
+    ids = {id(p) for p in inspect_pair(pair, (x[:2],)).inference_parameters.values()}
     found = []
     for svi in (fitting(pair, n, x, batch_size=20, beta=beta) for n in (name, other)):
         mean, variance = zip(*(gradient_moments(svi, svi.rows(0), repeats) for _ in range(blocks)), strict=True)
