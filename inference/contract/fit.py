@@ -19,7 +19,7 @@ from inference.pairs.info import inspect_pair, parameters
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import is_flat, latent_sites
 
-SCORED = ("score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
+SCORED = ("reinforce", "score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
 DRAWS = 8  # of the guide for each row, held against the support of the prior
 NUDGE = 1e-2  # of weights and latent values, so that what depends on them moves
 
