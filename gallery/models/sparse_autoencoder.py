@@ -54,7 +54,6 @@ class SparseAutoencoder(Autoencoder):
     :raises ValueError: if rho is not strictly between 0 and 1, or weight is negative or not finite
     """
 
-
     activation = nn.Sigmoid
     capabilities: tuple[str, ...] = ("rho",)
 
