@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from gallery.models._distributions import MAX_LOGIT
 
+__all__ = ["log_p", "normal"]
+
 
 def normal(head: nn.Module, h: Tensor) -> tuple[Tensor, Tensor]:
     """Compute mean and standard deviation, (..., dim), of a diagonal normal distribution from h, (..., in_dim)."""
