@@ -4,7 +4,7 @@
 `classes`, `given_dim`, `total` and `likelihood` are derived from the data unless a recipe or a flag sets them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "TUTORIAL", "VARIATIONAL", "Recipe", "recipe_for"]
@@ -170,6 +170,42 @@ def _ss_vae(
     )
 
 
+_VAE = Recipe(
+    "vae",
+    "vae",
+    "mnist:dequantized",
+    TUTORIAL,
+    settings={"epochs": 46, "batch_size": 32, "lr": 3e-4},
+    validation=False,
+    published={
+        "ELBO, epoch 1": 1655.0,
+        "ELBO, epoch 10": 1777.0,
+        "ELBO, last five epochs": 1785.2,
+        "ELBO, epoch 46": 1788.4,
+        "ELBO of the published weights": 1792.8,
+    },
+    extra_metrics=("k_hat",),
+)
+
+_CVAE = Recipe(
+    "cvae",
+    "cvae",
+    "mnist:dequantized",
+    TUTORIAL,
+    settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
+    validation=False,
+    published={
+        "ELBO, epoch 1": 1458.5,
+        "ELBO, epoch 10": 1772.9,
+        "ELBO, epoch 50": 1816.1,
+        "ELBO, epoch 69": 1820.1,
+        "accuracy by Bayes' rule": 0.9095,
+        "cost of a wrong label": 42.5,
+        "draws classified as intended": 0.821,
+    },
+    extra_metrics=("k_hat",),
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in [
@@ -199,69 +235,22 @@ RECIPES: dict[str, Recipe] = {
         _autoencoder("k_sparse_autoencoder:10", "k_sparse_autoencoder", k=10),
         _autoencoder("contractive_autoencoder"),
         _autoencoder("contractive_autoencoder:deep", data="digits:grey", epochs=200),
-        Recipe(
-            "vae",
-            "vae",
-            "mnist:dequantized",
-            TUTORIAL,
-            settings={"epochs": 46, "batch_size": 32, "lr": 3e-4},
-            validation=False,
-            published={
-                "ELBO, epoch 1": 1655.0,
-                "ELBO, epoch 10": 1777.0,
-                "ELBO, last five epochs": 1785.2,
-                "ELBO, epoch 46": 1788.4,
-                "ELBO of the published weights": 1792.8,
-            },
-            extra_metrics=("k_hat",),
-        ),
-        Recipe(
-            "vae:cosine",
-            "vae",
-            "mnist:dequantized",
-            TUTORIAL,
+        _VAE,
+        replace(
+            _VAE,
+            name="vae:cosine",
+            published={},
             settings={"epochs": 100, "batch_size": 100, "lr": 1e-3, "lr_schedule": "cosine"},
-            validation=False,
-            extra_metrics=("k_hat",),
         ),
         _vae("vae:slides", AUTOENCODERS, "mnist:threshold", {"latent_dim": 2, "hidden": (144,)}),
         _vae("vae:notes", BERNOULLI, "mnist:threshold", {"latent_dim": 32, "hidden": (256,)}),
         _vae(
-            "vae:gaussian",
-            VARIATIONAL,
-            "mnist:grey",
-            {"latent_dim": 2, "likelihood": "gaussian"},
-            objective="analytic",
+            "vae:gaussian", VARIATIONAL, "mnist:grey", {"latent_dim": 2, "likelihood": "gaussian"}, objective="analytic"
         ),
         _importance_weighted("vae:iwae", "trace", -86.76),
         _importance_weighted("vae:iwae:50", "iwae:50", -84.78),
-        Recipe(
-            "cvae",
-            "cvae",
-            "mnist:dequantized",
-            TUTORIAL,
-            settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
-            validation=False,
-            published={
-                "ELBO, epoch 1": 1458.5,
-                "ELBO, epoch 10": 1772.9,
-                "ELBO, epoch 50": 1816.1,
-                "ELBO, epoch 69": 1820.1,
-                "accuracy by Bayes' rule": 0.9095,
-                "cost of a wrong label": 42.5,
-                "draws classified as intended": 0.821,
-            },
-            extra_metrics=("k_hat",),
-        ),
-        Recipe(
-            "cvae:standard",
-            "cvae:standard",
-            "mnist:dequantized",
-            "Lecture slides on autoencoders and VAEs",
-            settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
-            validation=False,
-            extra_metrics=("k_hat",),
-        ),
+        _CVAE,
+        replace(_CVAE, name="cvae:standard", model="cvae:standard", source=AUTOENCODERS, published={}),
         _ss_vae(
             "ss_vae",
             100,
