@@ -5,7 +5,7 @@ import statistics
 from dataclasses import dataclass
 
 from gallery.catalogue.recipes import Recipe
-from gallery.ledger.fields import found, shown
+from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.tables import number
 
 MEANINGS = {
@@ -72,8 +72,8 @@ def numbers(recipe: Recipe, row: dict | None) -> list[Number]:
     """What is published and what was measured of a recipe."""
     first = next(iter((row or {"runs": {}})["runs"].values()), {})
     return [
-        Number(name, spread(values), "" if known is None else written(known), found(first, name), len(values))
-        for name, known, values in shown(recipe, row)
+        Number(name, spread(values), "" if known is None else written(known), find_entry(first, name), len(values))
+        for name, known, values in displayed_fields(recipe, row)
     ]
 
 
@@ -85,7 +85,7 @@ def headline(lines: list[Number]) -> Number | None:
 
 def bounds(entry: dict) -> list[Number]:
     """What bounds the evidence from below in a run, and the evidence itself where it is known."""
-    rows = [(name, found(entry, name)) for name in ("ELBO", "IWAE-16", "log p(x), exact")]
+    rows = [(name, find_entry(entry, name)) for name in ("ELBO", "IWAE-16", "log p(x), exact")]
     return [Number(name, f"{it['value']:.4f}".replace("-", "−"), "", it, 1) for name, it in rows if it]
 
 

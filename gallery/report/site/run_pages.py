@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gallery.errors import RunError
-from gallery.ledger.fields import AT
+from gallery.ledger.fields import PATHS
 from gallery.models import MODELS
 from gallery.report.site.numbers import MEANINGS, Number, kl_bars, written
 from gallery.runs.specification import Run
@@ -43,7 +43,7 @@ class Found:
 
     def numbers(self) -> list[Number]:
         """Its numbers on test data, the most telling first."""
-        names = {path.removeprefix("test "): name for name, path in AT.items() if path.startswith("test ")}
+        names = {path.removeprefix("test "): name for name, path in PATHS.items() if path.startswith("test ")}
         order = list(MEANINGS)
         lines = [
             Number(names.get(key, key.replace("_", " ")), written(entry["value"]), "", entry, 1)
