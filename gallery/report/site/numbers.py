@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gallery.catalogue.recipes import Recipe
-from gallery.ledger.fields import found, shown
+from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.tables import number
 
 __all__ = ["MEANINGS", "Number", "bounds", "headline", "information", "kl_bars", "numbers", "spread", "written"]
@@ -77,8 +77,8 @@ def numbers(recipe: Recipe, row: dict[str, Any] | None) -> list[Number]:
     """Return the published and measured numbers of a recipe."""
     first = next(iter((row or {"runs": {}})["runs"].values()), {})
     return [
-        Number(name, spread(values), "" if known is None else written(known), found(first, name), len(values))
-        for name, known, values in shown(recipe, row)
+        Number(name, spread(values), "" if known is None else written(known), find_entry(first, name), len(values))
+        for name, known, values in displayed_fields(recipe, row)
     ]
 
 
@@ -90,7 +90,7 @@ def headline(lines: list[Number]) -> Number | None:
 
 def bounds(entry: dict[str, Any]) -> list[Number]:
     """Return the lower bounds on the evidence of a run, and the evidence itself if it is known."""
-    rows = [(name, found(entry, name)) for name in ("ELBO", "IWAE-16", "log p(x), exact")]
+    rows = [(name, find_entry(entry, name)) for name in ("ELBO", "IWAE-16", "log p(x), exact")]
     return [Number(name, f"{it['value']:.4f}".replace("-", "−"), "", it, 1) for name, it in rows if it]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gallery.errors import RunError
-from gallery.ledger.fields import AT
+from gallery.ledger.fields import PATHS
 from gallery.models import MODELS
 from gallery.report.site.numbers import MEANINGS, Number, kl_bars, written
 from gallery.runs.specification import Run
@@ -47,7 +47,7 @@ class RunPage:
 
     def numbers(self) -> list[Number]:
         """Return its numbers on test data, those of `MEANINGS` first."""
-        names = {path.removeprefix("test "): name for name, path in AT.items() if path.startswith("test ")}
+        names = {path.removeprefix("test "): name for name, path in PATHS.items() if path.startswith("test ")}
         order = list(MEANINGS)
         lines = [
             Number(names.get(key, key.replace("_", " ")), written(entry["value"]), "", entry, 1)
