@@ -17,7 +17,8 @@ from gallery.figures.traits import Traits
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from gallery.runs.training import k_hat
 from inference import InferenceError, bdmc, encode, evaluate, reconstruct, sample
-from inference.evaluation.classification import accuracy, entry
+from inference.evaluation.classification import accuracy
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.jacobian import mean_jacobian_norm
 from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
@@ -123,8 +124,8 @@ EXTRA_METRICS: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dic
 """By the name that a recipe lists: the data that they judge a fitted pair by, and the judge, whose numbers go there."""
 
 
-def _error(x: Tensor, other: Tensor) -> dict:
-    return entry((x - other).square().sum(1), "squared error summed over pixels, per data point")
+def _error(x: Tensor, other: Tensor) -> Estimate:
+    return Estimate.of_mean((x - other).square().sum(1), "squared error summed over pixels, per data point")
 
 
 _PIXEL_PROBES: dict[tuple[str, str], dict] = {}  # by data: they are the same for all pairs

@@ -33,7 +33,7 @@ from gallery.runs.system import keep_freed_memory, processor
 from inference import SVI, InferenceError, collapsed, eval_mode, evaluate, monitor_elbo, pareto_k_summary
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
-from inference.evaluation.log_weights import ROWS
+from inference.evaluation.log_weights import MAX_ROWS
 from inference.files import write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import load_tensors, save_tensors
@@ -170,7 +170,7 @@ def load(folder: Path) -> tuple[Run, nn.Module]:
 
 
 def evaluate_split(
-    run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16, at_a_time: int = ROWS
+    run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16, at_a_time: int = MAX_ROWS
 ) -> dict:
     """`inference.evaluate` of a split, `k_hat` where it is held out and, where the model conditions on a class, what
     labels are worth to it."""

@@ -26,7 +26,7 @@ from inference import (
     reconstruct,
     sample,
 )
-from inference.evaluation.log_weights import draws
+from inference.evaluation.log_weights import importance_terms
 from inference.pairs.run import importance_traces
 from inference.pairs.sites import latent_sites
 
@@ -97,7 +97,7 @@ def test_gmvae_enumeration_is_the_sum_over_components(x):
         elbo = (q * (likelihood + of_z + log_p - log_q)).sum()
         close(loss(svi(pair, x, objective=objective)), -elbo)
     with eval_mode(pair, seed=2):
-        found = draws(pair, x)
+        found = importance_terms(pair, x)
     close(found["elbo"][0], (q * (likelihood + sampled + log_p - log_q)).sum(1))
     close(found["weight"][0], (likelihood + sampled + log_p).logsumexp(1))
     close(found["likelihood"][0], (q * likelihood).sum(1))
@@ -111,7 +111,7 @@ def test_gmvae_pays_the_kl_of_the_component_to_the_uniform(x):
     close(q.entropy() - math.log(C), -kl)
     log_q, likelihood, sampled, _ = by_hand(pair, x, drawn_z(pair, x))
     with eval_mode(pair, seed=2):
-        close(draws(pair, x)["elbo"][0], (log_q.exp() * (likelihood + sampled)).sum(1) - kl)
+        close(importance_terms(pair, x)["elbo"][0], (log_q.exp() * (likelihood + sampled)).sum(1) - kl)
 
 
 def test_closed_kl_under_enumeration_estimates_the_same_with_less_noise(x):
@@ -312,7 +312,7 @@ def test_ss_vae_with_all_labels_is_the_supervised_bound(x):
     fit = svi(pair, x, labels, "enum")
     close(loss(fit), -(bound + 7.0 * log_q).sum())
     with eval_mode(pair, seed=2):
-        found = draws(pair, x, labels)
+        found = importance_terms(pair, x, labels)
     for name in ("elbo", "weight"):  # evaluation leaves the term of the classifier out
         close(found[name][0], bound)
     learned = torch.autograd.grad(loss(fit), list(pair.classifier.parameters()))
@@ -330,7 +330,7 @@ def test_ss_vae_without_a_label_sums_over_the_classes(x):
     unsupervised = (log_q.exp() * (each - math.log(C) - log_q)).sum(1)
     expected = each[torch.arange(N), labels].where(known, unsupervised)
     with eval_mode(pair, seed=2):
-        close(draws(pair, x, given)["elbo"][0], expected)
+        close(importance_terms(pair, x, given)["elbo"][0], expected)
     fit = svi(pair, x, given, "enum")
     term = pair.alpha * log_q[torch.arange(N), labels][known].sum()
     close(loss(fit), -(expected.sum() + term))

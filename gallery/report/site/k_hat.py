@@ -7,7 +7,7 @@ import data
 from gallery.errors import RunError
 from gallery.runs import training as runs
 from inference import InferenceError
-from inference.evaluation.diagnostics import RELIABLE
+from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 
 
 def trust(folder: Path) -> str | None:
@@ -24,6 +24,6 @@ def trust(folder: Path) -> str | None:
     median, above = found["k_hat"], found["k_hat_above"]
     middle = f"median {median['value']:.2f}" if "value" in median else median["undefined"]
     return (
-        f"Pareto k-hat of {above['n']} test data, from {above['particles']} draws each: {middle}; above {RELIABLE}, "
+        f"Pareto k-hat of {above['n']} test data, from {above['particles']} draws each: {middle}; above {K_HAT_THRESHOLD}, "
         f"where no practical number of draws makes the mean of importance weights reliable, for {above['value']:.0%}."
     )

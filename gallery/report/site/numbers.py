@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gallery.catalogue.recipes import Recipe
 from gallery.ledger.fields import found, shown
 from gallery.ledger.tables import number
+from inference.evaluation.estimate import Estimate
 
 MEANINGS = {
     "error of q(y | x)": "test images whose class q(y | x) gets wrong; lower is better",
@@ -52,7 +53,7 @@ class Number:
 
     def error(self, kind: str) -> str:
         """The standard error over data, "se", or of Monte Carlo, "mc_se"; empty where there is none."""
-        return f"{self.entry[kind]:.2g}" if kind in self.entry else ""
+        return Estimate(self.entry).error(kind)
 
 
 def written(value: float) -> str:

@@ -304,7 +304,7 @@ def test_information_is_the_same_in_parts_and_is_of_the_first_data(monkeypatch):
     pair, x = small_vae(), torch.rand(30, 6, dtype=torch.float64).round()
     whole = mutual_information(pair, x, n=20)
     assert whole == mutual_information(pair, x[:20])
-    monkeypatch.setattr("inference.evaluation.mutual_information.NUMBERS", 7 * 20 * 2)
+    monkeypatch.setattr("inference.evaluation.mutual_information.MAX_ELEMENTS", 7 * 20 * 2)
     for name, found in mutual_information(pair, x, n=20).items():
         assert found == pytest.approx(whole[name], abs=1e-12)
 
