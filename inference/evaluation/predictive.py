@@ -37,7 +37,7 @@ def sample(
     >>> from inference.examples import LinearGaussian
     >>> draws = sample(LinearGaussian(), torch.zeros(1, 1), n=5)
     >>> {name: tuple(value.shape) for name, value in draws.items()}
-    {'x': (5, 1), 'mean': (5, 1), 'z': (5,)}
+    {'x': (5, 1), 'mean': (5, 1), 'z': (5, 1)}
     """
     if n < 1:
         raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
@@ -102,7 +102,7 @@ def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | 
 
     >>> from inference.examples import LinearGaussian
     >>> encode(LinearGaussian(), torch.randn(5, 1))["z"].shape
-    torch.Size([5])
+    torch.Size([5, 1])
     """
     with eval_mode(pair, seed):
         args = arguments(pair, x, given)

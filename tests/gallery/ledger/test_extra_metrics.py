@@ -345,7 +345,7 @@ def test_jacobian_of_a_contractive_code_is_the_closed_form(monkeypatch):
     close(jacobian_norm(pair, x), closed)
     assert mean_jacobian_norm(pair, x)["value"] == pytest.approx(closed.mean().item(), rel=1e-10)
     assert mean_jacobian_norm(pair, x)["se"] == pytest.approx(closed.std().item() / math.sqrt(12), rel=1e-10)
-    monkeypatch.setattr(jacobian_module, "ROWS", 5)
+    monkeypatch.setattr(jacobian_module, "MAX_ROWS", 5)
     close(jacobian_norm(pair, x), closed)
     deep = Deep(data_dim=7, latent_dim=5, hidden=(6, 4)).double()
     close(jacobian_norm(deep, x), deep.penalty(x, deep.encoder(x)).detach())
