@@ -1,8 +1,10 @@
 """How models are fitted and judged. Functions of a model/guide pair and tensors; no model and no data live here."""
 
 from inference.errors import InferenceError
-from inference.evaluation.ais import ais, bdmc, reverse_ais
+from inference.evaluation.ais import ais, reverse_ais
+from inference.evaluation.bdmc import bdmc
 from inference.evaluation.diagnostics import calibration_ranks, pareto_k, pareto_k_summary, predictive_check, uniformity
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.gap import gap
 from inference.evaluation.log_weights import effective_sample_size, iwae, log_evidence, log_weights
 from inference.evaluation.metrics import collapsed, evaluate, monitor_elbo
@@ -21,6 +23,7 @@ __all__ = [
     "GUIDES",
     "OBJECTIVES",
     "SVI",
+    "Estimate",
     "InferenceError",
     "Settings",
     "ais",

@@ -35,7 +35,7 @@ from gallery.runs.metrics import evaluate_split
 from gallery.runs.registry import constructor, in_words, installed, line_of, model_class
 from gallery.runs.specification import Run
 from inference import InferenceError, check_fit, sample
-from inference.evaluation.log_weights import ROWS
+from inference.evaluation.log_weights import MAX_ROWS
 from inference.fit import distributed
 
 app = App(
@@ -255,7 +255,7 @@ def evaluate_run(
     data: str | None = None,
     split: str = "test",
     particles: int = 16,
-    at_a_time: int = ROWS,
+    at_a_time: int = MAX_ROWS,
     as_json: bool = False,
 ) -> None:
     """Judge a fitted run: bounds with their standard errors, KL, active units.

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from data import Dataset
-from gallery.compare.follow import clock, exact_evidence, follow, follow_em, judged, posterior_error
+from gallery.compare.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
 from gallery.compare.rows import FEW, Comparison, Row, parse_sampler
 from inference.errors import InferenceError
-from inference.evaluation.ais import bdmc
+from inference.evaluation.bdmc import bdmc
 from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.gradients import gradient_noise
@@ -45,7 +45,7 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict:
         curve, pair = follow(svi, x, given), svi.pair
         save_tensors(row.file(folder, ".safetensors"), pair.state_dict(), {})
         pair = finish(pair, *_values(train))
-        found = judged(pair, x, given, comparison.judge_draws, held_out=split == "test")
+        found = final_evaluation(pair, x, given, comparison.judge_draws, held_out=split == "test")
         result = {name: found[name] for name in KEPT if name in found}
     if split == "test" and "evidence" in result:
         result["train evidence"] = exact_evidence(pair, *_values(train))

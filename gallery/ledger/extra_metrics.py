@@ -16,7 +16,8 @@ from data import Dataset
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from gallery.runs.metrics import Metric, Subject, compute, k_hat
 from inference import InferenceError, bdmc, encode, evaluate, reconstruct, sample
-from inference.evaluation.classification import accuracy, entry
+from inference.evaluation.classification import accuracy
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.jacobian import mean_jacobian_norm
 from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
@@ -135,8 +136,8 @@ EXTRA_METRICS: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dic
 """By the name that a recipe lists: the entry of metrics.json that the numbers go to, and the function."""
 
 
-def _error(x: Tensor, other: Tensor) -> dict:
-    return entry((x - other).square().sum(1), "squared error summed over pixels, per data point")
+def _error(x: Tensor, other: Tensor) -> Estimate:
+    return Estimate.of_mean((x - other).square().sum(1), "squared error summed over pixels, per data point")
 
 
 _PIXEL_PROBES: dict[tuple[str, str], dict] = {}  # by data: they are the same for all pairs

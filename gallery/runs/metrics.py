@@ -18,7 +18,7 @@ from data import Dataset
 from inference import InferenceError, eval_mode, evaluate, pareto_k_summary
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
-from inference.evaluation.log_weights import ROWS
+from inference.evaluation.log_weights import MAX_ROWS
 from inference.pairs.capabilities import capability, count
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
@@ -43,7 +43,7 @@ class Subject:
     dataset: Dataset
     held_out: bool = True
     particles: int = 16
-    at_a_time: int = ROWS
+    at_a_time: int = MAX_ROWS
     train: Dataset | None = None
     grey: dict[str, Dataset] | None = None
 
@@ -152,7 +152,7 @@ METRICS: tuple[Metric, ...] = (
 
 
 def evaluate_split(
-    pair: nn.Module, dataset: Dataset, held_out: bool, particles: int = 16, at_a_time: int = ROWS
+    pair: nn.Module, dataset: Dataset, held_out: bool, particles: int = 16, at_a_time: int = MAX_ROWS
 ) -> dict[str, Any]:
     """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from inference import SVI, Settings, eval_mode
-from inference.evaluation.metrics import FAINT, kl_per_latent
+from inference.evaluation.metrics import COLLAPSE_NATS, kl_per_latent
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import Batch
 
@@ -46,7 +46,7 @@ class Collapse:
         self.told |= new
         return (
             f"{', '.join(sorted(new))} says nothing of x after epoch {line['epoch']}, every coordinate has less than "
-            f"{FAINT} nats of KL: posterior collapse, if it stays so. Try {' or '.join(self.remedies)}."
+            f"{COLLAPSE_NATS} nats of KL: posterior collapse, if it stays so. Try {' or '.join(self.remedies)}."
         )
 
 

@@ -29,7 +29,7 @@ from data import Dataset
 from gallery.errors import RunError
 from gallery.runs.specification import Run
 from inference import eval_mode
-from inference.evaluation.predictive import of_data, posterior_draw
+from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.files import write_atomically
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
@@ -56,7 +56,7 @@ def _values(trace: poutine.Trace) -> Sites:
 
 def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighs: bool, flat: bool) -> dict[str, Sites]:
     """One draw for all rows of the data: the sites of every group."""
-    drawn = posterior_draw(pair, args)
+    drawn = posterior_trace(pair, args)
     latents = {name: site["value"] for name, site in latent_sites(drawn).items()}
     log_prior, log_likelihood = log_joint(pair, args, latents)
     model = poutine.uncondition(pair.model)
@@ -64,7 +64,7 @@ def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighs: bool, flat: bool) -
     found = {
         "posterior": _values(drawn),
         "log_likelihood": {"x": (log_likelihood, True)},
-        "posterior_predictive": {"x": (of_data(anew, lambda site: site["value"], args[0]), True)},
+        "posterior_predictive": {"x": (observed_value(anew, lambda site: site["value"], args[0]), True)},
     }
     if weighs:
         drawn.compute_log_prob()

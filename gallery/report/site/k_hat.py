@@ -8,7 +8,7 @@ from gallery.errors import RunError
 from gallery.runs import training
 from gallery.runs.metrics import k_hat
 from inference import InferenceError
-from inference.evaluation.diagnostics import RELIABLE
+from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 
 __all__ = ["k_hat_verdict"]
 
@@ -31,6 +31,6 @@ def k_hat_verdict(folder: Path) -> str | None:
     middle = f"median {median['value']:.2f}" if "value" in median else median["undefined"]
     return (
         f"Pareto k-hat of {above['n']} test data points, from {above['particles']} particles each: {middle}; "
-        f"k-hat > {RELIABLE} for {above['value']:.0%}. Importance-weighted estimates are unreliable there, whatever "
+        f"k-hat > {K_HAT_THRESHOLD} for {above['value']:.0%}. Importance-weighted estimates are unreliable there, whatever "
         "the practical number of particles."
     )

@@ -8,6 +8,7 @@ from typing import Any
 from gallery.catalogue.recipes import Recipe
 from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.tables import number
+from inference.evaluation.estimate import Estimate
 
 __all__ = ["MEANINGS", "Number", "bounds", "headline", "information", "kl_bars", "numbers", "spread", "written"]
 
@@ -56,8 +57,8 @@ class Number:
         return f"{self.entry['n']:,}" if "n" in self.entry else ""
 
     def error(self, kind: str) -> str:
-        """Return the standard error over data ("se") or of Monte Carlo ("mc_se"); empty if there is none."""
-        return f"{self.entry[kind]:.2g}" if kind in self.entry else ""
+        """The standard error over data, "se", or of Monte Carlo, "mc_se"; empty where there is none."""
+        return Estimate(self.entry).error(kind)
 
 
 def written(value: float) -> str:
