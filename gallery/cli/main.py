@@ -358,9 +358,9 @@ def _dataset(spec: Run, pair: nn.Module, name: str | None, split: str) -> data.D
 @data_app.default
 def list_data() -> None:
     """List the data sets."""
-    table = Table("data", "what it is", "size", "pixel laws", "here", box=None)
+    table = Table("data", "what it is", "size", "pixel transforms", "here", box=None)
     for row in data.describe():
-        table.add_row(row.name, row.what, row.size, " ".join(row.laws), "yes" if row.available else "no")
+        table.add_row(row.name, row.description, row.size, " ".join(row.transforms), "yes" if row.available else "no")
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
     print("\nImages need a pixel law: mnist:threshold. Your own: path/to/images.npz:grey, or a folder of pictures.")
 
