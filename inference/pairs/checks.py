@@ -44,7 +44,8 @@ def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
 
     A trace that an exception has cut short is checked as far as it goes.
     """
-    inferred, observed, prior = latent_sites(guide), observed_sites(model), latent_sites(model)
+    inferred, observed = latent_sites(guide), observed_sites(model)
+    prior = {name: site for name, site in latent_sites(model).items() if name not in observed}  # also without data
     if "_RETURN" in guide.nodes:
         for name, site in prior.items():
             if name not in inferred and not site["infer"].get("enumerate"):

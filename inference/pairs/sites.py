@@ -33,14 +33,12 @@ TRANSFORMED = (*WRAPPERS, torch_dist.TransformedDistribution)
 
 
 def latent_sites(trace: poutine.Trace) -> dict[str, Site]:
-    """Return the latent sites of a trace of a model or guide by name, without auxiliary and deterministic sites and
-    plates."""
+    """Return the sampled sites of a trace of a model or guide by name, without auxiliary and deterministic sites and
+    plates; under `uncondition` they include the sites of data."""
     return {
         name: site
         for name, site in trace.nodes.items()
-        if site["type"] == "sample"
-        and not (site["is_observed"] or site["infer"].get("was_observed"))
-        and not (site_is_subsample(site) or _is_aside(site))
+        if site["type"] == "sample" and not (site["is_observed"] or site_is_subsample(site) or _is_aside(site))
     }
 
 
