@@ -27,8 +27,8 @@ POINTS = 40  # of a curve
 def passes(svi: SVI) -> int:
     """The work of one step: passes of a datum through model and guide, forwards and backwards."""
     with torch.random.fork_rng():
-        cases = inspect_pair(svi.pair, svi._arguments(svi.rows(0))).cases
-    return svi.batch_size * svi.objective.num_particles * cases
+        cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).cases
+    return svi.batch_size * svi.loss.estimator.num_particles * cases
 
 
 def clock() -> float:

@@ -14,10 +14,10 @@ from inference.pairs.run import cuda_devices
 def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tensor]:
     """Mean and variance over repeated noise of the gradient on one minibatch, as it stands: each (number of weights,)
     for all of `svi.parameters` in a row, in nats per data point. In one pass: no gradient is kept."""
-    args, n = svi._arguments(rows), len(svi.x)
+    args, n = svi.loss.step_arguments(rows), len(svi.x)
     mean = squares = torch.zeros((), device=svi.x.device, dtype=torch.float64)
     for i in range(repeats):
-        _, _, *gradients = svi.gradients(svi._lost, rows, svi._beta(), *args)
+        _, _, *gradients = svi.loss.gradients(*args)
         given = zip(svi.parameters, gradients, strict=True)
         flat = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in given]).double() / n
         away = flat - mean
@@ -42,7 +42,7 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
     mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
     with torch.random.fork_rng(cuda_devices(svi.pair)):
         rows = svi.rows(0)
-        generative, inference = parameters(inspect_pair(svi.pair, svi._arguments(rows)))
+        generative, inference = parameters(inspect_pair(svi.pair, svi.loss.batch(rows)))
         torch.manual_seed(seed)
         for step in range(minibatches):
             of_one, variance = gradient_moments(svi, svi.rows(step), repeats)

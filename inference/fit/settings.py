@@ -99,6 +99,11 @@ class Settings:
                 raise InferenceError(f"{name} must be one of {', '.join(known)}, not {value!r}{why}.")
 
     @property
+    def scales_kl(self) -> bool:
+        """Whether the weight of the KL is other than 1 at a step."""
+        return self.beta != 1.0 or self.warmup > 0
+
+    @property
     def dtype(self) -> torch.dtype:
         return torch.float64 if self.precision == "float64" else torch.float32
 

@@ -402,5 +402,5 @@ def test_a_sure_guide_has_finite_gradients_of_the_relaxed_component(cls, x):
         pair.classifier[-1].weight.mul_(1e4)  # as after long training
     fit = svi(pair, x)
     for _ in range(20):
-        found = fit.gradients(fit._lost, fit.rows(0), fit._beta(), *fit._arguments(fit.rows(0)))
+        found = fit.loss.gradients(*fit.loss.step_arguments(fit.rows(0)))
         assert all(g is None or g.isfinite().all() for g in found)

@@ -19,7 +19,8 @@ from gallery.models.vae import VAE
 from inference import SVI, InferenceError, Settings, evaluate, param_scope, with_guide
 from inference.fit.graph import UntraceableError, traced
 from inference.fit.settings import OPTIMISERS
-from inference.fit.svi import COMPILE_STEPS, FUSED_SKIP_OPTIMISERS
+from inference.fit.step import COMPILE_STEPS
+from inference.fit.updates import FUSED_SKIP_OPTIMISERS
 from inference.pairs.handlers import SetRows
 
 STEPS = 250  # enough for the graph to be chosen
@@ -51,12 +52,12 @@ def test_gradients_are_those_of_pyro(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         svi.train_step()
-    rows, args = torch.arange(4), svi._arguments(torch.arange(4))
+    rows, args = torch.arange(4), svi.loss.batch(torch.arange(4))
     torch.manual_seed(2)
-    _, loss, *gradients = svi._step(svi._lost, rows, svi._beta(), *args)
+    _, loss, *gradients = svi.step_function(*svi.loss.step_arguments(rows))
     torch.manual_seed(2)
     with param_scope(), SetRows(rows):
-        expected = svi.objective.loss_and_grads(svi.pair.model, svi.pair.guide, *args, total=N)
+        expected = svi.loss.estimator.loss_and_grads(svi.pair.model, svi.pair.guide, *args, total=N)
     torch.testing.assert_close(
         loss.item() * N, torch.as_tensor(expected, dtype=torch.float64).item(), rtol=1e-9, atol=1e-9
     )
@@ -205,7 +206,7 @@ def test_dropout_and_a_warmup_live_in_the_graph():
 
     def loss(beta, seed):
         torch.manual_seed(seed)
-        return svi._step(svi._lost, rows, svi.x.new_full((), beta), *svi._arguments(rows))[1]
+        return svi.step_function(svi.guard.failed, rows, svi.x.new_full((), beta), *svi.loss.batch(rows))[1]
 
     assert loss(1.0, 0) == loss(1.0, 0)
     assert loss(1.0, 0) != loss(1.0, 1)
@@ -263,9 +264,12 @@ def test_few_labelled_rows_make_a_stratum():
         rows = svi.rows(step)
         assert len(rows) == 20
         assert (given[rows] >= 0).sum() == 2
-        weight.index_add_(0, rows, svi._shares)
+        weight.index_add_(0, rows, svi.minibatches.weights)
     torch.testing.assert_close(weight, torch.full((300,), 20 * count / 300))  # every row counts alike
-    assert SVI(build("ss_vae"), x, given.clamp(min=0), Settings(objective="enum", batch_size=20))._shares is None
+    assert (
+        SVI(build("ss_vae"), x, given.clamp(min=0), Settings(objective="enum", batch_size=20)).minibatches.weights
+        is None
+    )
 
 
 def test_a_single_datum_can_be_fitted_by_a_guide_of_its_own():
@@ -302,7 +306,7 @@ def test_going_back_is_to_the_schedules_and_away_from_a_loss_that_was_not_finite
     assert beta > 0
     again = fitting("vae", "graph", warmup=2.0, epochs=4)
     again.set_state(*kept)
-    svi._schedules()
+    steps(svi, 1)
     assert again.beta == svi.beta > beta
     with torch.no_grad():
         svi.parameters[0].fill_(torch.nan)
