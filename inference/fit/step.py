@@ -40,6 +40,6 @@ def prepare_step(pair: nn.Module, step: Step, mode: Mode, args: tuple[Tensor, ..
                 step(*args)
             graph = traced(step, args)
     except UntraceableError as error:
-        warnings.warn(f"{type(pair).__name__} is run by Pyro at every step, which is slower: {error}", stacklevel=3)
+        warnings.warn(f"a step of {type(pair).__name__} {error}. Pyro runs every step, which is slower.", stacklevel=3)
         return step
     return fused(graph, args) if mode == "compiled" else graph
