@@ -32,7 +32,7 @@ from gallery.bench.evaluation import evaluation
 from gallery.bench.report import for_terminal, table, under
 from gallery.bench.timing import ROUNDS, growth, measure
 from gallery.errors import RunError
-from gallery.ledger.reproduce import processor
+from gallery.runs.system import processor
 from inference import Settings
 from inference.files import write_atomically
 

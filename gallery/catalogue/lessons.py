@@ -1,18 +1,21 @@
-"""Five comparisons worth seeing, each with the command that makes it and words on what is to be seen.
+"""Five comparisons of inference algorithms, each with its command and a summary of the result.
 
     gallery compare --lesson score
 
-What they gave is in gallery/ledger/lessons; a test reads there whether all that is said here is so.
+The results are in gallery/ledger/results/lessons. A test holds every statement of this file against them.
 """
 
 from dataclasses import dataclass
 
+__all__ = ["LESSONS", "Lesson"]
+
 
 @dataclass(frozen=True)
 class Lesson:
-    """A comparison and what it shows.
+    """A comparison and its result.
 
     :param commands: model -> the flags of `gallery compare MODEL`
+    :param text: the summary of the result
     """
 
     title: str
@@ -24,11 +27,10 @@ LESSONS: dict[str, Lesson] = {
     "score": Lesson(
         "Reparametrised against score-function gradients, on factor analysis",
         {"factor_analysis": "--objectives trace,score --seeds 3 --epochs 90"},
-        "Both objectives are the ELBO with one draw for each datum, and the rows of a seed share weights, "
-        "minibatches and noise; only the way differs in which the gradient reaches the guide. At the same weights "
+        "Both objectives are the ELBO with one sample per data point, and the rows of a seed share weights, "
+        "minibatches and noise. They differ only in the gradient estimator of the guide. At the same weights "
         "the guide's gradient has more than ten times the variance without reparametrisation; the model's gradient "
-        "is the same. After as many passes every seed is left with a lower ELBO by the score function, and a larger "
-        "gap.",
+        "is the same. After equally many passes the score function gives every seed a lower ELBO and a larger gap.",
     ),
     "enumeration": Lesson(
         "Enumeration against Gumbel-Softmax, on the Gaussian mixture VAE",
@@ -36,11 +38,11 @@ LESSONS: dict[str, Lesson] = {
             "gmvae": "--data digits:threshold --objectives enum,enum_analytic,relaxed,categorical_kl --seeds 2 "
             "--latent-dim 8 --hidden 64 64 --epochs 60 --precision float32"
         },
-        "The component y has ten values. Summed out, it costs ten passes for each image and leaves no noise of y; "
-        "relaxed to a point of the simplex it costs one, and more than a tenth of the seconds. All rows are judged "
-        "with y summed out, and the relaxed ones end lower. At the same weights the variance of their guide's "
-        "gradient is several times larger. A relaxed objective is that of another model, and so is the mean of its "
-        "gradient: a high signal-to-noise ratio is no merit of it.",
+        "The component y has ten values. Enumeration needs ten passes for each image and adds no noise from y. "
+        "Relaxation to a point of the simplex needs one pass, but more than a tenth of the seconds. All rows are "
+        "evaluated with y summed out, and the relaxed fits end at a lower ELBO. At the same weights the variance of "
+        "their guide's gradient is several times larger. The relaxed objective and the mean of its gradient belong "
+        "to another model, so its high signal-to-noise ratio is not an advantage.",
     ),
     "iwae": Lesson(
         "ELBO against IWAE, on the VAE",
@@ -48,20 +50,21 @@ LESSONS: dict[str, Lesson] = {
             "vae": "--data digits:threshold --objectives trace,iwae:5,iwae:50,dreg:5,dreg:50 --seeds 2 "
             "--latent-dim 8 --hidden 64 64 --dropout 0.0 --epochs 60 --batch-size 100 --lr 0.002"
         },
-        "Judged by IWAE-64, fits with more draws K, and so of more passes, are better; from 5 to 50 with dreg by no "
-        "more than the Monte Carlo error in one seed of two. Their ELBO is worse at K = 50, for their guide is made "
-        "for 50 draws together and not for one. At the same weights the signal-to-noise ratio of the model's "
-        "gradient grows with K, and that of the guide's falls. Doubly reparametrised (dreg) it is higher than that "
-        "of the ELBO, and far higher than with iwae at the same K, though it too falls from 5 to 50; and the fits "
-        "are better for it.",
+        "By the metric IWAE-64, fits with more samples K, and so with more passes, are better. With dreg the gain "
+        "from K = 5 to 50 is within the Monte Carlo error in one seed of two. At K = 50 the ELBO is worse, because "
+        "the guide is fitted for 50 samples jointly and not for one. At the same weights the signal-to-noise ratio "
+        "of the model's gradient grows with K, and that of the guide's gradient falls. With double "
+        "reparametrisation (dreg) the guide's ratio is higher than with the ELBO, and far higher than with iwae at "
+        "the same K. It falls from 5 to 50 too, but the fits are better than with iwae.",
     ),
     "em": Lesson(
         "EM against AEVB, on factor analysis",
         {"factor_analysis": "--objectives trace,analytic --samplers em --seeds 3 --epochs 90"},
-        "Both start from the same weights and see every datum as often. EM, whose E step is the exact posterior, "
-        "ends higher, at nearly the same log p(x) from every start, in far fewer seconds. AEVB has an amortised "
-        "guide and noisy gradients instead, and its end still depends on the start. What it lacks is mostly not for "
-        "want of a better guide: where log p(x) is far from that of EM, the gap is much smaller than the distance.",
+        "Both start from the same weights and use every data point equally often. EM, whose E step is the exact "
+        "posterior, ends at a higher log p(x), nearly the same from every initialisation, in far fewer seconds. AEVB "
+        "has an amortised guide and noisy gradients instead, and its final log p(x) still depends on the "
+        "initialisation. The guide is not the main cause: where log p(x) is far below that of EM, the gap is much "
+        "smaller than the difference.",
     ),
     "families": Lesson(
         "Mean field against full covariance against NUTS",
@@ -70,12 +73,12 @@ LESSONS: dict[str, Lesson] = {
             "--epochs 800 --batch-size 2000 --lr 0.05",
             "linear_regression": "--objectives trace --guides own,multivariate,normal --samplers nuts --seeds 2",
         },
-        "On exponential_gaussian z is one positive number: there is no covariance to be missed, and the family alone "
-        "counts. The truncated normal (own) contains the posterior and has nearly no gap; the gamma has one; a "
-        "normal of log z (normal) has a larger one, although it is free for each datum where the others are "
-        "amortised. On linear_regression intercept and slope are correlated: mean field (normal) keeps a gap of many "
-        "Monte Carlo errors, full covariance (own, multivariate) closes it. NUTS has no family: the means of its "
-        "draws differ from the exact ones by less than three of their Monte Carlo errors. Compare its passes, on ten "
-        "data of the first model, with what the others take for all of them.",
+        "On exponential_gaussian z is one positive number without covariances, so only the family matters. The "
+        "truncated normal (own) contains the posterior and has nearly no gap. The gamma has a larger gap. A normal "
+        "of log z (normal) has the largest, although it has free parameters for each data point where the others "
+        "are amortised. On linear_regression intercept and slope are correlated: mean field (normal) has a gap of "
+        "many Monte Carlo errors, full covariance (own, multivariate) closes it. NUTS has no family: its sample "
+        "means differ from the exact means by less than three Monte Carlo errors. Compare its passes, on ten data "
+        "points of the first model, with those of the others on all data points.",
     ),
 }

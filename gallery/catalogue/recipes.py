@@ -1,11 +1,13 @@
-"""Recipes: which model, on which data, fitted how, and what was published of it. One row, one entry of the gallery.
+"""The recipes: model, data, settings of the fit and published numbers of each entry of the gallery.
 
-The first recipe of a model is what `gallery fit MODEL` starts from; every flag overrides it. `data_dim`, `classes`,
-`given_dim`, `total` and `likelihood` come from the data unless a recipe or a flag says otherwise.
+`gallery fit MODEL` starts from the first recipe of a model; a flag overrides a value of the recipe. `data_dim`,
+`classes`, `given_dim`, `total` and `likelihood` are derived from the data unless a recipe or a flag sets them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+__all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "TUTORIAL", "VARIATIONAL", "Recipe", "recipe_for"]
 
 TUTORIAL = "Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes, arXiv 2208.07818"
 VARIATIONAL = "Lecture slides on variational inference"
@@ -15,17 +17,19 @@ AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A row of the table.
+    """One fit of one model, with the numbers that a source published for it.
 
-    :param name: of the recipe, `model` or `model:variant`
+    :param name: name of the recipe, `model` or `model:variant`
     :param model: name in the registry of models
     :param data: name for `data.load`
-    :param keywords: of the model's constructor
-    :param settings: of the fit, where they differ from the defaults of `inference.Settings`
-    :param validation: are the last training images kept back? The published runs trained on all
-    :param judges: names of `gallery.judges.JUDGES`, whose numbers the ledger holds beside the usual ones
-    :param published: what a source reports: meaning -> number, nats per data point on the test set
-    :param source: where the entry comes from
+    :param source: the source of model and published numbers
+    :param keywords: arguments of the model's constructor
+    :param settings: fields of `inference.Settings` that differ from their defaults
+    :param validation: whether the last training images are held out. The published runs trained on all
+    :param published: published numbers on the test set: field name of `gallery.ledger.fields` -> number. Bounds and
+        densities are in nats per data point
+    :param extra_metrics: names in `gallery.ledger.extra_metrics.EXTRA_METRICS`, evaluated for the ledger beside the
+        default metrics
     """
 
     name: str
@@ -40,10 +44,14 @@ class Recipe:
 
 
 def _exponential_gaussian(variant: str) -> Recipe:
+    """Build the recipe of one guide family. All guides share one generative model.
+
+    Bounds from both sides depend on the generative model alone, so only the first recipe evaluates them.
+    """
     name = f"exponential_gaussian{variant}"
     settings = {"epochs": 40, "batch_size": 50, "lr": 1e-2, "lr_schedule": "cosine"}
-    extra_metrics = ("k_hat",) if variant else ("k_hat", "sandwich")  # the model is one and the same
-    if variant == ":per_datum":  # an update of each datum at every step
+    extra_metrics: tuple[str, ...] = ("k_hat",) if variant else ("k_hat", "sandwich")
+    if variant == ":per_datum":  # full-batch steps update the parameters of every data point
         settings |= {"epochs": 800, "batch_size": 2000, "lr": 5e-2}
         extra_metrics = ()
     return Recipe(name, name, "exponential_gaussian", VARIATIONAL, settings=settings, extra_metrics=extra_metrics)
@@ -52,8 +60,12 @@ def _exponential_gaussian(variant: str) -> Recipe:
 def _linear_regression(variant: str) -> Recipe:
     name = f"linear_regression{variant}"
     settings = {"epochs": 200, "batch_size": 20, "lr": 3e-2, "lr_schedule": "cosine", "adam_beta2": 0.99}
-    settings["particles"] = 32
-    return Recipe(name, name, "line", BERNOULLI, settings=settings)
+    return Recipe(name, name, "line", BERNOULLI, settings=settings | {"particles": 32})
+
+
+def _enumerated(name: str) -> Recipe:
+    settings = {"epochs": 60, "batch_size": 50, "lr": 3e-2, "lr_schedule": "cosine", "objective": "enum"}
+    return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
 
 
 def _factor_analysis(variant: str) -> Recipe:
@@ -65,14 +77,16 @@ def _factor_analysis(variant: str) -> Recipe:
 def _loaded_die(variant: str) -> Recipe:
     name = f"loaded_die{variant}"
     settings = {"epochs": 60, "batch_size": 20, "lr": 1e-1, "lr_schedule": "cosine", "adam_beta2": 0.99}
-    settings["particles"] = 32
-    return Recipe(name, name, "loaded_die", BERNOULLI, settings=settings)
+    return Recipe(name, name, "loaded_die", BERNOULLI, settings=settings | {"particles": 32})
 
 
 def _autoencoder(
     name: str, model: str | None = None, data: str = "mnist:grey", epochs: int = 20, **keywords: Any
 ) -> Recipe:
-    """A Gaussian likelihood on grey pixels, where from_data would choose the continuous Bernoulli."""
+    """Build a recipe with a Gaussian likelihood of grey pixels.
+
+    The default that is derived from grey pixels is the continuous Bernoulli.
+    """
     settings = {"epochs": epochs, "batch_size": 100, "lr": 1e-3}
     return Recipe(name, model or name, data, AUTOENCODERS, {"likelihood": "gaussian"} | keywords, settings)
 
@@ -83,42 +97,114 @@ def _vae(name: str, source: str, data: str, keywords: dict[str, Any], **settings
 
 
 def _importance_weighted(name: str, objective: str, published: float) -> Recipe:
-    """The paper's one-layer model, by the ELBO and by IWAE-50. 3280 passes are its 1 + 3 + ... + 3^7; it lets the rate
-    fall from 1e-3 to 1e-4 in seven steps over them, and here it stays."""
-    source = "Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016"
-    keywords = {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh", "dropout": 0.0}
-    settings = {"epochs": 3280, "batch_size": 20, "lr": 1e-3, "objective": objective}
-    about = {"validation": False, "published": {"IWAE-5000": published}, "extra_metrics": ("k_hat", "iwae_5000")}
-    return Recipe(name, "vae", "mnist:dynamic", source, keywords, settings, **about)
+    """Build the recipe of the paper's VAE with one stochastic layer, trained on `objective`.
+
+    3280 epochs are the paper's 1 + 3 + ... + 3^7. The paper lowers the learning rate from 1e-3 to 1e-4 in seven steps
+    over them. Here it is constant.
+    """
+    return Recipe(
+        name,
+        "vae",
+        "mnist:dynamic",
+        "Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016",
+        keywords={"latent_dim": 50, "hidden": (200, 200), "activation": "tanh", "dropout": 0.0},
+        settings={"epochs": 3280, "batch_size": 20, "lr": 1e-3, "objective": objective},
+        validation=False,
+        published={"IWAE-5000": published},
+        extra_metrics=("k_hat", "iwae_5000"),
+    )
 
 
 def _gmvae(name: str, objective: str, published: dict[str, float], **settings: Any) -> Recipe:
-    """Matrix products in bfloat16, twice as fast where the processor has it."""
-    settings = {"epochs": 78, "batch_size": 100, "lr": 1e-3, "objective": objective, "precision": "bfloat16"} | settings
-    model = "gmvae" if name == "gmvae:cosine" else name.removesuffix(":annealed")
-    about = {"validation": False, "published": published, "extra_metrics": ("k_hat",)}
-    return Recipe(name, model, "mnist:threshold", TUTORIAL, {}, settings, **about)
+    """Build a recipe with matrix products in bfloat16, which take half the time on processors that support it."""
+    return Recipe(
+        name,
+        "gmvae" if name == "gmvae:cosine" else name.removesuffix(":annealed"),
+        "mnist:threshold",
+        TUTORIAL,
+        settings={"epochs": 78, "batch_size": 100, "lr": 1e-3, "objective": objective, "precision": "bfloat16"}
+        | settings,
+        validation=False,
+        published=published,
+        extra_metrics=("k_hat",),
+    )
 
 
 def _vrnn(variant: str, published: dict[str, float]) -> Recipe:
-    settings = {"epochs": 7, "batch_size": 100, "lr": 1e-3}
-    name = f"vrnn{variant}"
-    about = {"validation": False, "published": published, "extra_metrics": ("k_hat",)}
-    return Recipe(name, name, "mnist:threshold", TUTORIAL, {}, settings, **about)
+    name, settings = f"vrnn{variant}", {"epochs": 7, "batch_size": 100, "lr": 1e-3}
+    return Recipe(
+        name,
+        name,
+        "mnist:threshold",
+        TUTORIAL,
+        settings=settings,
+        validation=False,
+        published=published,
+        extra_metrics=("k_hat",),
+    )
 
 
-def _ss_vae(name: str, labels: int, law: str = "threshold", **published: float) -> Recipe:
-    """The paper has alpha = 0.1 x data / labels. Beside the sum over all images that leaves labels too little: after an
-    epoch with 100 of them q(y | x) errs on half of the images. Here it weighs the mean over labels against the mean
-    over images, so a label has 0.1 x (data / labels)^2, for 60,000 images. Where pixels are drawn afresh for every
-    minibatch, the classifier never sees the same few images twice."""
-    source = "Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014"
+def _ss_vae(
+    name: str, labels: int, binarisation: str = "threshold", published: dict[str, float] | None = None
+) -> Recipe:
+    """Build the recipe of M2 with `labels` labelled images.
+
+    The paper sets alpha = 0.1 x data / labels, beside a sum over all images. That weight is too small: after an epoch
+    with 100 labels q(y | x) misclassifies half of the images. Here alpha multiplies the mean over labelled images and
+    is added to the mean over all images, so a labelled image has the weight 0.1 x (data / labels)^2, for 60,000 images.
+
+    With dynamic binarisation pixels are redrawn for every minibatch, so the classifier never sees one of the few
+    labelled images twice.
+    """
     settings = {"epochs": 30, "batch_size": 100, "lr": 1e-3, "lr_schedule": "cosine", "objective": "enum_analytic"}
-    settings["precision"] = "bfloat16"
-    data, keywords = f"mnist:{law}:{labels}-labels", {"alpha": 0.1 * (60_000 / labels) ** 2}
-    about = {"validation": False, "published": published, "extra_metrics": ("k_hat",)}
-    return Recipe(name, "ss_vae", data, source, keywords, settings, **about)
+    return Recipe(
+        name,
+        "ss_vae",
+        f"mnist:{binarisation}:{labels}-labels",
+        "Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014",
+        keywords={"alpha": 0.1 * (60_000 / labels) ** 2},
+        settings=settings | {"precision": "bfloat16"},
+        validation=False,
+        published=published or {},
+        extra_metrics=("k_hat",),
+    )
 
+
+_VAE = Recipe(
+    "vae",
+    "vae",
+    "mnist:dequantized",
+    TUTORIAL,
+    settings={"epochs": 46, "batch_size": 32, "lr": 3e-4},
+    validation=False,
+    published={
+        "ELBO, epoch 1": 1655.0,
+        "ELBO, epoch 10": 1777.0,
+        "ELBO, last five epochs": 1785.2,
+        "ELBO, epoch 46": 1788.4,
+        "ELBO of the published weights": 1792.8,
+    },
+    extra_metrics=("k_hat",),
+)
+
+_CVAE = Recipe(
+    "cvae",
+    "cvae",
+    "mnist:dequantized",
+    TUTORIAL,
+    settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
+    validation=False,
+    published={
+        "ELBO, epoch 1": 1458.5,
+        "ELBO, epoch 10": 1772.9,
+        "ELBO, epoch 50": 1816.1,
+        "ELBO, epoch 69": 1820.1,
+        "accuracy by Bayes' rule": 0.9095,
+        "cost of a wrong label": 42.5,
+        "draws classified as intended": 0.821,
+    },
+    extra_metrics=("k_hat",),
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -134,20 +220,7 @@ RECIPES: dict[str, Recipe] = {
             extra_metrics=("k_hat", "sandwich"),
         ),
         *map(_loaded_die, ("", ":softmax")),
-        Recipe(
-            "gaussian_mixture",
-            "gaussian_mixture",
-            "gaussian_mixture",
-            "Bishop, Pattern Recognition and Machine Learning, 2006",
-            settings={"epochs": 60, "batch_size": 50, "lr": 3e-2, "lr_schedule": "cosine", "objective": "enum"},
-        ),
-        Recipe(
-            "hmm",
-            "hmm",
-            "hmm",
-            "Bishop, Pattern Recognition and Machine Learning, 2006",
-            settings={"epochs": 60, "batch_size": 50, "lr": 3e-2, "lr_schedule": "cosine", "objective": "enum"},
-        ),
+        *map(_enumerated, ("gaussian_mixture", "hmm")),
         *map(_factor_analysis, ("", ":diagonal", ":fixed_variance")),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
@@ -162,72 +235,29 @@ RECIPES: dict[str, Recipe] = {
         _autoencoder("k_sparse_autoencoder:10", "k_sparse_autoencoder", k=10),
         _autoencoder("contractive_autoencoder"),
         _autoencoder("contractive_autoencoder:deep", data="digits:grey", epochs=200),
-        Recipe(
-            "vae",
-            "vae",
-            "mnist:dequantized",
-            TUTORIAL,
-            settings={"epochs": 46, "batch_size": 32, "lr": 3e-4},
-            validation=False,
-            published={
-                "ELBO, epoch 1": 1655.0,
-                "ELBO, epoch 10": 1777.0,
-                "ELBO, last five epochs": 1785.2,
-                "ELBO, epoch 46": 1788.4,
-                "ELBO of the published weights": 1792.8,
-            },
-            extra_metrics=("k_hat",),
-        ),
-        Recipe(
-            "vae:cosine",
-            "vae",
-            "mnist:dequantized",
-            TUTORIAL,
+        _VAE,
+        replace(
+            _VAE,
+            name="vae:cosine",
+            published={},
             settings={"epochs": 100, "batch_size": 100, "lr": 1e-3, "lr_schedule": "cosine"},
-            validation=False,
-            extra_metrics=("k_hat",),
         ),
         _vae("vae:slides", AUTOENCODERS, "mnist:threshold", {"latent_dim": 2, "hidden": (144,)}),
         _vae("vae:notes", BERNOULLI, "mnist:threshold", {"latent_dim": 32, "hidden": (256,)}),
         _vae(
-            "vae:gaussian",
-            VARIATIONAL,
-            "mnist:grey",
-            {"latent_dim": 2, "likelihood": "gaussian"},
-            objective="analytic",
+            "vae:gaussian", VARIATIONAL, "mnist:grey", {"latent_dim": 2, "likelihood": "gaussian"}, objective="analytic"
         ),
         _importance_weighted("vae:iwae", "trace", -86.76),
         _importance_weighted("vae:iwae:50", "iwae:50", -84.78),
-        Recipe(
-            "cvae",
-            "cvae",
-            "mnist:dequantized",
-            TUTORIAL,
-            settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
-            validation=False,
-            published={
-                "ELBO, epoch 1": 1458.5,
-                "ELBO, epoch 10": 1772.9,
-                "ELBO, epoch 50": 1816.1,
-                "ELBO, epoch 69": 1820.1,
-                "accuracy by Bayes' rule": 0.9095,
-                "cost of a wrong label": 42.5,
-                "draws classified as intended": 0.821,
-            },
-            extra_metrics=("k_hat",),
+        _CVAE,
+        replace(_CVAE, name="cvae:standard", model="cvae:standard", source=AUTOENCODERS, published={}),
+        _ss_vae(
+            "ss_vae",
+            100,
+            published={"error of q(y | x)": 0.1197, "error, enumerated, in Pyro's example": 0.068},
         ),
-        Recipe(
-            "cvae:standard",
-            "cvae:standard",
-            "mnist:dequantized",
-            "Lecture slides on autoencoders and VAEs",
-            settings={"epochs": 69, "batch_size": 100, "lr": 3e-4},
-            validation=False,
-            extra_metrics=("k_hat",),
-        ),
-        _ss_vae("ss_vae", 100, **{"error of q(y | x)": 0.1197, "error, enumerated, in Pyro's example": 0.068}),
         _ss_vae("ss_vae:dynamic", 100, "dynamic"),
-        _ss_vae("ss_vae:1000", 1000, **{"error of q(y | x)": 0.0360}),
+        _ss_vae("ss_vae:1000", 1000, published={"error of q(y | x)": 0.0360}),
         _ss_vae("ss_vae:1000:dynamic", 1000, "dynamic"),
         _gmvae(
             "gmvae",
@@ -258,8 +288,12 @@ RECIPES: dict[str, Recipe] = {
         _vrnn(":smoothing", {}),
     ]
 }
+"""The recipes by name, in the order of the gallery's tables."""
 
 
 def recipe_for(model: str) -> Recipe | None:
-    """The first recipe of a model, by its name in the registry."""
+    """Return the first recipe of a model, None if it has none.
+
+    :param model: name in the registry of models
+    """
     return next((recipe for recipe in RECIPES.values() if recipe.model == model), None)

@@ -39,7 +39,7 @@ def passes_per_step(svi: SVI) -> int:
     """Count the work of one step of SVI: passes of a data point through model and guide, forwards and backwards."""
     with torch.random.fork_rng():
         given = None if svi.given is None else svi.given[:2]
-        cases = inspect_pair(svi.pair, arguments(svi.pair, svi.transform(svi.x[:2]), given)).cases
+        cases = inspect_pair(svi.pair, arguments(svi.pair, svi.transform(svi.x[:2]), given)).n_cases
     return svi.batch_size * svi.objective.num_particles * cases
 
 

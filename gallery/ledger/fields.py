@@ -1,14 +1,17 @@
-"""What the ledger says of one run, number by number, under the names that published numbers have in the recipes.
+"""The fields of a ledger entry by the names of the tables, which are also those of the published numbers of a recipe.
 
-All are of test data, but for those that say that they are of simulated ones; bounds and densities are nats per data point,
-for the unit of the others see `inference` and `judges`.
+A field is of test data unless its name states simulated or training data. Bounds and densities are in nats per data
+point. For the units of the others see `inference.evaluation` and `gallery.ledger.extra_metrics`.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from gallery.catalogue.recipes import Recipe
 
-AT = {  # where a number stands in an entry of the ledger
+__all__ = ["DISPLAYED", "LAST_EPOCHS", "PATHS", "displayed_fields", "field_value", "find_entry"]
+
+PATHS = {
     "ELBO": "test elbo",
     "IWAE-16": "test iwae",
     "IWAE-5000": "test iwae_5000",
@@ -22,7 +25,7 @@ AT = {  # where a number stands in an entry of the ledger
     "accuracy by Bayes' rule": "test accuracy",
     "cost of a wrong label": "test wrong_label_cost",
     "draws classified as intended": "generations accuracy",
-    "accuracy of their judge": "judge_accuracy",
+    "accuracy of the digit classifier": "judge_accuracy",
     "accuracy, components matched to classes": "test clustering accuracy",
     "NMI of component and class": "test clustering nmi",
     "entropy of q(y | x)": "test clustering entropy_of_q",
@@ -45,10 +48,14 @@ AT = {  # where a number stands in an entry of the ledger
     "10-NN on pixels": "pixel_probe nearest_neighbours",
     "I(x; z)": "mutual_information mutual_information",
 }
-LAST = {"ELBO, last five epochs": 5, "ELBO, last ten epochs": 10}
-OF_LOCAL = ("ELBO", "IWAE-16", "log p(x), exact", "KL")
-IN_USE = 0.01  # of the data, the share above which a component is
-SHOWN = (
+"""The keys, separated by spaces, that lead to a field in an entry of the ledger."""
+LAST_EPOCHS = {"ELBO, last five epochs": 5, "ELBO, last ten epochs": 10}
+"""Fields that are means of the ELBO over the last epochs: the number of epochs."""
+LOCAL_ONLY = ("ELBO", "IWAE-16", "log p(x), exact", "KL")
+"""Fields that are undefined on test data if a latent is global."""
+IN_USE = 0.01
+"""A component is in use if it has more than this share of the data."""
+DISPLAYED = (
     "ELBO",
     "log p(x), exact",
     "ELBO, training data",
@@ -58,7 +65,7 @@ SHOWN = (
     "KL",
     "k-hat, median",
     "k-hat above 0.7",
-    "accuracy of their judge",
+    "accuracy of the digit classifier",
     "NMI of component and class",
     "components in use",
     "error of q(y | x)",
@@ -74,48 +81,65 @@ SHOWN = (
     "logistic regression on codes",
     "10-NN on codes",
 )
+"""Fields that the tables list beside those with a published number."""
 
 
-def found(entry: dict, name: str) -> dict:
-    """Where a number stands in an entry of the ledger, with its errors, n and unit; empty if it does not. An error is
-    what its accuracy lacks of 1."""
+def find_entry(entry: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the estimate of a field: its value, with errors, n and unit where the entry has them.
+
+    The field "error X" is 1 - "accuracy X".
+
+    :param entry: one run of the ledger
+    :param name: name of the field, a key of `PATHS`
+    :return: {"value", ...}; empty if the entry lacks the field
+    """
     if name.startswith("error "):
-        right = found(entry, f"accuracy {name.removeprefix('error ')}")
-        return right | {"value": 1 - right["value"]} if right else {}
-    for key in AT.get(name, "").split():
+        accuracy = find_entry(entry, f"accuracy {name.removeprefix('error ')}")
+        return accuracy | {"value": 1 - accuracy["value"]} if accuracy else {}
+    for key in PATHS.get(name, "").split():
         entry = entry.get(key, {})
     return entry if "value" in entry else {}
 
 
-def measure(entry: dict, name: str) -> float | None:
-    """One number of a run by its name; None where it has none."""
+def field_value(entry: dict[str, Any], name: str) -> float | None:
+    """Return the value of a field of one run, None if the entry lacks it.
+
+    :param entry: one run of the ledger
+    :param name: name of the field: a key of `PATHS` or `LAST_EPOCHS`, "error X", "ELBO, epoch N", "ELBO, best epoch",
+        "ELBO, training data", "log p(x) - ELBO, training data" or "components in use"
+    """
     curve = entry["curve"].get("elbo", [])
-    if name in LAST:
-        last = curve[-LAST[name] :]
-        return sum(last) / len(last) if len(last) == LAST[name] else None
+    if name in LAST_EPOCHS:
+        last = curve[-LAST_EPOCHS[name] :]
+        return sum(last) / len(last) if len(last) == LAST_EPOCHS[name] else None
     if name == "ELBO, best epoch":
         return max(curve, default=None)
     if name.startswith("ELBO, epoch ") and name.removeprefix("ELBO, epoch ").isdigit():
         epoch = int(name.removeprefix("ELBO, epoch "))
         return curve[epoch - 1] if epoch <= len(curve) else None
-    joint = "se" in entry["test"].get("undefined", {})  # a latent is global, and its posterior that of training data
-    if joint and name in OF_LOCAL:
+    is_global = "se" in entry["test"].get("undefined", {})  # a global latent has the posterior of the training data
+    if is_global and name in LOCAL_ONLY:
         return None
     if name == "ELBO, training data":
-        return entry["train"].get("elbo", {}).get("value") if joint else None
+        return entry["train"].get("elbo", {}).get("value") if is_global else None
     if name == "log p(x) - ELBO, training data":
         evidence, elbo = (entry["train"].get(key) for key in ("evidence", "elbo"))
         return evidence["value"] - elbo["value"] if evidence and elbo else None
     if name == "components in use":
         shares = entry["test"].get("clustering", {}).get("shares", ())
         return sum(share["value"] > IN_USE for share in shares) or None
-    return found(entry, name).get("value")
+    return find_entry(entry, name).get("value")
 
 
-def shown(recipe: Recipe, row: dict | None) -> Iterator[tuple[str, float | None, list[float]]]:
-    """(name, published number, that of every seed) of what is published, and of what of SHOWN there is."""
+def displayed_fields(recipe: Recipe, row: dict[str, Any] | None) -> Iterator[tuple[str, float | None, list[float]]]:
+    """Yield (name, published number, values over seeds) of the published fields and of those in `DISPLAYED`.
+
+    A field that is neither published nor measured is omitted.
+
+    :param row: the row of the recipe in the ledger, None if it was not run
+    """
     entries = list((row or {"runs": {}})["runs"].values())
-    for name in dict.fromkeys((*recipe.published, *SHOWN)):
-        found = [value for entry in entries if (value := measure(entry, name)) is not None]
-        if found or name in recipe.published:
-            yield name, recipe.published.get(name), found
+    for name in dict.fromkeys((*recipe.published, *DISPLAYED)):
+        values = [value for entry in entries if (value := field_value(entry, name)) is not None]
+        if values or name in recipe.published:
+            yield name, recipe.published.get(name), values

@@ -1,18 +1,19 @@
-"""Recipes run again, seed by seed, into a ledger: what is published and what was measured, on which machine, how long.
-Some pictures of the first seed are kept beside it.
+"""Run recipes, seed by seed, into a ledger of measured numbers beside published ones.
 
     ledger = reproduce(["vae"], seeds=range(5), out=Path("reproduced"), ledger=Path("ledger.json"))
 
-Every run is a folder of its own, `out/RECIPE/seed-S`, and goes on where it was interrupted; the ledger has a row for
-every recipe, grows run by run, and may be written by several processes at a time.
+The ledger also holds hardware, versions and seconds of every run. A run has the folder `out/RECIPE/seed-S` and resumes
+after an interruption. The ledger has a row for every recipe and grows run by run; several processes may write it at the
+same time. Pictures of the first seed are kept beside it.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -21,19 +22,21 @@ from gallery.catalogue.recipes import RECIPES, Recipe
 from gallery.errors import RunError
 from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
-from gallery.runs import training as runs
+from gallery.runs import training
 from gallery.runs.progress import Plain
 from gallery.runs.specification import Run, run_of
 from gallery.runs.system import processor
 from inference import InferenceError
 from inference.files import write_atomically
 
-OF_TRAINING = ("elbo", "reconstruction", "evidence")
+__all__ = ["entry", "measured", "read", "reproduce"]
+
+TRAIN_METRICS = ("elbo", "reconstruction", "evidence")
 PICTURES = ("learning_curve", "components", "samples", "activations", "denoised", "completion", "animation")
 
 
-def read(ledger: Path) -> dict[str, dict]:
-    """The rows of a ledger by name of the recipe; none where there is no file.
+def read(ledger: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of a ledger by name of the recipe; empty if the file does not exist.
 
     :raises RunError: if the file is not a ledger
     """
@@ -42,52 +45,62 @@ def read(ledger: Path) -> dict[str, dict]:
     except FileNotFoundError:
         return {}
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunError(f"{ledger} cannot be read as a ledger ({str(error)[:80]}); nothing was changed.") from error
+        raise RunError(f"{ledger} cannot be read as a ledger ({str(error)[:80]}). It was left unchanged.") from error
 
 
-def _add(ledger: Path, name: str, row: dict) -> int | None:
-    """Puts a row into the ledger; runs with other seeds that it had stay. Returns the least of their seeds."""
+def _add(ledger: Path, name: str, row: dict[str, Any]) -> int | None:
+    """Merge a row into the ledger, keeping its runs with other seeds.
+
+    :return: the smallest seed of the row, None if it has no runs
+    """
     with filelock.FileLock(ledger.with_name(f".{ledger.name}.lock")):
         rows = read(ledger)
         runs = rows.get(name, row)["runs"] | row["runs"]
         rows[name] = row | {"runs": dict(sorted(runs.items(), key=lambda item: int(item[0])))}
-        rows = {name: rows[name] for name in (*RECIPES, *rows) if name in rows}  # also those of another version
+        rows = {name: rows[name] for name in (*RECIPES, *rows) if name in rows}  # rows of unknown recipes are kept
         write_atomically(ledger, (json.dumps(rows, indent=1) + "\n").encode())
     return min(map(int, runs), default=None)
 
 
 def _fit(run: Run, folder: Path) -> None:
-    """Fits what is left of the run in its folder."""
+    """Fit the run in its folder: start it, resume it, or do nothing if it is finished."""
     if (folder / "metrics.json").exists():
         return
     if (folder / "run.json").exists():
-        runs.resume(folder, Plain())
+        training.resume(folder, Plain())
     else:
-        runs.start(run, folder, watcher=Plain())
+        training.start(run, folder, watcher=Plain())
 
 
-def _judged(folder: Path) -> dict:
-    run, pair = runs.load(folder)
+def _ledger_metrics(folder: Path) -> dict[str, Any]:
+    """Evaluate the metrics of the ledger on a finished run."""
+    run, pair = training.load(folder)
     splits, base = run.datasets(), run.data.partition(":")[0]
     grey = {name: data.load(f"{base}:grey", name) for name in ("train", "test")} if splits["test"].is_image else None
     return ledger_metrics(pair, splits["train"], splits["test"], grey)
 
 
-def _judged_by(names: Iterable[str], folder: Path) -> None:
-    """Adds to the metrics.json of a finished run what those of JUDGES say that are not heard in it yet."""
+def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
+    """Evaluate the extra metrics that the metrics.json of a finished run lacks, and add them to it.
+
+    :param names: names in `EXTRA_METRICS`
+    """
     metrics = json.loads((folder / "metrics.json").read_text())
-    left = [name for name in names if name not in metrics.get(EXTRA_METRICS[name][0], {})]
-    if left:
-        run, pair = runs.load(folder)
+    missing = [name for name in names if name not in metrics.get(EXTRA_METRICS[name][0], {})]
+    if missing:
+        run, pair = training.load(folder)
         test = run.datasets()["test"]
-        for where, evaluate_split in map(EXTRA_METRICS.get, left):
-            metrics[where] = metrics.get(where, {}) | evaluate_split(pair, test)
+        for split, evaluate_split in (EXTRA_METRICS[name] for name in missing):
+            metrics[split] = metrics.get(split, {}) | evaluate_split(pair, test)
         write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
 
 
-def entry(folder: Path) -> dict:
-    """What the ledger holds of a finished run: its numbers on test data and on simulated ones, if there are any, its
-    curve, and how it came about."""
+def entry(folder: Path) -> dict[str, Any]:
+    """Return the ledger entry of a finished run, without the metrics of `ledger_metrics`.
+
+    :return: metrics on test data, on simulated data where evaluated, and on training data; the curve of each metric
+        over epochs; seconds, hardware, data and their hash, keywords, settings and versions
+    """
     content = json.loads((folder / "run.json").read_text())
     metrics = json.loads((folder / "metrics.json").read_text())
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
@@ -95,7 +108,7 @@ def entry(folder: Path) -> dict:
     curve = {name: [round(line["test"][name], 4) for line in history if name in line.get("test", {})] for name in names}
     return {
         **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
-        "train": {name: metrics["train"][name] for name in OF_TRAINING if name in metrics["train"]},
+        "train": {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]},
         "curve": curve,
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
         "processor": metrics.get("processor") or processor(),
@@ -103,36 +116,37 @@ def entry(folder: Path) -> dict:
     }
 
 
-def _row(recipe: Recipe, command: str) -> dict:
+def _row(recipe: Recipe, command: str) -> dict[str, Any]:
     about = {name: asdict(recipe)[name] for name in ("model", "data", "source", "published")}
     return about | {"command": command, "runs": {}}
 
 
 def _same(one: Run, other: Run) -> bool:
-    """Are they one run, but for the number of threads, after JSON has made lists of tuples?"""
+    """Return whether two runs are equal as JSON, except for their number of threads."""
     return all(
         json.dumps(value) == json.dumps(asdict(other)[name]) for name, value in asdict(one).items() if name != "threads"
     )
 
 
-def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> dict:
-    """The entry of the ledger for one run of a recipe, after fitting and judging what is not fitted and judged yet.
+def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> dict[str, Any]:
+    """Return the complete ledger entry of one run of a recipe, fitting and evaluating it unless that was done before.
 
-    :raises RunError: if the folder holds another run than the recipe's
+    :param quick: a few epochs on the embedded digits, as `gallery.runs.specification.run_of` defines it
+    :raises RunError: if the folder holds a different run
     :raises InferenceError: if the pair cannot be fitted
     """
     run = run_of(recipe, seed, quick)
     if (folder / "run.json").exists() and not _same(Run.from_json(folder / "run.json")[0], run):
-        raise RunError(f"{folder} holds another run than recipe {recipe.name} says: remove it, or choose --out.")
+        raise RunError(f"{folder} holds another run than recipe {recipe.name}. Remove it or choose another folder.")
     _fit(run, folder)
-    _judged_by(recipe.extra_metrics, folder)
+    _add_extra_metrics(recipe.extra_metrics, folder)
     if not (folder / "judged.json").exists():
-        write_atomically(folder / "judged.json", (json.dumps(_judged(folder), indent=2) + "\n").encode())
+        write_atomically(folder / "judged.json", (json.dumps(_ledger_metrics(folder), indent=2) + "\n").encode())
     return entry(folder) | json.loads((folder / "judged.json").read_text())
 
 
 def _keep_pictures(run: Path, folder: Path) -> None:
-    """Copies those of PICTURES that a run has."""
+    """Copy the pictures of a run that are listed in PICTURES."""
     for picture in (run / "figures").glob("*"):
         if picture.stem in PICTURES:
             folder.mkdir(parents=True, exist_ok=True)
@@ -141,30 +155,38 @@ def _keep_pictures(run: Path, folder: Path) -> None:
 
 def reproduce(
     names: Iterable[str],
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     out: Path,
     ledger: Path,
     quick: bool = False,
-    say: Callable[[str], None] = print,
-) -> dict[str, dict]:
-    """Runs recipes; returns the ledger. A pair that is refused before it begins has the reason in its row.
+    report: Callable[[str], None] = print,
+) -> dict[str, dict[str, Any]]:
+    """Run recipes and return the ledger.
 
-    :raises RunError: if a folder holds another run than the recipe's, or `ledger` is not one
+    If a pair is refused before its first step, its row has the reason under "refused".
+
+    :param names: names of recipes
+    :param seeds: seeds of every recipe
+    :param out: folder of the runs
+    :param ledger: file of the ledger, created or extended; pictures and experiments are written beside it
+    :param quick: a few epochs each, on the embedded digits instead of larger images
+    :param report: called with one line for every run
+    :raises RunError: if a folder holds a different run, or `ledger` is not a ledger
     """
     out.mkdir(parents=True, exist_ok=True)
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    for recipe in map(RECIPES.get, names):
+    for recipe in (RECIPES[name] for name in names):
         of_recipe = out / recipe.name.replace(":", "-")
         row = _row(recipe, f"gallery reproduce {recipe.name}{' --quick' if quick else ''}")
         for seed in seeds:
             folder = of_recipe / f"seed-{seed}"
-            say(f"{recipe.name}, seed {seed}: {folder}")
+            report(f"{recipe.name}, seed {seed}: {folder}")
             try:
                 row["runs"] = {str(seed): measured(recipe, seed, folder, quick)}
             except (RunError, InferenceError) as error:
                 if folder.exists():
                     raise
-                say(f"refused: {error}")
+                report(f"refused: {error}")
                 row["refused"] = str(error)
             if seed == _add(ledger, recipe.name, row):
                 _keep_pictures(folder, ledger.parent / "pictures" / of_recipe.name)
@@ -172,9 +194,9 @@ def reproduce(
                 break
         experiments = ledger.parent / "experiments" / recipe.model
         if recipe.name in EXPERIMENTS and not quick and not experiments.is_dir():
-            say(f"{recipe.name}: the published experiments")
+            report(f"{recipe.name}: the published experiments")
             experiments.parent.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory() as folder:  # it is there when it is whole
-                EXPERIMENTS[recipe.name](Path(folder), of_recipe / f"seed-{min(seeds)}")
-                shutil.copytree(folder, experiments)
+            with tempfile.TemporaryDirectory() as temporary:  # the folder appears once it is complete
+                EXPERIMENTS[recipe.name](Path(temporary), of_recipe / f"seed-{min(seeds)}")
+                shutil.copytree(temporary, experiments)
     return read(ledger)

@@ -1,153 +1,211 @@
-"""The tables of README.md, generated: `python -m gallery.ledger.tables` writes them, a test fails when they differ."""
+"""The generated tables of README.md, RESULTS.md and BENCHMARKS.md.
+
+`python -m gallery.ledger.tables` writes them into the three files; a test compares them.
+"""
 
 import inspect
 import json
-import re
 import statistics
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from gallery.catalogue.recipes import RECIPES, recipe_for
-from gallery.ledger.fields import shown
+from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
+from gallery.ledger.experiment_tables import experiments_table, markdown_table
+from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.reproduce import read
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
+from inference.pairs.capabilities import exact as exact_method
 
-README = Path(__file__).parents[2] / "README.md"
+__all__ = [
+    "FILES",
+    "LEDGER",
+    "README",
+    "Headline",
+    "experiments_table",
+    "headline",
+    "number",
+    "overview_table",
+    "performance_table",
+    "recipes_table",
+    "results_sections",
+    "variants_table",
+    "with_tables",
+]
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 LEDGER = Path(__file__).parent / "results"
+HEADLINES = ("error of q(y | x)", "ELBO", "ELBO, training data", "log p(x) - ELBO, training data", "squared error")
 
 
-def models_table() -> str:
-    """One row for each file of gallery/models: name, title, variants, what is exact, data of its recipe."""
-    rows = ["| model | what it is | variants | known exactly | data |", "|---|---|---|---|---|"]
-    for name, cls in MODELS.items():
-        if ":" in name:
-            continue
-        title = inspect.getdoc(sys.modules[cls.__module__]).splitlines()[0].rstrip(".")
-        variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
-        exact = ", ".join(word for word in ("log_evidence", "posterior", "e_step") if getattr(cls, word, None))
-        rows.append(
-            f"| `{name}` | {title} | {variants} | {exact.replace('e_step', 'EM').replace('_', ' ')} | ",
-        )
-        rows[-1] += f"{recipe_for(name).data} |"
-    return "\n".join(rows)
+class Headline(NamedTuple):
+    """The field that represents a recipe: its name, published number and values over seeds."""
+
+    name: str
+    published: float | None
+    values: list[float]
 
 
-def experiments_table() -> str:
-    """What `gallery reproduce` measured (gallery/ledger), beside what is published; nats per data point."""
-    fa = json.loads((LEDGER / "experiments" / "factor_analysis" / "factor_analysis.json").read_text())
-    eg = json.loads((LEDGER / "experiments" / "exponential_gaussian" / "exponential_gaussian.json").read_text())
-    published, alternating = fa["published"], fa["experiment_2"]
-    rows = ["| what | published | measured |", "|---|---|---|"]
+def headline(recipe: Recipe, row: dict[str, Any] | None) -> Headline | None:
+    """Return the field that represents a recipe in overviews, None if nothing was measured.
 
-    def row(what: str, number: float, known: float | None = None, form: str = ".4f") -> None:
-        what = what.replace("|", "\\|")
-        rows.append(f"| {what} | {'' if known is None else f'{known:.5g}'} | {number:{form}} |")
+    A field with a published number has priority: the classification error, the IWAE, or the ELBO at the last published
+    epoch. Otherwise it is the first of `HEADLINES` that was measured.
 
-    row("FA, evidence of test data, true parameters", fa["true_parameters"]["test"], published["true_parameters_test"])
-    row("FA, published start, step 999", fa["experiment_1"]["test_step_999"], published["test_step_999"])
-    row("FA, guide and model in turn, step 4000", alternating[-1]["test"][1], published["alternating_4000_steps"])
-    row("FA, exact gap after the first guide-only phase", alternating[0]["exact_gap"][1])
-    row("FA, exact EM, training data", fa["em"]["train"])
-    for schedule, ends in fa["seeds_3200_steps"].items():
-        test = sorted(end["test"] for end in ends)
-        what = f"FA, {len(ends)} seeds at 3200 steps, {schedule} rate, test data"
-        row(f"{what}: median", statistics.median(test))
-        row(f"{what}: worst", test[0])
-    for when, kinds in fa["gradient_of_the_guide"].items():
-        for name, how in {"trace": "sampled", "analytic": "in closed form"}.items():
-            row(f"FA, variance of the guide's gradient {when}, KL {how}", kinds[name]["variance"], form=".4g")
-    for factors, of in fa["prior_samples"].items():
-        row(f"FA, number of factors {factors}: log p(x) from {of['draws'][-1]:,} prior draws, error", of["error"][-1])
-    for name, entry in eg.items():
-        row(f"`{name}`, gap log p(x) - ELBO, Monte Carlo error {entry['mc_se']:.4f}", entry["gap"])
-    for name, entry in _experiment("contractive_autoencoder/matched.json").items():
-        row(f"|dz/dx|^2: {name}; squared error {entry['squared_error']:.2f}", entry["jacobian_norm"], form=".4g")
-        row(f"|dx'/dx|^2: {name}; squared error {entry['squared_error']:.2f}", entry["map_norm"], form=".4g")
-    for point in _experiment("vae/rate_distortion.json").get("points", ()):
-        what = f"`vae:notes` at beta {point['beta']:g}, rate {point['kl']:.2f} nats: distortion"
-        row(what, -point["reconstruction"], form=".2f")
-    for name, entry in _experiment("gmvae/gradients.json").items():
-        row(f"`gmvae`, variance of the gradient: {name}", entry["all"]["variance"], form=".4g")
-    for name, of in _experiment("loaded_die/conditionals.json").get("conditionals", {}).items():
-        row(f"p(x | y), {of['bits'][-1]} bits of y, {name}: -log p(x | y) of new data", of["new"][-1])
-    for point in _experiment("autoencoder/widths.json").get("widths", ()):
-        what = f"`autoencoder`, code of {point['width']:,}, {point['images']:,} images: error on training images"
-        row(what, point["train"], form=".2f")
-        row(what.replace("training", "test"), point["test"], form=".2f")
-    labels = _experiment("ss_vae/labels.json")
-    for name in ("q(y | x)", "Bayes' rule", "logistic regression", "linear SVM") if labels else ():
-        found = [entry[name] for entry in labels["errors"] if entry["labels"] == 100]
-        row(
-            f"`ss_vae` on digits, 100 labels, {len(found)} draws of them, median error: {name}",
-            statistics.median(found),
-        )
-    for name, entry in labels.get("plane", {}).items():
-        row(f"A plane of codes of MNIST, parted by {name}: accuracy", entry["value"])
-    for name, entry in _experiment("vrnn/smoothing.json").items():
-        if name != "epochs":
-            row(f"`vrnn`, ELBO at the same generative weights: {name}", entry["value"])
-    return "\n".join(rows)
-
-
-def _experiment(path: str) -> dict:
-    """What an experiment wrote, nothing if it was not run."""
-    file = LEDGER / "experiments" / path
-    return json.loads(file.read_text()) if file.exists() else {}
-
-
-def results_table() -> str:
-    """One row for each recipe: published numbers, measured ones (median [range] over seeds), seeds, minutes a seed."""
-    ledger = read(LEDGER / "ledger.json")
-    rows = ["| recipe | data | measured | published | seeds | minutes |", "|---|---|---|---|---|---|"]
-    for name, recipe in RECIPES.items():
-        row = ledger.get(name)
-        published = [f"{what}: {number(known)}" for what, known, _ in shown(recipe, row) if known is not None]
-        measured = [f"{what}: {_median(values)}" for what, _, values in shown(recipe, row) if values]
-        cells = [
-            f"`{name}`",
-            recipe.data,
-            "<br>".join(measured) or (row or {}).get("refused", "" if row and row["runs"] else "not run"),
-            "<br>".join(published),
-        ]
-        if row and row["runs"]:
-            seconds = statistics.median(entry["seconds"] for entry in row["runs"].values())
-            cells += [", ".join(sorted(row["runs"], key=int)), f"{seconds / 60:.1f}"]
-        else:
-            cells += ["", ""]
-        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(rows)
-
-
-def performance_table() -> str:
-    """What `gallery bench --json gallery/ledger/results/bench.json` measured."""
-    from gallery.bench import table
-
-    path = LEDGER / "bench.json"
-    return table(json.loads(path.read_text())) if path.exists() else "Not measured yet."
+    :param row: the row of the recipe in the ledger, None if it was not run
+    """
+    measured = {name: Headline(name, known, values) for name, known, values in displayed_fields(recipe, row) if values}
+    epochs = [name for name in recipe.published if name.removeprefix("ELBO, epoch ").isdigit()]
+    names = (*(name for name in ("error of q(y | x)", "IWAE-5000") if name in recipe.published), *reversed(epochs))
+    return next((measured[name] for name in (*names, *HEADLINES) if name in measured), None)
 
 
 def number(value: float) -> str:
+    """Format a number: counts as integers, numbers below 1 with three significant digits, others with two decimals."""
+    if isinstance(value, int):
+        return str(value)
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def _median(values: list[float]) -> str:
-    middle = number(statistics.median(values))
-    return middle if len(values) == 1 else f"{middle} [{number(min(values))}, {number(max(values))}]"
+def overview_table() -> str:
+    """Return the table of README.md: a row for each model, with the headline of its first recipe."""
+    ledger, rows = read(LEDGER / "ledger.json"), []
+    for name in MODELS:
+        recipe = recipe_for(name)
+        if ":" in name or recipe is None:
+            continue
+        row = ledger.get(recipe.name)
+        shown = headline(recipe, row)
+        rows.append(
+            [
+                f"[`{name}`](gallery/models/{name}.py)",
+                _about(name),
+                f"{shown.name}: {number(statistics.median(shown.values))}" if shown else "",
+                number(shown.published) if shown and shown.published is not None else "",
+                _seconds(row),
+            ]
+        )
+    return markdown_table(["model", "description", "headline number", "published", "seconds"], rows)
+
+
+def variants_table() -> str:
+    """Return a row for each model file: description, variants, exact answers and the data of its first recipe."""
+    rows = []
+    for name, cls in MODELS.items():
+        recipe = recipe_for(name)
+        if ":" in name or recipe is None:
+            continue
+        variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
+        exact = {"log_evidence": "log evidence", "posterior": "posterior", "e_step": "EM"}
+        exact_answers = ", ".join(text for method, text in exact.items() if exact_method(cls, method))
+        rows.append([f"`{name}`", _about(name), variants, exact_answers, recipe.data])
+    return markdown_table(["model", "description", "variants", "exact answers", "data"], rows)
+
+
+def recipes_table() -> str:
+    """Return a row for each recipe: its headline, the published number, data, number of seeds and seconds per seed."""
+    ledger, rows = read(LEDGER / "ledger.json"), []
+    for name, recipe in RECIPES.items():
+        row = ledger.get(name)
+        shown = headline(recipe, row)
+        rows.append(
+            [
+                f"`{name}`",
+                number(statistics.median(shown.values)) if shown else "",
+                number(shown.published) if shown and shown.published is not None else "",
+                shown.name if shown else "",
+                recipe.data,
+                _status(row),
+                _seconds(row),
+            ]
+        )
+    return markdown_table(["recipe", "measured", "published", "quantity", "data", "seeds", "seconds"], rows)
+
+
+def results_sections() -> str:
+    """Return a section for each recipe with all its fields: median and range over seeds, standard error, published."""
+    ledger = read(LEDGER / "ledger.json")
+    return "\n\n".join(_section(recipe, ledger.get(name)) for name, recipe in RECIPES.items())
+
+
+def performance_table() -> str:
+    """Return the table of `gallery bench --json gallery/ledger/results/bench.json`."""
+    from gallery.bench import table
+
+    path = LEDGER / "bench.json"
+    return table(json.loads(path.read_text())) if path.exists() else "Not measured."
 
 
 def with_tables(text: str) -> str:
-    """README with its generated parts as they should be."""
-    tables = {
-        "models": models_table,
-        "results": results_table,
+    """Return the text of a file with its generated parts replaced by the current tables."""
+    tables: dict[str, Callable[[], str]] = {
+        "overview": overview_table,
+        "variants": variants_table,
+        "recipes": recipes_table,
+        "results": results_sections,
         "experiments": experiments_table,
         "performance": performance_table,
     }
     for name, table in tables.items():
-        pattern = rf"(<!-- {name}:.*?-->\n).*?(<!-- /{name} -->)"
-        text = re.sub(pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL)
+        before, separator, rest = text.partition(f"<!-- {name}:")
+        if separator:
+            comment, newline, rest = rest.partition("-->\n")
+            _, end, after = rest.partition(f"<!-- /{name} -->")
+            text = f"{before}{separator}{comment}{newline}{table()}\n{end}{after}"
     return text
 
 
+FILES = (README, ROOT / "RESULTS.md", ROOT / "BENCHMARKS.md")
+"""The files with generated tables."""
+
+
+def _about(name: str) -> str:
+    """Return the first line of the docstring of a model's module, without the full stop."""
+    doc = inspect.getdoc(family_module(MODELS[name])) or ""
+    return doc.partition("\n")[0].rstrip(".")
+
+
+def _seconds(row: dict[str, Any] | None) -> str:
+    """Return the median of the seconds per seed."""
+    if not row or not row["runs"]:
+        return ""
+    seconds = statistics.median(entry["seconds"] for entry in row["runs"].values())
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
+
+
+def _status(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not run"
+    return str(len(row["runs"])) if row["runs"] else "refused"
+
+
+def _section(recipe: Recipe, row: dict[str, Any] | None) -> str:
+    lines = [f"### `{recipe.name}`", ""]
+    if row is None:
+        return "\n".join([*lines, f"On {recipe.data}. It was not run."])
+    if not row["runs"]:
+        return "\n".join([*lines, f"Refused before the first step: {row['refused']}"])
+    seeds = ", ".join(sorted(row["runs"], key=int))
+    about = f"On {recipe.data}. Seconds per seed: {_seconds(row)}. Seeds: {seeds}. Source: {recipe.source}."
+    first = next(iter(row["runs"].values()))
+    rows = [_cells(first, *field) for field in displayed_fields(recipe, row)]
+    header = ["quantity", "median", "published", "lowest", "highest", "standard error"]
+    table = markdown_table(header, rows) or "None of the displayed quantities is defined for it."
+    return "\n".join([*lines, about, "", table])
+
+
+def _cells(first: dict[str, Any], name: str, known: float | None, values: list[float]) -> list[str]:
+    """Return the cells of a field; lowest and highest are empty where they print as the median does."""
+    published = "" if known is None else number(known)
+    if not values:
+        return [name, "", published, "", "", ""]
+    median, lowest, highest = (number(f(values)) for f in (statistics.median, min, max))
+    error = find_entry(first, name).get("se")
+    spread = ["", ""] if lowest == median == highest else [lowest, highest]
+    return [name, median, published, *spread, "" if error is None else f"{error:.2g}"]
+
+
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for file in FILES:
+        file.write_text(with_tables(file.read_text()))

@@ -12,11 +12,11 @@
 # ---
 
 # %% [markdown]
-# # Comparing ways to infer
+# # Comparing inference algorithms
 #
-# Factor analysis is an autoencoder whose every secret is known: $z \sim \mathrm{Normal}(0, I)$ and
-# $x \mid z \sim \mathrm{Normal}(W z, \Phi)$, so that $\log p(x)$ and the posterior have closed forms. What a guide
-# loses can therefore be read off, instead of guessed.
+# Factor analysis is a linear autoencoder with exact answers: $z \sim \mathrm{Normal}(0, I)$ and
+# $x \mid z \sim \mathrm{Normal}(W z, \Phi)$, so $\log p(x)$ and the posterior have closed forms. The gap of a guide can
+# therefore be computed exactly.
 
 # %%
 # %matplotlib inline
@@ -32,8 +32,9 @@ from inference import Settings, em, eval_mode, evaluate, log_evidence, svi
 train, test = load("factor_analysis"), load("factor_analysis", "test")
 
 # %% [markdown]
-# Two guides for one model: with a full covariance, which contains the exact posterior, and with a diagonal one, which
-# cannot follow its correlation. EM maximises the likelihood without any guide, and tells how far both have come.
+# We fit one model with two guides. The guide with a full covariance contains the exact posterior. The guide with a
+# diagonal covariance cannot represent its correlation. EM maximises the likelihood without a guide, and is the
+# reference for both.
 
 # %%
 pairs = {}
@@ -44,19 +45,19 @@ for name, kind in {"full": FactorAnalysis, "diagonal": DiagonalGuide}.items():
 torch.manual_seed(0)
 pairs["EM, no guide"] = FactorAnalysis()
 path = list(em(pairs["EM, no guide"], train.x, 200))
-print(f"EM: log p(x) of the training data from {path[0]:.3f} to {path[-1]:.3f} nats per datum")
+print(f"EM: log p(x) of the training data from {path[0]:.3f} to {path[-1]:.3f} nats per data point")
 
 # %% [markdown]
 # ## The evidence, the bounds, and the gap
 #
 # $\log p(x) - \mathrm{ELBO} = \mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))$, exactly. IWAE-$k$ closes the gap as $k$
-# grows, for it weighs the draws of the guide by how well they explain $x$.
+# grows, because it weights the samples of the guide by how well they explain $x$.
 
 # %%
 for name, pair in pairs.items():
     with eval_mode(pair):
         exact = log_evidence(pair, test.x).mean()
-    print(f"{name}: log p(x) {exact:.4f} nats per test datum")
+    print(f"{name}: log p(x) {exact:.4f} nats per test data point")
     if name.startswith("EM"):
         continue
     few, many = (evaluate(pair, test.x, particles=k) for k in (10, 100))
@@ -66,8 +67,8 @@ for name, pair in pairs.items():
 # %% [markdown]
 # ## The guide beside the posterior
 #
-# Both are normal, so the KL has a closed form too. The diagonal guide is fitted together with the model, which is free
-# to rotate its factors until their posterior correlation is as small as can be: that is why it loses so little here.
+# Both are normal, so the KL has a closed form too. The diagonal guide is fitted together with the model. The model can
+# rotate its factors to minimise their posterior correlation, so the gap of the diagonal guide is small here.
 
 # %%
 for name in ("full", "diagonal"):
@@ -77,7 +78,7 @@ for name in ("full", "diagonal"):
         p = pair.posterior(test.x)
         gap = kl_divergence(q, p).mean()
         correlation = p.covariance_matrix[0, 0, 1] / p.covariance_matrix[0].diagonal().prod().sqrt()
-    print(f"{name}: KL(q || p) {gap:.5f} nats per test datum; posterior correlation of the factors {correlation:+.3f}")
+    print(f"{name}: KL(q || p) {gap:.5f} nats per test data point; posterior correlation {correlation:+.3f}")
 
 # %%
 samples(pairs["full"], test)
@@ -85,6 +86,6 @@ samples(pairs["full"], test)
 # %% [markdown]
 # ## Exercise
 #
-# Take `FixedVarianceGuide(variance=0.1)`. Its gap is the KL of a normal with the wrong scale; does the model adapt to
-# its guide, and what does that cost in $\log p(x)$? On the command line, more ways at once:
-# `gallery compare factor_analysis`.
+# Fit `FixedVarianceGuide(variance=0.1)`. Its gap is the KL of a normal with the wrong scale. Does the model adapt to
+# its guide, and how much $\log p(x)$ does that cost? `gallery compare factor_analysis` compares more algorithms from
+# the command line.

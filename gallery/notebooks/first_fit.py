@@ -14,9 +14,9 @@
 # %% [markdown]
 # # A first fit
 #
-# A variational autoencoder says how an image comes about: a code $z \sim \mathrm{Normal}(0, I)$, and pixels given the
-# code. Fitting it gives a generator, a code for every image, and a bound on the log-probability of images that it has
-# never seen. A minute on a laptop; the digits come with scikit-learn.
+# A variational autoencoder is a generative model of images: a code $z \sim \mathrm{Normal}(0, I)$, and pixels given the
+# code. A fit gives a generator, a code for every image, and a lower bound on the log-probability of new images. This
+# notebook takes a minute on a laptop; the digits come with scikit-learn.
 
 # %%
 # %matplotlib inline
@@ -28,14 +28,14 @@ from gallery.figures import latent_scatter, manifold, reconstructions, samples
 from inference import Settings, evaluate, svi
 
 train, test = load("digits:threshold"), load("digits:threshold", "test")
-print(f"{len(train)} images to fit, {len(test)} to judge by, {train.shape} pixels in {train.support}")
+print(f"{len(train)} training images, {len(test)} test images, {train.shape} pixels in {train.support}")
 
 # %% [markdown]
-# The pixel law is part of the data's name: `threshold` makes every pixel 0 or 1, which is what a Bernoulli likelihood
-# is a probability of. Grey pixels would be refused, with the remedies.
+# The pixel transform is part of the data's name: `threshold` binarises every pixel to 0 or 1, the support of a
+# Bernoulli likelihood. Grey pixels would be refused with an error message that lists the remedies.
 #
-# The pair is a model, $p(x, z)$, and a guide, $q(z \mid x)$. `Settings` are those of the fit, and `svi` returns the
-# loss of every step: minus the ELBO of a minibatch, in nats per image.
+# The pair is a model, $p(x, z)$, and a guide, $q(z \mid x)$. `Settings` holds the settings of the fit. `svi` returns
+# the loss of every step: minus the ELBO of a minibatch, in nats per image.
 
 # %%
 torch.manual_seed(0)
@@ -44,10 +44,10 @@ losses = svi(pair, train.x, settings=Settings(epochs=60, batch_size=50, lr=2e-3)
 print(f"loss, first 10 steps {losses[:10].mean():.2f}, last 10 steps {losses[-10:].mean():.2f} nats per image")
 
 # %% [markdown]
-# ## What is it worth?
+# ## Evaluate on test images
 #
-# On images it was not fitted to. `elbo` is a lower bound on $\log p(x)$, `iwae` a tighter one; each has its standard
-# error over images (`se`) and its Monte Carlo error at these images (`mc_se`).
+# `elbo` is a lower bound on $\log p(x)$, `iwae` a tighter one. Each has a standard error over images (`se`) and a Monte
+# Carlo error at these images (`mc_se`).
 
 # %%
 numbers = evaluate(pair, test.x, particles=64)
@@ -56,10 +56,10 @@ for name in ("elbo", "iwae", "reconstruction", "kl"):
     print(f"{name:>15} {entry['value']:8.2f} {entry['unit']} (se {entry['se']:.2f}, mc_se {entry['mc_se']:.3f})")
 
 # %% [markdown]
-# ## What does it show?
+# ## Figures
 #
-# Images drawn from the model, test images beside what their codes tell of them, and the plane of codes: first the means
-# $\mathrm{E}[x \mid z]$ all over it, then where the test images lie.
+# Samples from the model, test images beside their reconstructions, and the plane of codes: first the means
+# $\mathrm{E}[x \mid z]$ on a grid, then the codes of the test images.
 
 # %%
 samples(pair, test)
@@ -76,4 +76,5 @@ latent_scatter(pair, test)
 # %% [markdown]
 # ## Exercise
 #
-# With `latent_dim=8` the ELBO is better. By how much, and which of its two terms, `reconstruction` and `kl`, pays?
+# With `latent_dim=8` the ELBO is better. By how much? Which of its two terms, `reconstruction` and `kl`, improves, and
+# which gets worse?

@@ -14,9 +14,10 @@
 # %% [markdown]
 # # Your own data
 #
-# A folder of pictures or a file of arrays is named where the gallery's sets are: `gallery fit vae --data pictures/`, or
-# `load("pictures/:grey")` here. Any size, grey or colour, and a sub-folder for each class if there are classes. This
-# notebook draws its pictures itself: coloured rectangles, 12 pixels high and 10 wide.
+# The path of a folder of pictures or of a file of arrays can replace the name of a data set:
+# `gallery fit vae --data pictures/`, or `load("pictures/:grey")` in Python. The pictures may have any size, grey or
+# colour. If there are classes, each has a sub-folder. This notebook generates its pictures: coloured rectangles in
+# images 12 pixels high and 10 wide.
 
 # %%
 # %matplotlib inline
@@ -46,11 +47,11 @@ train, test = load(f"{folder}:grey"), load(f"{folder}:grey", "test")
 print(f"{len(train)} rows of {train.x.shape[1]} values, pictures of shape {train.shape}, {train.classes} classes")
 
 # %% [markdown]
-# The law after the colon says what is made of the pixels: `grey` is intensity in $[0, 1]$, channel by channel, and
-# takes the continuous Bernoulli, a density there. Rows are shuffled in one fixed order and cut: 80 % to fit, 10 % to
-# watch, 10 % to judge by.
+# The part after the colon is the pixel transform: `grey` gives intensities in $[0, 1]$, channel by channel, for the
+# continuous Bernoulli, which is a density on $[0, 1]$. Rows are shuffled in one fixed order and split: 80 % training,
+# 10 % validation, 10 % test.
 #
-# The classes are given to a conditional VAE, which then has only the place to encode, and not the colour.
+# A conditional VAE gets the classes as input, so its code has to represent only the position, not the colour.
 
 # %%
 torch.manual_seed(0)
@@ -60,7 +61,7 @@ numbers = evaluate(pair, test.x, test.given)
 print(f"ELBO {numbers['elbo']['value']:.1f} nats per test picture (se {numbers['elbo']['se']:.1f}, n {len(test)})")
 
 # %% [markdown]
-# The log of a density may be positive: these pixels are far from uniform on $[0, 1]$.
+# A log-density can be positive: these pixels are far from uniform on $[0, 1]$.
 
 # %%
 reconstructions(pair, test)
@@ -71,8 +72,8 @@ samples(pair, test)
 # %% [markdown]
 # ## Arrays
 #
-# In an `.npz` file `x` is `(n, d)`, `(n, h, w)` or `(n, h, w, 3)`, and there may be `labels` or `covariates`; with
-# `x_train` and `x_test` the cut is yours. `FILE:real` is for values that are no pixels.
+# In an `.npz` file `x` has shape `(n, d)`, `(n, h, w)` or `(n, h, w, 3)`; `labels` and `covariates` are optional. With
+# `x_train` and `x_test` the file defines the split. `FILE:real` is for values that are not pixels.
 
 # %%
 file = folder.parent / "mine.npz"
@@ -80,7 +81,7 @@ np.savez(file, x=random.normal(size=(200, 5)), covariates=random.normal(size=(20
 print(load(f"{file}:real").covariates.shape)
 
 # %% [markdown]
-# ## What goes wrong is said in a line
+# ## Errors are one line
 
 # %%
 for name in (f"{file}:grey", f"{folder}:gray", str(folder.parent / "nothing.npz")):
@@ -98,4 +99,4 @@ except DataError as error:
 # %% [markdown]
 # ## Exercise
 #
-# Fit a plain `VAE` with `latent_dim=2` to the same pictures. Where in the plane of codes is the colour?
+# Fit a plain `VAE` with `latent_dim=2` to the same pictures. How does the plane of codes represent the colour?

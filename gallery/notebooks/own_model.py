@@ -12,12 +12,12 @@
 # ---
 
 # %% [markdown]
-# # A model of your own
+# # Your own model
 #
-# A model is an `nn.Module` with two methods. `model` tells how the data come about, `guide` how its latent variables
-# are inferred; fitting, bounds, samples and codes follow from the two, without another line.
+# A model is an `nn.Module` with two methods: `model` defines the generative process, `guide` the approximate posterior
+# of its latent variables. The two are enough for fits, bounds, samples and codes.
 #
-# This one is factor analysis for data with outliers: the noise is Student's t.
+# The example is factor analysis for data with outliers: the noise is Student's t.
 #
 # $$z \sim \mathrm{Normal}(0, I), \qquad x_j \mid z \sim \mathrm{StudentT}(\nu, (W z + b)_j, \sigma)$$
 
@@ -39,7 +39,7 @@ class RobustFactors(nn.Module):
 
     :param data_dim: length of x
     :param latent_dim: number of factors
-    :param freedom: degrees of freedom of the noise; the larger, the more it is normal
+    :param freedom: degrees of freedom of the noise, which is normal in the limit of infinitely many
     """
 
     def __init__(self, data_dim: int = 3, latent_dim: int = 2, freedom: float = 3.0):
@@ -66,14 +66,14 @@ class RobustFactors(nn.Module):
 
 
 # %% [markdown]
-# Networks and free parameters are registered with `pyro.module`, everything of a datum stands in one plate, and the
-# data are the site `"x"`. That is most of the contract; `gallery check mine.py:RobustFactors` says which clause is
-# broken, where, and how to mend it, and `gallery new NAME` writes a file to begin with.
+# Networks and free parameters are registered with `pyro.module`, all sites of a data point are in one plate, and the
+# observation is the site `"x"`. That is most of the contract. `gallery check mine.py:RobustFactors` reports violations
+# with their place and remedy. `gallery new NAME` writes a file to start from.
 #
-# ## Fit it, beside normal noise
+# ## Fit it, and compare with normal noise
 #
-# With many degrees of freedom Student's t is a normal, so the same class is its own rival. A twentieth of the training
-# data are outliers.
+# With many degrees of freedom Student's t is close to a normal, so the same class gives the baseline. A twentieth of
+# the training data are outliers.
 
 # %%
 train, test = data.load("factor_analysis"), data.load("factor_analysis", "test")
@@ -87,10 +87,10 @@ for name, freedom in {"Student's t": 3.0, "normal": 1e3}.items():
     fitted[name] = RobustFactors(freedom=freedom)
     svi(fitted[name], x, settings=Settings(epochs=60, lr=1e-2, lr_schedule="cosine"))
     bound = evaluate(fitted[name], test.x, particles=64)["iwae"]
-    print(f"{name}: IWAE-64 {bound['value']:.3f} nats per clean test datum (se {bound['se']:.3f})")
+    print(f"{name}: IWAE-64 {bound['value']:.3f} nats per clean test data point (se {bound['se']:.3f})")
 
 # %% [markdown]
-# ## Everything else comes with it
+# ## Codes, reconstructions and samples
 
 # %%
 pair = fitted["Student's t"]
@@ -100,7 +100,7 @@ print(f"codes {tuple(codes.shape)}; squared error of a reconstruction {error:.3f
 samples(pair, test)
 
 # %% [markdown]
-# ## What goes wrong is said in a line
+# ## Errors are one line
 
 # %%
 try:
@@ -111,4 +111,4 @@ except InferenceError as error:
 # %% [markdown]
 # ## Exercise
 #
-# Let the degrees of freedom be learned: one more entry of `self.noise`, and `softplus` to keep it positive.
+# Learn the degrees of freedom: add an entry to `self.noise`, with `softplus` to keep it positive.

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.evaluation.estimate import NATS, Estimate
 from inference.evaluation.predictive import encode
+from inference.pairs.capabilities import capability
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.sites import is_local
 
 __all__ = ["cluster", "component_probabilities", "match"]
 
@@ -23,17 +24,15 @@ def component_probabilities(pair: nn.Module, x: Tensor, given: Tensor | None = N
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
     """
-    if hasattr(pair, "classify"):
+    if capability(pair, "classify"):
         return None
     with eval_mode(pair):
         info = inspect_pair(pair, arguments(pair, x, given))
-    sites = latent_sites(info.model) | latent_sites(info.guide)
-    discrete = {name: site for name, site in sites.items() if site["fn"].support.is_discrete}
-    if len(discrete) != 1:
+    if len(info.discrete_sites) != 1:
         return None
-    ((name, site),) = discrete.items()
+    ((name, site),) = info.discrete_sites.items()
     categorical = isinstance(site["fn"], dist.Categorical | dist.OneHotCategorical)
-    if not (categorical and is_local(site) and name in set.union(*info.enumerated)):
+    if not (categorical and is_local(site) and name in info.enumerated):
         return None
     return encode(pair, x, given)[name]
 

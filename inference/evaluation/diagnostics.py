@@ -19,7 +19,7 @@ from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_weights
 from inference.evaluation.predictive import observed_value, posterior_trace, sample
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -92,11 +92,11 @@ def pareto_k_summary(
     with eval_mode(pair, seed):
         args, name = arguments(pair, x, given), type(pair).__name__
         info = inspect_pair(pair, args)
-        if info.joint or info.points or not info.continuous:
+        if info.has_global_latent or info.delta_sites or not info.continuous_sites:
             raise InferenceError(
                 f"k-hat is of a guide that draws continuous latents of a data point; that of {name} does not."
             )
-        if is_per_data_point(pair, tuple(a[:2] for a in args)):
+        if info.is_per_data_point:
             raise InferenceError(f"the guide of {name} has parameters for each data point, and none for others.")
         k = pareto_k(log_weights(pair, x, given, draws)).sort().values
     unit, reason = "shape of a Pareto tail, median", None
@@ -165,7 +165,7 @@ def calibration_ranks(
     with eval_mode(pair, seed):
         two_rows = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
         info = inspect_pair(pair, two_rows)
-        joint, latents = info.joint, latent_sites(info.model)
+        joint, latents = info.has_global_latent, info.prior
         if joint and posterior is None:
             raise InferenceError(
                 f"the guide of {type(pair).__name__} is of one data set, because a latent is global: calibration "

@@ -123,12 +123,14 @@ def _check(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
     :raises InferenceError: if it is not
     """
     info, name = inspect_pair(pair, args), type(pair).__name__
-    sites = latent_sites(info.guide)
-    if len(sites) != 1 or set.union(*info.enumerated) or not all(is_local(site) for site in sites.values()):
+    sites = info.guide_sites
+    if len(sites) != 1 or info.enumerated or not all(is_local(site) for site in sites.values()):
         raise InferenceError(
             f"the gap report needs a guide with one continuous latent for each data point; that of {name} has "
-            f"{', '.join(sites) or 'none'}{' (global)' if info.joint else ''}."
+            f"{', '.join(sites) or 'none'}{' (global)' if info.has_global_latent else ''}."
         )
-    if info.points:
-        raise InferenceError(f"the guide of {info.points[0]} in {name} is a point (Delta): there is no bound, no gap.")
+    if info.delta_sites:
+        raise InferenceError(
+            f"the guide of {info.delta_sites[0]} in {name} is a point (Delta): there is no bound, no gap."
+        )
     continuous_latents(pair, tuple(a[:2] for a in args))

@@ -38,7 +38,7 @@ def jacobian_norm(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Te
     with eval_mode(pair, seed=0):
         args = arguments(pair, x, given)
         info = inspect_pair(pair, args)
-        if info.joint or not info.continuous:
+        if info.has_global_latent or not info.continuous_sites:
             raise InferenceError(
                 f"{type(pair).__name__} has no continuous code for each data point, so it has no Jacobian."
             )
@@ -47,7 +47,7 @@ def jacobian_norm(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Te
             x_rows = x_rows.detach().requires_grad_()
             with torch.enable_grad(), PosteriorMeans():
                 sites = latent_sites(poutine.trace(pair.guide).get_trace(x_rows, *more))
-                z = torch.cat([sites[name]["value"].reshape(len(rows), -1) for name in info.continuous], dim=1)
+                z = torch.cat([sites[name]["value"].reshape(len(rows), -1) for name in info.continuous_sites], dim=1)
                 totals = z.sum(0).unbind()
             norm = x.new_zeros(len(rows))
             for total in totals:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, fused, traced
+from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
@@ -47,8 +48,8 @@ def _is_simple(info: PairInfo) -> bool:
     """Return whether the guide is one continuous local latent, no point, without mask, and the model has no factors."""
     sites = [site for site in info.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
     factors = any(site["infer"].get("is_auxiliary") for site in info.model.nodes.values() if site["type"] == "sample")
-    alone = len(sites) == len(info.continuous) == 1 and sites[0]["mask"] is None and not factors
-    return alone and not (info.joint or info.points or any(info.enumerated))
+    alone = len(sites) == len(info.continuous_sites) == 1 and sites[0]["mask"] is None and not factors
+    return alone and not (info.has_global_latent or info.delta_sites or info.enumerated)
 
 
 def _simple_terms(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
@@ -174,12 +175,12 @@ def importance_terms(
         raise InferenceError(f"the number of draws, k, must be at least 1; got {k}.")
     args, n = arguments(pair, x, given), len(x)
     info = inspect_pair(pair, args)
-    if info.joint:
+    if info.has_global_latent:
         rows = torch.arange(n, device=x.device)
         drawn = [_terms(pair, args, rows, 1) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
-    tiles = list(_tiles(n, k, info.cases, at_a_time))
+    tiles = list(_tiles(n, k, info.n_cases, at_a_time))
     terms_of = partial(_simple_terms if _is_simple(info) else _terms, pair)
     sizes = Counter((height, data.stop - data.start) for height, data in tiles)
     compiled = {} if compiled is None else compiled
@@ -188,7 +189,7 @@ def importance_terms(
         size = height, len(rows)
         if (
             (size in compiled or sizes[size] >= COMPILE_TILES)
-            and not info.enumerated[1]
+            and not info.enumerated_in_model
             and not torch.is_grad_enabled()
         ):
             if size not in compiled:
@@ -287,5 +288,5 @@ def log_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Ten
     >>> log_evidence(LinearGaussian(), torch.zeros(5, 1)).shape
     torch.Size([5])
     """
-    exact = getattr(pair, "log_evidence", None)
-    return exact and exact(*arguments(pair, x, given))
+    known = exact(pair, "log_evidence")
+    return None if known is None else known(*arguments(pair, x, given))

@@ -17,9 +17,16 @@ from inference.evaluation.log_weights import (
     log_evidence,
 )
 from inference.evaluation.predictive import encode
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode, importance_traces
-from inference.pairs.sites import children_of_enumerated, enumerated_sites, is_local, latent_sites, same_order
+from inference.pairs.sites import (
+    children_of_enumerated,
+    enumerated_sites,
+    independent_factors,
+    is_local,
+    latent_sites,
+    same_order,
+)
 
 __all__ = [
     "COLLAPSE_NATS",
@@ -79,24 +86,26 @@ def evaluate(
         info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
     if exact is not None:
         result["evidence"] = Estimate.of_draws(exact.reshape(1, -1), n, exact=True)
-    if held_out and not info.joint and is_per_data_point(pair, tuple(a[:2] for a in args)):
+    if held_out and not info.has_global_latent and info.is_per_data_point:
         reason = "the guide has parameters for each data point it was fitted to, and none for these"
         return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with eval_mode(pair, seed):
         moments = _moments(pair, x, given, particles, at_a_time)
     result["reconstruction"] = Estimate.of_moments(moments["reconstruction"], n, particles=particles)
-    if info.joint:
+    if info.has_global_latent:
         undefined["se"] = "a latent is global: the data points are dependent, the bounds are joint, divided by n"
-    if info.points:
-        reason = f"the guide of {', '.join(info.points)} is a point (Delta): it has no density, so there is no bound"
+    if info.delta_sites:
+        reason = (
+            f"the guide of {', '.join(info.delta_sites)} is a point (Delta): it has no density, so there is no bound"
+        )
         return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
     result["elbo"] = Estimate.of_moments(moments["elbo"], n, particles=particles)
     result["kl"] = Estimate.of_moments(moments["kl"], n, particles=particles)
     result["iwae"] = Estimate.of_moments(moments["iwae"], n, k=particles)
-    if info.continuous and not info.joint:
+    if info.continuous_sites and not info.has_global_latent:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
-    if info.continuous and not info.joint and n > 1:
-        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in info.continuous]
+    if info.continuous_sites and not info.has_global_latent and n > 1:
+        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in info.continuous_sites]
         result["active_units"] = sum(int((code.var(0) > ACTIVE_UNIT_VARIANCE).sum()) for code in codes)
     return result | ({"undefined": undefined} if undefined else {})
 
@@ -148,9 +157,9 @@ def monitor_elbo(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: 
     """
     with eval_mode(pair, seed):
         info = inspect_pair(pair, arguments(pair, x, given))
-        terms = importance_terms(pair, x, given, GLOBAL_DRAWS if info.joint else 1)
+        terms = importance_terms(pair, x, given, GLOBAL_DRAWS if info.has_global_latent else 1)
         exact = log_evidence(pair, x, given)
-    result = {"elbo": terms["elbo"]} if not info.points else {"reconstruction": terms["likelihood"]}
+    result = {"elbo": terms["elbo"]} if not info.delta_sites else {"reconstruction": terms["likelihood"]}
     if exact is not None:
         result["evidence"] = exact.reshape(1, -1)
     return {name: (value.mean(0).sum() / len(x)).item() for name, value in result.items()}
@@ -196,9 +205,7 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
                     continue
                 p, q, value, mask = model.nodes[name]["fn"], q["fn"], q["value"], q["mask"]
                 batch_dims = max(len(p.batch_shape), len(q.batch_shape))
-                if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
-                    p, q = p.base_dist, q.base_dist
-                kl = _kl(q, p, value, closed)
+                kl = _kl(*independent_factors(q, p), value, closed)
                 coordinates = kl.dim() - batch_dims
                 if mask is not None:
                     mask = torch.as_tensor(mask, device=kl.device)
@@ -224,6 +231,6 @@ def collapsed(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> list[s
     """
     with eval_mode(pair):
         info = inspect_pair(pair, arguments(pair, x, given))
-    if info.points or not info.continuous:
+    if info.delta_sites or not info.continuous_sites:
         return []
     return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < COLLAPSE_NATS]

@@ -76,14 +76,14 @@ def mutual_information(
 
 def _reason_undefined(info: PairInfo) -> str | None:
     """Return why q(z | x_j) of one continuous z cannot be evaluated at any z; None if it can."""
-    latents, enumerated = latent_sites(info.guide), set.union(*info.enumerated)
-    if info.joint:
+    latents, enumerated = info.guide_sites, info.enumerated
+    if info.has_global_latent:
         return "a latent is global"
     if enumerated:
         return f"{', '.join(sorted(enumerated))} is summed out"
-    if len(latents) != 1 or not info.continuous:
+    if len(latents) != 1 or not info.continuous_sites:
         return f"the guide has the latents {', '.join(latents) or '(none)'}; expected one, continuous"
-    if info.points:
+    if info.delta_sites:
         return f"the guide of {', '.join(latents)} is a point (Delta), without a density"
     if any(is_flat(info.model.nodes[name]) for name in latents):
         return f"the prior of {', '.join(latents)} is flat"

@@ -63,7 +63,7 @@ def posterior_trace(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
     :param args: the arguments of `model` and `guide`
     """
     guide = poutine.trace(pair.guide).get_trace(*args)
-    if inspect_pair(pair, args).enumerated[1]:
+    if inspect_pair(pair, args).enumerated_in_model:
         posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
         drawn = poutine.trace(posterior).get_trace(*args)
         guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
@@ -109,7 +109,7 @@ def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | 
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(site) for name, site in latent_sites(guide).items()}
-        if inspect_pair(pair, args).enumerated[1]:
+        if inspect_pair(pair, args).enumerated_in_model:
             posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
             code |= {name: marginal.probs for name, marginal in posterior.items()}
     return code

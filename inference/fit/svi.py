@@ -33,11 +33,11 @@ from inference.fit.checkpoint import random_state, set_random_state
 from inference.fit.graph import HalfProducts, UntraceableError, fused, traced
 from inference.fit.objectives import check_objective, objective
 from inference.fit.settings import DEFAULTS, OPTIMISERS, SCHEDULES, Settings
+from inference.pairs import capabilities
 from inference.pairs.checks import check_fit, first_not_finite
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
-from inference.pairs.info import inspect_pair, is_per_data_point, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, cuda_devices, eval_mode, param_scope, repeat, same_buffers
-from inference.pairs.sites import children_of_enumerated
 
 FUSED_SKIP_OPTIMISERS = (
     "Adam",
@@ -101,29 +101,29 @@ class SVI:
             exact = inspect_pair(pair, few).enumerated
         pair.train()
         seen = inspect_pair(pair, few)
-        generative, inference = parameters(seen)
+        generative, inference = seen.generative_parameters, seen.inference_parameters
         if only == "model":
             inference = {}
         elif only == "guide":
             generative = {}
-        by_guide, by_model = seen.enumerated
+        by_model = seen.enumerated_in_model
         self.relaxed = seen.enumerated != exact  # what is summed out in evaluation is drawn in training
         self.summed_by_model = frozenset(by_model)
-        summed, sums = ", ".join(sorted(by_guide | by_model)), settings.objective in ("enum", "enum_analytic")
+        summed, sums = ", ".join(sorted(seen.enumerated)), settings.objective in ("enum", "enum_analytic")
         if sums and not summed:
             raise InferenceError(f"{type(pair).__name__} has no discrete latent to enumerate: --objective trace.")
         if summed and not sums:
             raise InferenceError(f"{type(pair).__name__} sums out {summed}: use --objective enum.")
         check_objective(settings.objective, seen)
         self.weighs = settings.beta != 1.0 or settings.warmup > 0
-        if self.weighs and (below := children_of_enumerated(seen.model, seen.guide)):
+        if self.weighs and (below := seen.children_of_enumerated):
             raise InferenceError(
                 f"the prior of {', '.join(sorted(below))} depends on {', '.join(sorted(by_model))}, which the model "
                 "sums out, so there is no KL to weigh: leave out --beta and --warmup."
             )
-        self.per_datum = is_per_data_point(pair, few)
+        self.per_datum = seen.is_per_data_point
         self.parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
-        self.objective = objective(settings.objective, settings.particles, seen.joint)
+        self.objective = objective(settings.objective, settings.particles, seen.has_global_latent)
         self.workers, self.rank = distributed.workers(), distributed.rank()
         if len(x) < self.workers:
             raise InferenceError(f"{self.workers} processes cannot share {len(x)} rows: start fewer.")
@@ -149,9 +149,10 @@ class SVI:
             torch.manual_seed(int(words[0]))
         self._first_temperature = None
         if settings.final_temperature is not None:
-            if not hasattr(pair, "temperature"):
+            temperature = capabilities.capability(pair, "temperature")
+            if temperature is None:
                 raise InferenceError(f"{type(pair).__name__} has no temperature: leave out --final-temperature.")
-            self._first_temperature = pair.temperature.item()
+            self._first_temperature = temperature.item()
         self._schedules()
 
     @property
@@ -167,8 +168,9 @@ class SVI:
     def _strata(self) -> list[tuple[Tensor, int]]:
         """(rows, how many this process takes of them for a minibatch): all alike, unless few are labelled."""
         n, device = len(self.x), self.x.device
-        if self._conditional and hasattr(self.pair, "missing"):
-            known = self.given != self.pair.missing
+        missing = capabilities.count(self.pair, "missing")
+        if self._conditional and missing is not None:
+            known = self.given != missing
             count, few = int(known.sum()), math.ceil(LABELLED * self._share)
             if 0 < count < LABELLED * n and few < self._share and not self.summed_by_model:  # Pyro's sum has one scale
                 return [(known.nonzero().squeeze(1), few), ((~known).nonzero().squeeze(1), self._share - few)]

@@ -12,6 +12,7 @@ from torch.distributions import constraints, transform_to
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.run import log_joint, repeat
+from inference.pairs.sites import INDEPENDENT, unwrap
 
 __all__ = ["Family", "family", "fit_per_data_point", "full_covariance", "log_weights_of"]
 
@@ -54,7 +55,7 @@ def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
 
     None for any other q.
     """
-    base = q.base_dist if isinstance(q, dist.Independent) else q
+    base = unwrap(q, INDEPENDENT)
     if len(q.event_shape) != 1 or q.event_shape[0] < 2 or not isinstance(base, dist.Normal | dist.MultivariateNormal):
         return None
     L = base.scale.diag_embed() if isinstance(base, dist.Normal) else base.scale_tril

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.guides.per_data_point import family, fit_per_data_point, log_weights_of
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -39,9 +39,9 @@ def check_amortised(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
     """
     with eval_mode(pair):
         info = inspect_pair(pair, args)
-        sites = list(latent_sites(info.guide).values())
-        simple = len(sites) == 1 and not (any(info.enumerated) or info.joint or info.points)
-        if simple and not is_per_data_point(pair, tuple(a[:2] for a in args)):
+        sites = list(info.guide_sites.values())
+        simple = len(sites) == 1 and not (info.enumerated or info.has_global_latent or info.delta_sites)
+        if simple and not info.is_per_data_point:
             family(sites[0]["fn"])
             return
     raise InferenceError(

@@ -1,10 +1,10 @@
-"""The same step in plain PyTorch: for every model the loss that its recipe fits, over the networks of the pair itself.
+"""The losses of the recipes in plain PyTorch: one function per model, over the networks of the model/guide pair.
 
     torch.manual_seed(0)
-    LOSSES["vae"](pair, x)    # what SVI's objective estimates with the same noise, in nats per datum
+    LOSSES["vae"](pair, x)    # the estimate of SVI's objective with the same noise, in nats per data point
 
-A file of this folder is one model, its first variant in training mode. Nothing of Pyro is called: what a trace would
-say of sites, scales and plates is written out as a formula, and the sum over a discrete variable as a sum.
+Each file is one model: its first variant, in training mode. Pyro is not called: sites, scales and plates are written
+out as formulas, and enumeration of a discrete variable as a sum.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from gallery.models import MODELS
 
+__all__ = ["LOSSES"]
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     name: import_module(f".{name}", __name__).loss for name in MODELS if ":" not in name
 }
-"""(pair, x) or (pair, x, given) to the loss in nats per datum, a scalar, by the model's name."""
+"""The loss of each model by its name: (pair, x) or (pair, x, given) -> scalar, in nats per data point."""

@@ -1,27 +1,29 @@
-"""The ends of networks as formulas: what `GaussianHead` and `PixelHead` of `gallery.models._nn` say with objects."""
+"""`GaussianHead` and `PixelHead` of `gallery.models._nn` as formulas, without distribution objects."""
 
 import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gallery.models._nn import BOUND
+from gallery.models._distributions import MAX_LOGIT
+
+__all__ = ["log_p", "normal"]
 
 
 def normal(head: nn.Module, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, (..., dim), of a diagonal normal distribution, from h, (..., in_dim)."""
+    """Compute mean and standard deviation, (..., dim), of a diagonal normal distribution from h, (..., in_dim)."""
     mu, pre_sigma = head.linear(h).chunk(2, dim=-1)
     return mu, F.softplus(pre_sigma)
 
 
 def log_p(head: nn.Module, h: Tensor, x: Tensor) -> Tensor:
-    """log p(x | h), (..., n) in nats, from h, (..., n, in_dim), and x, (n, data_dim): independent pixels, so a sum."""
+    """Compute log p(x | h), (..., n) in nats, from h, (..., n, in_dim), and x, (n, data_dim), summed over pixels."""
     eta = head.linear(h)
     if head.likelihood == "bernoulli":
         return (x * eta - F.softplus(eta)).sum(-1)
     if head.likelihood == "continuous_bernoulli":
-        logit = BOUND * (eta / BOUND).tanh()
-        size = logit.abs().clamp(min=1e-3)  # nearer to 0 the logarithm below is 0 but for 4e-8
+        logit = MAX_LOGIT * (eta / MAX_LOGIT).tanh()
+        size = logit.abs().clamp(min=1e-3)  # closer to 0 the logarithm below is 0 up to 4e-8
         log_norm = (logit + size) / 2 + (-(-size).expm1() / size).log()  # log((exp(logit) - 1) / logit)
         return (x * logit - log_norm).sum(-1)
     mean, scale = eta.sigmoid() if head.bounded else eta, F.softplus(head.pre_scale)

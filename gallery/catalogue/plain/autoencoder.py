@@ -1,12 +1,14 @@
-"""A code z = encoder(x) under a flat prior: the loss is that of the reconstruction, and nothing is drawn."""
+"""Autoencoder: a code z = encoder(x) under a flat prior. The loss is the reconstruction loss, without sampling."""
 
 from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-log p(x | z) of x, (n, data_dim), at its code: nats per datum."""
+    """Compute the mean of -log p(x | z) over x, (n, data_dim), at its code z, in nats per data point."""
     z = pair.encoder(x)
     hidden, head = pair.decoder
     return -log_p(head, hidden(z), x).mean()

@@ -1,4 +1,4 @@
-"""z ~ Normal(A y + a, softplus(B y + b)) of a class y, x ~ p(x | decoder(z, y)), and a guide that reads y too."""
+"""z ~ Normal(A y + a, softplus(B y + b)) given a class y, x ~ p(x | decoder(z, y)); the guide depends on y too."""
 
 import torch
 import torch.nn.functional as F
@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p, normal
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
-    """-ELBO of x, (n, data_dim), given classes, (n,), with one draw of z for each: nats per datum."""
+    """Estimate -ELBO of x, (n, data_dim), given classes, (n,), with one sample of z each, in nats per data point."""
     y = F.one_hot(given, pair.classes).to(x)
     hidden, head = pair.encoder
     mu, sigma = normal(head, hidden(torch.cat([x, y], dim=-1)))

@@ -1,13 +1,15 @@
-"""The code of a corrupted image has to tell the clean one."""
+"""Denoising autoencoder: reconstruct the clean image from the code of a corrupted one."""
 
 import torch
 from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-log p(x | z) of the clean x, (n, data_dim), at the code of a corrupted one: nats per datum."""
+    """Compute the mean of -log p(x | z) over clean x, (n, data_dim), at z of corrupted x, in nats per data point."""
     u = torch.rand_like(x)
     corrupted = (x + pair.level * u).clamp(0, 1) if pair.corruption == "uniform" else pair.corrupt(x, u)
     z = pair.encoder(corrupted)

@@ -1,4 +1,4 @@
-"""z ~ Normal(0, I), x ~ Normal(W z, diag(sigma^2)), and the guide Normal(V x, L L') with one L for all x."""
+"""z ~ Normal(0, I), x ~ Normal(W z, diag(sigma^2)); the guide is Normal(V x, L L') with one L for all x."""
 
 import math
 
@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-ELBO of x, (n, data_dim), with one draw of z for each: nats per datum."""
+    """Estimate -ELBO of x, (n, data_dim), with one sample of z per data point, in nats per data point."""
     L, sigma = pair.phi["L"].tril(), F.softplus(pair.theta["pre_sigma"])
-    L = L * L.diagonal().sign()  # columns may change sign: L L' stays
+    L = L * L.diagonal().sign()  # sign changes of columns leave L L' unchanged
     mu = x @ pair.phi["V"].T
     eps = torch.randn_like(mu)
     z = mu + eps @ L.T  # (n, latent_dim)

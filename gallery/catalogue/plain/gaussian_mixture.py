@@ -1,13 +1,15 @@
-"""y ~ Categorical(weights), x ~ Normal(mean_y, scale_y): y is summed out, so that there is nothing to draw."""
+"""y ~ Categorical(weights), x ~ Normal(mean_y, scale_y). y is summed out, so the loss needs no samples."""
 
 import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-log p(x) of x, (n, data_dim): nats per datum."""
+    """Compute the mean of -log p(x) over x, (n, data_dim), in nats per data point."""
     log_weights = pair.theta["logits"].log_softmax(0)  # (components,)
     mean, scale = pair.theta["mean"], F.softplus(pair.theta["pre_scale"])  # (components, data_dim)
     standard = (x.unsqueeze(1) - mean) / scale  # (n, components, data_dim)

@@ -1,4 +1,4 @@
-"""A component y, uniform, z ~ Normal(A y + a, softplus(B y + b)), x ~ Bernoulli(decoder(z)): y is summed out."""
+"""A uniform component y, z ~ Normal(A y + a, softplus(B y + b)), x ~ Bernoulli(decoder(z)). y is summed out."""
 
 import math
 
@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p, normal
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-ELBO of x, (n, data_dim), with one draw of z for each x and y: nats per datum."""
+    """Estimate -ELBO of x, (n, data_dim), with one sample of z per x and y, in nats per data point."""
     every = torch.eye(pair.components).to(x).unsqueeze(1)  # (components, 1, components): all y, one-hot
     relu, hidden, head = pair.encoder.rest
     mu, sigma = normal(head, hidden(relu(pair.encoder.of_x(x) + pair.encoder.of_y(every))))

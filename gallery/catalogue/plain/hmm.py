@@ -1,13 +1,15 @@
-"""A Markov chain of states y_t, x_t ~ Normal(mean_{y_t}, scale_{y_t}): paths are summed by the forward algorithm."""
+"""A Markov chain of states y_t, x_t ~ Normal(mean_{y_t}, scale_{y_t}). The forward algorithm sums over paths."""
 
 import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-log p(x_1, ..., x_T) of x, (n, T): nats per datum."""
+    """Compute the mean of -log p(x_1, ..., x_T) over x, (n, T), in nats per data point."""
     initial, transition = pair.theta["initial"].log_softmax(0), pair.theta["transition"].log_softmax(1)
     mean, scale = pair.theta["mean"], F.softplus(pair.theta["pre_scale"])  # (states,)
     emission = -((x.unsqueeze(-1) - mean) / scale).square() / 2 - scale.log() - math.log(2 * math.pi) / 2

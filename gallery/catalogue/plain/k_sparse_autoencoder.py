@@ -1,13 +1,15 @@
-"""An autoencoder whose code keeps its k largest units; the others are 0, and no gradient reaches them."""
+"""k-sparse autoencoder: the code keeps its k largest units. The others are 0 and get no gradient."""
 
 import torch
 from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-log p(x | z) of x, (n, data_dim), at its code: nats per datum."""
+    """Compute the mean of -log p(x | z) over x, (n, data_dim), at its code z, in nats per data point."""
     h = pair.encoder(x)
     values, units = h.topk(pair.k, dim=-1)
     z = torch.zeros_like(h).scatter(-1, units, values)

@@ -1,13 +1,15 @@
-"""w ~ Normal(0, prior_scale^2 I), x_i ~ Normal(w_0 + w_1: . c_i, noise), and a normal guide with a full covariance."""
+"""w ~ Normal(0, prior_scale^2 I), x_i ~ Normal(w_0 + w_1: . c_i, noise); the guide is normal with a full covariance."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
-    """-ELBO of all the data, x (n, 1) at covariates (n, given_dim), with one draw of w, over n: nats per datum."""
+    """Estimate -ELBO / n of all x, (n, 1), at covariates, (n, given_dim), with one w, in nats per data point."""
     C = torch.cat([torch.ones_like(x), given], dim=1)  # (n, 1 + given_dim)
     scale = pair.q["log_s"].exp()
     eps = torch.randn_like(scale)
@@ -15,5 +17,5 @@ def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
     residual = (x.squeeze(-1) - C @ w) / pair.noise
     log_likelihood = -(residual.square() / 2 + math.log(pair.noise) + math.log(2 * math.pi) / 2)
     log_prior = -(w / pair.prior_scale).square() / 2 - math.log(pair.prior_scale)
-    log_q = -eps.square() / 2 - scale.log()  # its constant is that of the prior
+    log_q = -eps.square() / 2 - scale.log()  # without the constant, which cancels that of the prior
     return ((log_q - log_prior).sum() - log_likelihood.sum()) / len(x)

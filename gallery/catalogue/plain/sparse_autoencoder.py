@@ -1,4 +1,4 @@
-"""An autoencoder with a penalty that draws the mean activation of every unit of the code to rho."""
+"""Sparse autoencoder: a penalty moves the mean activation of every unit of the code towards rho."""
 
 import math
 
@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-log p(x | z) of x, (n, data_dim), at its code, and the penalty of these n: nats per datum."""
+    """Compute the mean of -log p(x | z) over x, (n, data_dim), plus their penalty, in nats per data point."""
     rho, z = pair.rho, pair.encoder(x)  # (n, latent_dim), in (0, 1)
     rho_hat = z.mean(0)
     kl = rho * (math.log(rho) - rho_hat.log()) + (1 - rho) * (math.log(1 - rho) - (-rho_hat).log1p())

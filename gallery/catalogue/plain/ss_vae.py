@@ -1,4 +1,4 @@
-"""A class y, known for some, and a style z ~ Normal(0, I), x ~ p(x | decoder(z, y)): an unknown y is summed out."""
+"""A partly observed class y, a style z ~ Normal(0, I), x ~ p(x | decoder(z, y)). A missing y is summed out."""
 
 import math
 
@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p, normal
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
-    """-ELBO of x, (n, data_dim), given labels, (n,), -1 if missing, one draw of z for each x and y: nats per datum.
+    """Estimate -ELBO of x, (n, data_dim), given labels, (n,), -1 if missing, in nats per data point.
 
-    Every y is tried for every x, a known one too, as the enumeration does: so both have the same noise.
+    One sample of z is drawn per x and y, also where y is known. Pyro's enumeration does so too, so the noise is equal.
     """
     every = torch.eye(pair.classes).to(x).unsqueeze(1)  # (classes, 1, classes): all y, one-hot
     relu, hidden, head = pair.encoder.rest

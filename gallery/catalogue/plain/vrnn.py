@@ -1,16 +1,18 @@
-"""An image row by row: h_t from an LSTM over x_{t-1} and z_{t-1}, z_t from h_t, x_t from both; the guide filters."""
+"""Rows of an image: h_t from an LSTM over x_{t-1} and z_{t-1}, z_t given h_t, x_t given both; a filtering guide."""
 
 import torch
 from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p, normal
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """-ELBO of x, (n, data_dim), with one draw of z_t for each row: nats per datum."""
+    """Estimate -ELBO of x, (n, data_dim), with one sample of z_t per row, in nats per data point."""
     (first, second), (hidden, head) = pair.recurrence, pair.decoder
     x_t, z_t = x.new_zeros(len(x), pair.row_dim), x.new_zeros(len(x), pair.latent_dim)
-    a = b = None  # the memory of the two layers
+    a = b = None  # LSTM states of the two layers
     total = x.new_zeros(len(x))
     for row in x.reshape(len(x), pair.steps, -1).unbind(1):
         a = first(torch.cat([x_t, z_t], dim=-1), a)
@@ -19,7 +21,7 @@ def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
         mu, sigma = normal(pair.encoder[1], pair.encoder[0](torch.cat([h, x_t], dim=-1)))  # q(z_t | h_t, x_t)
         loc, scale = normal(pair.prior[1], pair.prior[0](h))  # p(z_t | h_t)
         eps = torch.randn_like(mu)
-        z_t = mu + sigma * eps  # the gradient runs back through z_t into all before it
+        z_t = mu + sigma * eps  # the gradient is propagated through z_t to all earlier steps
         log_ratio = ((((z_t - loc) / scale).square() - eps.square()) / 2 + (scale / sigma).log()).sum(-1)
         total = total + log_ratio - log_p(head, hidden(torch.cat([h, z_t], dim=-1)), x_t)
     return total.mean()

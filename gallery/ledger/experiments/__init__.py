@@ -1,7 +1,11 @@
-"""The published experiments, run again: each writes its numbers and its figures into a folder.
+"""The published experiments: each writes its numbers and figures into a folder.
 
-Each takes that folder and the one of the first run of the recipe that it belongs to.
+An experiment belongs to a recipe. It takes the folder for its results and the folder of the first run of that recipe.
 """
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from gallery.ledger.experiments import (
     autoencoder,
@@ -15,7 +19,9 @@ from gallery.ledger.experiments import (
     vrnn,
 )
 
-EXPERIMENTS = {
+__all__ = ["EXPERIMENTS"]
+
+EXPERIMENTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "autoencoder": autoencoder.reproduce,
     "contractive_autoencoder": contractive_autoencoder.reproduce,
     "exponential_gaussian": exponential_gaussian.reproduce,
@@ -26,3 +32,4 @@ EXPERIMENTS = {
     "vae:notes": vae.reproduce,
     "vrnn": vrnn.reproduce,
 }
+"""By name of the recipe: the function that runs the experiment, (folder for results, folder of the run) -> results."""

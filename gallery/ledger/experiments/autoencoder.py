@@ -1,41 +1,46 @@
-"""How wide a code should be: does a wider one overfit, and what does it cost in bits?
+"""Overfitting of autoencoders and the size of their codes in bits, by width of the code.
 
-Codes of several widths, fitted to all training images and to FEW of them, in equally many steps. That a code is
-overcomplete, wider than the image, is no overfitting: that is a test error above the training error, and it depends on
-how many images there were. And real numbers compress nothing until they are rounded. Here every unit is rounded to one
-of a few levels between its least and its largest value in training, and costs the more bits the rarer the level was
-there: a code that could be stored.
+Codes of several widths are fitted to all training images and to FEW of them, with the same number of steps. An
+overcomplete code, wider than the image, does not imply overfitting. Overfitting is a test error above the training
+error, and depends on the number of training images.
+
+Real-valued codes have no finite size in bits until they are quantised. Here every unit is rounded to one of a few
+levels between its smallest and largest training value. A level costs -log2 of its frequency in the training codes.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gallery.figures import compression, overfitting, save
-from gallery.runs import training as runs
+from gallery.runs import training
 from inference import SVI
 from inference.files import write_atomically
+
+__all__ = ["FEW", "LEVELS", "WIDTHS", "reproduce", "rounded"]
 
 WIDTHS, FEW, LEVELS = (2, 8, 32, 144, 1024), 1000, (2, 4, 8, 16, 32)
 
 
 @torch.no_grad()
 def _error(pair: nn.Module, x: Tensor, z: Tensor) -> float:
-    """The squared error, summed over pixels, of images decoded from z, a mean over data."""
+    """Return the squared error of images decoded from z, summed over pixels and averaged over images."""
     return (pair.decoder(z).mean - x).square().sum(1).mean().item()
 
 
 @torch.no_grad()
 def rounded(train: Tensor, z: Tensor, levels: int) -> tuple[Tensor, float]:
-    """(z, every unit rounded to one of `levels`; what that costs in bits per data point).
+    """Quantise codes: round every unit to one of `levels` values.
 
-    :param train: (m, width), codes from which levels and their frequencies are taken; each level is counted once more
-        than it is seen, so that none is impossible
-    :param z: (n, width)
+    :param train: (m, width), codes that define the levels and their frequencies. Every count is incremented by one, so
+        that no level has probability 0
+    :param z: (n, width), codes to quantise
+    :return: the quantised codes (n, width), and their size in bits per data point
     """
     low, high = train.amin(0), train.amax(0)
     size = ((high - low) / (levels - 1)).clamp(min=1e-12)
@@ -49,12 +54,16 @@ def rounded(train: Tensor, z: Tensor, levels: int) -> tuple[Tensor, float]:
 
 def reproduce(
     folder: Path, fitted: Path, widths: Sequence[int] = WIDTHS, few: int = FEW, levels: Sequence[int] = LEVELS
-) -> dict:
-    """Fits the run in `fitted` anew with each width; writes widths.json: squared errors summed over pixels, per
-    datum, and bits per image; and its two figures."""
-    run, _ = runs.load(fitted)
+) -> dict[str, Any]:
+    """Refit a run with each width of the code, and write widths.json and its two figures.
+
+    :param fitted: folder of the run
+    :return: the content of the file: squared errors summed over pixels, per data point, and bits per image
+    """
+    run, _ = training.load(fitted)
     train, test = (run.datasets()[split].x for split in ("train", "test"))
-    of_widths, of_codes = [], []
+    by_width: list[dict[str, float]] = []
+    by_code: list[dict[str, float]] = []
     for n in (few, len(train)):
         x = train[:n]
         for width in widths:
@@ -66,15 +75,15 @@ def reproduce(
             with torch.no_grad():
                 known, z = pair.eval().encoder(x), pair.encoder(test)
             errors = {"train": _error(pair, x, known), "test": _error(pair, test, z)}
-            of_widths.append({"width": width, "images": n, **errors})
+            by_width.append({"width": width, "images": n, **errors})
             if n == len(train):
                 for level in levels:
                     code, bits = rounded(known, z, level)
-                    of_codes.append({"width": width, "levels": level, "bits": bits, "test": _error(pair, test, code)})
+                    by_code.append({"width": width, "levels": level, "bits": bits, "test": _error(pair, test, code)})
     mean_image = (test - train.mean(0)).square().sum(1).mean().item()
     unit = "squared error summed over pixels, per data point"
-    found = {"unit": unit, "data": run.data, "mean_image": mean_image, "widths": of_widths, "codes": of_codes}
-    save(overfitting(found), folder / "widths.png")
-    save(compression(found), folder / "bits.png")
-    write_atomically(folder / "widths.json", (json.dumps(found, indent=2) + "\n").encode())
-    return found
+    result = {"unit": unit, "data": run.data, "mean_image": mean_image, "widths": by_width, "codes": by_code}
+    save(overfitting(result), folder / "widths.png")
+    save(compression(result), folder / "bits.png")
+    write_atomically(folder / "widths.json", (json.dumps(result, indent=2) + "\n").encode())
+    return result

@@ -1,14 +1,15 @@
-"""The two experiments on factor analysis of the tutorial (arXiv 2208.07818), with exact EM beside them, the noise of a
-sampled KL, and the evidence from draws of the prior.
+"""The two experiments on factor analysis of the tutorial (arXiv 2208.07818), with further exact comparisons.
 
-Everything here can be compared with the truth: the evidence log Normal(x; 0, W W' + Phi), the exact ELBO
-log p(x) - KL(q(z | x) || p(z | x)), and the evidence of the parameters the data were drawn with.
+Beside them are exact EM, the gradient variance of a sampled KL, and the evidence estimated from draws of the prior.
+Exact references are the evidence log Normal(x; 0, W W' + Phi), the exact ELBO log p(x) - KL(q(z | x) || p(z | x)), and
+the evidence of the parameters that generated the data.
 """
 
 import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,25 +26,36 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.run import importance_traces
 from inference.pairs.sites import latent_sites
 
+__all__ = [
+    "alternating",
+    "exact_em",
+    "exact_gap",
+    "gradient_noises",
+    "reproduce",
+    "seeds",
+    "simultaneous",
+    "true_evidence",
+]
+
 STEPS_PER_PHASE = 1000
 
 
 def exact_gap(pair: FactorAnalysis, x: Tensor) -> float:
-    """KL(q(z | x) || p(z | x)) averaged over x, nats per data point: the evidence minus the exact ELBO."""
+    """Return KL(q(z | x) || p(z | x)) averaged over x, nats per data point: the evidence minus the exact ELBO."""
     with eval_mode(pair), SetRows(torch.arange(len(x))):
         q = latent_sites(importance_traces(pair, (x,))[1])["z"]["fn"]
         return kl_divergence(q, pair.posterior(x)).mean().item()
 
 
 def true_evidence(x: Tensor) -> float:
-    """Mean evidence of x under the parameters the data were drawn with, nats per data point."""
+    """Return the mean evidence of x under the parameters that generated the data, nats per data point."""
     W, sigma = (torch.as_tensor(value, dtype=torch.float64) for value in (data.synthetic.FA_W, data.synthetic.FA_SIGMA))
     truth = MultivariateNormal(torch.zeros(len(W), dtype=torch.float64), W @ W.T + sigma.square().diag())
     return truth.log_prob(x.double()).mean().item()
 
 
 def _settings(seed: int, steps: int, schedule: str = "constant") -> Settings:
-    epochs = -(-steps * 32 // 1000)  # minibatches of 32 out of 1000 data
+    epochs = -(-steps * 32 // 1000)  # minibatches of 32 of 1000 data points
     return Settings(epochs, batch_size=32, lr=1e-2, lr_schedule=schedule, seed=seed, shuffle=False)
 
 
@@ -58,17 +70,23 @@ def _record(curve: dict[str, list[float]], pair: FactorAnalysis, x: Tensor, step
 def simultaneous(
     steps: int = 1000, seed: int = 42, snapshots: tuple[int, ...] = (5, 100, 800), every: int = 1
 ) -> tuple[FactorAnalysis, dict[str, list[float]], dict[int, Tensor]]:
-    """Experiment 1: model and guide together, from the published start for seed 42, minibatches in file order.
+    """Run experiment 1: fit model and guide together, from the published start, with minibatches in file order.
 
-    All have 32 rows. A DataLoader would end each pass with one of 8, so the steps drift apart from those of one.
+    Every minibatch has 32 rows. A DataLoader would end each epoch with one of 8 rows, so its steps differ from these
+    after the first epoch.
 
-    :return: the pair; the curve {"step", "elbo" (one draw for each test datum), "evidence" (exact)}, nats per data point
-        on the test set, every so many steps; 1000 draws from the model at each snapshot
+    :param seed: seed of the start; 42 is the published one
+    :param snapshots: steps at which data are drawn from the model
+    :param every: number of steps between points of the curve
+    :return: the pair; the curve {"step", "elbo" (one draw for each data point), "evidence" (exact)} on the test set, in
+        nats per data point; 1000 draws from the model at each snapshot
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     torch.manual_seed(seed)
     pair = FactorAnalysis()
-    svi, curve, drawn = SVI(pair, train, settings=_settings(seed, steps)), {}, {}
+    svi = SVI(pair, train, settings=_settings(seed, steps))
+    curve: dict[str, list[float]] = {}
+    drawn: dict[int, Tensor] = {}
     for step, _ in islice(svi, steps):
         if step % every == 0 or step == steps:
             _record(curve, pair, test, step)
@@ -80,27 +98,37 @@ def simultaneous(
 def alternating(
     seed: int = 42, steps: int = STEPS_PER_PHASE, every: int = 1
 ) -> tuple[FactorAnalysis, dict[str, list[float]], list[tuple[int, int, str]]]:
-    """Experiment 2, the view of EM: the guide alone (an E step), the model alone (an M step), twice.
+    """Run experiment 2, a variational EM: fit the guide alone (E step), then the model alone (M step), twice.
 
-    :return: the pair; the curve of `simultaneous` with the exact "gap"; the phases (first step, last step, what moved)
+    :param seed: seed of the start
+    :param steps: number of steps of a phase
+    :param every: number of steps between points of the curve
+    :return: the pair; the curve of `simultaneous` with the exact "gap"; the phases (first step, last step, "guide" or
+        "model")
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     torch.manual_seed(seed)
     pair = FactorAnalysis()
     settings = _settings(seed, 2 * steps)
-    loops = {what: iter(SVI(pair, train, settings=settings, only=what)) for what in ("guide", "model")}
-    curve, phases = {}, []
+    order: tuple[Literal["guide", "model"], ...] = ("guide", "model")
+    loops = {part: iter(SVI(pair, train, settings=settings, only=part)) for part in order}
+    curve: dict[str, list[float]] = {}
+    phases = []
     _record(curve, pair, test, 0, gap=True)
-    for number, what in enumerate(("guide", "model") * 2):
-        phases.append((number * steps, (number + 1) * steps, what))
-        for step, _ in enumerate(islice(loops[what], steps), start=number * steps + 1):
+    for number, part in enumerate(order * 2):
+        phases.append((number * steps, (number + 1) * steps, str(part)))
+        for step, _ in enumerate(islice(loops[part], steps), start=number * steps + 1):
             if step % every == 0:
                 _record(curve, pair, test, step, gap=True)
     return pair, curve, phases
 
 
 def exact_em(iterations: int = 400, seed: int = 42) -> tuple[FactorAnalysis, dict[str, list[float]]]:
-    """Exact EM in float64 from the same start: {"train": evidence before each iteration and after the last, "test"}."""
+    """Run exact EM in float64 from the start of `simultaneous`.
+
+    :return: the pair; the mean evidence {"train": before each iteration and after the last, "test"}, in nats per data
+        point
+    """
     train, test = (data.load("factor_analysis", split).x.double() for split in ("train", "test"))
     torch.manual_seed(seed)
     pair = FactorAnalysis().double()
@@ -113,7 +141,10 @@ def exact_em(iterations: int = 400, seed: int = 42) -> tuple[FactorAnalysis, dic
 
 
 def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> list[dict[str, float]]:
-    """Where SVI ends for seeds 0, 1, ...: exact mean evidence on train and test, nats per data point."""
+    """Fit with SVI from seeds 0, 1, ..., and compute the exact mean evidence at the end, nats per data point.
+
+    :return: for each seed {"seed", "train", "test"}
+    """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     ends = []
     for seed in range(count):
@@ -132,18 +163,22 @@ def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> lis
     return ends
 
 
-def gradient_noises(pair: FactorAnalysis) -> dict[str, dict]:
-    """Of the guide's gradient at these weights, with KL(q || p) sampled ("trace") and in closed form ("analytic"), the
-    two estimators of Kingma and Welling: what `gradient_noise` says, over the same minibatches."""
+def gradient_noises(pair: FactorAnalysis) -> dict[str, dict[str, Any]]:
+    """Compute the noise of the guide's gradient under the two estimators of Kingma and Welling.
+
+    :return: the results of `gradient_noise` with KL(q || p) sampled ("trace") and in closed form ("analytic"), over the
+        same minibatches
+    """
     train, settings = data.load("factor_analysis").x, _settings(0, 1000)
     kinds = {name: SVI(pair, train, settings=replace(settings, objective=name)) for name in ("trace", "analytic")}
     return {name: gradient_noise(svi)["guide"] for name, svi in kinds.items()}
 
 
-def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict:
-    """All of it into a folder: factor_analysis.json and the tutorial's figures, redrawn; returns what the file holds.
+def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict[str, Any]:
+    """Write factor_analysis.json and the tutorial's figures, redrawn, and return the content of the file.
 
-    :param count: number of seeds, 0, 1, ..., that are fitted for 3200 steps, with a constant rate and a cosine
+    :param fitted: not used
+    :param count: number of seeds, 0, 1, ..., that are fitted for 3200 steps, with a constant rate and a cosine schedule
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     truth = {"train": true_evidence(train), "test": true_evidence(test)}
@@ -155,18 +190,18 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
     _, by_em = exact_em()
     at = {step: i for i, step in enumerate(phased["step"])}
     result = {
-        "unit": "nats per data point, exact evidence unless said otherwise",
+        "unit": "nats per data point, exact evidence unless stated otherwise",
         "data": {"name": "factor_analysis", "train_hash": data.load("factor_analysis").hash},
         "true_parameters": truth,
         "experiment_1": {"test_step_999": curve["evidence"][998], "test_step_1000": curve["evidence"][999]},
         "experiment_2": [
             {
-                "phase": what,
+                "phase": part,
                 "steps": [first, last],
                 "test": [phased["evidence"][at[first]], phased["evidence"][at[last]]],
                 "exact_gap": [phased["gap"][at[first]], phased["gap"][at[last]]],
             }
-            for first, last, what in phases
+            for first, last, part in phases
         ],
         "em": {"iterations": len(by_em["train"]) - 1, "train": by_em["train"][-1], "test": by_em["test"][-1]},
         "gradient_of_the_guide": noises,

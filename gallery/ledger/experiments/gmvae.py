@@ -1,20 +1,23 @@
-"""What it costs to draw the component instead of summing it out: gradients of one pair under several estimators.
+"""Variance of the gradient of a GMVAE under several estimators: enumerated and Gumbel-Softmax components.
 
-All are taken at the same weights, those of a fitted `gmvae`, over the same minibatches. Their means differ where the
-objectives do: the relaxed one is of another model.
+All gradients are computed at the weights of a fitted `gmvae`, over the same minibatches. The means of two estimators
+differ where their objectives differ: the relaxed objective belongs to a different model.
 """
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gallery.models import MODELS
-from gallery.runs import training as runs
+from gallery.runs import training
 from inference import SVI
 from inference.files import write_atomically
 from inference.fit.gradients import gradient_noise
 
-ESTIMATORS = {  # model, objective
+__all__ = ["ESTIMATORS", "reproduce"]
+
+ESTIMATORS = {  # name: (model, objective)
     "enumerated, KL of z sampled": ("gmvae", "enum"),
     "enumerated, KL of z in closed form": ("gmvae", "enum_analytic"),
     "Gumbel-Softmax": ("gmvae:relaxed", "trace"),
@@ -22,10 +25,14 @@ ESTIMATORS = {  # model, objective
 }
 
 
-def reproduce(folder: Path, fitted: Path, minibatches: int = 5, repeats: int = 20) -> dict:
-    """Writes gradients.json: {estimator: what `gradient_noise` says, over all parameters}, nats squared."""
-    run, pair = runs.load(fitted)
-    x, result = run.datasets()["train"].x, {}
+def reproduce(folder: Path, fitted: Path, minibatches: int = 5, repeats: int = 20) -> dict[str, Any]:
+    """Write gradients.json, and return its content: the result of `gradient_noise` by estimator, in nats squared.
+
+    :param fitted: folder of the run
+    """
+    run, pair = training.load(fitted)
+    x = run.datasets()["train"].x
+    result: dict[str, Any] = {}
     for name, (model, objective) in ESTIMATORS.items():
         other = MODELS[model](**run.keywords).to(x)
         other.load_state_dict(pair.state_dict())

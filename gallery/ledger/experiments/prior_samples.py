@@ -1,8 +1,9 @@
-"""The evidence from draws of the prior, and how that fails as the latent space grows.
+"""Estimates of the evidence from draws of the prior, and their error as the latent space grows.
 
 log p(x) = log E_p(z) p(x | z), so the mean of p(x | z) over S draws of the prior is unbiased for p(x), and its
-logarithm is too low. Of d factors a draw has to fall near the posterior in all d of them: for a given error S grows
-exponentially in d. This is what a guide is for. Factor analysis knows log p(x), so the error is exact.
+logarithm is biased downwards. A draw must fall near the posterior in each of the d factors, so the S that a given
+error requires grows exponentially in d. A guide avoids this. The error is exact, since factor analysis has an exact
+log p(x).
 """
 
 import math
@@ -13,6 +14,8 @@ import torch
 from gallery.models.factor_analysis import FactorAnalysis
 from inference import sample
 
+__all__ = ["prior_samples"]
+
 DATA_DIM, DATA, SIGMA = 32, 100, 0.5
 CHUNK = 10_000  # draws at a time
 
@@ -20,12 +23,14 @@ CHUNK = 10_000  # draws at a time
 def prior_samples(
     factors: Sequence[int] = (1, 2, 4, 8, 16, 32), counts: Sequence[int] = (10, 100, 1000, 10_000, 100_000)
 ) -> dict[int, dict[str, list[float]]]:
-    """{number of factors: {"draws", "error": the estimate less log p(x), and its "se" over data, nats per data point}}.
+    """Estimate log p(x) from draws of the prior, for several numbers of factors d and of draws.
 
-    Of every width one model, W ~ Normal(0, 1 / d), so that x varies alike in all of them, sigma = SIGMA, and DATA data
-    of its own, all judged by the same draws.
+    Each d has one model, with W ~ Normal(0, 1 / d), so that x has the same scale for all d, and sigma = SIGMA. Its DATA
+    data points are drawn from it and evaluated with common draws of the prior.
+
+    :return: {d: {"draws", "error": estimate minus log p(x), "se": its standard error over data}}, nats per data point
     """
-    found = {}
+    result = {}
     for d in factors:
         with torch.random.fork_rng():
             torch.manual_seed(d)
@@ -36,16 +41,16 @@ def prior_samples(
                 x = sample(pair, torch.zeros(1, DATA_DIM, dtype=torch.float64), DATA, seed=None)["x"]
                 exact = pair.log_evidence(x)
                 errors = [_estimate(pair, x, count) - exact for count in counts]
-        found[d] = {
+        result[d] = {
             "draws": list(counts),
             "error": [error.mean().item() for error in errors],
             "se": [(error.std() / math.sqrt(DATA)).item() for error in errors],
         }
-    return found
+    return result
 
 
 def _estimate(pair: FactorAnalysis, x: torch.Tensor, count: int) -> torch.Tensor:
-    """log of the mean of p(x | z) over so many draws of the prior, (n,) in nats."""
+    """Return the log of the mean of p(x | z) over `count` draws of the prior, (n,) in nats."""
     parts = []
     for start in range(0, count, CHUNK):
         z = torch.randn(min(CHUNK, count - start), pair.latent_dim, dtype=x.dtype)

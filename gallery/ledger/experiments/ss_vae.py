@@ -1,15 +1,16 @@
-"""What images without a label are worth, and where classes part.
+"""The value of unlabelled images to a classifier, and the regions of classes in a plane of codes.
 
-As labels grow: on the embedded digits the M2, which sees all images, beside classifiers that see the labelled ones
-alone. It classifies by its guide, q(y | x), or by Bayes' rule with its bounds on log p(x | y).
+By number of labels: on the embedded digits M2, which is fitted to all images, beside classifiers fitted to the labelled
+images alone. M2 classifies by its guide, q(y | x), or by Bayes' rule with its bounds on log p(x | y).
 
-In a plane: the two-dimensional codes of a VAE, cut up by a linear support vector machine that knows the codes of the
-labelled images, and by the guide of a fitted M2, which is asked for the class of what the VAE decodes each point to.
+In a plane: the two-dimensional codes of a VAE, classified by a linear support vector machine fitted to the codes of the
+labelled images, and by the guide of a fitted M2 applied to the image that the VAE decodes from each point.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.pipeline import make_pipeline
@@ -20,7 +21,7 @@ from torch import nn
 import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import labels_grow, parted_plane, save
-from gallery.runs import training as runs
+from gallery.runs import training
 from gallery.runs.specification import Run
 from inference import SVI
 from inference.evaluation.classification import accuracy, class_bounds
@@ -28,10 +29,18 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.probes import features, probe
 from inference.files import write_atomically
 
+__all__ = ["errors", "plane", "reproduce"]
+
 LABELS, DRAWS = (20, 50, 100, 200, 500, 1000), 3
-SETTINGS = {"epochs": 100, "batch_size": 100, "lr": 2e-3, "lr_schedule": "cosine", "objective": "enum_analytic"}
-NETWORKS = {"latent_dim": 16, "hidden": [128, 128]}
-SIDE = 120  # points of the grid over the plane
+SETTINGS: dict[str, Any] = {
+    "epochs": 100,
+    "batch_size": 100,
+    "lr": 2e-3,
+    "lr_schedule": "cosine",
+    "objective": "enum_analytic",
+}
+NETWORKS: dict[str, Any] = {"latent_dim": 16, "hidden": [128, 128]}
+SIDE = 120  # points on each side of the grid over the plane
 
 
 def _fit(run: Run) -> nn.Module:
@@ -42,45 +51,55 @@ def _fit(run: Run) -> nn.Module:
     return pair.eval()
 
 
-def errors(labels: Sequence[int] = LABELS, draws: int = DRAWS, settings: dict = SETTINGS) -> list[dict]:
-    """Error on test digits, for every number of labels and draw of them: {"labels", "draw", "q(y | x)",
-    "Bayes' rule", "logistic regression", "linear SVM"}, the last two of the labelled images' pixels."""
-    found, test = [], data.load("digits:threshold", "test")
+def errors(
+    labels: Sequence[int] = LABELS, draws: int = DRAWS, settings: dict[str, Any] = SETTINGS
+) -> list[dict[str, Any]]:
+    """Compute errors on test digits for several numbers of labels.
+
+    :param labels: numbers of labelled images
+    :param draws: number of random choices of the labelled images
+    :param settings: fields of `inference.Settings`
+    :return: for each number and draw {"labels", "draw", "q(y | x)", "Bayes' rule", "logistic regression",
+        "linear SVM"}; the last two classify by the pixels of the labelled images
+    """
+    result: list[dict[str, Any]] = []
+    test = data.load("digits:threshold", "test")
     for count in labels:
         for draw in range(draws):
             name = f"digits:threshold:{count}-labels-{draw}"
-            shown = data.load(name, "train")
-            keywords = NETWORKS | {"alpha": 0.1 * (len(shown) / count) ** 2}
+            train = data.load(name, "train")
+            keywords = NETWORKS | {"alpha": 0.1 * (len(train) / count) ** 2}
             pair = _fit(Run.of("ss_vae", None, name, keywords, settings | {"seed": draw}, validation=True))
             with torch.no_grad():
                 right = {"q(y | x)": accuracy(pair.classify(test.x), test.labels)["value"]}
             bounds = class_bounds(pair, test.x, test.classes, particles=16)
             right["Bayes' rule"] = accuracy(bounds, test.labels)["value"]
-            known = shown.known
-            by_pixels = probe(shown.x[known], shown.labels[known], test.x, test.labels)
+            known = train.known
+            by_pixels = probe(train.x[known], train.labels[known], test.x, test.labels)
             right["logistic regression"] = by_pixels["logistic_regression"]["value"]
             right["linear SVM"] = by_pixels["linear_svm"]["value"]
-            found.append({"labels": count, "draw": draw, **{name: 1 - value for name, value in right.items()}})
-    return found
+            result.append({"labels": count, "draw": draw, **{name: 1 - value for name, value in right.items()}})
+    return result
 
 
-def plane(fitted: Path, epochs: int | None = None) -> dict:
-    """A plane of codes parted twice: {"between": the least and the largest of each axis; "classes": for each of the
-    two, a SIDE x SIDE list of rows; "codes" and "labels" of the labelled images; "accuracy": for each, the share of
-    test codes that lie where their class is, with its error}.
+def plane(fitted: Path, epochs: int | None = None) -> dict[str, Any]:
+    """Classify a plane of codes by two classifiers.
 
-    :param fitted: the folder of a fitted M2
-    :param epochs: for which the VAE is fitted, if not those of its recipe
+    :param fitted: folder of a fitted M2
+    :param epochs: epochs of the VAE; those of its recipe if None
+    :return: {"between": the range of each axis; "classes": for each classifier a SIDE x SIDE list of rows; "codes" and
+        "labels" of the labelled images; "accuracy": for each classifier the fraction of test codes in the region of
+        their class, with its standard error}
     """
-    run, m2 = runs.load(fitted)
-    shown, test = (run.datasets()[split] for split in ("train", "test"))
+    run, m2 = training.load(fitted)
+    train, test = (run.datasets()[split] for split in ("train", "test"))
     recipe = RECIPES["vae:slides"]
     settings = {} if epochs is None else {"epochs": epochs}
     base = ":".join((run.data.partition(":")[0], "threshold"))
     vae = _fit(Run.of(recipe.model, recipe, base, settings=settings))
-    x = {split: data.load(base, split).x for split in (shown.split, "test")}
+    x = {split: data.load(base, split).x for split in (train.split, "test")}
 
-    codes, labels = features(vae, x[shown.split][shown.known]), shown.labels[shown.known]
+    codes, labels = features(vae, x[train.split][train.known]), train.labels[train.known]
     of_test = features(vae, x["test"])
     between = of_test.quantile(torch.tensor([0.005, 0.995]), dim=0)  # (2, 2)
     axes = [torch.linspace(*between[:, i].tolist(), SIDE) for i in (0, 1)]
@@ -105,11 +124,14 @@ def plane(fitted: Path, epochs: int | None = None) -> dict:
     }
 
 
-def reproduce(folder: Path, fitted: Path) -> dict:
-    """Writes labels.json, of both, and their two figures."""
+def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
+    """Write labels.json and the two figures, and return the content of the file.
+
+    :param fitted: folder of a fitted M2
+    """
     grown, parted = errors(), plane(fitted)
     save(labels_grow(grown), folder / "labels_grow.png")
     save(parted_plane(parted), folder / "plane.png")
-    found = {"unit": "fraction of test images", "errors": grown, "plane": parted["accuracy"]}
-    write_atomically(folder / "labels.json", (json.dumps(found, indent=2) + "\n").encode())
-    return found
+    result = {"unit": "fraction of test images", "errors": grown, "plane": parted["accuracy"]}
+    write_atomically(folder / "labels.json", (json.dumps(result, indent=2) + "\n").encode())
+    return result

@@ -1,32 +1,41 @@
-"""What a guide gains that sees the rows to come: filtering and smoothing on the same generative weights.
+"""Filtering and smoothing guides of a VRNN, compared at the same generative weights.
 
-The generative weights are those of a fitted `vrnn`, and frozen, so the evidence is the same for all guides and a
-higher ELBO is a smaller gap. The smoothing guide starts as the filtering one. So that more training is not taken for a
-better family, the filtering guide is trained on for as long.
+A smoothing guide conditions on later rows too. The generative weights are those of a fitted `vrnn` and are frozen, so
+the evidence is the same for all guides, and a higher ELBO means a smaller gap. The smoothing guide is initialised as
+the filtering guide. The filtering guide is trained for as many further epochs, so that the comparison is of families
+and not of training time.
 """
 
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from gallery.models.vrnn import Smoothing
-from gallery.runs import training as runs
+from gallery.models.vrnn_smoothing import SmoothingVRNN
+from gallery.runs import training
 from inference import SVI, Settings, evaluate
 from inference.files import write_atomically
+
+__all__ = ["EPOCHS", "reproduce"]
 
 EPOCHS = 2
 
 
-def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict:
-    """Fits both guides to the run in `fitted`; writes smoothing.json: the ELBO on test data, nats per data point."""
-    run, filtering = runs.load(fitted)
+def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any]:
+    """Fit both guides at the generative weights of a run, and write smoothing.json.
+
+    :param fitted: folder of the run
+    :return: the content of the file: the ELBO of test data by guide, nats per data point
+    """
+    run, filtering = training.load(fitted)
     splits = run.datasets()
     torch.manual_seed(0)
-    smoothing = Smoothing(**run.keywords).to(splits["train"].x)
+    smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
     smoothing.start_from(filtering)
-    result = {"epochs": epochs, "filtering as fitted": evaluate(filtering, splits["test"].x, particles=1)["elbo"]}
+    result: dict[str, Any] = {"epochs": epochs}
+    result["filtering as fitted"] = evaluate(filtering, splits["test"].x, particles=1)["elbo"]
     settings = Settings(epochs=epochs, lr=run.settings.lr, lr_schedule="cosine")
     for name, pair in {"filtering, trained on": copy.deepcopy(filtering), "smoothing": smoothing}.items():
         frozen = {key: value.clone() for key, value in pair.decoder.state_dict().items()}

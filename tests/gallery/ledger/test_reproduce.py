@@ -10,9 +10,9 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.errors import RunError
 from gallery.ledger import extra_metrics as extra_metrics
 from gallery.ledger.extra_metrics import EXTRA_METRICS
-from gallery.ledger.fields import AT, LAST, measure, shown
+from gallery.ledger.fields import LAST_EPOCHS, PATHS, displayed_fields, field_value
 from gallery.ledger.reproduce import entry, read, reproduce
-from gallery.ledger.tables import README, results_table
+from gallery.ledger.tables import README
 from gallery.runs.specification import run_of
 from inference import bdmc
 
@@ -20,7 +20,7 @@ HAVE_MNIST = any(row.name == "mnist" and row.available for row in data.describe(
 
 
 def quick(names, tmp_path, seeds=range(1)):
-    return reproduce(names, seeds, tmp_path / "runs", tmp_path / "ledger.json", quick=True, say=lambda words: None)
+    return reproduce(names, seeds, tmp_path / "runs", tmp_path / "ledger.json", quick=True, report=lambda line: None)
 
 
 def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
@@ -40,14 +40,14 @@ def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
     assert one["data_hash"] == other["data_hash"]
     assert one["processor"]
     assert one["steps_per_second"] > 0
-    assert measure(one, "ELBO") == one["test"]["elbo"]["value"] != measure(other, "ELBO")
-    assert measure(one, "ELBO, epoch 3") == one["curve"]["elbo"][2]
-    assert measure(one, "ELBO, last five epochs") == pytest.approx(sum(one["curve"]["elbo"][-5:]) / 5)
-    assert measure(one, "ELBO, epoch 11") is None  # there are ten
-    assert measure(one, "squared error") != measure(other, "squared error")
-    assert measure(one, "squared error of the mean image") == measure(other, "squared error of the mean image")
-    assert 0 < measure(one, "10-NN on codes") <= 1
-    assert 0 <= measure(one, "k-hat above 0.7") <= 1
+    assert field_value(one, "ELBO") == one["test"]["elbo"]["value"] != field_value(other, "ELBO")
+    assert field_value(one, "ELBO, epoch 3") == one["curve"]["elbo"][2]
+    assert field_value(one, "ELBO, last five epochs") == pytest.approx(sum(one["curve"]["elbo"][-5:]) / 5)
+    assert field_value(one, "ELBO, epoch 11") is None  # there are ten
+    assert field_value(one, "squared error") != field_value(other, "squared error")
+    assert field_value(one, "squared error of the mean image") == field_value(other, "squared error of the mean image")
+    assert 0 < field_value(one, "10-NN on codes") <= 1
+    assert 0 <= field_value(one, "k-hat above 0.7") <= 1
     assert one == entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text())
 
 
@@ -66,7 +66,7 @@ def test_pictures_are_those_of_the_least_seed(tmp_path):
 def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr("gallery.ledger.extra_metrics.bdmc", partial(bdmc, chains=2, steps=20, leapfrog=2))
     first = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
-    sides = [measure(first, f"log p(x) of simulated data, from {side}") for side in ("below", "above")]
+    sides = [field_value(first, f"log p(x) of simulated data, from {side}") for side in ("below", "above")]
     assert sides == [first["simulated"]["sandwich"][name]["value"] for name in ("lower", "upper")]
     assert {"se", "mc_se", "n", "unit"} <= first["simulated"]["sandwich"]["lower"].keys()
     folder = tmp_path / "runs" / "squared_gaussian" / "seed-0"
@@ -104,8 +104,8 @@ def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):
 def test_a_pixel_law_of_minibatches_is_judged_too(tmp_path, monkeypatch):
     monkeypatch.setattr(extra_metrics, "IWAE_DRAWS", 50)
     row = quick(["vae:iwae"], tmp_path)["vae:iwae"]
-    assert 0 < measure(row["runs"]["0"], "10-NN on codes") <= 1
-    assert measure(row["runs"]["0"], "IWAE-5000") > measure(row["runs"]["0"], "ELBO")
+    assert 0 < field_value(row["runs"]["0"], "10-NN on codes") <= 1
+    assert field_value(row["runs"]["0"], "IWAE-5000") > field_value(row["runs"]["0"], "ELBO")
 
 
 @pytest.mark.skipif(not HAVE_MNIST, reason="no raw MNIST files under $GALLERY_DATA")
@@ -119,7 +119,7 @@ def test_a_folder_with_another_run_and_a_damaged_ledger_are_refused(tmp_path):
     quick(["gaussian_mixture"], tmp_path)
     folder = tmp_path / "runs" / "gaussian_mixture" / "seed-0"
     with pytest.raises(RunError, match="holds another run than recipe gaussian_mixture"):
-        reproduce(["gaussian_mixture"], range(1), tmp_path / "runs", tmp_path / "ledger.json", say=lambda words: None)
+        reproduce(["gaussian_mixture"], range(1), tmp_path / "runs", tmp_path / "ledger.json", report=lambda line: None)
     (tmp_path / "ledger.json").write_text("{")
     with pytest.raises(RunError, match="cannot be read as a ledger"):
         quick(["gaussian_mixture"], tmp_path)
@@ -137,7 +137,7 @@ def test_every_published_number_is_measured_or_said_to_be_another():
     }
     for recipe in RECIPES.values():
         for name in recipe.published:
-            known = name in AT or name in LAST or name in ("ELBO, best epoch", "error of q(y | x)")
+            known = name in PATHS or name in LAST_EPOCHS or name in ("ELBO, best epoch", "error of q(y | x)")
             known = known or name.removeprefix("ELBO, epoch ").isdigit()
             assert known or name in alone or "no gradient through z" in name, name
 
@@ -150,4 +150,4 @@ def test_every_recipe_has_a_row_and_what_was_not_run_says_so():
     ledger = read(README.parent / "gallery" / "ledger" / "results" / "ledger.json")
     for name, line in rows.items():
         assert ("not run" in line) == (name not in ledger), name
-    assert not list(shown(RECIPES["squared_gaussian"], None))
+    assert not list(displayed_fields(RECIPES["squared_gaussian"], None))

@@ -21,7 +21,7 @@ from inference.fit.gradients import gradient_moments, gradient_noise
 from inference.fit.graph import traced
 from inference.fit.objectives import OBJECTIVES, check_objective, objective, parse_objective, renyi
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.sites import latent_sites
 
 WEIGHTED = ["iwae:5", "dreg:5", "renyi:0.5:5", "renyi:2:5", "wake-sleep:5"]
@@ -30,7 +30,7 @@ WEIGHTED = ["iwae:5", "dreg:5", "renyi:0.5:5", "renyi:2:5", "wake-sleep:5"]
 def fitting(pair, name, x, given=None, **settings):
     """An SVI of that objective."""
     svi = SVI(pair, x, given, Settings(**settings))
-    svi.objective = objective(name, 1, inspect_pair(pair, svi._arguments(torch.arange(len(x))[:2])).joint)
+    svi.objective = objective(name, 1, inspect_pair(pair, svi._arguments(torch.arange(len(x))[:2])).has_global_latent)
     return svi
 
 
@@ -234,15 +234,15 @@ def test_few_labels_make_no_stratum_where_the_model_sums_with_one_scale_for_all(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("elbo", "no objective 'elbo': it is one of trace, analytic, .*, wake-sleep:K"),
+        ("elbo", "no objective 'elbo': expected one of trace, analytic, .*, wake-sleep:K"),
         ("iwae", "no objective 'iwae'"),
         ("iwae:two", "no objective"),
         ("iwae:5:1", "no objective"),
         ("trace:1", "no objective"),
         ("iwae:0", "at least 1: iwae:0 has 0"),
         ("dreg:-2", "at least 1"),
-        ("renyi:1:5", "is the ELBO: use trace"),
-        ("renyi:1.0:5", "is the ELBO: use trace"),
+        ("renyi:1:5", 'is the ELBO. Use objective="trace"'),
+        ("renyi:1.0:5", 'is the ELBO. Use objective="trace"'),
         ("renyi:-1:5", "no lower bound"),
         ("renyi:nan:5", "finite"),
         ("renyi:0.5:0", "at least 1"),
@@ -269,11 +269,11 @@ def test_names_of_objectives():
 @pytest.mark.parametrize(
     ("model", "name", "message"),
     [
-        ("autoencoder", "score", "is a point"),
-        ("autoencoder", "iwae:5", "is a point"),
-        ("autoencoder", "free-bits:1", "is a point"),
-        ("linear_regression:map", "iwae:5", "is a point"),
-        ("gmvae", "iwae:5", "y is to be summed out"),
+        ("autoencoder", "score", "is a Delta"),
+        ("autoencoder", "iwae:5", "is a Delta"),
+        ("autoencoder", "free-bits:1", "is a Delta"),
+        ("linear_regression:map", "iwae:5", "is a Delta"),
+        ("gmvae", "iwae:5", "y is enumerated"),
     ],
 )
 def test_objectives_that_do_not_apply(model, name, message):
@@ -281,7 +281,8 @@ def test_objectives_that_do_not_apply(model, name, message):
     with pytest.raises(InferenceError, match=message):
         check_objective(name, inspect_pair(pair, args))
     with param_scope(), pytest.raises(InferenceError, match=message) as error:
-        objective(name, 1, inspect_pair(pair, args).joint).differentiable_loss(pair.model, pair.guide, *args)
+        info = inspect_pair(pair, args)
+        objective(name, 1, info.has_global_latent).differentiable_loss(pair.model, pair.guide, *args)
     assert "\n" not in str(error.value)
 
 
@@ -333,20 +334,20 @@ def test_free_bits_of_a_guide_that_couples_dimensions_are_of_all_together():
 
 def test_objectives_refuse_draws_that_they_cannot_change():
     for model, name, message in [
-        ("vrnn", "score", "draws z itself"),
-        ("vrnn", "dreg:5", "draws z itself"),
-        ("vrnn", "wake-sleep:5", "draws z itself"),
+        ("vrnn", "score", "computes the draw of z itself"),
+        ("vrnn", "dreg:5", "computes the draw of z itself"),
+        ("vrnn", "wake-sleep:5", "computes the draw of z itself"),
     ]:
         with param_scope(), pytest.raises(InferenceError, match=message) as error:
             objective(name).differentiable_loss(build(model).model, build(model).guide, *arguments(model))
         assert "\n" not in str(error.value)
-    with pytest.raises(InferenceError, match="y is to be summed out"):  # by the model alone
+    with pytest.raises(InferenceError, match="y is enumerated"):  # by the model alone
         check_objective("wake-sleep:5", inspect_pair(build("gaussian_mixture"), arguments("gaussian_mixture")))
     score = Score()
     for name in ("iwae:5", "dreg:5", "renyi:0.5:5"):
         with pytest.raises(InferenceError, match="z are not reparametrised"):
             check_objective(name, inspect_pair(score, (torch.randn(4, 1),)))
-    with pytest.raises(InferenceError, match=r"y is discrete .*--warmup"):
+    with pytest.raises(InferenceError, match=r"y is discrete .*Set warmup"):
         check_objective("free-bits:1", inspect_pair(build("gmvae"), arguments("gmvae")))
     check_objective("wake-sleep:5", inspect_pair(score, (torch.randn(4, 1),)))
 
@@ -397,7 +398,7 @@ def wide_factor_analysis():
 )
 def test_two_estimators_of_one_gradient_and_which_is_less_noisy(case, name, other, always, beta):
     (pair, x), blocks, repeats = case(), 8, 50
-    ids = {id(p) for p in parameters(inspect_pair(pair, (x[:2],)))[1].values()}
+    ids = {id(p) for p in inspect_pair(pair, (x[:2],)).inference_parameters.values()}
     found = []
     for svi in (fitting(pair, n, x, batch_size=20, beta=beta) for n in (name, other)):
         mean, variance = zip(*(gradient_moments(svi, svi.rows(0), repeats) for _ in range(blocks)), strict=True)

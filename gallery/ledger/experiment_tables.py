@@ -1,0 +1,165 @@
+"""The tables of the published experiments in Markdown, one for each experiment."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["EXPERIMENTS_FOLDER", "experiments_table", "markdown_table"]
+
+EXPERIMENTS_FOLDER = Path(__file__).parent / "results" / "experiments"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, empty if it has no rows. Vertical bars in cells are escaped."""
+    body = list(rows)
+    lines = [header, ["---"] * len(header), *body] if body else []
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def experiments_table() -> str:
+    """Return the tables of the experiments that were run, each under a heading."""
+    sections = {
+        "Factor analysis: evidence, nats per data point": _factor_analysis(),
+        "Factor analysis: variance of the guide's gradient": _guide_gradient(),
+        "Factor analysis: log p(x) from draws of the prior": _prior_samples(),
+        "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
+        "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
+        "`vae:notes`: rate and distortion by beta, nats per data point": _rate_distortion(),
+        "`gmvae`: variance of the gradient, all parameters": _gmvae(),
+        "Three parametrisations of p(x | y): -log p(x | y) of new data, nats per data point": _conditionals(),
+        "`autoencoder`: squared error by width of the code": _widths(),
+        "`ss_vae` on digits, 100 labels: median error on test images": _labels(),
+        "A plane of codes of MNIST: accuracy of its regions": _plane(),
+        "`vrnn`: ELBO of test data at the same generative weights": _vrnn(),
+    }
+    return "\n\n".join(f"### {title}\n\n{table}" for title, table in sections.items() if table)
+
+
+def _load(path: str) -> dict[str, Any]:
+    """Load the results of an experiment; empty if it was not run."""
+    file = EXPERIMENTS_FOLDER / path
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _factor_analysis() -> str:
+    fa = _load("factor_analysis/factor_analysis.json")
+    if not fa:
+        return ""
+    published, alternating = fa["published"], fa["experiment_2"]
+    rows = [
+        ["true parameters, test data", fa["true_parameters"]["test"], published["true_parameters_test"]],
+        ["published start, step 999, test data", fa["experiment_1"]["test_step_999"], published["test_step_999"]],
+        [
+            "guide and model in alternation, step 4000, test data",
+            alternating[-1]["test"][1],
+            published["alternating_4000_steps"],
+        ],
+        ["exact gap after the first phase, in which only the guide is fitted", alternating[0]["exact_gap"][1], None],
+        ["exact EM, training data", fa["em"]["train"], None],
+    ]
+    for schedule, ends in fa["seeds_3200_steps"].items():
+        values = [end["test"] for end in ends]
+        of = f"{len(ends)} seeds, 3200 steps, {schedule} learning rate, test data"
+        rows += [[f"{of}: median", statistics.median(values), None], [f"{of}: lowest", min(values), None]]
+    return markdown_table(
+        ["quantity", "measured", "published"],
+        [[name, f"{value:.4f}", "" if known is None else f"{known:.5g}"] for name, value, known in rows],
+    )
+
+
+def _guide_gradient() -> str:
+    gradients = _load("factor_analysis/factor_analysis.json").get("gradient_of_the_guide", {})
+    return markdown_table(
+        ["weights", "KL sampled", "KL in closed form"],
+        [
+            [when, *(f"{kinds[name]['variance']:.4g}" for name in ("trace", "analytic"))]
+            for when, kinds in gradients.items()
+        ],
+    )
+
+
+def _prior_samples() -> str:
+    prior = _load("factor_analysis/factor_analysis.json").get("prior_samples", {})
+    return markdown_table(
+        ["number of factors", "draws", "error, nats per data point"],
+        [[factors, f"{of['draws'][-1]:,}", f"{of['error'][-1]:.4f}"] for factors, of in prior.items()],
+    )
+
+
+def _gaps() -> str:
+    gaps = _load("exponential_gaussian/exponential_gaussian.json")
+    return markdown_table(
+        ["recipe", "gap, nats per data point", "Monte Carlo error"],
+        [[f"`{name}`", f"{entry['gap']:.4f}", f"{entry['mc_se']:.4f}"] for name, entry in gaps.items()],
+    )
+
+
+def _contractive() -> str:
+    matched = _load("contractive_autoencoder/matched.json")
+    return markdown_table(
+        ["networks", "|dz/dx|^2", "|dx'/dx|^2", "squared error"],
+        [
+            [name, f"{entry['jacobian_norm']:.4g}", f"{entry['map_norm']:.4g}", f"{entry['squared_error']:.2f}"]
+            for name, entry in matched.items()
+        ],
+    )
+
+
+def _rate_distortion() -> str:
+    points = _load("vae/rate_distortion.json").get("points", [])
+    return markdown_table(
+        ["beta", "rate", "distortion"],
+        [[f"{point['beta']:g}", f"{point['kl']:.2f}", f"{-point['reconstruction']:.2f}"] for point in points],
+    )
+
+
+def _gmvae() -> str:
+    gradients = _load("gmvae/gradients.json")
+    return markdown_table(
+        ["estimator", "variance"],
+        [[name, f"{entry['all']['variance']:.4g}"] for name, entry in gradients.items()],
+    )
+
+
+def _conditionals() -> str:
+    results = _load("loaded_die/conditionals.json").get("conditionals", {})
+    return markdown_table(
+        ["conditional", "-log p(x | y)", "bits of y"],
+        [[name, f"{of['new'][-1]:.4f}", str(of["bits"][-1])] for name, of in results.items()],
+    )
+
+
+def _widths() -> str:
+    widths = _load("autoencoder/widths.json").get("widths", [])
+    return markdown_table(
+        ["width", "training images", "error on training images", "error on test images"],
+        [
+            [f"{point['width']:,}", f"{point['images']:,}", f"{point['train']:.2f}", f"{point['test']:.2f}"]
+            for point in widths
+        ],
+    )
+
+
+def _labels() -> str:
+    errors = [entry for entry in _load("ss_vae/labels.json").get("errors", []) if entry["labels"] == 100]
+    names = ("q(y | x)", "Bayes' rule", "logistic regression", "linear SVM")
+    return markdown_table(
+        ["classifier", "error", "choices of the labelled images"],
+        [[name, f"{statistics.median(entry[name] for entry in errors):.4f}", str(len(errors))] for name in names],
+    )
+
+
+def _plane() -> str:
+    plane = _load("ss_vae/labels.json").get("plane", {})
+    return markdown_table(
+        ["classifier", "accuracy"], [[name, f"{entry['value']:.4f}"] for name, entry in plane.items()]
+    )
+
+
+def _vrnn() -> str:
+    guides = {name: entry for name, entry in _load("vrnn/smoothing.json").items() if name != "epochs"}
+    return markdown_table(
+        ["guide", "ELBO, nats per data point"], [[name, f"{entry['value']:.4f}"] for name, entry in guides.items()]
+    )
