@@ -63,7 +63,7 @@ def evaluate(
         "active_units"          number of coordinates of the code that vary over data (Burda et al., 2016)
 
     Each is an `Estimate` in nats per data point, but "kl_per_latent" (a list by site) and "active_units" (a number).
-    What is undefined is left out, and its reason stands under "undefined".
+    An undefined number is left out, and its reason stands under "undefined".
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on

@@ -68,6 +68,6 @@ def laplace(log_p: Density, u: Tensor) -> tuple[Tensor, Tensor]:
         raise InferenceError(
             f"laplace: {flat} of {len(u)} densities are not curved downwards in every direction at the end of their "
             "ascent, so no normal fits there.",
-            ("guide", "normal"),
+            ("guides", "normal"),
         )
     return u, torch.linalg.cholesky(V @ (V / size.unsqueeze(-2)).mT)

@@ -96,12 +96,12 @@ def with_guide(pair: nn.Module, name: str, x: Tensor, given: Tensor | None = Non
         latents = _latents(pair, args)
         if kind == "flow" and all(latent.size == 1 for latent in latents):
             raise InferenceError(
-                f"the latents of {model} have one coordinate each, and couplings need two.", ("guide", "normal")
+                f"the latents of {model} have one coordinate each, and couplings need two.", ("guides", "normal")
             )
         if kind == "laplace" and len({latent.local for latent in latents}) > 1:
             raise InferenceError(
                 f"{model} has local latents and global latents, and laplace is for one of the two kinds.",
-                ("guide", "normal"),
+                ("guides", "normal"),
             )
         new.free_guide = FreeGuide(kind, latents, len(x), x)
         new.guide = new.free_guide.forward
@@ -131,7 +131,7 @@ def _latents(pair: nn.Module, args: tuple[Tensor, ...]) -> list[Latent]:
         if wrong:
             raise InferenceError(
                 f"{type(pair).__name__} {reason}: guides by name are for continuous latents, local or global.",
-                ("guide", "own"),
+                ("guides", "own"),
             )
     latents = []
     for name, site in sites.items():
@@ -152,7 +152,7 @@ def _support(site: dict) -> Constraint:
     if not bounds:
         return support
     if any((bound != bound[:1]).any() for bound in bounds.values()):
-        raise InferenceError(f"the support of {site['name']} is not the same for all data points.", ("guide", "own"))
+        raise InferenceError(f"the support of {site['name']} is not the same for all data points.", ("guides", "own"))
     base = copy.copy(base)
     vars(base).update({name: bound[:1] for name, bound in bounds.items()})
     return constraints.independent(base, support.event_dim - base.event_dim)

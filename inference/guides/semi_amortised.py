@@ -47,7 +47,7 @@ def check_amortised(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
     raise InferenceError(
         f"the guide of {type(pair).__name__} does not compute the distribution of one continuous latent from each data "
         "point: semi_amortised has nothing to refine.",
-        ("guide", "own"),
+        ("guides", "own"),
     )
 
 

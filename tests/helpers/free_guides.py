@@ -54,7 +54,7 @@ def line():
 
 
 def factor_analysis(n=50):
-    """A factor analysis with correlated factors, its own guide anywhere, and data."""
+    """A factor analysis with correlated factors and an unfitted guide, and data."""
     torch.manual_seed(0)
     pair = FactorAnalysis().double()
     with torch.no_grad():

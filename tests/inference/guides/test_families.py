@@ -54,7 +54,7 @@ def test_same_seed_same_numbers_copies_and_state_dict(model, name):
     other.load_state_dict(pair.state_dict())
     close(loss(other), expected, 1e-12)  # the last bit may hang on where in memory a tensor lies
     pair.zero_grad()
-    SVI(pair, *args).loss(torch.arange(N)).backward()  # what is kept of a draw does not hinder a copy
+    SVI(pair, *args).loss(torch.arange(N)).backward()  # the cache of a draw does not prevent a copy
     copied = copy.deepcopy(pair)
     moved(pair)
     close(loss(copied), expected, 1e-12)
@@ -104,7 +104,7 @@ def test_a_row_keeps_its_parameters_in_minibatches_and_repeats(name):
 
 
 def test_minibatches_fit_every_data_point_to_its_posterior():
-    """The mode of a normal posterior is its mean: a permutation of the data permutes what is fitted."""
+    """The mode of a normal posterior is its mean: a permutation of the data permutes the fitted modes."""
     pair, x = factor_analysis(8)
     for rows in (torch.arange(8), torch.randperm(8)):
         fitted = fit(with_guide(pair, "delta", x[rows]), x[rows], epochs=150, batch_size=4)

@@ -65,11 +65,11 @@ def test_per_data_point_on_the_half_line_stays_below_the_evidence_and_beats_a_sh
     own = fit(LogNormal().double(), x, only=None, epochs=30, lr=1e-2)
     free = fit(with_guide(own, "normal", x), x, epochs=300)
     assert isinstance(guide_of(free, x), dist.LogNormal)
-    found = [evaluate(pair, x, particles=200, held_out=False) for pair in (own, free)]
-    amortised, alone = (bound["elbo"] for bound in found)
-    assert alone["value"] < found[1]["evidence"]["value"] + 4 * alone["mc_se"]
+    bounds = [evaluate(pair, x, particles=200, held_out=False) for pair in (own, free)]
+    amortised, alone = (bound["elbo"] for bound in bounds)
+    assert alone["value"] < bounds[1]["evidence"]["value"] + 4 * alone["mc_se"]
     assert alone["value"] > amortised["value"] + 4 * math.hypot(alone["mc_se"], amortised["mc_se"])
-    assert found[1]["kl_per_latent"]["z"][0] > 0
+    assert bounds[1]["kl_per_latent"]["z"][0] > 0
     assert reconstruct(free, x).shape == x.shape
 
 
