@@ -116,7 +116,7 @@ def _moments(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time
     Data points are processed in parts whose draws stay within MAX_DRAWS_IN_MEMORY.
     """
     parts: dict[str, list[Moments]] = {}
-    joint = inspect_pair(pair, arguments(pair, x, given)).joint
+    joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
     width, compiled = len(x) if joint else max(1, MAX_DRAWS_IN_MEMORY // k), {}
     for start in range(0, len(x), width):
         part = slice(start, start + width)
