@@ -37,7 +37,7 @@ from inference.pairs import capabilities
 from inference.pairs.checks import check_fit, first_not_finite
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
 from inference.pairs.info import inspect_pair
-from inference.pairs.run import arguments, cuda_devices, eval_mode, param_scope, repeat, same_buffers
+from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode, param_scope, repeat, same_buffers
 
 FUSED_SKIP_OPTIMISERS = (
     "Adam",
@@ -95,7 +95,8 @@ class SVI:
         self.transform = transform or (lambda batch: batch)
         with torch.random.fork_rng(cuda_devices(pair)):
             check_fit(pair, self.transform(x), given)
-            few = arguments(pair, self.transform(x[:2]), None if given is None else given[:2])
+            two = Batch(x, given)[:2]
+            few = arguments(pair, self.transform(two.x), two.given)
         self._conditional = len(few) > 1
         with eval_mode(pair):
             exact = inspect_pair(pair, few).enumerated
