@@ -10,8 +10,14 @@
 Importing this package touches neither the network nor any data on disk, and nothing is ever unpickled.
 """
 
+import os
+import runpy
+
 from data import synthetic
 from data.catalogue import Row, describe, download, load, located
 from data.dataset import DataError, Dataset
 
 __all__ = ["DataError", "Dataset", "Row", "describe", "download", "load", "located", "synthetic"]
+
+_NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")
+runpy.run_path(_NAMES)["check_names"](("gallery", "inference"), needed=False)

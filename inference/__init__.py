@@ -1,5 +1,8 @@
 """How models are fitted and judged. Functions of a model/guide pair and tensors; no model and no data live here."""
 
+import os
+import runpy
+
 from inference.errors import InferenceError
 from inference.evaluation.ais import ais, bdmc, reverse_ais
 from inference.evaluation.diagnostics import calibration_ranks, pareto_k, pareto_k_summary, predictive_check, uniformity
@@ -53,3 +56,6 @@ __all__ = [
     "uniformity",
     "with_guide",
 ]
+
+_NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")
+runpy.run_path(_NAMES)["check_names"](("data", "gallery"), needed=False)

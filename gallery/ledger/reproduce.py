@@ -22,7 +22,7 @@ from gallery.errors import RunError
 from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.runs import training as runs
-from gallery.runs.progress import Plain
+from gallery.runs.progress import PlainProgress
 from gallery.runs.specification import Run, run_of
 from gallery.runs.system import processor
 from inference import InferenceError
@@ -61,9 +61,9 @@ def _fit(run: Run, folder: Path) -> None:
     if (folder / "metrics.json").exists():
         return
     if (folder / "run.json").exists():
-        runs.resume(folder, Plain())
+        runs.resume(folder, PlainProgress())
     else:
-        runs.start(run, folder, watcher=Plain())
+        runs.start(run, folder, listener=PlainProgress())
 
 
 def _judged(folder: Path) -> dict:

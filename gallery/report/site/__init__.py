@@ -30,7 +30,7 @@ from gallery.report.site.pictures import hang
 from gallery.report.site.run_pages import Found, runs_below
 from gallery.report.site.sections import ROOMS, card, room_of, title
 from gallery.report.site.text import markdown
-from gallery.runs.registry import in_words, line_of, model_class
+from gallery.runs.registry import format_error, line_of, model_class
 from inference import InferenceError
 
 __all__ = ["write_site"]
@@ -69,7 +69,7 @@ def _explored(run: Found, say: Callable[[str], None]) -> str | None:
     except Exception as error:
         if line_of(error) is None:  # a fault of the gallery
             raise
-        explored, reason = None, in_words(error)
+        explored, reason = None, format_error(error)
     if explored is None:
         say(f"{run.name} has nothing to explore: {reason}")
     return explored
