@@ -15,8 +15,14 @@ Importing this package reads neither the network nor any data on disk. No file i
     (torch.Size([1200, 64]), Boolean())
 """
 
+import os
+import runpy
+
 from data import synthetic
 from data.catalogue import SetInfo, absolute_name, describe, download, load
 from data.dataset import DataError, Dataset
 
 __all__ = ["DataError", "Dataset", "SetInfo", "absolute_name", "describe", "download", "load", "synthetic"]
+
+_NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")
+runpy.run_path(_NAMES)["check_names"](("gallery", "inference"), needed=False)

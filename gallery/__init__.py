@@ -1,5 +1,6 @@
-"""What is shown: the models, their recipes, their pictures, the command line."""
+"""The models, their recipes, runs, figures, pages and the command line."""
 
+from gallery import _own_packages  # noqa: F401
 from gallery.models import MODELS
 from gallery.models.cvae import CVAE
 from gallery.models.exponential_gaussian import ExponentialGaussian

@@ -13,6 +13,9 @@ evaluation  bounds on the evidence, their gaps, diagnostics, predictions
 contract    the checker of the contract of a pair
 """
 
+import os
+import runpy
+
 from inference.errors import InferenceError
 from inference.evaluation.ais import ais, reverse_ais
 from inference.evaluation.bdmc import bdmc
@@ -69,3 +72,6 @@ __all__ = [
     "uniformity",
     "with_guide",
 ]
+
+_NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")
+runpy.run_path(_NAMES)["check_names"](("data", "gallery"), needed=False)

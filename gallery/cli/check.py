@@ -15,7 +15,7 @@ from torch import Tensor
 import data
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
-from gallery.runs.registry import constructor, in_words, line_of, model_class
+from gallery.runs.registry import constructor, format_error, line_of, model_class
 from gallery.runs.specification import Run, run_of
 from inference import check_fit, eval_mode, param_scope
 from inference.contract import STAGES, Case, Clause, Finding, watched
@@ -106,7 +106,7 @@ def sentence(finding: Finding) -> str:
     if finding.error is None:
         return finding.text
     if not finding.text.endswith("."):
-        return f"{finding.text}: {in_words(finding.error)}"
+        return f"{finding.text}: {format_error(finding.error)}"
     place = line_of(finding.error)
     return f"{finding.text}{f' ({place})' if place else ''}"
 

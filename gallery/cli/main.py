@@ -32,7 +32,7 @@ from gallery.report.export import export, need
 from gallery.runs import progress as watch
 from gallery.runs import training as runs
 from gallery.runs.metrics import evaluate_split
-from gallery.runs.registry import constructor, in_words, installed, line_of, model_class
+from gallery.runs.registry import constructor, format_error, installed, line_of, model_class
 from gallery.runs.specification import Run
 from inference import InferenceError, check_fit, sample
 from inference.evaluation.log_weights import MAX_ROWS
@@ -73,11 +73,11 @@ def _report(folder: Path, metrics: dict) -> None:
     print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; pictures in {folder / 'figures'})")
 
 
-def _run(action: Callable[[runs.Watcher | None], dict], logs: Path | None = None) -> dict:
+def _run(action: Callable[[watch.ProgressListener | None], dict], logs: Path | None = None) -> dict:
     if logs:
         need("tensorboard", "--tensorboard")
     distributed.join()
-    watcher = watch.watcher(logs) if distributed.rank() == 0 else None
+    watcher = watch.progress_listener(logs) if distributed.rank() == 0 else None
     try:
         return action(watcher)
     finally:
@@ -533,7 +533,7 @@ def _main(argv: Sequence[str] | None) -> int:
             raise
         if debug:
             traceback.print_exc()
-        print(f"gallery: {in_words(error)}", file=sys.stderr)
+        print(f"gallery: {format_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         again = "`gallery resume RUN` continues from the checkpoint"

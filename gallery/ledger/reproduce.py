@@ -23,7 +23,7 @@ from gallery.errors import RunError
 from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.runs import training
-from gallery.runs.progress import Plain
+from gallery.runs.progress import PlainProgress
 from gallery.runs.specification import Run, run_of
 from gallery.runs.system import processor
 from inference import InferenceError
@@ -67,9 +67,9 @@ def _fit(run: Run, folder: Path) -> None:
     if (folder / "metrics.json").exists():
         return
     if (folder / "run.json").exists():
-        training.resume(folder, Plain())
+        training.resume(folder, PlainProgress())
     else:
-        training.start(run, folder, watcher=Plain())
+        training.start(run, folder, listener=PlainProgress())
 
 
 def _ledger_metrics(folder: Path) -> dict[str, Any]:

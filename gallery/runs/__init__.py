@@ -1,0 +1,34 @@
+"""Runs: one fit in one folder, from which it resumes to the bit after any interruption.
+
+    specification.py  Run: model, keywords, data, settings; the content of run.json
+    registry.py       model classes by name: of the gallery, of installed packages, of a user's file
+    folder.py         the files of a run: lock, clearing, reading, writing
+    interrupt.py      SIGINT and SIGTERM between two steps
+    training.py       start, resume, load
+    finish.py         weights, metrics and figures of a finished fit
+    progress.py       progress on a terminal, in a log, in TensorBoard
+    system.py         the processor and the allocator
+
+The names below are imported on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gallery.runs.specification import Run
+    from gallery.runs.training import load, resume, start
+
+__all__ = ["Run", "load", "resume", "start"]
+
+_MODULES = {"Run": "specification", "load": "training", "resume": "training", "start": "training"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

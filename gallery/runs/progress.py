@@ -1,7 +1,8 @@
-"""How a fit is followed: a progress bar on a terminal, a plain line for every epoch elsewhere; and in TensorBoard."""
+"""Progress of a fit: a bar on a terminal, a line for every epoch elsewhere; scalars for TensorBoard."""
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from rich.console import Console
@@ -13,12 +14,42 @@ from inference.evaluation.metrics import COLLAPSE_NATS, kl_per_latent
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import Batch
 
-KL_ROWS = 1000
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from gallery.runs.specification import Run
+
+__all__ = [
+    "PlainProgress",
+    "ProgressBar",
+    "ProgressListener",
+    "TensorBoardProgress",
+    "describe_line",
+    "progress_listener",
+]
+
+KL_ROWS = 1000  # training data points on which TensorBoard's KL is computed
 MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
 
 
-def describe_line(line: dict) -> str:
-    """One line of history.jsonl in words, nats per data point."""
+class ProgressListener(Protocol):
+    """A receiver of the progress of a fit."""
+
+    def begin(self, svi: SVI, run: "Run") -> None:
+        """Receive the fit before its first step."""
+
+    def step(self, step: int, loss: Tensor) -> None:
+        """Receive the loss of a step, nats per data point."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Receive a line of history.jsonl after an epoch."""
+
+    def close(self) -> None:
+        """Release the terminal or file."""
+
+
+def describe_line(line: dict[str, Any]) -> str:
+    """Format a line of history.jsonl for reading, in nats per data point."""
     parts = [f"epoch {line['epoch']}", f"loss {line['loss']:.3f}"]
     if not line["loss_is_bound"]:
         reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
@@ -28,33 +59,35 @@ def describe_line(line: dict) -> str:
     return ", ".join(part.replace("elbo", "ELBO") for part in parts) + f", {line['seconds']:.1f} s"
 
 
-class Collapse:
-    """Tells of every latent once that it has collapsed onto its prior, and what of these settings may help."""
+class CollapseWarning:
+    """A warning of posterior collapse, once for every latent, with the settings that may prevent it."""
 
     def __init__(self, settings: Settings):
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
         self.remedies = ["a weaker decoder"]
         if settings.objective in ("trace", "analytic"):
-            self.remedies.insert(0, "--objective free-bits:0.1")
+            self.remedies.insert(0, 'objective="free-bits:0.1"')
         if not settings.warmup:
-            self.remedies.insert(0, "--warmup EPOCHS")
+            self.remedies.insert(0, "warmup=EPOCHS")
 
-    def __call__(self, line: dict) -> str | None:
-        new = set(line.get("collapsed", ())) - self.told
+    def __call__(self, line: dict[str, Any]) -> str | None:
+        """Return the warning for latents that have collapsed since the last line; None where there are none."""
+        new = set(line.get("collapsed", ())) - self.reported
         if not new:
             return None
-        self.told |= new
+        self.reported |= new
         return (
-            f"{', '.join(sorted(new))} says nothing of x after epoch {line['epoch']}, every coordinate has less than "
-            f"{COLLAPSE_NATS} nats of KL: posterior collapse, if it stays so. Try {' or '.join(self.remedies)}."
+            f"{', '.join(sorted(new))} carries no information about x after epoch {line['epoch']}: every coordinate "
+            f"has a KL below {COLLAPSE_NATS} nats. If this persists, it is posterior collapse. Try "
+            f"{' or '.join(self.remedies)}."
         )
 
 
-class Plain:
+class PlainProgress:
     """A line an epoch, at most about a hundred in all; for files, pipes and logs."""
 
-    def begin(self, svi: SVI, run) -> None:
-        self.collapse = Collapse(run.settings)
+    def begin(self, svi: SVI, run: "Run") -> None:
+        self.collapse = CollapseWarning(run.settings)
         self.every, self.last = max(1, run.settings.epochs // 100), run.settings.epochs
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
         print(f"fitting {run.model} to {len(svi.x)} rows of {run.data}: {where}", flush=True)
@@ -62,7 +95,7 @@ class Plain:
     def step(self, step: int, loss: Tensor) -> None:
         pass
 
-    def epoch(self, line: dict) -> None:
+    def epoch(self, line: dict[str, Any]) -> None:
         if line["epoch"] % self.every == 0 or line["epoch"] == self.last:
             print(describe_line(line), flush=True)
         if warning := self.collapse(line):
@@ -72,28 +105,29 @@ class Plain:
         pass
 
 
-class Bar:
-    """ELBO, steps per second and time left, in one line of the terminal that stays where it is."""
+class ProgressBar:
+    """Loss, held-out ELBO, steps per second and time left in one fixed line of a terminal."""
 
     def __init__(self, console: Console):
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[words]}")]
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[status]}")]
         self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
         self.elbo = ""
 
-    def begin(self, svi: SVI, run) -> None:
-        self.collapse = Collapse(run.settings)
-        self.task = self.progress.add_task(run.model, total=svi.steps, completed=svi.step, words="")
+    def begin(self, svi: SVI, run: "Run") -> None:
+        self.collapse = CollapseWarning(run.settings)
+        self.task = self.progress.add_task(run.model, total=svi.steps, completed=svi.step, status="")
         self.progress.start()
-        self.seen, self.at = svi.step, time.perf_counter()
+        self.shown_step, self.shown_at = svi.step, time.perf_counter()
 
     def step(self, step: int, loss: Tensor) -> None:
         now = time.perf_counter()
-        if now - self.at > 0.5:
-            words = f"loss {loss.item():.2f}{self.elbo}, {(step - self.seen) / (now - self.at):.0f} steps/s"
-            self.progress.update(self.task, completed=step, words=words)
-            self.seen, self.at = step, now
+        if now - self.shown_at > 0.5:
+            speed = (step - self.shown_step) / (now - self.shown_at)
+            status = f"loss {loss.item():.2f}{self.elbo}, {speed:.0f} steps/s"
+            self.progress.update(self.task, completed=step, status=status)
+            self.shown_step, self.shown_at = step, now
 
-    def epoch(self, line: dict) -> None:
+    def epoch(self, line: dict[str, Any]) -> None:
         for split in ("validation", "test"):
             if "elbo" in line.get(split, {}):
                 self.elbo = f", {split} ELBO {line[split]['elbo']:.2f}"
@@ -106,17 +140,21 @@ class Bar:
         self.progress.stop()
 
 
-class TensorBoard:
-    """What another watcher shows, and scalars of every epoch for TensorBoard: nats per data point, by step.
+class TensorBoardProgress:
+    """Another listener, and scalars of every epoch for TensorBoard: nats per data point, by step.
 
     Loss, learning rate, and the bounds of every split as in history.jsonl; KL(guide || prior) of every local continuous
-    latent on the first KL_ROWS rows of the training data, where the guide is a density.
+    latent on the first KL_ROWS training data points, where the guide is a density.
+
+    :param shown: the listener that shows progress as well
+    :param folder: of the event files
     """
 
-    def __init__(self, shown: Plain | Bar, folder: Path):
-        self.shown, self.folder, self.writer = shown, folder, None
+    def __init__(self, shown: ProgressListener, folder: Path):
+        self.shown, self.folder = shown, folder
+        self.writer: SummaryWriter | None = None
 
-    def begin(self, svi: SVI, run) -> None:
+    def begin(self, svi: SVI, run: "Run") -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.svi, self.writer = svi, SummaryWriter(self.folder, purge_step=svi.step + 1)
@@ -125,25 +163,27 @@ class TensorBoard:
     def step(self, step: int, loss: Tensor) -> None:
         self.shown.step(step, loss)
 
-    def epoch(self, line: dict) -> None:
+    def epoch(self, line: dict[str, Any]) -> None:
         scalars = {"loss": line["loss"], "lr": line["lr"]}
         for split in ("validation", "test"):
             scalars |= {f"{name}/{split}": value for name, value in line.get(split, {}).items()}
         scalars |= {f"kl/{name}": value for name, value in self.kl().items()}
-        for name, value in scalars.items():
-            self.writer.add_scalar(name, value, line["step"])
-        self.writer.flush()
+        if self.writer is not None:
+            for name, value in scalars.items():
+                self.writer.add_scalar(name, value, line["step"])
+            self.writer.flush()
         self.shown.epoch(line)
 
     def kl(self) -> dict[str, float]:
+        """Return the KL of every local continuous latent; nothing where the guide has a Delta site."""
         svi = self.svi
         with eval_mode(svi.pair):
             few = Batch(svi.x, svi.given)[:KL_ROWS]
             few = Batch(svi.transform(few.x), few.given)
             if inspect_pair(svi.pair, few.args(svi.pair)).delta_sites:
                 return {}
-        found = kl_per_latent(svi.pair, few.x, few.given)
-        return {name: torch.tensor(values).sum().item() for name, values in found.items()}
+        per_latent = kl_per_latent(svi.pair, few.x, few.given)
+        return {name: torch.tensor(values).sum().item() for name, values in per_latent.items()}
 
     def close(self) -> None:
         if self.writer:
@@ -151,8 +191,11 @@ class TensorBoard:
         self.shown.close()
 
 
-def watcher(logs: Path | None = None) -> Plain | Bar | TensorBoard:
-    """A bar where standard error is a terminal, else plain lines; with a folder for TensorBoard, that as well."""
+def progress_listener(logs: Path | None = None) -> ProgressListener:
+    """Return a bar where standard error is a terminal, else plain lines.
+
+    :param logs: folder of event files for TensorBoard, written as well
+    """
     console = Console(stderr=True)
-    shown = Bar(console) if console.is_terminal else Plain()
-    return TensorBoard(shown, logs) if logs else shown
+    shown: ProgressListener = ProgressBar(console) if console.is_terminal else PlainProgress()
+    return TensorBoardProgress(shown, logs) if logs else shown

@@ -1,12 +1,12 @@
-"""The class of a model by its name: one of the gallery's, one that an installed package adds, or one in a file.
+"""Model classes by name: a model of the gallery, of an installed package, or of a user's file.
 
     model_class("vae")                       # gallery/models
-    model_class("path/to/mine.py:Mine")      # a file of one's own
+    model_class("path/to/mine.py:Mine")      # a user's file
     model_class("theirs")                    # [project.entry-points."gallery.models"]  theirs = "package.module:Class"
 
-A file of one's own imports what lies beside it, when it is imported itself, and has such modules to itself. What lies
-there is hidden by what was imported before under its name, as the gallery's own `data` is.
-What goes wrong in the code of others is said in one line that names the file and the line.
+During its import a user's file can import the modules beside it; the next file gets new ones. A `data.py` or
+`inference.py` beside the file takes precedence over the package of that name while the file is imported. An error in
+such a file becomes one line that names file and line.
 """
 
 import functools
@@ -15,8 +15,8 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -27,20 +27,22 @@ from torch import nn
 from gallery.errors import RunError, unknown
 from gallery.models import MODELS
 
-OWN = ("data", "gallery", "inference")  # the packages of this project
-_OTHERS: set[str] = set()  # files of models that are not the gallery's, and folders of such
-_BESIDE: set[str] = set()  # names of the modules that the last file of one's own has beside it
+__all__ = ["constructor", "format_error", "installed", "line_of", "model_class"]
+
+_SHADOWED = ("data", "inference")  # packages of this project that give way to a module beside a user's file
+_USER_FILES: set[str] = set()  # files of models from outside the gallery, and folders of such
+_BESIDE: set[str] = set()  # names of the modules that the last user's file imported from its folder
 
 
 def installed() -> dict[str, EntryPoint]:
-    """The models of installed packages by name, not loaded yet; the gallery's own names stay the gallery's."""
+    """Return the models of installed packages by name, not loaded yet; names of the gallery take precedence."""
     return {point.name: point for point in entry_points(group="gallery.models") if point.name not in MODELS}
 
 
 def model_class(name: str) -> type[nn.Module]:
-    """The class of that name, or CLASS of `path/to/file.py:CLASS`.
+    """Return the class of that name, or CLASS of `path/to/file.py:CLASS`.
 
-    :raises RunError: if there is none, or it is no pair, or it cannot be imported
+    :raises RunError: if there is none, it is not a pair of model and guide, or it cannot be imported
     """
     if name in MODELS:
         return MODELS[name]
@@ -51,64 +53,85 @@ def model_class(name: str) -> type[nn.Module]:
             classes = [
                 key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
             ]
-            wanted = f"has no class {attribute}" if attribute else f"is a file, and a model a class in it, {path}:CLASS"
-            raise RunError(f"{path} {wanted}: it has {', '.join(classes) or 'none at all'}.")
+            wrong = f"has no class {attribute}" if attribute else "is a file; a model is named path/to/file.py:CLASS"
+            raise RunError(f"{path} {wrong}. Its classes: {', '.join(classes) or 'none'}.")
         return _pair(getattr(module, attribute), name)
     if point := installed().get(name):
         try:
             cls = point.load()
-        except (Exception, SystemExit) as error:  # whatever another package does
-            raise RunError(f"{name}, {point.value}, cannot be loaded: {in_words(error)}") from error
-        _OTHERS.add(inspect.getfile(_pair(cls, name)))
+        except (Exception, SystemExit) as error:  # another package may raise anything
+            raise RunError(f"{name}, {point.value}, cannot be loaded: {format_error(error)}.") from error
+        _USER_FILES.add(inspect.getfile(_pair(cls, name)))
         return cls
     from gallery.catalogue.recipes import RECIPES
 
     if name in RECIPES:
-        raise RunError(f"{name} is a recipe, and no model: `gallery fit {RECIPES[name].model} --recipe {name}`.")
+        raise RunError(
+            f"{name} is a recipe, and no model. `gallery fit {RECIPES[name].model}` takes it.", ("recipe", name)
+        )
     raise unknown("model", name, MODELS.keys() | installed().keys())
 
 
 def _pair(cls: Any, name: str) -> type[nn.Module]:
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
-        raise RunError(f"{name} is not a torch.nn.Module: a model is a class of that kind, with model and guide.")
+        raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
-        raise RunError(f"{name} has no method {' and no method '.join(missing)}: a pair needs both, model and guide.")
+        raise RunError(f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.")
     return cls
 
 
 def _module_of(file: Path) -> ModuleType:
     if not file.is_file():
         raise RunError(
-            f"there is no file {file}: a model of your own is named path/to/file.py:CLASS. If it was moved after a "
-            'run, put it back, or correct "model" in run.json.'
+            f"there is no file {file}. A model of yours is named path/to/file.py:CLASS.",
+            'If the file was moved after a run, put it back, or correct "model" in run.json.',
         )
     return _imported(str(file), file.stat().st_mtime_ns)
 
 
 @functools.lru_cache
 def _imported(path: str, changed: int) -> ModuleType:
-    """The module of a file, run again when it has changed; known by its path, so that it hides no other module."""
-    spec = importlib.util.spec_from_file_location(path, path)
-    module = sys.modules[path] = importlib.util.module_from_spec(spec)
+    """Return the module of a file, executed again when it has changed. Its name is its path, so it hides no module."""
     folder = os.path.dirname(path)
-    _OTHERS.add(folder)
+    _USER_FILES.add(folder)
+    hidden = [name for name in _SHADOWED if _lies_in(name, folder)]
     try:
-        with _beside(folder):
-            spec.loader.exec_module(module)
+        return _execute(path, hidden)
     except (Exception, SystemExit) as error:
+        if hidden and isinstance(error, (ImportError, AttributeError)):
+            with suppress(Exception, SystemExit):
+                return _execute(path, [])  # the file means the package of this project, not the module beside it
+        remedy = "Rename gallery.py beside it: the package gallery hides it." if _lies_in("gallery", folder) else None
+        raise RunError(f"{path} cannot be imported: {format_error(error)}.", remedy) from error
+
+
+def _lies_in(name: str, folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, file)) for file in (f"{name}.py", os.path.join(name, "__init__.py")))
+
+
+def _execute(path: str, hidden: list[str]) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path] = importlib.util.module_from_spec(spec)
+    try:
+        with _beside(os.path.dirname(path), hidden):
+            spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[path]
-        hidden = [name for name in OWN if os.path.exists(os.path.join(folder, f"{name}.py"))]
-        hint = f" ({hidden[0]}.py beside it is hidden by a package of the gallery: rename it.)" if hidden else ""
-        raise RunError(f"{path} cannot be imported: {in_words(error)}{hint}") from error
+        raise
     return module
 
 
 @contextmanager
-def _beside(folder: str) -> Iterator[None]:
-    """Modules in the folder can be imported meanwhile; those that the file before had beside it are forgotten."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in _BESIDE]:
-        del sys.modules[name]
+def _beside(folder: str, hidden: list[str]) -> Iterator[None]:
+    """Make the modules of a folder importable; forget those of the folder before.
+
+    :param hidden: packages of this project that the folder's modules replace meanwhile
+    """
+    _forget(_BESIDE)
     _BESIDE.clear()
+    replaced = _forget(hidden)
     before = set(sys.modules)
     sys.path.insert(0, folder)
     try:
@@ -121,49 +144,56 @@ def _beside(folder: str) -> Iterator[None]:
             places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
             if "." not in name and folder in map(os.path.dirname, places):
                 _BESIDE.add(name)
+        _forget(hidden)
+        _BESIDE.difference_update(hidden)
+        sys.modules.update(replaced)
 
 
-def in_words(error: BaseException) -> str:
-    """What was raised first, and the last line in the file of a model that is not the gallery's, if it is of one."""
+def _forget(packages: Collection[str]) -> dict[str, ModuleType]:
+    """Remove packages with their submodules from sys.modules; return what was removed."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in packages}
+
+
+def format_error(error: BaseException) -> str:
+    """Return type and message of the first cause of an error, with the line of the user's file, if it is in one."""
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
     text = first.msg if isinstance(first, SyntaxError) else " ".join(str(first).split())
-    text = text.partition(", but found invalid values")[0][:300]  # torch shows them all
+    text = text.partition(", but found invalid values")[0][:300]  # torch prints all of them
     place = line_of(error)
     return f"{type(first).__name__}: {text}{f' ({place})' if place else ''}"
 
 
 def line_of(error: BaseException) -> str | None:
-    """ "file.py:12: the line", the last in the file of a model that is not the gallery's, of what was raised or what
-    caused it; None where none is of one."""
-    found = line_of(error.__cause__) if error.__cause__ is not None else None
-    if isinstance(error, SyntaxError) and _is_others(error.filename or ""):
+    """Return "file.py:12: the line", the last line in a user's file of the error or its causes; None without one."""
+    line = line_of(error.__cause__) if error.__cause__ is not None else None
+    if isinstance(error, SyntaxError) and error.filename and _is_user_file(error.filename):
         return f"{Path(error.filename).name}:{error.lineno}: {(error.text or '').strip()}"
     for frame in traceback.extract_tb(error.__traceback__):
-        if _is_others(frame.filename):
-            found = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
-    return found
+        if _is_user_file(frame.filename):
+            line = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+    return line
 
 
-def _is_others(file: str) -> bool:
-    return file in _OTHERS or os.path.dirname(file) in _OTHERS
+def _is_user_file(file: str) -> bool:
+    return file in _USER_FILES or os.path.dirname(file) in _USER_FILES
 
 
 def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The hyper-parameters of a model by name, those that a **kwargs hands on to the parent class included.
+    """Return the hyper-parameters of a model by name, including those that **kwargs passes to the parent class.
 
-    :raises RunError: if the type of one is written as a name that is not known when the model is run
+    :raises RunError: if an annotation among them is a name that is undefined
     """
-    found: dict[str, inspect.Parameter] = {}
+    parameters: dict[str, inspect.Parameter] = {}
     for parent in cls.__mro__:
         if "__init__" not in vars(parent):
             continue
         try:
-            own = list(inspect.signature(parent.__init__, eval_str=True).parameters.values())[1:]
+            declared = list(inspect.signature(vars(parent)["__init__"], eval_str=True).parameters.values())[1:]
         except NameError as error:
-            raise RunError(f"a type among the hyper-parameters of {parent.__name__} is not known: {error}.") from error
-        found |= {p.name: p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
-        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            raise RunError(f"a type among the hyper-parameters of {parent.__name__} is undefined: {error}.") from error
+        parameters |= {p.name: p for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
+        if not any(p.kind is p.VAR_KEYWORD for p in declared):
             break
-    return found
+    return parameters

@@ -1,4 +1,4 @@
-"""What a run is: a model and its hyper-parameters, data and settings; resolved from a recipe, flags and the data."""
+"""The specification of a run: model, hyper-parameters, data and settings, resolved from a recipe and the data."""
 
 import inspect
 import json
@@ -18,36 +18,38 @@ from gallery.errors import RunError, unknown
 from gallery.runs.registry import constructor, model_class
 from inference import Settings
 
+__all__ = ["Run", "from_data", "run_of"]
+
 
 def from_data(dataset: data.Dataset) -> dict[str, Any]:
-    """The hyper-parameters that the data settle, unless somebody says otherwise."""
+    """Return the hyper-parameters that follow from a data set, unless a recipe or the user sets them."""
     support = str(dataset.support)
     likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
-    settled = {
+    derived = {
         "data_dim": dataset.x.shape[1],
         "total": len(dataset),
         "likelihood": likelihood.get(support, "gaussian"),
     }
     if dataset.classes is not None:
-        settled["classes"] = dataset.classes
+        derived["classes"] = dataset.classes
     if dataset.covariates is not None:
-        settled["given_dim"] = dataset.covariates.shape[1]
-    return settled
+        derived["given_dim"] = dataset.covariates.shape[1]
+    return derived
 
 
-_KEPT = (int, float, str, list, tuple, type(None))  # hyper-parameters that run.json can hold
+_STORABLE = (int, float, str, list, tuple, type(None))  # hyper-parameters that run.json can hold
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is fitted: the content of run.json.
+    """The specification of a fit: the content of run.json.
 
     :param model: name in the registry, or path/to/file.py:CLASS
-    :param keywords: of its constructor, all of them
-    :param data: name for `data.load`, with the path of data of one's own in full
+    :param keywords: all keyword arguments of its constructor
+    :param data: name for `data.load`, with the full path of a user's file
     :param settings: of the fit
-    :param validation: are the validation rows kept out of the training data, and reported?
-    :param threads: of the CPU; part of the run, for sums depend on it in their last bits
+    :param validation: whether the validation rows are kept out of the training data, and reported
+    :param threads: of the CPU, part of the run because the last bits of sums depend on it
     """
 
     model: str
@@ -67,11 +69,22 @@ class Run:
         settings: dict[str, Any] | None = None,
         validation: bool | None = None,
     ) -> "Run":
-        """A run of `model` as its recipe has it, with what is given here instead of what the recipe says."""
+        """Return a run of `model` by its recipe, with the arguments given here in place of the recipe's.
+
+        :param recipe: the recipe; without one, the first of the model
+        :param data_name: name for `data.load`
+        :param keywords: of the model's constructor
+        :param settings: of the fit
+        :param validation: whether validation rows are kept apart
+        :raises RunError: if there is no such model, a keyword is unknown or has no value, or no data are named
+        :raises DataError: if the data cannot be loaded
+        """
         recipe = recipe or recipe_for(model)
         data_name = data_name or (recipe and recipe.data)
         if data_name is None:
-            raise RunError(f"{model} has no recipe that names its data: say --data NAME (`gallery data` lists them).")
+            raise RunError(
+                f"{model} has no recipe that names its data. `gallery data` lists the data sets.", ("data", "NAME")
+            )
         chosen = Settings(**((recipe.settings if recipe else {}) | (settings or {})))
         if validation is None:
             validation = recipe.validation if recipe else True
@@ -80,37 +93,41 @@ class Run:
         for name in explicit:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
-        settled = from_data(data.load(data_name, "train" if validation else "all"))
-        resolved = {name: explicit.get(name, settled.get(name, parameter.default)) for name, parameter in known.items()}
+        derived = from_data(data.load(data_name, "train" if validation else "all"))
+        resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
             if value is inspect.Parameter.empty:
                 raise RunError(
-                    f"{model}: {name} has no default, and the data settle {', '.join(settled)} only: say "
-                    f"--{name.replace('_', '-')}, or give it a default."
+                    f"{model}: {name} has no default, and only {', '.join(derived)} follow from the data. Give it a "
+                    "default, or a value.",
+                    (name, "VALUE"),
                 )
-            if not isinstance(value, _KEPT):
+            if not isinstance(value, _STORABLE):
                 raise RunError(
-                    f"{model}: {name} is {value!r}. Only numbers, words and lists of them are kept in run.json."
+                    f"{model}: {name} is {value!r}. run.json can hold numbers, strings, None, and lists of them."
                 )
-        if ".py:" in model:  # it is found again from another folder
+        if ".py:" in model:  # absolute, so that the run can be read from any folder
             path, _, attribute = model.rpartition(":")
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
         return cls(model, resolved, data.absolute_name(data_name), chosen, validation, torch.get_num_threads())
 
     def datasets(self) -> dict[str, data.Dataset]:
-        """The splits of the run on its device: train, test, and validation where it is kept apart."""
+        """Return the splits of the run on its device: train, test, and validation where it is kept apart.
+
+        :raises DataError: if the data cannot be loaded
+        """
         device, dtype = self.settings.torch_device(), self.settings.dtype
         splits = {"train": data.load(self.data, "train" if self.validation else "all")}
         for name in ("validation", "test") if self.validation else ("test",):
             try:
                 splits[name] = data.load(self.data, name)
-            except data.DataError:  # a set that has no such split
+            except data.DataError:  # no such split
                 if name == "test":
                     raise
         return {name: dataset.to(device, dtype) for name, dataset in splits.items()}
 
     def build(self) -> nn.Module:
-        """A new pair, its weights drawn from torch's generator.
+        """Return a new pair, with weights drawn from torch's generator.
 
         :raises RunError: if the constructor refuses its keywords
         """
@@ -125,16 +142,16 @@ class Run:
         return pair.to(self.settings.torch_device(), self.settings.dtype)
 
     def to_json(self, train: data.Dataset) -> str:
-        """run.json: the run, the hash of its data and the versions it was made with."""
+        """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
         versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
         content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, path: Path) -> tuple["Run", str]:
-        """(run, hash of its training data) of a run.json.
+        """Return (run, hash of its training data) of a run.json.
 
-        :raises RunError: if it is not one
+        :raises RunError: if there is no such file, or it is damaged
         """
         try:
             content = json.loads(Path(path).read_text())
@@ -153,13 +170,14 @@ class Run:
             raise RunError(f"{path} is damaged ({' '.join(str(error).split())[:80]}); nothing was changed.") from error
 
 
-QUICK_EPOCHS = 10
+QUICK_EPOCHS = 10  # at most, of a quick run
 
 
 def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
-    """The run of a recipe with that seed, which also draws the labels where few are shown.
+    """Return the run of a recipe with that seed, which also draws the labels of a semi-supervised data set.
 
-    :param quick: on the embedded digits instead of larger images, for a few epochs
+    :param seed: of the fit, and of the choice of labelled data points
+    :param quick: use the embedded digits instead of larger images, and at most QUICK_EPOCHS epochs
     """
     name, keywords, settings = recipe.data, {}, recipe.settings | {"seed": seed}
     if name.endswith("-labels") and seed:

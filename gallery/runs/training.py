@@ -1,302 +1,266 @@
-"""A run: one fit, in a folder that says everything about it and from which it goes on after any interruption.
+"""The training of a run: start, resume, load."""
 
-run.json                what was run: model, keywords, data, settings, threads, versions
-history.jsonl           a line for every epoch
-checkpoint.safetensors  weights, optimiser, random generators and position, one atomic file
-weights.safetensors     the fitted weights
-metrics.json            what they are worth
-figures/                what they show
-draws.nc, onnx/, tensorboard/    what was exported, where that was asked for
-"""
-
-import json
 import re
-import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-import filelock
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import data
 from gallery.errors import RunError
-from gallery.runs.metrics import evaluate_split, monitor_clustering
+from gallery.runs.finish import finish
+from gallery.runs.folder import (
+    CHECKPOINT,
+    METRICS,
+    SPECIFICATION,
+    check_free,
+    clear,
+    create,
+    locked,
+    read_history,
+    read_weights,
+    write_history,
+)
+from gallery.runs.interrupt import deferred_interrupt
+from gallery.runs.metrics import monitor_clustering
+from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
-from gallery.runs.system import keep_freed_memory, processor
+from gallery.runs.system import keep_freed_memory
 from inference import SVI, InferenceError, collapsed, monitor_elbo
 from inference.files import write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import load_tensors, save_tensors
-from inference.pairs.info import inspect_pair
 from inference.pairs.run import Batch
 
-SYNC_EVERY = 20  # between questions of several processes to each other: is one of them to stop?
+__all__ = ["load", "resume", "start"]
+
+SYNC_EVERY = 20  # steps between two exchanges of several processes about whether to stop
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
-MONITOR_ROWS = 500  # rows of training data that are looked at after an epoch: has a latent collapsed?
-FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json", "draws.nc")
-FOLDERS = ("figures", "tensorboard", "onnx")
+MONITOR_ROWS = 500  # training data points on which posterior collapse is checked after an epoch
 
 
-class Watcher(Protocol):
-    """Is told how a fit goes on."""
+def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressListener | None = None) -> dict[str, Any]:
+    """Fit a run into a new folder; return its metrics.
 
-    def begin(self, svi: SVI, run: Run) -> None: ...
-    def step(self, step: int, loss: torch.Tensor) -> None: ...
-    def epoch(self, line: dict) -> None: ...
+    Everything that can be refused is refused before the folder exists. Of several processes, number 0 writes; the
+    others return an empty dict.
 
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise RunError(f"{folder} is being written by another process: wait for it, or choose another --run.") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a question to ask between steps; the second acts at once."""
-    asked: list[int] = []
-
-    def note(number, frame):
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = [signal.signal(number, note) for number in numbers]
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def start(run: Run, folder: Path, overwrite: bool = False, watcher: Watcher | None = None) -> dict:
-    """Fits a run into a new folder; returns its metrics. All that can be refused is refused before it exists.
-
-    :raises RunError: if the folder holds a run already (and `overwrite` is not set) or other files
-    :raises InferenceError: if model, data and settings do not go together, or the loss is not finite
+    :param overwrite: replace a run that the folder holds
+    :raises RunError: if the folder holds a run (unless `overwrite`) or other files, or if model, data and settings do
+        not go together
+    :raises InferenceError: if the loss is not finite
     """
     folder = Path(folder)
-    if distributed.rank():  # number 0 writes
+    if distributed.rank():
         splits = run.datasets()
-        return _train(run, _prepare(run, splits), splits, folder, None)
-    if folder.is_dir():
-        if (folder / "run.json").exists():
-            if not overwrite:
-                raise RunError(
-                    f"{folder} holds a run already: `gallery resume {folder}` continues it, --overwrite replaces it, "
-                    "--run DIR writes elsewhere."
-                )
-        elif any(path.name != ".lock" for path in folder.iterdir()):
-            raise RunError(f"{folder} holds other files: choose an empty or new folder with --run DIR.")
-    elif folder.exists():
-        raise RunError(f"{folder} is a file: choose a folder with --run DIR.")
+        return _Training(run, _prepare(run, splits), splits, folder, None).run_to_end()
+    check_free(folder, overwrite)
     splits = run.datasets()
     svi = _prepare(run, splits)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {folder}: {error.strerror}.") from error
-    with _locked(folder):
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
-        for name in FOLDERS:
-            shutil.rmtree(folder / name, ignore_errors=True)
-        write_atomically(folder / "run.json", run.to_json(splits["train"]).encode())
-        return _train(run, svi, splits, folder, watcher)
+    create(folder)
+    with locked(folder):
+        clear(folder)
+        write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
+        return _Training(run, svi, splits, folder, listener).run_to_end()
 
 
-def resume(folder: Path, watcher: Watcher | None = None) -> dict:
-    """Continues a run from its checkpoint, to the bits of a run that was never interrupted; returns its metrics.
+def resume(folder: Path, listener: ProgressListener | None = None) -> dict[str, Any]:
+    """Continue a run from its checkpoint, to the bits of an uninterrupted run; return its metrics.
 
-    :raises RunError: if there is no run, its data are others now, or another process is at it
+    :raises RunError: if there is no run, it is finished, its data have changed, or another process writes it
     :raises InferenceError: if the checkpoint is damaged
     """
     folder = Path(folder)
-    run, data_hash = Run.from_json(folder / "run.json")
-    with _locked(folder) if distributed.rank() == 0 else nullcontext():
-        if (folder / "metrics.json").exists():
-            raise RunError(f"{folder} is finished: there is nothing to resume. `gallery evaluate {folder}` judges it.")
+    run, data_hash = Run.from_json(folder / SPECIFICATION)
+    with locked(folder) if distributed.rank() == 0 else nullcontext():
+        if (folder / METRICS).exists():
+            raise RunError(f"{folder} is finished: nothing to resume. `gallery evaluate {folder}` evaluates it.")
         splits = run.datasets()
         if splits["train"].hash != data_hash:
-            raise RunError(f"{run.data} is not what {folder} was begun with: its hash differs. Restore the data.")
+            raise RunError(
+                f"{run.data} is not the data that {folder} was started with: its hash differs.", "Restore the data."
+            )
         torch.set_num_threads(run.threads)
-        svi = _prepare(run, splits)
-        if (folder / "checkpoint.safetensors").exists():
-            return _train(run, svi, splits, folder, watcher, *load_tensors(folder / "checkpoint.safetensors"))
-        return _train(run, svi, splits, folder, watcher)
+        training = _Training(run, _prepare(run, splits), splits, folder, listener)
+        if (folder / CHECKPOINT).exists():
+            training.restore(*load_tensors(folder / CHECKPOINT))
+        return training.run_to_end()
 
 
 def load(folder: Path) -> tuple[Run, nn.Module]:
-    """(run, fitted pair) of a folder: the final weights, or those of the checkpoint where the run is not finished.
+    """Return (run, fitted pair) of a folder: the final weights, or those of the checkpoint of an unfinished run.
 
-    :raises RunError: if the folder holds no run, or nothing was fitted yet
+    :raises RunError: if the folder holds no run, or its weights do not fit the model
+    :raises InferenceError: if there are no weights yet
     """
     folder = Path(folder)
-    run, _ = Run.from_json(folder / "run.json")
+    run, _ = Run.from_json(folder / SPECIFICATION)
     pair = run.build()
-    if (folder / "weights.safetensors").exists():
-        weights, _ = load_tensors(folder / "weights.safetensors")
-    else:
-        tensors, _ = load_tensors(folder / "checkpoint.safetensors")
-        weights = {name.removeprefix("weights."): v for name, v in tensors.items() if name.startswith("weights.")}
+    weights = read_weights(folder)
     try:
         pair.load_state_dict(weights)
     except RuntimeError as error:
-        raise RunError(f"the weights in {folder} do not fit {run.model}: has its class changed since?") from error
+        raise RunError(
+            f"the weights in {folder} do not fit {run.model}. Its class may have changed since the fit."
+        ) from error
     return run, pair
 
 
-def _collapsed(svi: SVI) -> list[str]:
-    """Latents that say nothing of a few rows of training data, once the KL has its whole weight."""
-    if not svi.beta or svi.beta < svi.settings.beta or svi.plan.is_per_data_point:
-        return []
-    few = Batch(svi.x, svi.given)[:MONITOR_ROWS]
-    return collapsed(svi.pair, svi.transform(few.x), few.given)
-
-
 def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
+    """Return the fit of a run at step 0.
+
+    :raises RunError: if model, data and settings do not go together
+    """
     train = splits["train"]
     torch.manual_seed(run.settings.seed)
     pair = run.build()
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
-        told = {id(parameter) for parameter in svi.parameters}
-        left = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in told]
-        if left:
-            raise InferenceError(
-                f"{', '.join(left)} would not be learnt: neither model nor guide registers it by pyro.module. "
-                f"`gallery check {run.model}` says more."
-            )
-        return svi
     except InferenceError as error:
-        remedies = ""
-        if train.is_image and str(error).startswith("Bernoulli needs values"):
-            base, labels = re.fullmatch(r"(.+):\w+?((?::\d+-labels.*)?)", train.name).groups()
-            binary = ", ".join(f"{base}:{law}{labels}" for law in ("threshold", "static", "dynamic"))
-            other = ", or --likelihood continuous_bernoulli" if "likelihood" in run.keywords else ""
-            remedies = f" Use --data {binary}{other}."
-        raise RunError(f"{run.model} on {run.data}: {error}{remedies}") from error
+        message, remedy = getattr(error, "message", str(error)), getattr(error, "remedy", None)
+        if train.is_image and message.startswith("Bernoulli needs values"):
+            message, remedy = f"{message} {_binary_transforms(run, train.name)}", None
+        raise RunError(f"{run.model} on {run.data}: {message}", remedy) from error
+    registered = {id(parameter) for parameter in svi.parameters}
+    unregistered = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered]
+    if unregistered:
+        raise RunError(
+            f"{run.model} on {run.data}: {', '.join(unregistered)} would not be learnt: neither model nor guide "
+            "registers it with pyro.module.",
+            f"`gallery check {run.model}` shows the clause of the contract.",
+        )
+    return svi
 
 
-def _train(
-    run: Run,
-    svi: SVI,
-    splits: dict[str, data.Dataset],
-    folder: Path,
-    watcher: Watcher | None,
-    tensors: dict[str, torch.Tensor] | None = None,
-    about: dict | None = None,
-) -> dict:
-    keep_freed_memory()
-    path = folder / "checkpoint.safetensors"
-    if tensors is not None:
-        svi.set_state(tensors, about)
-        total, count, seconds = tensors["epoch.loss"], about["count"], about["seconds"]
-    else:
-        total, count, seconds = torch.zeros((), dtype=torch.float64), 0, 0.0
-    total = total.to(svi.x.device)
-    epoch, history = svi.epoch, []
-    if (folder / "history.jsonl").exists():
-        lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-        history = [line for line in lines if line["epoch"] <= epoch]
+def _binary_transforms(run: Run, name: str) -> str:
+    """Return the sentence that names the binarisations of an image data set, or another likelihood."""
+    match = re.fullmatch(r"(.+):\w+?((?::\d+-labels.*)?)", name)
+    if match is None:
+        return ""
+    base, labels = match.groups()
+    binary = ", ".join(f'"{base}:{transform}{labels}"' for transform in ("threshold", "static", "dynamic"))
+    other = ', or likelihood="continuous_bernoulli"' if "likelihood" in run.keywords else ""
+    return f"Use one of the data {binary}{other}."
 
-    def save() -> None:
-        state, position = svi.state()
+
+class _Training:
+    """The training loop of a run: steps, a line of history for every epoch, checkpoints."""
+
+    def __init__(
+        self,
+        run: Run,
+        svi: SVI,
+        splits: dict[str, data.Dataset],
+        folder: Path,
+        listener: ProgressListener | None,
+    ):
+        self.run, self.svi, self.splits, self.folder, self.listener = run, svi, splits, folder, listener
+        self.writes = distributed.rank() == 0
+        self.restored = False
+        self.total = torch.zeros((), dtype=torch.float64).to(svi.x.device)  # loss of the current epoch
+        self.count = 0  # its steps
+        self.seconds = 0.0
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+
+    def restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        """Continue from the content of a checkpoint."""
+        self.svi.set_state(tensors, position)
+        self.total = tensors["epoch.loss"].to(self.svi.x.device)
+        self.count, self.seconds = position["count"], position["seconds"]
+        self.restored = True
+
+    def save(self) -> None:
+        """Write the checkpoint.
+
+        :raises InferenceError: if a weight is not finite; the previous checkpoint is kept
+        """
+        state, position = self.svi.state()
         broken = [name for name, value in state.items() if name.startswith("weights.") and not value.isfinite().all()]
         if broken:
             name = broken[0].removeprefix("weights.")
-            raise InferenceError(f"{name} is not finite after step {svi.step}: the last good checkpoint is kept.")
-        if distributed.rank() == 0:
-            save_tensors(path, state | {"epoch.loss": total}, position | {"count": count, "seconds": seconds})
+            raise InferenceError(f"{name} is not finite after step {self.svi.step}: the last good checkpoint is kept.")
+        if self.writes:
+            progress = {"count": self.count, "seconds": self.seconds}
+            save_tensors(self.folder / CHECKPOINT, state | {"epoch.loss": self.total}, position | progress)
 
-    def held_out() -> dict[str, dict[str, float]]:
+    def run_to_end(self) -> dict[str, Any]:
+        """Train to the last step and finish the run; return the metrics.
+
+        :raises KeyboardInterrupt: after SIGINT or SIGTERM, once the checkpoint is written
+        """
+        keep_freed_memory()
+        svi = self.svi
+        self.epoch = svi.epoch
+        self.history = read_history(self.folder, self.epoch)
+        if not self.restored:
+            self.save()
+        if self.listener:
+            self.listener.begin(svi, self.run)
+        with deferred_interrupt() as interrupted:
+            clock = saved = time.perf_counter()
+            for step, loss in svi:
+                self.total += loss
+                self.count += 1
+                if self.listener:
+                    self.listener.step(step, loss)
+                now = time.perf_counter()
+                if svi.epoch > self.epoch:
+                    self.seconds += now - clock
+                    self._end_epoch(step)
+                    clock = saved = time.perf_counter()
+                if distributed.workers() > 1 and step % SYNC_EVERY:
+                    continue
+                late, stop = distributed.anyone(now - saved > CHECKPOINT_SECONDS), distributed.anyone(interrupted())
+                if late or stop:
+                    self.seconds += now - clock
+                    self.save()
+                    clock = saved = time.perf_counter()
+                if stop:
+                    raise KeyboardInterrupt
+        if not self.writes:
+            return {}
+        return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
+
+    def _end_epoch(self, step: int) -> None:
+        svi = self.svi
+        self.epoch = svi.epoch
+        line: dict[str, Any] = {
+            "epoch": self.epoch,
+            "step": step,
+            "loss": self.total.item() / self.count,
+            "loss_is_bound": svi.is_bound,
+        }
+        if self.writes:
+            line |= self._held_out()
+        line |= {"lr": svi.lr, "beta": svi.beta, "seconds": round(self.seconds, 3)}
+        if self.writes and (latents := _collapsed(svi)):
+            line["collapsed"] = latents
+        self.history.append(line)
+        self.total.zero_()
+        self.count = 0
+        if self.writes:
+            write_history(self.folder, self.history)
+        if self.listener:
+            self.listener.epoch(line)
+        self.save()
+
+    def _held_out(self) -> dict[str, dict[str, float]]:
+        if self.svi.plan.is_per_data_point:  # a latent of a data point outside the training data has no guide
+            return {}
         return {
-            name: monitor_elbo(svi.pair, split.x, split.given) | monitor_clustering(svi.pair, split)
-            for name, split in splits.items()
-            if name != "train" and not svi.plan.is_per_data_point
+            name: monitor_elbo(self.svi.pair, split.x, split.given) | monitor_clustering(self.svi.pair, split)
+            for name, split in self.splits.items()
+            if name != "train"
         }
 
-    writes = distributed.rank() == 0
-    if tensors is None:
-        save()
-    if watcher:
-        watcher.begin(svi, run)
-    with _interruptible() as interrupted:
-        clock = saved = time.perf_counter()
-        for step, loss in svi:
-            total += loss
-            count += 1
-            if watcher:
-                watcher.step(step, loss)
-            now = time.perf_counter()
-            if svi.epoch > epoch:
-                seconds, epoch = seconds + now - clock, svi.epoch
-                line = {"epoch": epoch, "step": step, "loss": total.item() / count, "loss_is_bound": svi.is_bound}
-                line |= (held_out() if writes else {}) | {"lr": svi.lr, "beta": svi.beta, "seconds": round(seconds, 3)}
-                if writes and (silent := _collapsed(svi)):
-                    line["collapsed"] = silent
-                history.append(line)
-                total.zero_()
-                count = 0
-                if writes:
-                    write_atomically(folder / "history.jsonl", "".join(json.dumps(h) + "\n" for h in history).encode())
-                if watcher:
-                    watcher.epoch(line)
-                save()
-                clock = saved = time.perf_counter()
-            if distributed.workers() > 1 and step % SYNC_EVERY:
-                continue
-            late, stop = distributed.any_worker(now - saved > CHECKPOINT_SECONDS), distributed.any_worker(interrupted())
-            if late or stop:
-                seconds += now - clock
-                save()
-                clock = saved = time.perf_counter()
-            if stop:
-                raise KeyboardInterrupt
-    if not writes:
-        return {}
-    return _finish(run, svi, splits, folder, history, seconds)
 
-
-def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, history: list[dict], seconds) -> dict:
-    from gallery.figures import draw
-
-    save_tensors(folder / "weights.safetensors", svi.pair.state_dict(), {"model": run.model, "keywords": run.keywords})
-    train, test = splits["train"], splits["test"]
-    info = inspect_pair(svi.pair, Batch(train.scored(), train.given).args(svi.pair))
-    few = train if info.has_global_latent else train.head(len(test))  # all training data share a global latent
-    metrics: dict = {
-        "test": evaluate_split(svi.pair, test, held_out=True),
-        "train": evaluate_split(svi.pair, few, held_out=False),
-    }
-    metrics["is_bound"] = "elbo" in metrics["test"]
-    metrics |= {
-        "seconds": round(seconds, 3),
-        "steps_per_second": round(svi.steps / seconds, 2) if seconds else None,
-        "epochs": run.settings.epochs,
-        "steps": svi.steps,
-        "device": str(svi.x.device),
-        "processor": processor(),
-        "data": run.data,
-        "data_hash": train.hash,
-    }
-    draw(svi.pair, splits, history, folder / "figures")
-    write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    return metrics
+def _collapsed(svi: SVI) -> list[str]:
+    """Return the latents whose posterior has collapsed on the first training data, once the KL has its full weight."""
+    if not svi.beta or svi.beta < svi.settings.beta or svi.plan.is_per_data_point:
+        return []
+    few = Batch(svi.x, svi.given)[:MONITOR_ROWS]
+    return collapsed(svi.pair, svi.transform(few.x), few.given)

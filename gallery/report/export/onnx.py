@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from data import Dataset
 from gallery.errors import RunError
 from gallery.report.export.networks import NoNetworkError, decoder, encoder
-from gallery.runs.registry import in_words
+from gallery.runs.registry import format_error
 from gallery.runs.specification import Run
 from inference import eval_mode
 from inference.files import write_atomically
@@ -75,7 +75,7 @@ def as_onnx(pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor], about
                 graph, dynamic_shapes=(shapes,), input_names=list(inputs), output_names=outputs, verbose=False
             )
     except Exception as error:  # whatever a tracer and a converter can meet in a model
-        raise NoNetworkError(f"{what} cannot be written as ONNX: {in_words(error)}") from error
+        raise NoNetworkError(f"{what} cannot be written as ONNX: {format_error(error)}") from error
     proto = program.model_proto
     used = {name for node in proto.graph.node for name in node.input} | {o.name for o in proto.graph.output}
     for unused in [value for value in proto.graph.input if value.name not in used]:

@@ -32,7 +32,7 @@ from gallery.report.site.pictures import copy_pictures
 from gallery.report.site.run_pages import RunPage, runs_below
 from gallery.report.site.sections import SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
-from gallery.runs.registry import in_words, line_of, model_class
+from gallery.runs.registry import format_error, line_of, model_class
 from inference import InferenceError
 
 __all__ = ["write_site"]
@@ -73,7 +73,7 @@ def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
     except Exception as error:
         if line_of(error) is None:  # a fault of the gallery
             raise
-        fragment, reason = None, in_words(error)
+        fragment, reason = None, format_error(error)
     if fragment is None:
         report(f"{run.name} has no explorer: {reason}")
     return fragment

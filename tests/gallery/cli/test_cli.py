@@ -141,7 +141,7 @@ def test_ones_own_data(run, tmp_path):
         ("fit vae --data digits:grey --objective elbow", ["trace"]),
         ("fit vae --data digits:grey --data-dim 10", ["(10,)", "(64,)"]),
         ("fit vae --recipe cvae", ["no recipe for vae", "gallery show vae"]),
-        ("fit vae:slides", ["is a recipe", "gallery fit vae --recipe vae:slides"]),
+        ("fit vae:slides", ["is a recipe", "gallery fit vae", "vae:slides"]),
         ("reproduce vae:slide", ["Did you mean 'vae:slides'", "gallery show MODEL"]),
         ("fit linear_regression --data digits:grey", ["1 covariates", "labels"]),
         ("fit exponential_gaussian:per_datum --total 10", ["10 data", "2000"]),
