@@ -1,5 +1,18 @@
 """The error of this package."""
 
+__all__ = ["InferenceError"]
+
 
 class InferenceError(ValueError):
-    """A pair, data or settings that do not go together; the message is one line for the user."""
+    """A pair, data or settings that do not go together; the message is one line for the user.
+
+    :param message: what is wrong, what was expected and what was got
+    :param remedy: what to do: (setting, value), or a sentence
+    """
+
+    def __init__(self, message: str, remedy: tuple[str, str] | str | None = None) -> None:
+        self.message, self.remedy = message, remedy
+        if isinstance(remedy, tuple):
+            setting, value = remedy
+            remedy = f"Use {setting}={value!r}."
+        super().__init__(f"{message} {remedy}" if remedy else message)
