@@ -37,7 +37,7 @@ FLAGS: dict[str, tuple[type, str]] = {
 def print_run(folder: Path, metrics: dict[str, Any]) -> None:
     """Print the metrics of a finished run and the paths of its files.
 
-    :param metrics: content of metrics.json; empty in all processes of a distributed run but the first, which alone prints
+    :param metrics: content of metrics.json; empty in all processes of a distributed run but the first, which prints
     """
     if not metrics:
         return

@@ -38,6 +38,6 @@ def _k_hat_line(split: str, entry: dict[str, Any]) -> str:
     if entry["value"] == 0:
         return f"k-hat <= 0.7 for all of the {split} data (n {entry['n']})"
     return (
-        f"k-hat > 0.7 for {100 * entry['value']:.3g} % of the {split} data (n {entry['n']}): importance-weighted estimates "
-        "are unreliable there"
+        f"k-hat > 0.7 for {100 * entry['value']:.3g} % of the {split} data (n {entry['n']}): importance-weighted "
+        "estimates are unreliable there"
     )
