@@ -1,4 +1,4 @@
-"""Tables of a comparison for the terminal: fits, the highest bound first; then samplers; then failed and refused rows."""
+"""Tables of a comparison for the terminal: fits, the highest bound first, samplers, and failed and refused rows."""
 
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -36,9 +36,9 @@ EVIDENCE: dict[str, Column] = {
     "seconds": ("seconds", ".3g", None),
 }
 SAMPLER_CAPTION = (
-    "Worst of all coordinates of the latents: split R-hat; effective sample size of all draws, and the same per gradient "
-    "of all data; distance between the mean of the draws and that of the exact posterior, in Monte Carlo standard errors "
-    "and in standard deviations of the posterior."
+    "Worst of all coordinates of the latents: split R-hat; effective sample size of all draws, and the same per "
+    "gradient of all data; distance between the mean of the draws and that of the exact posterior, in Monte Carlo "
+    "standard errors and in standard deviations of the posterior."
 )
 
 
@@ -66,7 +66,7 @@ def number(row: dict[str, Any], path: str) -> float | None:
 
 
 def groups(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Group the finished fits by label, each with a row for every seed, and sort them by their bound, the highest first.
+    """Group the finished fits by label, each with a row for every seed, the highest bound first.
 
     The bound is the ELBO; of EM, whose posterior is exact, the evidence. Fits without a bound come last.
     """
@@ -133,8 +133,8 @@ def _caption(result: dict[str, Any]) -> str:
         sentences.append("gap: KL(guide || posterior).")
     if at:
         sentences.append(
-            f"Variance (squared nats per data point) and SNR: at the weights that {at} was fitted to with the same guide; "
-            "at an SNR of 0 this estimate cannot separate the signal from the noise."
+            f"Variance (squared nats per data point) and SNR: at the weights that {at} was fitted to with the same "
+            "guide; at an SNR of 0 this estimate cannot separate the signal from the noise."
         )
     return " ".join(sentences)
 
@@ -144,8 +144,8 @@ def _evidence_caption(rows: list[dict[str, Any]]) -> str:
     error = max(row[side]["se"] for row in rows for side in ("lower", "upper"))
     return (
         f"Nats per data point, for data simulated from the model{at}, not those of the fits' metrics: from below by "
-        f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each data point. "
-        "Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard error "
+        f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each data "
+        "point. Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard error "
         f"is up to {error:.2g} and moves both bounds together. Gradients are those of log p(x, z) for one data "
         "point, of both bounds and their pilot chains."
     )

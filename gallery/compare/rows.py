@@ -39,7 +39,7 @@ __all__ = [
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
     "em": "exact EM, one iteration an epoch",
-    "ais": "bounds on the evidence from both sides by annealed importance sampling, for data simulated by the first fit",
+    "ais": "bounds on the evidence by annealed importance sampling, from both sides, for data simulated by the first fit",
     "ais:STEPS": "the same through STEPS temperatures",
 }
 DEFAULT_OBJECTIVES = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
@@ -208,9 +208,7 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
                 with eval_mode(pair):
                     (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
                 if not comparison.objectives and parameters(inspect_pair(pair, args))[0]:
-                    raise RunError(
-                        f"{comparison.run.model} has weights, which must be fitted first: name an objective."
-                    )
+                    raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
             elif not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):
                 raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
         else:
