@@ -30,7 +30,7 @@ LINES: list[tuple[str, str, str]] = [
 
 
 def _lines(content: dict[str, Any]) -> list[list[str]]:
-    """Cells: a line of names of models, then those of numbers, where any model has one."""
+    """Return the cells: a line of model names, then the lines of numbers that any model has."""
     models = {name: entry for name, entry in content.items() if name not in NOT_MODELS}
     lines = [["", *models]]
     for title, key, form in LINES:

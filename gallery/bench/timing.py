@@ -105,13 +105,15 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
 def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] = LABELS) -> dict[str, Any]:
     """Measure the contestants of a case.
 
-    The result is the entry of the case in the JSON file, with None where there is no such contestant. `ms_*` are medians over ROUNDS of milliseconds per step, and `spread` has the least and the greatest. `loss` is the
-    mean in nats per data point over the steps that were compared. `compile_s` and `graph_s` are what the first step takes
-    longer than others. `pays_after_steps` is the number after which compiling has made up for that against the graph,
-    `pays_after_steps_pyro` against Pyro. `peak_mib_*` is of the tensors of a step, above those that rest between steps.
+    `ms_*` are medians over ROUNDS of milliseconds per step; `spread` has the least and the greatest. `loss` is the mean
+    in nats per data point over the steps that were compared. `compile_s` and `graph_s` are the seconds that the first
+    step takes longer than others. `pays_after_steps` is the number of steps after which compiling has made up for that
+    against the graph, `pays_after_steps_pyro` against Pyro. `peak_mib_*` is the memory of the tensors of a step, above
+    those that rest between steps.
 
     :param seconds: for which each contestant is timed, in all its turns together
     :param only: the contestants that are measured
+    :return: the entry of the case in the JSON file, with None where there is no such contestant
     :raises RunError: if their losses do not agree
     """
     steppers: dict[str, Stepper] = {}
@@ -127,7 +129,7 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
             start += steppers[key](WARMUP)
             once[key], more = _timed(steppers[key], WARMUP)
             if not key.startswith("floor"):
-                losses[key] = [float(loss) for loss in (start + more)[: 1 + 2 * WARMUPUP]]
+                losses[key] = [float(loss) for loss in (start + more)[: 1 + 2 * WARMUP]]
     _check(name, losses)
 
     rounds: dict[str, list[float]] = {key: [] for key in steppers}

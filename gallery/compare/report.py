@@ -145,8 +145,8 @@ def _evidence_caption(rows: list[dict[str, Any]]) -> str:
     return (
         f"Nats per data point, for data simulated from the model{at}, not those of the fits' metrics: from below by "
         f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each data "
-        "point. Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard error "
-        f"is up to {error:.2g} and moves both bounds together. Gradients are those of log p(x, z) for one data "
+        "point. Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard "
+        f"error is up to {error:.2g} and moves both bounds together. Gradients are those of log p(x, z) for one data "
         "point, of both bounds and their pilot chains."
     )
 

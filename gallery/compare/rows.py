@@ -39,7 +39,7 @@ __all__ = [
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
     "em": "exact EM, one iteration an epoch",
-    "ais": "bounds on the evidence by annealed importance sampling, from both sides, for data simulated by the first fit",
+    "ais": "bounds on the evidence by annealed importance sampling, from both sides, for data simulated by the fit",
     "ais:STEPS": "the same through STEPS temperatures",
 }
 DEFAULT_OBJECTIVES = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
@@ -170,9 +170,7 @@ class Comparison:
             shapes = {name: value.shape for name, value in pair.state_dict().items()}
             shared = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
             if self._variant(row.name) and shared.keys() != shapes.keys():
-                raise RunError(
-                    f"{run.model} has weights that the model does not have: it is a guide.", ("guides", row.name)
-                )
+                raise RunError(f"{run.model} has additional weights: it is a guide.", ("guides", row.name))
             pair.load_state_dict(shared, strict=False)
         if row.guide not in ("", "own") and not self._variant(row.guide):
             x = train.scored()
