@@ -9,7 +9,7 @@ __all__ = ["RunError", "unknown"]
 class RunError(ValueError):
     """A request that cannot be carried out; the message is one line for the user.
 
-    :param message: what is wrong, what was expected and what was got
+    :param message: the error, with the expected and the actual value
     :param remedy: what to do: (setting, value), or a sentence
     """
 

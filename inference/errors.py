@@ -6,7 +6,7 @@ __all__ = ["InferenceError"]
 class InferenceError(ValueError):
     """A pair, data or settings that do not go together; the message is one line for the user.
 
-    :param message: what is wrong, what was expected and what was got
+    :param message: the error, with the expected and the actual value
     :param remedy: what to do: (setting, value), or a sentence
     """
 

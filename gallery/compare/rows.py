@@ -215,7 +215,7 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
             train_only = svi.per_datum or info.joint
             svi.loss(svi.rows(0))  # some objectives refuse a pair at the first step only
     except (ValueError, NotImplementedError) as error:
-        return error, train_only
+        return error.with_traceback(None), train_only  # the traceback would keep the pair and its data
     return None, train_only
 
 
