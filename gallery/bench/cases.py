@@ -1,4 +1,4 @@
-"""What is measured: pairs, their data and how they are fitted. Other models of the gallery are as in their recipes."""
+"""The cases of the benchmark: pairs, their data and settings. Other models of the gallery are as in their recipes."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +12,9 @@ from gallery.runs.registry import model_class
 from gallery.runs.specification import Run
 from inference import Settings
 
-IMAGES = 60_000  # drawn at random: what a step costs does not depend on what they show
+__all__ = ["CASES", "Case", "case"]
+
+IMAGES = 60_000  # of random pixels: the cost of a step does not depend on their values
 
 
 @dataclass(frozen=True)
@@ -23,28 +25,29 @@ class Case:
     :param keywords: of its constructor
     :param settings: of the fit
     :param pixels: of random images: in {0, 1} or in [0, 1]; the data of the model's recipe if not given
-    :param half: is the step with matrix products in bfloat16 measured too?
-    :param story: another model over the same weights, which stock Pyro fits in this one's place
-    :param iwae: of so many draws for each datum IWAE is measured too; not at all of 0
+    :param bfloat16: also measure the step with matrix products in bfloat16
+    :param pyro_model: another model over the same weights, which stock Pyro fits in place of this one
+    :param iwae: also time IWAE-k with this k; not at all if 0
     """
 
     model: str
     keywords: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     pixels: Literal["binary", "grey"] | None = None
-    half: bool = False
-    story: str | None = None
+    bfloat16: bool = False
+    pyro_model: str | None = None
     iwae: int = 0
 
     def fit(self, **settings: Any) -> Settings:
+        """Return the settings of the fit, with changes."""
         return Settings(**(self.settings | settings))
 
     def build(self, model: str | None = None) -> nn.Module:
-        """A new pair, its weights drawn from torch's generator."""
+        """Return a new pair, its weights drawn from torch's generator."""
         return model_class(model or self.model)(**self.keywords).to(self.fit().torch_device())
 
     def load(self) -> tuple[Tensor, Tensor | None]:
-        """(x, given) on the device of the fit: (n, data_dim), and (n, ...) or None."""
+        """Return (x, given) on the device of the fit, of shapes (n, data_dim), and (n, ...) or None."""
         if self.pixels is None:
             train = Run.of(self.model).datasets()["train"]
             return train.x, train.given
@@ -56,13 +59,13 @@ CASES: dict[str, Case] = {
     "factor_analysis": Case("factor_analysis", settings={"batch_size": 32, "lr": 1e-2}),
     "vae": Case("vae", {"hidden": (400,), "dropout": 0.0}, {"batch_size": 128}, "binary", iwae=5000),
     "vae:continuous_bernoulli": Case("vae", {"likelihood": "continuous_bernoulli"}, {"batch_size": 100}, "grey"),
-    "gmvae": Case("gmvae", settings={"batch_size": 100, "objective": "enum_analytic"}, pixels="binary", half=True),
-    "vrnn": Case("vrnn", settings={"batch_size": 100}, pixels="binary", story="vrnn:steps"),
+    "gmvae": Case("gmvae", settings={"batch_size": 100, "objective": "enum_analytic"}, pixels="binary", bfloat16=True),
+    "vrnn": Case("vrnn", settings={"batch_size": 100}, pixels="binary", pyro_model="vrnn:steps"),
 }
 
 
 def case(name: str) -> Case:
-    """The case called `name`; of another model of the gallery, with the data and settings of its recipe.
+    """Return the case called `name`, or a case of another model with the data and settings of its recipe.
 
     :raises RunError: if there is no such model
     """

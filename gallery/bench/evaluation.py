@@ -1,7 +1,7 @@
-"""What IWAE-k of many draws costs: the time of a tile of draws times data, beside that of its matrix products alone.
+"""Time IWAE-k with large k: a tile of draws times data points, beside its matrix products alone.
 
-The products are those of the guide, once for each datum, and those of the model, once for each draw. A tile is what is
-evaluated at a time, so many rows, whatever the number of data: it bounds the memory.
+The products are those of the guide, once for each data point, and those of the model, once for each draw. A tile is the
+block of rows that is evaluated at a time. Its size does not depend on the number of data points: it bounds the memory.
 """
 
 import statistics
@@ -17,21 +17,26 @@ from inference import eval_mode
 from inference.evaluation.log_weights import COMPILE_TILES, importance_terms
 from inference.pairs.run import arguments
 
+__all__ = ["products", "time_iwae"]
+
 ROUNDS = 3
 
 
 def products(pair: nn.Module, args: tuple[Tensor, ...], k: int) -> list[tuple]:
-    """Of the log-weights of k draws for each of these data; inside `judging`."""
-    return floor.recorded(lambda *args: tuple(importance_terms(pair, *args, k=k).values()), args)
+    """Return the matrix products of the log-weights of k draws for each data point; to be called in `eval_mode`."""
+    return floor.record_products(lambda *args: tuple(importance_terms(pair, *args, k=k).values()), args)
 
 
-def evaluation(case: Case) -> dict[str, Any]:
-    """For IWAE-k of the case, after it is compiled: "ms_iwae" and "ms_iwae_floor", milliseconds per data point, medians of
-    ROUNDS in turn; "iwae_times_floor", their ratio; and "iwae_k". A tile has the draws of one datum."""
+def time_iwae(case: Case) -> dict[str, Any]:
+    """Time IWAE-k of a case after it is compiled. A tile has the draws of one data point.
+
+    :return: "ms_iwae" and "ms_iwae_floor", milliseconds per data point, medians of ROUNDS in turn; "iwae_times_floor",
+        their ratio; and "iwae_k"
+    """
     torch.manual_seed(0)
     (x, given), pair, k = case.load(), case.build(), case.iwae
     args = arguments(pair, x, given)
-    few, many = COMPILE_TILES, 2 * COMPILE_TILES  # both compile, and differ by so many tiles alone
+    few, many = COMPILE_TILES, 2 * COMPILE_TILES  # both compile, and differ in the number of tiles only
 
     def seconds(n: int) -> float:
         start = time.perf_counter()
@@ -39,12 +44,12 @@ def evaluation(case: Case) -> dict[str, Any]:
         return time.perf_counter() - start
 
     with eval_mode(pair):
-        turn, ours, floors = floor.turn(products(pair, tuple(a[:1] for a in args), k)), [], []
-        seconds(few)  # the compiler has seen it then
+        take_steps, ours, floors = floor.stepper(products(pair, tuple(a[:1] for a in args), k)), [], []
+        seconds(few)  # compiles
         for _ in range(ROUNDS):
             ours.append((seconds(many) - seconds(few)) / (many - few))
             start = time.perf_counter()
-            turn(COMPILE_TILES)
+            take_steps(COMPILE_TILES)
             floors.append((time.perf_counter() - start) / few)
     ms, least = (1e3 * statistics.median(times) for times in (ours, floors))
     return {"ms_iwae": ms, "ms_iwae_floor": least, "iwae_times_floor": ms / least, "iwae_k": k}

@@ -1,7 +1,7 @@
-"""What a step costs at the least: its matrix products, forward and backward, and nothing else.
+"""The least cost of a step: its matrix products, forward and backward, and nothing else.
 
-They are read off the graph of the step, whatever the pair: the graph is run once, and the operands of each product are
-kept as they are, with their strides and shared where the step shares them. Results go where they went then.
+They are read off the graph of the step of any pair. The graph is run once, and the operands of each product are kept
+with their strides, and shared where the step shares them. The results are written to the same memory.
 """
 
 import math
@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx
 
-from gallery.bench.stock import Turn
+from gallery.bench.stock import Stepper
 from inference import SVI
 from inference.fit.graph import traced
+
+__all__ = ["operations", "products", "record_products", "stepper"]
 
 PRODUCTS = {getattr(torch.ops.aten, name).default: getattr(torch, name) for name in ("mm", "addmm", "bmm", "baddbmm")}
 
@@ -26,18 +28,18 @@ class _Recorder(fx.Interpreter):
 
 
 def products(svi: SVI) -> list[tuple]:
-    """(function, operands, keywords) of every matrix product in a step of this fit.
+    """Return (function, operands, keywords) of every matrix product in a step of a fit.
 
-    :raises UntraceableError: if the step is not a graph
+    :raises UntraceableError: if the step cannot be traced as a graph
     """
     rows = svi.rows(0)
-    return recorded(svi.loss.gradients, svi.loss.step_arguments(rows))
+    return record_products(svi.loss.gradients, svi.loss.step_arguments(rows))
 
 
-def recorded(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> list[tuple]:
-    """(function, operands, keywords) of every matrix product in `run(*args)`.
+def record_products(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> list[tuple]:
+    """Return (function, operands, keywords) of every matrix product in `run(*args)`.
 
-    :raises UntraceableError: if that is not a graph
+    :raises UntraceableError: if it cannot be traced as a graph
     """
     recorder = _Recorder(traced(run, args))
     recorder.products = []
@@ -46,30 +48,30 @@ def recorded(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -
     return recorder.products
 
 
-def operations(found: Sequence[tuple]) -> int:
-    """Multiplications and additions in these products, the additions of biases excepted."""
-    return sum(2 * math.prod(keywords["out"].shape) * operands[-1].shape[-2] for _, operands, keywords in found)
+def operations(calls: Sequence[tuple]) -> int:
+    """Count multiplications and additions in matrix products, without the additions of biases."""
+    return sum(2 * math.prod(keywords["out"].shape) * operands[-1].shape[-2] for _, operands, keywords in calls)
 
 
-def turn(found: Sequence[tuple]) -> Turn:
-    """Steps of these products alone, of no loss; on a GPU captured once and replayed."""
+def stepper(calls: Sequence[tuple]) -> Stepper:
+    """Return steps of matrix products alone, whose loss is NaN; on a GPU captured once and replayed."""
 
     @torch.no_grad()
     def step() -> None:
-        for function, operands, keywords in found:
+        for function, operands, keywords in calls:
             function(*operands, **keywords)
 
     run = step
-    if found and found[0][2]["out"].is_cuda:
+    if calls and calls[0][2]["out"].is_cuda:
         step()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             step()
         run = graph.replay
 
-    def steps(count: int) -> list[float]:
+    def take_steps(count: int) -> list[float]:
         for _ in range(count):
             run()
         return [math.nan] * count
 
-    return steps
+    return take_steps

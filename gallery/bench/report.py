@@ -1,34 +1,36 @@
-"""The table of a benchmark, of what `bench` gave or its JSON file: for README in Markdown, and for a terminal."""
+"""The table of a benchmark, from the result of `bench` or its JSON file: in Markdown, and for a terminal."""
 
 from typing import Any
 
 from rich.table import Table
 
-from gallery.bench.timing import MEANINGS
+from gallery.bench.timing import LABELS
+
+__all__ = ["caption", "for_terminal", "table"]
 
 NOT_MODELS = ("hardware", "versions", "how")
 LINES: list[tuple[str, str, str]] = [
-    *((meaning, f"ms_{key}", "{:.3g}") for key, meaning in MEANINGS.items()),
+    *((label, f"ms_{key}", "{:.3g}") for key, label in LABELS.items()),
     ("compiled over Pyro", "speedup_over_pyro", "{:.2f}x"),
     ("compiled over Pyro, a site per row", "speedup_over_pyro_steps", "{:.2f}x"),
-    ("compiled over by hand, compiled", "speedup_over_torch_compiled", "{:.2f}x"),
+    ("compiled over plain PyTorch, compiled", "speedup_over_torch_compiled", "{:.2f}x"),
     ("compiled over NumPyro, one step a call", "speedup_over_numpyro", "{:.2f}x"),
     ("compiled over NumPyro, 50 steps a call", "speedup_over_numpyro_scan", "{:.2f}x"),
     ("compiled in bfloat16 over Pyro", "speedup_bf16_over_pyro", "{:.2f}x"),
     ("compiling, s", "compile_s", "{:.1f}"),
     ("steps until that has paid, against the graph", "pays_after_steps", "{}"),
     ("steps until that has paid, against Pyro", "pays_after_steps_pyro", "{}"),
-    ("IWAE-k of one datum, compiled", "ms_iwae", "{:.3g}"),
-    ("matrix products of it alone", "ms_iwae_floor", "{:.3g}"),
-    ("its k", "iwae_k", "{}"),
+    ("IWAE-k of one data point, compiled", "ms_iwae", "{:.3g}"),
+    ("matrix products of IWAE-k alone", "ms_iwae_floor", "{:.3g}"),
+    ("k of IWAE-k", "iwae_k", "{}"),
     ("tensors of a step, MiB: Pyro", "peak_mib_pyro", "{:.3g}"),
     ("tensors of a step, MiB: compiled", "peak_mib_compiled", "{:.3g}"),
 ]
-"""What a line says, its key in the JSON of a model, and how the number is written."""
+"""(label of the line, its key in the JSON of a model, format of the number)"""
 
 
 def _lines(content: dict[str, Any]) -> list[list[str]]:
-    """Cells: a line of names of models, then those of numbers, where any model has one."""
+    """Return the cells: a line of model names, then the lines of numbers that any model has."""
     models = {name: entry for name, entry in content.items() if name not in NOT_MODELS}
     lines = [["", *models]]
     for title, key, form in LINES:
@@ -38,8 +40,8 @@ def _lines(content: dict[str, Any]) -> list[list[str]]:
     return lines
 
 
-def under(content: dict[str, Any]) -> str:
-    """What the numbers are, and of which machine."""
+def caption(content: dict[str, Any]) -> str:
+    """Return the units of the numbers, and the machine and versions that they were measured with."""
     hardware, versions, how = content["hardware"], content["versions"], content["how"]
     return (
         f"Milliseconds per step, medians of {how['rounds']} rounds in turn. {hardware['processor']}, "
@@ -50,14 +52,14 @@ def under(content: dict[str, Any]) -> str:
 
 
 def table(content: dict[str, Any]) -> str:
-    """Markdown: a column for each model."""
+    """Return the table in Markdown, a column for each model."""
     first, *others = _lines(content)
     lines = [first, ["---"] * len(first), *others]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{under(content)}"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(content)}"
 
 
 def for_terminal(content: dict[str, Any]) -> Table:
-    """The same for rich."""
+    """Return the table for rich."""
     first, *others = _lines(content)
     shown = Table(*first, box=None)
     for line in others:

@@ -1,4 +1,4 @@
-"""`pyro.infer.SVI` with `pyro.optim.Adam`, as Pyro's users have it: data in memory, or from torch's DataLoader."""
+"""Steps of `pyro.infer.SVI` with `pyro.optim.Adam`: data in memory, or from torch's DataLoader."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,12 +12,14 @@ from inference import Settings, objective, param_scope
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments
 
-Turn = Callable[[int], list]
-"""Takes at least so many steps; the loss of each of them, in nats per data point."""
+__all__ = ["Stepper", "minibatches", "minibatches_of_loader", "stepper"]
+
+Stepper = Callable[[int], list]
+"""Takes at least the given number of steps; returns the loss of each of them, in nats per data point."""
 
 
 def minibatches(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Minibatches of `size` rows without end, the rows in a new order in each pass; too few at its end are left out."""
+    """Yield minibatches of `size` rows without end, in a new order in each pass; the incomplete last one is dropped."""
     n, device = len(data[0]), data[0].device
     if size >= n:
         while True:
@@ -29,8 +31,8 @@ def minibatches(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ...]]:
             yield tuple(part[rows] for part in data)
 
 
-def loaded(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same from a DataLoader, and moved to the device of the data."""
+def minibatches_of_loader(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the same minibatches from a DataLoader, moved to the device of the data."""
     device, rows = data[0].device, TensorDataset(*(part.cpu() for part in data))
     loader = DataLoader(rows, min(size, len(rows)), shuffle=size < len(rows), drop_last=True)
     while True:
@@ -38,17 +40,19 @@ def loaded(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ...]]:
             yield tuple(part.to(device) for part in batch)
 
 
-def fitted(
+def stepper(
     pair: nn.Module,
     x: Tensor,
     given: Tensor | None,
     settings: Settings,
     batches: Callable[..., Iterator[tuple[Tensor, ...]]] = minibatches,
-) -> Turn:
-    """Steps of stock Pyro.
+) -> Stepper:
+    """Return the steps of stock Pyro.
 
-    Pyro is told of the minibatch alone, as its tutorials do: told of all the data it would draw an order of them at
-    every step. Where a latent is global it has to be told.
+    Pyro gets the minibatch alone, as in its tutorials: with the total size of the data, its plate would draw a
+    permutation of them at every step. Where a latent is global, the total size is needed.
+
+    :param batches: makes the minibatches
     """
     data = arguments(pair, x, given)
     joint = inspect_pair(pair, data).has_global_latent
@@ -59,8 +63,8 @@ def fitted(
     source = batches(settings.batch_size, *data)
     count = total or min(settings.batch_size, len(x))
 
-    def turn(steps: int) -> list[float]:
+    def take_steps(steps: int) -> list[float]:
         with param_scope():
             return [svi.step(*next(source), total=total) / count for _ in range(steps)]
 
-    return turn
+    return take_steps

@@ -1,7 +1,8 @@
-"""`gallery check`: the contract held against a model, in sentences; what breaks it, at which site, and what to do.
+"""`gallery check`: check a model against the contract, clause by clause: each fault, its site, and its remedy.
 
-The clauses are those of `inference.conformance`, asked in stages: where one is broken, those that build on it are not
-asked. Nothing that the model does, at import or later, is a traceback here, nor does it stay.
+The clauses are those of `inference.contract`, checked in stages: after a stage with a broken clause, the stages that
+build on it are skipped. An exception of the model, at import or later, is printed as one line, and settings of the
+process that the model changes are restored.
 """
 
 import warnings
@@ -12,7 +13,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-import data
+import data as data_sets
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
 from gallery.runs.registry import constructor, format_error, line_of, model_class
@@ -22,12 +23,38 @@ from inference.contract import STAGES, Case, Clause, Finding, watched
 from inference.contract.case import FEW
 from inference.pairs.run import arguments
 
-ROWS = 12  # of the data: the contract does not need more
+__all__ = ["check", "choose_run", "examine"]
+
+ROWS = 12  # data points; the contract does not need more
 DIGITS = ("digits:grey", "digits:threshold")
 
 
-def suited(model: str, data_name: str | None = None) -> Run:
-    """The run that is examined: on these data, or those of its recipe, or on what suits it; on digits, not on MNIST."""
+def check(model: str, /, *, data: str | None = None, objective: str | None = None) -> None:
+    """Check a model against the contract of CONTRIBUTING.md: each fault, at which site, and how to correct it.
+
+    :param model: A model in your file, path/to/file.py:CLASS, or one of the gallery's.
+    :param data: Data set and pixel transform, or a file [that of its recipe, or data that fit its likelihood].
+    :param objective: The objective of the fit [enum where a site is marked for it, else trace].
+    :raises RunError: if a clause is broken
+    """
+    broken: dict[str, Exception | None] = {}
+    for name, statement, findings in examine(model, data, objective):
+        faults = [finding for finding in findings or [] if not finding.remark]
+        if faults:
+            broken[name] = faults[0].error
+        status = "broken" if faults else "-" if findings is None else "ok"
+        print(f"{status:8}{name:12}{statement}")
+        for finding in findings or []:
+            print(f"{'':8}{'remark: ' if finding.remark else ''}{' '.join(_sentence(finding).split())}")
+    if broken:
+        count = f"{len(broken)} clauses" if len(broken) > 1 else "a clause"
+        cause = next(filter(None, broken.values()), None)
+        raise RunError(f"{model} breaks {count} of the contract: {', '.join(broken)}.") from cause
+
+
+def choose_run(model: str, data_name: str | None = None) -> Run:
+    """Return the run to examine: on the data `data_name`, else on those of its recipe, else on data that fit its
+    likelihood. Recipes on MNIST are examined on the embedded digits."""
     recipe = recipe_for(model)
     if recipe and data_name is None:
         return run_of(recipe, seed=0, quick=True)
@@ -37,24 +64,27 @@ def suited(model: str, data_name: str | None = None) -> Run:
         x, given = _rows(run)
         try:
             check_fit(run.build(), x, given)
-        except Exception:  # whatever it is: another may do
+        except Exception:  # any error: another candidate may fit
             continue
         return run
     return candidates[-1]
 
 
 def _rows(run: Run) -> tuple[Tensor, Tensor | None]:
-    few = data.load(run.data, "train").head(ROWS)
-    if len(few) <= FEW:
-        raise RunError(f"{run.data} has {len(few)} training rows: the contract is checked on {FEW + 1} or more.")
-    return few.scored(), few.given
+    rows = data_sets.load(run.data, "train").head(ROWS)
+    if len(rows) <= FEW:
+        raise RunError(f"{run.data} has {len(rows)} training rows: the contract is checked on {FEW + 1} or more.")
+    return rows.scored(), rows.given
 
 
 def _case(model: str, data_name: str | None, objective: str | None, left: dict[str, Any]) -> tuple[Case, str]:
-    """The model with its data, and what they are: draws of the model itself where it takes no digits."""
-    run = suited(model, data_name)
+    """Return the model with its data, and a description of these: draws of the model itself where it takes no digits.
+
+    :param left: receives the settings of the process that the model changes
+    """
+    run = choose_run(model, data_name)
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float32"))
-    pair, what = run.build(), run.data
+    pair, description = run.build(), run.data
     x, given = _rows(run)
     args = arguments(pair, x, given)
     if recipe_for(model):
@@ -62,69 +92,53 @@ def _case(model: str, data_name: str | None, objective: str | None, left: dict[s
     elif data_name is None:
         try:
             with eval_mode(pair):
-                own = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes["x"]["value"]
-        except Exception:  # whatever it is: the clauses say it
-            own = x
-        if own.shape[1:] != x.shape[1:] and len(own) == len(x):
-            args, what = (own, *args[1:]), "draws of the model itself"
-    return Case(run.build, args, objective, left), what
+                draws = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes["x"]["value"]
+        except Exception:  # any error: the clauses report it
+            draws = x
+        if draws.shape[1:] != x.shape[1:] and len(draws) == len(x):
+            args, description = (draws, *args[1:]), "draws of the model itself"
+    return Case(run.build, args, objective, left), description
 
 
 def examine(
     model: str, data_name: str | None = None, objective: str | None = None
 ) -> list[tuple[str, str, list[Finding] | None]]:
-    """For every clause: (its name, what it says, what was found; None if it was not asked). The first names the data.
+    """Check every clause of the contract.
 
+    :return: for every clause (its name, its statement, its findings; None if it was skipped); the first entry names
+        the data
     :raises RunError: if there is no pair to examine
     """
     left: dict[str, Any] = {}
     with warnings.catch_warnings(), torch.random.fork_rng(), param_scope():
-        warnings.simplefilter("ignore")  # what they warn of is said better here
+        warnings.simplefilter("ignore")  # the clauses report the same faults more clearly
         with watched(left):
-            case, what = _case(model, data_name, objective, left)
-        answers: list[tuple[str, str, list[Finding] | None]] = [("data", f"{len(case.args[0])} rows of {what}", [])]
+            case, description = _case(model, data_name, objective, left)
+        results: list[tuple[str, str, list[Finding] | None]]
+        results = [("data", f"{len(case.args[0])} rows of {description}", [])]
         holds = True
         for stage in STAGES:
-            found = [_ask(clause, case) if holds else None for clause in stage]
-            answers += [(c.__name__, c.__doc__, f) for c, f in zip(stage, found, strict=True)]
-            holds = holds and all(finding.remark for findings in found for finding in findings)
-    return answers
+            checked = [_findings(clause, case) if holds else None for clause in stage]
+            results += [(c.__name__, c.__doc__ or "", f) for c, f in zip(stage, checked, strict=True)]
+            holds = holds and all(finding.remark for findings in checked for finding in findings or [])
+    return results
 
 
-def _ask(clause: Clause, case: Case) -> list[Finding]:
-    found = []
+def _findings(clause: Clause, case: Case) -> list[Finding]:
+    findings: list[Finding] = []
     try:
         with watched(case.left):
-            found += clause(case)
-    except Exception as error:  # whatever it is
-        found.append(Finding("cannot be asked", error))
-    return found
+            findings += clause(case)
+    except Exception as error:  # any error of the model
+        findings.append(Finding("cannot be checked", error))
+    return findings
 
 
-def sentence(finding: Finding) -> str:
-    """What was found in one line, with the line of the model's file where that is known."""
+def _sentence(finding: Finding) -> str:
+    """Return a finding in one line, with the line of the model's file where that is known."""
     if finding.error is None:
         return finding.text
     if not finding.text.endswith("."):
         return f"{finding.text}: {format_error(finding.error)}"
     place = line_of(finding.error)
     return f"{finding.text}{f' ({place})' if place else ''}"
-
-
-def command(model: str, data_name: str | None, objective: str | None) -> None:
-    """Prints what `examine` finds.
-
-    :raises RunError: if a clause is broken
-    """
-    broken: dict[str, Exception | None] = {}
-    for name, statement, found in examine(model, data_name, objective):
-        faults = [finding for finding in found or [] if not finding.remark]
-        if faults:
-            broken[name] = faults[0].error
-        print(f"{'broken' if faults else '-' if found is None else 'ok':8}{name:12}{statement}")
-        for finding in found or []:
-            print(f"{'':8}{'remark: ' if finding.remark else ''}{' '.join(sentence(finding).split())}")
-    if broken:
-        kept = f"{len(broken)} clauses" if len(broken) > 1 else "a clause"
-        cause = next(filter(None, broken.values()), None)
-        raise RunError(f"{model} breaks {kept} of the contract: {', '.join(broken)}.") from cause

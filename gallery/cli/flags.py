@@ -13,26 +13,28 @@ from gallery.errors import RunError
 from gallery.runs.registry import constructor, model_class
 from inference import Settings
 
+__all__ = ["as_typed", "flags_of", "parameter_help"]
+
 
 def parameter_help(documented: type) -> dict[str, str]:
-    """What the `:param name:` lines of a class say, its parents' included."""
-    found: dict[str, str] = {}
+    """Return the texts of the `:param name:` lines of a class and its parents, by name."""
+    texts: dict[str, str] = {}
     for cls in reversed(documented.__mro__):
         name = None
         for line in (vars(cls).get("__doc__") or "").splitlines():
             line = line.strip()
             if line.startswith(":param "):
                 name, _, text = line.removeprefix(":param ").partition(": ")
-                found[name] = text
+                texts[name] = text
             elif name and line and not line.startswith(":"):
-                found[name] += f" {line}"
+                texts[name] += f" {line}"
             else:
                 name = None
-    return found
+    return texts
 
 
 def _flag(name: str, kind: Any, help: str, group: str = "Run") -> inspect.Parameter:
-    """An optional flag, None where it is not given."""
+    """Return an optional flag: None where the user does not set it."""
     shown = Parameter(help=help, group=group, consume_multiple=True, negative_iterable=(), show_default=False)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, shown]
@@ -40,7 +42,7 @@ def _flag(name: str, kind: Any, help: str, group: str = "Run") -> inspect.Parame
 
 
 def _kind(parameter: inspect.Parameter) -> Any:
-    """What a hyper-parameter is: as it is annotated, or like its default where it is not."""
+    """Return the type of a hyper-parameter: its annotation, or the type of its default where it has none."""
     default, annotation = parameter.default, parameter.annotation
     if annotation is not parameter.empty:
         return list[int] if annotation == Sequence[int] else annotation
@@ -52,26 +54,32 @@ def _kind(parameter: inspect.Parameter) -> Any:
 def flags_of(
     name: str, of_command: dict[str, tuple[type, str]], without: Sequence[str] = ()
 ) -> tuple[list[str], list[str], inspect.Signature]:
-    """The flags of a command on the model `name`, read off its constructor and Settings: (names of hyper-parameters,
-    names of settings, the signature of all with those of the command)."""
+    """Read the flags of a command on a model off the model's constructor and Settings.
+
+    :param name: of the model
+    :param of_command: the flags of the command itself: name -> (type, help text)
+    :param without: settings that get no flag
+    :return: (names of hyper-parameters, names of settings, the signature of all flags with those of the command)
+    :raises RunError: if there is no such model, or a hyper-parameter is called like another flag
+    """
     cls, recipe = model_class(name), recipe_for(name)
     hyper, hints = constructor(cls), get_type_hints(Settings)
-    settled = {f.name: f.default for f in dataclasses.fields(Settings)} | (recipe.settings if recipe else {})
-    settled = {key: default for key, default in settled.items() if key not in without}
-    if clash := sorted(hyper.keys() & (settled.keys() | of_command.keys())):
-        raise RunError(f"{name}: the hyper-parameter {clash[0]} has the name of a flag of the command: rename it.")
+    defaults = {f.name: f.default for f in dataclasses.fields(Settings)} | (recipe.settings if recipe else {})
+    defaults = {key: default for key, default in defaults.items() if key not in without}
+    if clash := sorted(hyper.keys() & (defaults.keys() | of_command.keys())):
+        raise RunError(f"{name}: the hyper-parameter {clash[0]} has the name of a flag of the command. Rename it.")
     of_model, of_settings = parameter_help(cls), parameter_help(Settings)
     signature = [_flag(flag, kind, text) for flag, (kind, text) in of_command.items()]
     for key, parameter in hyper.items():
         default = "required" if parameter.default is parameter.empty else parameter.default
         signature.append(_flag(key, _kind(parameter), f"{of_model.get(key, '')} [{default}]", "Model"))
-    for key, default in settled.items():
+    for key, default in defaults.items():
         signature.append(_flag(key, hints[key], f"{of_settings[key]} [{default}]", "Settings"))
-    return list(hyper), list(settled), inspect.Signature(signature)
+    return list(hyper), list(defaults), inspect.Signature(signature)
 
 
 def as_typed(flags: dict[str, Any]) -> str:
-    """Flags as they are typed."""
+    """Return flags as they are typed: {"lr": 0.1, "shuffle": False} is "--lr 0.1 --no-shuffle"."""
     words: list[str] = []
     for key, value in flags.items():
         flag = key.replace("_", "-")

@@ -1,27 +1,27 @@
-"""Lines of text for the numbers of metrics.json, as `fit` and `evaluate` print them."""
+"""Print the numbers of metrics.json as text, for `fit` and `evaluate`."""
+
+from typing import Any
 
 from inference.evaluation.estimate import Estimate
 
 __all__ = ["format_metrics"]
 
-LABELS = {
-    "elbo": "ELBO",
-    "k_hat": "k-hat of the importance weights",
-    "k_hat_above": "data points with k-hat too large for importance weighting",
-    "se": "standard error over data",
-}
+LABELS = {"elbo": "ELBO", "k_hat": "k-hat of the importance weights"}
 
 
-def format_metrics(split: str, metrics: dict) -> list[str]:
-    """Return a line for each number of a split, with its unit and errors, and a line for each reason of undefined ones.
+def format_metrics(split: str, metrics: dict[str, Any]) -> list[str]:
+    """Return the metrics of a split as lines: a number each, with its unit and errors; then undefined metrics and why.
 
-    :param metrics: the entry of the split in metrics.json
+    :param split: name of the split, which begins each line
+    :param metrics: of this split, as in metrics.json
     """
     entries = {name: entry for name, entry in metrics.items() if name not in ("clustering", "undefined")}
     entries |= {f"clustering {name}": entry for name, entry in metrics.get("clustering", {}).items()}
     lines = []
     for name, entry in entries.items():
-        if isinstance(entry, dict) and "value" in entry:
+        if name == "k_hat_above":
+            lines.append(_k_hat_line(split, entry))
+        elif isinstance(entry, dict) and "value" in entry:
             label = f"IWAE-{entry['k']}" if name == "iwae" else LABELS.get(name, name.replace("_", " "))
             lines.append(f"{split} {label}: {Estimate(entry)}")
         elif name == "active_units":
@@ -29,6 +29,14 @@ def format_metrics(split: str, metrics: dict) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, reason in metrics.get("undefined", {}).items():
         reasons.setdefault(reason, []).append(name)
-    for reason, names in reasons.items():
-        lines.append(f"{split} {', '.join(LABELS.get(name, name) for name in names)}: undefined, {reason}")
-    return lines
+    return lines + [f"{split} {', '.join(names)}: undefined, {reason}" for reason, names in reasons.items()]
+
+
+def _k_hat_line(split: str, entry: dict[str, Any]) -> str:
+    """Return for what part of a split no practical number of draws makes the importance weights reliable."""
+    if entry["value"] == 0:
+        return f"k-hat <= 0.7 for all of the {split} data (n {entry['n']})"
+    return (
+        f"k-hat > 0.7 for {100 * entry['value']:.3g} % of the {split} data (n {entry['n']}): importance-weighted "
+        "estimates are unreliable there"
+    )

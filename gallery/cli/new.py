@@ -1,4 +1,4 @@
-"""`gallery new`: a pair to begin with, `skeleton.py` under another name."""
+"""`gallery new`: write a pair to begin with, `skeleton.py` under another name."""
 
 import keyword
 from pathlib import Path
@@ -7,28 +7,42 @@ from gallery.cli import skeleton
 from gallery.errors import RunError
 from inference.files import write_atomically
 
+__all__ = ["new", "write_skeleton"]
 
-def new(name: str, file: Path | None = None) -> tuple[Path, str]:
-    """Writes the skeleton as a model called `name`; returns (its file, the name of its class): `my_model` is the class
-    MyModel in my_model.py.
 
-    :raises RunError: if the name is none of Python's, the file is there already, or it cannot be written
+def new(name: str, /, *, out: Path | None = None) -> None:
+    """Write a new model, which can be fitted to digits without a change.
+
+    :param name: Name of the model: my_model gives the class MyModel.
+    :param out: Its file [NAME.py].
     """
-    title = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-    if not (name.isidentifier() and title.isidentifier()) or keyword.iskeyword(name) or keyword.iskeyword(title):
+    path, class_name = write_skeleton(name, out)
+    model = f"{path}:{class_name}"
+    print(f"{path}\ngallery check {model}\ngallery fit {model} --data digits:threshold")
+
+
+def write_skeleton(name: str, file: Path | None = None) -> tuple[Path, str]:
+    """Write the skeleton as a model called `name`: `my_model` gives the class MyModel in my_model.py.
+
+    :param file: the file to write; NAME.py if None
+    :return: (the file, the name of the class)
+    :raises RunError: if the name is not an identifier of Python, the file exists already, or it cannot be written
+    """
+    class_name = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    if not all(word.isidentifier() and not keyword.iskeyword(word) for word in (name, class_name)):
         raise RunError(
             f"{name!r} cannot name a class in Python: use letters, digits and _, as in `gallery new my_model`."
         )
-    if title in vars(skeleton).keys() - {"Skeleton"}:
-        raise RunError(f"{title} is the name of something that the skeleton uses: choose another.")
+    if class_name in vars(skeleton).keys() - {"Skeleton"}:
+        raise RunError(f"{class_name} is the name of a class or module that the skeleton uses: choose another name.")
     path = file or Path(f"{name}.py")
     if path.suffix != ".py":
-        raise RunError(f"--out is the file of a model, so it ends in .py, and {path} does not.")
+        raise RunError(f"--out must be a file that ends in .py, and {path} does not.")
     if path.exists():
-        raise RunError(f"{path} is there already: nothing was written. Choose another name, or --out FILE.")
+        raise RunError(f"{path} exists already: nothing was written. Choose another name, or --out FILE.")
     if not path.parent.is_dir():
         raise RunError(f"there is no folder {path.parent}: make it first.")
     text = Path(skeleton.__file__).read_text(encoding="utf-8")
-    text = text.replace("skeleton.py", str(path)).replace("runs/skeleton", f"runs/{name}").replace("Skeleton", title)
-    write_atomically(path, text.encode())
-    return path, title
+    text = text.replace("skeleton.py", str(path)).replace("runs/skeleton", f"runs/{name}")
+    write_atomically(path, text.replace("Skeleton", class_name).encode())
+    return path, class_name

@@ -1,12 +1,16 @@
-"""What a comparison says, on the terminal: fits, nearest to the truth first, then samplers, then what has no number."""
+"""Tables of a comparison for the terminal: fits, the highest bound first, samplers, and failed and refused rows."""
 
 from collections.abc import Callable, Iterator
 from statistics import median
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-Column = tuple[str, str, Callable[[list[float]], float] | None]  # where in a row, how written, which of several seeds
+__all__ = ["groups", "number", "progress_line", "tables"]
+
+Column = tuple[str, str, Callable[[list[float]], float] | None]
+"""(path of the number in a row, format, statistic over seeds; if None, median and range)"""
 SAMPLERS: dict[str, Column] = {
     "seed": ("seed", "d", None),
     "data": ("n", "d", None),
@@ -14,12 +18,12 @@ SAMPLERS: dict[str, Column] = {
     "ESS": ("ess", ".0f", None),
     "ESS per gradient": ("ess_per_gradient", ".3g", None),
     "divergences": ("divergences", "d", None),
-    "mean off, MC errors": ("largest_z", ".2g", None),
-    "mean off, sd": ("largest_error", ".2g", None),
+    "error of the mean, MC errors": ("largest_z", ".2g", None),
+    "error of the mean, sd": ("largest_error", ".2g", None),
     "passes": ("passes", ".3g", None),
     "seconds": ("seconds", ".3g", None),
 }
-SIDES: dict[str, Column] = {
+EVIDENCE: dict[str, Column] = {
     "seed": ("seed", "d", None),
     "data": ("n", "d", None),
     "log p(x) from below": ("lower/value", ".5g", None),
@@ -31,15 +35,15 @@ SIDES: dict[str, Column] = {
     "passes": ("passes", ".3g", None),
     "seconds": ("seconds", ".3g", None),
 }
-OF_SAMPLERS = (
-    "Worst of all coordinates of the latents: split R-hat, effective sample size of all draws, and that per gradient "
-    "of all data; how far the mean of the draws is from that of the exact posterior, in Monte Carlo standard errors "
-    "and in standard deviations of the posterior."
+SAMPLER_CAPTION = (
+    "Worst of all coordinates of the latents: split R-hat; effective sample size of all draws, and the same per "
+    "gradient of all data; distance between the mean of the draws and that of the exact posterior, in Monte Carlo "
+    "standard errors and in standard deviations of the posterior."
 )
 
 
-def fits_of(k: int) -> dict[str, Column]:
-    """The columns of fits that are judged by k draws."""
+def fit_columns(k: int) -> dict[str, Column]:
+    """Return the columns of fits that are evaluated with k draws of the guide."""
     return {
         "ELBO": ("elbo/value", ".5g", None),
         "MC error": ("elbo/mc_se", ".1g", max),
@@ -53,36 +57,39 @@ def fits_of(k: int) -> dict[str, Column]:
     }
 
 
-def number(row: dict, path: str) -> float | None:
-    """What stands in a row at "elbo/value"; None if nothing does."""
+def number(row: dict[str, Any], path: str) -> float | None:
+    """Return the number at a path of a row, such as "elbo/value"; None if there is none."""
+    value: Any = row
     for key in path.split("/"):
-        row = (row or {}).get(key)
-    return row
+        value = (value or {}).get(key)
+    return value
 
 
-def groups(rows: list[dict]) -> list[tuple[str, list[dict]]]:
-    """The finished fits by label, each with a row for every seed. The best come first: a bound is nearest to the truth
-    where it is highest; of EM, whose posterior is exact, it is the evidence. Those without a bound come last."""
+def groups(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Group the finished fits by label, each with a row for every seed, the highest bound first.
 
-    def bound(row: dict) -> float:
-        found = number(row, "evidence/value" if row["name"] == "em" else "elbo/value")
-        return float("-inf") if found is None else found
+    The bound is the ELBO; of EM, whose posterior is exact, the evidence. Fits without a bound come last.
+    """
 
-    found: dict[str, list[dict]] = {}
+    def bound(row: dict[str, Any]) -> float:
+        value = number(row, "evidence/value" if row["name"] == "em" else "elbo/value")
+        return float("-inf") if value is None else value
+
+    by_label: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["status"] == "finished" and (row["guide"] or row["name"] == "em"):
-            found.setdefault(row["label"], []).append(row)
-    return sorted(found.items(), key=lambda item: -median(map(bound, item[1])))
+            by_label.setdefault(row["label"], []).append(row)
+    return sorted(by_label.items(), key=lambda item: -median(map(bound, item[1])))
 
 
-def tables(result: dict) -> Iterator[Table | str]:
-    """The tables and lines to be printed one after the other, from what compare.json holds."""
+def tables(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Yield the tables and lines to be printed one after the other, from the content of compare.json."""
     if fits := groups(result["rows"]):
-        yield _table("fit", fits_of(result["judge_draws"]), fits, _caption(result))
+        yield _table("fit", fit_columns(result["judge_draws"]), fits, _caption(result))
     if chains := [row for row in result["rows"] if "r_hat" in row]:
-        yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], OF_SAMPLERS)
-    if sides := [row for row in result["rows"] if "lower" in row]:
-        yield _table("evidence", SIDES, [(row["label"], [row]) for row in sides], _of_sides(sides))
+        yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], SAMPLER_CAPTION)
+    if bounds := [row for row in result["rows"] if "lower" in row]:
+        yield _table("evidence", EVIDENCE, [(row["label"], [row]) for row in bounds], _evidence_caption(bounds))
     for row in result["rows"]:
         if row["status"] == "failed":
             yield f"failed: {row['label']}, seed {row['seed']}: {row['reason']}"
@@ -90,7 +97,7 @@ def tables(result: dict) -> Iterator[Table | str]:
         yield f"refused: {label}: {reason}"
 
 
-def _table(first: str, columns: dict[str, Column], rows: list[tuple[str, list[dict]]], caption: str) -> Table:
+def _table(first: str, columns: dict[str, Column], rows: list[tuple[str, list[dict[str, Any]]]], caption: str) -> Table:
     cells = {
         heading: [_cell([number(row, path) for row in seeds], *written) for _, seeds in rows]
         for heading, (path, *written) in columns.items()
@@ -103,7 +110,7 @@ def _table(first: str, columns: dict[str, Column], rows: list[tuple[str, list[di
 
 
 def _cell(values: list[float | None], form: str, one: Callable[[list[float]], float] | None) -> str:
-    """One number of those of several seeds, or their median and range."""
+    """Format the numbers of several seeds: the statistic `one`, or their median and range."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
@@ -112,45 +119,45 @@ def _cell(values: list[float | None], form: str, one: Callable[[list[float]], fl
     return "{:{form}} [{:{form}}, {:{form}}]".format(median(known), min(known), max(known), form=form)
 
 
-def _caption(result: dict) -> str:
+def _caption(result: dict[str, Any]) -> str:
     errors = [error for row in result["rows"] if (error := number(row, "elbo/se")) is not None]
     at = next((row["at"] for row in result["rows"] if "noise" in row), None)
     over_data = f"; the standard error over data is up to {max(errors):.2g}" if errors else ""
     seeds = "seed 0" if result["seeds"] == 1 else f"median [range] of {result['seeds']} seeds"
-    words = [
-        f"Nats per data point, {result['n']} {result['split']} data of {result['data']}, {result['judge_draws']} draws of "
-        f"the guide for each; {seeds}. MC error: at these data{over_data}.",
-        "A pass is a datum once through model and guide, forwards and backwards; seconds are those of the processor.",
+    sentences = [
+        f"Nats per data point, {result['n']} {result['split']} data of {result['data']}, {result['judge_draws']} draws "
+        f"of the guide for each; {seeds}. MC error: at these data{over_data}.",
+        "A pass is a data point once through model and guide, forwards and backwards; seconds are processor time.",
     ]
     if any("gap" in row for row in result["rows"]):
-        words.append("gap: KL(guide || posterior).")
+        sentences.append("gap: KL(guide || posterior).")
     if at:
-        words.append(
-            f"Variance (squared nats per data point) and SNR: at the weights that {at} came to with the same guide; an SNR "
-            "of 0 is a signal not to be told from the noise of this estimate."
+        sentences.append(
+            f"Variance (squared nats per data point) and SNR: at the weights that {at} was fitted to with the same "
+            "guide; at an SNR of 0 this estimate cannot separate the signal from the noise."
         )
-    return " ".join(words)
+    return " ".join(sentences)
 
 
-def _of_sides(rows: list[dict]) -> str:
+def _evidence_caption(rows: list[dict[str, Any]]) -> str:
     at = next((f" at the weights of {row['at']}" for row in rows if row["at"]), "")
     error = max(row[side]["se"] for row in rows for side in ("lower", "upper"))
     return (
-        f"Nats per data point, of data simulated from the model{at}, which the fits were not judged by: from below by "
-        f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each datum. "
-        "Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard error "
-        f"is up to {error:.2g} and moves both sides together. Gradients are those of log p(x, z) for one datum, of "
-        "both sides and their pilot chains."
+        f"Nats per data point, for data simulated from the model{at}, not those of the fits' metrics: from below by "
+        f"annealed importance sampling, from above by its reverse, {rows[0]['lower']['chains']} chains for each data "
+        "point. Bounds in expectation, which noise may cross where they meet; MC error: at these data, whose standard "
+        f"error is up to {error:.2g} and moves both bounds together. Gradients are those of log p(x, z) for one data "
+        "point, of both bounds and their pilot chains."
     )
 
 
-def ending(found: dict) -> str:
-    """One line about a row that has ended."""
-    row = found["asked"]
-    what = " ".join(filter(None, (row["name"], row["guide"], f"seed {row['seed']}")))
-    if found["status"] == "failed":
-        return f"{what}: failed, {found['reason']}"
-    told = {"ELBO": "elbo/value", "from below": "lower/value", "log p(x)": "evidence/value"}
-    told |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/guide/snr"}
-    words = [f"{name} {value:.5g}" for name, path in told.items() if (value := number(found, path)) is not None]
-    return f"{what}: {', '.join(words)}" + (f", {found['seconds']:.1f} s" if "seconds" in found else "")
+def progress_line(content: dict[str, Any]) -> str:
+    """Return one line about a row that has ended, from the content of its file."""
+    row = content["asked"]
+    name = " ".join(filter(None, (row["name"], row["guide"], f"seed {row['seed']}")))
+    if content["status"] == "failed":
+        return f"{name}: failed, {content['reason']}"
+    paths = {"ELBO": "elbo/value", "from below": "lower/value", "log p(x)": "evidence/value"}
+    paths |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/guide/snr"}
+    numbers = [f"{key} {value:.5g}" for key, path in paths.items() if (value := number(content, path)) is not None]
+    return f"{name}: {', '.join(numbers)}" + (f", {content['seconds']:.1f} s" if "seconds" in content else "")

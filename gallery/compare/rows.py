@@ -1,12 +1,13 @@
-"""What is compared: a row for every objective with every guide, and for every sampler, of every seed.
+"""The rows of a comparison: one for every objective with every guide, and for every sampler, of every seed.
 
 All rows of a seed start from the same weights (those of guides that differ apart), take the same minibatches in the
-same order, and draw from the same stream of noise: where two objectives draw alike, they draw the same numbers.
+same order, and draw from the same stream of noise: two objectives that draw alike draw the same numbers.
 """
 
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,26 +25,41 @@ from inference.pairs.capabilities import exact
 from inference.pairs.info import continuous_latents, inspect_pair
 from inference.pairs.run import Batch, eval_mode
 
+__all__ = [
+    "DEFAULT_OBJECTIVES",
+    "KEYS",
+    "NUTS_ROWS",
+    "SAMPLERS",
+    "Comparison",
+    "Row",
+    "default_objectives",
+    "parse_sampler",
+    "refusal",
+]
+
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
-    "em": "exact EM, with as many iterations as there are epochs",
-    "ais": "the evidence from both sides by annealed importance sampling, of data simulated by the first fit",
+    "em": "exact EM, one iteration an epoch",
+    "ais": "bounds on the evidence by annealed importance sampling, from both sides, for data simulated by the fit",
     "ais:STEPS": "the same through STEPS temperatures",
 }
-USUAL = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
-FEW = 10  # data whose latents NUTS samples, where latents are local
+DEFAULT_OBJECTIVES = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
+KEYS = {"eval_draws": "judge_draws"}  # fields of Comparison whose keys in files are older
+NUTS_ROWS = 10  # data points whose latents NUTS samples, where latents are local
 STEPS = 500  # temperatures of annealed importance sampling
 
 
 def parse_sampler(name: str) -> tuple[str, int]:
-    """(sampler, temperatures) of a name, such as "ais:200" for "ais:STEPS".
+    """Parse the name of a sampler, such as "ais:200" for "ais:STEPS".
 
-    :raises RunError: if there is none of that name, or STEPS is not a whole number from 1 on
+    :return: (sampler, number of temperatures; 0 of samplers that have none)
+
+    :raises RunError: if there is no sampler of that name, or STEPS is not a whole number of at least 1
     """
     kind, colon, steps = name.partition(":")
     if kind == "ais" and colon:
         if not steps.isdecimal() or int(steps) < 1:
-            raise RunError(f"sampler {name!r}: STEPS is a whole number from 1 on, as in ais:500.")
+            raise RunError(f"sampler {name!r}: STEPS must be a whole number of at least 1, as in ais:500.")
         return kind, int(steps)
     if name not in SAMPLERS:
         raise RunError(f"there is no sampler {name!r}: it is one of {', '.join(SAMPLERS)}.")
@@ -64,16 +80,18 @@ class Row:
 
     @property
     def sampler(self) -> str:
-        """Which sampler it is; "" of an objective."""
+        """The sampler of the row; "" where it has an objective."""
         return "" if self.guide else parse_sampler(self.name)[0]
 
     @property
     def label(self) -> str:
+        """The name of the row in tables: objective and guide, or sampler."""
         return self.name if self.guide in ("", "own") else f"{self.name}, {self.guide}"
 
-    def file(self, folder: Path, ending: str = ".json") -> Path:
+    def file(self, folder: Path, suffix: str = ".json") -> Path:
+        """Return the file of the row in the folder of its comparison."""
         stem = f"{self.name}-{self.guide or 'sampler'}-{self.seed}".replace(":", "_")
-        return folder / "rows" / f"{stem}{ending}"
+        return folder / "rows" / f"{stem}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -82,11 +100,11 @@ class Comparison:
 
     :param run: the model, its data, and the settings that all rows share
     :param objectives: names of `inference.OBJECTIVES`, or variants of the model over the same weights: relaxed of gmvae
-    :param guides: "own", names of `inference.guides.GUIDES`, or variants of the model that have another guide
+    :param guides: "own", names of `inference.guides.GUIDES`, or variants of the model with another guide
     :param samplers: names of SAMPLERS
-    :param seeds: how many, from 0
-    :param judge_draws: of the guide for each datum that rows are judged by
-    :param nuts_draws: of each of the two chains of NUTS, after half as many to adapt
+    :param seeds: number of seeds, from 0
+    :param eval_draws: draws of the guide for each data point in the evaluation of rows
+    :param nuts_draws: draws of each of the two chains of NUTS, after half that number to adapt
     :raises RunError: if a name is not known, or a number out of range
     """
 
@@ -95,13 +113,13 @@ class Comparison:
     guides: tuple[str, ...] = ("own",)
     samplers: tuple[str, ...] = ()
     seeds: int = 3
-    judge_draws: int = 64
+    eval_draws: int = 64
     nuts_draws: int = 500
 
-    def __post_init__(self):
-        for name, least in (("seeds", 1), ("judge_draws", 2), ("nuts_draws", 4)):
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("eval_draws", 2), ("nuts_draws", 4)):
             if getattr(self, name) < least:
-                raise RunError(f"--{name.replace('_', '-')} is at least {least}, not {getattr(self, name)}.")
+                raise RunError(f"{name} must be at least {least}, not {getattr(self, name)}.")
         for parse, names in ((parse_objective, self.objectives), (parse_guide, self.guides)):
             for name in names:
                 if not self._variant(name):
@@ -109,10 +127,10 @@ class Comparison:
         for name in self.samplers:
             parse_sampler(name)
         if not self.rows:
-            raise RunError("there is nothing to compare: name --objectives with --guides, or --samplers.")
+            raise RunError("there is nothing to compare: name objectives with guides, or samplers.")
 
     def _variant(self, name: str) -> str | None:
-        """The registered model that a name of an objective or a guide stands for, if it stands for one."""
+        """Return the registered variant of the model that the name of an objective or a guide stands for, or None."""
         return f"{self.run.model}:{name}" if f"{self.run.model}:{name}" in MODELS and name not in GUIDES else None
 
     @property
@@ -122,16 +140,19 @@ class Comparison:
 
     @property
     def rows(self) -> list[Row]:
+        """The rows of all seeds."""
         return [Row(*way, seed) for way in self.ways for seed in range(self.seeds)]
 
     def run_of(self, row: Row) -> Run:
-        """The run that a row is.
+        """Return the run of a row.
 
-        :raises RunError: if its objective and its guide are variants of the model both
+        :raises RunError: if both its objective and its guide are variants of the model
         """
         relaxed, guided = self._variant(row.name), self._variant(row.guide)
         if relaxed and guided:
-            raise RunError(f"{row.name} and {row.guide} are variants of {self.run.model} both: take one with own.")
+            raise RunError(
+                f"{row.name} and {row.guide} are both variants of {self.run.model}: combine one with the guide own."
+            )
         objective = "trace" if relaxed else self.run.settings.objective if row.sampler else row.name
         settings = replace(self.run.settings, objective=objective, seed=row.seed)
         model = relaxed or guided
@@ -142,7 +163,7 @@ class Comparison:
         return Run.of(model, None, self.run.data, keywords, asdict(settings), self.run.validation)
 
     def pair(self, row: Row, train: Dataset) -> nn.Module:
-        """The pair of a row before it is fitted."""
+        """Return the pair of a row before it is fitted."""
         torch.manual_seed(row.seed)
         pair, run = self.run.build(), self.run_of(row)
         if run.model != self.run.model:
@@ -150,16 +171,18 @@ class Comparison:
             shapes = {name: value.shape for name, value in pair.state_dict().items()}
             shared = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
             if self._variant(row.name) and shared.keys() != shapes.keys():
-                raise RunError(f"{run.model} has weights of its own: it is a guide (--guides {row.name}).")
+                raise RunError(f"{run.model} has additional weights: it is a guide.", ("guides", row.name))
             pair.load_state_dict(shared, strict=False)
         if row.guide not in ("", "own") and not self._variant(row.guide):
             x = train.scored()
             pair = with_guide(pair, row.guide, x, train.given)
         return pair
 
-    def svi(self, row: Row, train: Dataset, weights: dict[str, torch.Tensor] | None = None, **changes) -> SVI:
-        """The fit of a row before its first step, also from other weights or with other settings.
+    def svi(self, row: Row, train: Dataset, weights: dict[str, torch.Tensor] | None = None, **changes: Any) -> SVI:
+        """Return the fit of a row before its first step.
 
+        :param weights: to start from; those of the seed if None
+        :param changes: settings to change
         :raises InferenceError: if the objective does not apply
         """
         pair = self.pair(row, train)
@@ -170,13 +193,16 @@ class Comparison:
         return SVI(pair, train.x, train.given, settings, train.transform)
 
 
-def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | None, bool]:
-    """(why a row cannot be carried out, or None; does it know the training data only?)."""
-    whole = False
+def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception | None, bool]:
+    """Check whether a row applies to the model.
+
+    :return: (the error if it does not, else None; whether the row infers latents of the training data only)
+    """
+    train_only = False
     try:
         if row.sampler:
             pair = comparison.pair(row, train)
-            args = Batch(train.x, train.given)[:FEW].args(pair)
+            args = Batch(train.x, train.given)[:NUTS_ROWS].args(pair)
             if row.sampler in ("nuts", "ais"):
                 with eval_mode(pair):
                     (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
@@ -186,15 +212,17 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | Non
                 raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
         else:
             svi = comparison.svi(row, train)
-            few = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
-            whole = svi.plan.is_per_data_point or few.has_global_latent
-            svi.loss(svi.rows(0))  # what shows at the first step alone
+            info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
+            train_only = svi.plan.is_per_data_point or info.has_global_latent
+            svi.loss(svi.rows(0))  # some objectives refuse a pair at the first step only
     except (ValueError, NotImplementedError) as error:
-        return " ".join(str(error).split()), whole
-    return None, whole
+        return error.with_traceback(None), train_only  # the traceback would keep the pair and its data
+    return None, train_only
 
 
-def usual(run: Run) -> tuple[str, ...]:
-    """Objectives that apply to a model, if nobody says which are to be compared."""
+def default_objectives(run: Run) -> tuple[str, ...]:
+    """Return those of DEFAULT_OBJECTIVES that apply to the model of a run."""
     train = run.datasets()["train"]
-    return tuple(name for name in USUAL if refusal(Comparison(run, (name,)), Row(name, "own", 0), train)[0] is None)
+    return tuple(
+        name for name in DEFAULT_OBJECTIVES if refusal(Comparison(run, (name,)), Row(name, "own", 0), train)[0] is None
+    )

@@ -1,4 +1,4 @@
-"""The benchmark compares like with like: twins estimate the same loss, and the floor has the products of the step."""
+"""The benchmark compares equal work: contestants estimate the same loss, and the floor has the products of the step."""
 
 import math
 import sys
@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gallery.bench import Case, by_hand, command, floor, growth, measure, stock, table
-from gallery.bench.evaluation import evaluation, products
-from gallery.bench.timing import MEANINGS, _peak
+from gallery.bench import Case, floor, growth, measure, plain_pytorch, stock, table
+from gallery.bench.evaluation import products, time_iwae
+from gallery.bench.timing import LABELS, _peak
 from gallery.catalogue import plain
+from gallery.cli.results import bench
 from gallery.errors import RunError
 from inference import SVI, Settings, eval_mode
 
@@ -40,7 +41,7 @@ def test_twins_have_the_loss_and_the_gradients_of_svi(name):
     torch.manual_seed(1)
     expected = svi.loss(rows) / N
     torch.manual_seed(1)
-    loss = by_hand.LOSSES[SMALL[name].model](svi.pair, svi.x[rows])
+    loss = plain_pytorch.LOSSES[SMALL[name].model](svi.pair, svi.x[rows])
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
     gradients = (torch.autograd.grad(value, svi.parameters) for value in (loss, expected))
     for a, b in zip(*gradients, strict=True):
@@ -50,14 +51,14 @@ def test_twins_have_the_loss_and_the_gradients_of_svi(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_stock_pyro_has_the_loss_of_svi(name):
     svi = fit(SMALL[name])
-    turn = stock.fitted(svi.pair, svi.x, None, replace(svi.settings, batch_size=N))
+    take_steps = stock.stepper(svi.pair, svi.x, None, replace(svi.settings, batch_size=N))
     torch.manual_seed(1)
     expected = svi.loss(torch.arange(N)).item() / N
     torch.manual_seed(1)
-    assert turn(1)[0] == pytest.approx(expected, rel=1e-9)
+    assert take_steps(1)[0] == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("batches", [stock.minibatches, stock.loaded])
+@pytest.mark.parametrize("batches", [stock.minibatches, stock.minibatches_of_loader])
 def test_a_pass_visits_every_row_once(batches):
     source = batches(4, torch.arange(N), -torch.arange(N))
     for _ in range(2):
@@ -68,38 +69,38 @@ def test_a_pass_visits_every_row_once(batches):
 
 @pytest.mark.parametrize(("name", "steps"), [("factor_analysis", 50), ("vae", 1)])
 def test_numpyro_has_the_same_mean_loss(name, steps):
-    in_numpyro = pytest.importorskip("gallery.bench.in_numpyro", exc_type=ImportError)
+    numpyro_svi = pytest.importorskip("gallery.bench.numpyro_svi", exc_type=ImportError)
     torch.manual_seed(0)
     case = replace(VAE, keywords=VAE.keywords | {"hidden": (5,)}) if name == "vae" else SMALL[name]
     (x, _), pair, n = case.load(), case.build(), 100
     settings = Settings(lr=1e-12, batch_size=N)
-    draws = torch.stack([by_hand.LOSSES[name](pair, x[:N]).detach() for _ in range(n)])
-    theirs = torch.tensor([float(loss) for loss in in_numpyro.fitted(name, pair, x[:N], settings, steps)(n)])
+    draws = torch.stack([plain_pytorch.LOSSES[name](pair, x[:N]).detach() for _ in range(n)])
+    theirs = torch.tensor([float(loss) for loss in numpyro_svi.stepper(name, pair, x[:N], settings, steps)(n)])
     error = math.hypot(draws.std() / n**0.5, theirs.std() / n**0.5)
     assert abs(draws.mean() - theirs.mean()) < 4 * error
 
 
 def test_floor_has_the_products_of_the_step_and_no_others():
-    found = floor.products(fit(replace(VAE, keywords=VAE.keywords | {"hidden": (5,)})))
+    result = floor.products(fit(replace(VAE, keywords=VAE.keywords | {"hidden": (5,)})))
     d, z, h, b = 6, 2, 5, 8
     layers = [(d, h), (h, 2 * z), (z, h), (h, d)]
     forward = sum(2 * b * n_in * n_out for n_in, n_out in layers)
     to_inputs = forward - 2 * b * d * h  # x needs no gradient
-    assert len(found) == 11
-    assert floor.operations(found) == 2 * forward + to_inputs
-    assert len(floor.turn(found)(3)) == 3
+    assert len(result) == 11
+    assert floor.operations(result) == 2 * forward + to_inputs
+    assert len(floor.stepper(result)(3)) == 3
 
 
-def test_of_many_draws_the_guide_is_run_once_for_each_datum():
+def test_the_guide_of_many_draws_is_run_once_for_each_data_point():
     case, n, k = replace(VAE, keywords=VAE.keywords | {"hidden": (5,)}), 4, 7
     pair, d, z, h = case.build(), 6, 2, 5
     with eval_mode(pair):
-        found = products(pair, (case.load()[0][:n],), k)
-    assert floor.operations(found) == 2 * n * (d * h + h * 2 * z) + 2 * k * n * (z * h + h * d)
+        result = products(pair, (case.load()[0][:n],), k)
+    assert floor.operations(result) == 2 * n * (d * h + h * 2 * z) + 2 * k * n * (z * h + h * d)
 
 
 def test_a_bound_of_many_draws_is_timed_beside_its_products(monkeypatch):
-    """By a clock that goes on by 3 s a datum of draws and 7 s to begin with, and by 2 s a datum of products."""
+    """By a clock that advances 7 s at the start and 3 s a data point of draws, and 2 s a data point of products."""
     module, now = sys.modules["gallery.bench.evaluation"], [0.0]
 
     def passes(start, each):
@@ -108,9 +109,9 @@ def test_a_bound_of_many_draws_is_timed_beside_its_products(monkeypatch):
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(module, "draws", lambda pair, x, k, at_a_time: passes(7, 3 * len(x)))
     monkeypatch.setattr(module, "products", lambda *args: [])
-    monkeypatch.setattr(module.floor, "turn", lambda products: lambda steps: passes(0, 2 * steps))
-    found = evaluation(replace(VAE, iwae=7))
-    assert found == {"ms_iwae": 3000.0, "ms_iwae_floor": 2000.0, "iwae_times_floor": 1.5, "iwae_k": 7}
+    monkeypatch.setattr(module.floor, "stepper", lambda products: lambda steps: passes(0, 2 * steps))
+    result = time_iwae(replace(VAE, iwae=7))
+    assert result == {"ms_iwae": 3000.0, "ms_iwae_floor": 2000.0, "iwae_times_floor": 1.5, "iwae_k": 7}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -123,14 +124,14 @@ def test_floor_counts_what_pyro_multiplies(name):
 
 
 def test_contestants_are_measured_side_by_side():
-    found = measure("vae", VAE, 0.02, ("pyro", "pyro_loader", "graph", "torch", "floor"))
-    assert {f"ms_{key}" for key in MEANINGS} <= found.keys()
-    assert found["ms_compiled"] is None
-    assert found["speedup_over_pyro"] is None
+    result = measure("vae", VAE, 0.02, ("pyro", "pyro_loader", "graph", "torch", "floor"))
+    assert {f"ms_{key}" for key in LABELS} <= result.keys()
+    assert result["ms_compiled"] is None
+    assert result["speedup_over_pyro"] is None
     for key in ("pyro", "pyro_loader", "graph", "torch", "floor"):
-        low, high = found["spread"][key]
-        assert 0 < low <= found[f"ms_{key}"] <= high
-    assert found["peak_mib_pyro"] > 0
+        low, high = result["spread"][key]
+        assert 0 < low <= result[f"ms_{key}"] <= high
+    assert result["peak_mib_pyro"] > 0
     grown = growth("vae", VAE, 0.01, ("floor",))
     assert {what: list(values) for what, values in grown.items()} == {
         "batch_size": ["2", "8", "32"],
@@ -139,15 +140,15 @@ def test_contestants_are_measured_side_by_side():
 
 
 def test_peak_is_that_of_the_tensors_of_a_step():
-    def turn(steps):
+    def take_steps(steps):
         return [(torch.ones(2**18) + 1).sum() for _ in range(steps)]  # two tensors of 1 MiB at once
 
-    assert 2 * 2**20 <= _peak(turn) < 2 * 2**20 + 1024
+    assert 2 * 2**20 <= _peak(take_steps) < 2 * 2**20 + 1024
 
 
-def test_a_contestant_that_skips_work_is_told(monkeypatch):
-    monkeypatch.setitem(by_hand.LOSSES, "vae", lambda pair, x: plain.LOSSES["vae"](pair, x) / 2)
-    with pytest.raises(RunError, match=r"losses of PyTorch by hand and of SVI.* differ by"):
+def test_a_contestant_that_skips_work_is_refused(monkeypatch):
+    monkeypatch.setitem(plain_pytorch.LOSSES, "vae", lambda pair, x: plain.LOSSES["vae"](pair, x) / 2)
+    with pytest.raises(RunError, match=r"losses of plain PyTorch and of SVI.* differ by"):
         measure("vae", VAE, 0.01, ("graph", "torch"))
 
 
@@ -172,10 +173,10 @@ def test_table_is_written_from_the_file():
     )
 
 
-def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path):
+def test_requests_that_cannot_be_measured_are_refused_in_one_line(tmp_path):
     with pytest.raises(RunError, match=r"^there is no model 'vea'. Did you mean 'vae'\?.*$"):
-        command(["vea"])
+        bench("vea")
     with pytest.raises(RunError, match="there is no folder"):
-        command(["vae"], tmp_path / "missing" / "bench.json")
+        bench("vae", json=tmp_path / "missing" / "bench.json")
     with pytest.raises(RunError, match="must be positive"):
-        command(["vae"], seconds=0.0)
+        bench("vae", seconds=0.0)

@@ -1,6 +1,7 @@
-"""The command line as its users meet it: what works, and one line with exit code 2 for what does not."""
+"""The command line as its users meet it: commands, and for each bad request one line with exit code 2."""
 
 import gzip
+import importlib.metadata
 import json
 import os
 import re
@@ -11,44 +12,12 @@ import sys
 import numpy as np
 import pytest
 
-from gallery.cli.main import main
+from gallery.cli.main import format_error
+from gallery.errors import RunError
 from gallery.models import MODELS
+from inference import InferenceError
 
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Every command runs in an empty folder, with no data set but the embedded ones."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GALLERY_DATA", str(tmp_path / "data"))
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def refused(run, tmp_path):
-    """refused(arguments, words): exit code 2, one line with these words, and no run folder."""
-
-    def refused(arguments, *words):
-        code, _, err = run(*arguments.split())
-        assert code == 2
-        assert err.count("\n") == 1, err
-        assert err.startswith("gallery: ")
-        for word in words:
-            assert word in err
-        assert not (tmp_path / "run").exists()
-        assert not (tmp_path / "runs").exists()
-
-    return refused
 
 
 def test_fit_evaluate_sample_on_digits(run, tmp_path):
@@ -100,14 +69,14 @@ def test_flags_come_from_the_constructor_and_the_settings(run):
     assert "--given-dim" not in out
 
 
-def test_a_model_in_a_file_of_ones_own(run, tmp_path):
+def test_a_model_in_a_users_file(run, tmp_path):
     (tmp_path / "mine.py").write_text("from gallery.models.vae import VAE\n\n\nclass Mine(VAE):\n    pass\n")
     code, out, _ = run("fit", "mine.py:Mine", "--data", "digits:grey", *TINY, "--run", "run")
     assert code == 0
     assert "test ELBO" in out
 
 
-def test_ones_own_data(run, tmp_path):
+def test_data_in_a_users_file(run, tmp_path):
     np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).random((60, 6, 5)), labels=np.arange(60) % 3)
     assert run("fit", "cvae", "--data", "mine.npz:grey", *TINY, "--run", "run")[0] == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["keywords"]["classes"] == 3
@@ -207,13 +176,33 @@ def test_truncated_idx_file(refused, tmp_path):
     (raw / "train-labels-idx1-ubyte").write_bytes(b"\x00\x00\x08\x01\x00\x00\xea\x60" + bytes(60000))
     (raw / "train-images-idx3-ubyte").write_bytes(b"\x00\x00\x08\x03\x00\x00\xea\x60" + bytes(1000))
     refused("fit vae --data mnist:grey --run run", "train-images-idx3-ubyte")
-    (raw / "train-images-idx3-ubyte").write_bytes(gzip.compress(b"not what it says"))
+    (raw / "train-images-idx3-ubyte").write_bytes(gzip.compress(b"not an IDX file"))
     refused("fit vae --data mnist:grey --run run", "train-images-idx3-ubyte")
 
 
 def test_debug_shows_the_traceback(run):
     assert "Traceback" not in run("fit", "vea")[2]
     assert "Traceback" in run("fit", "vea", "--debug")[2]
+
+
+def test_version_is_that_of_the_distribution(run):
+    assert run("--version")[:2] == (0, f"{importlib.metadata.version('latent-gallery')}\n")
+
+
+@pytest.mark.parametrize(
+    ("remedy", "words"),
+    [
+        (("batch_size", "200"), "Use --batch-size 200."),
+        (("compile", True), "Use --compile."),
+        (("compile", False), "Use --no-compile."),
+        ("Fit more epochs.", "Fit more epochs."),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("kind", [RunError, InferenceError])
+def test_a_remedy_is_a_flag(kind, remedy, words):
+    assert format_error(kind("wrong.", remedy)) == f"wrong. {words}".strip()
+    assert "--" not in str(kind("wrong.", remedy))
 
 
 def test_the_module_is_the_command():
@@ -224,8 +213,8 @@ def test_the_module_is_the_command():
 
 
 @pytest.mark.parametrize(("arguments", "buffered"), [("show vae", True), ("show vae", False), ("data", True)])
-def test_nobody_reads_on(arguments, buffered, monkeypatch):
-    """As in `gallery show vae | head -0`: no traceback, nor what Python says of it when it ends."""
+def test_a_closed_pipe_is_no_error(arguments, buffered, monkeypatch):
+    """As in `gallery show vae | head -0`: no traceback, and no message of Python at its exit."""
     monkeypatch.setenv("PYTHONUNBUFFERED", "" if buffered else "1")
     read, write = os.pipe()
     os.close(read)
@@ -235,7 +224,7 @@ def test_nobody_reads_on(arguments, buffered, monkeypatch):
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_rows_that_a_fit_has_seen_are_not_held_out(run):
+def test_training_rows_are_not_held_out(run):
     for validation in ("--validation", "--no-validation"):
         assert run("fit", "vae", "--data", "digits:threshold", *TINY, validation, "--run", f"run{validation}")[0] == 0
     kept, seen = (
@@ -266,7 +255,7 @@ def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("evaluate", "Draws of the guide for each datum"),
+        ("evaluate", "Draws of the guide for each data point"),
         ("sample", "Number of draws."),
         ("check", "path/to/file.py:CLASS"),
         ("reproduce", "The first of them."),
@@ -275,6 +264,6 @@ def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):
         ("compare vae", "Number of seeds"),
     ],
 )
-def test_help_says_what_every_flag_is(run, command, words):
+def test_help_explains_every_flag(run, command, words):
     _, out, _ = run(*command.split(), "--help")
     assert words in " ".join(re.sub("[│╭╰─╮╯]", " ", out).split())

@@ -1,7 +1,7 @@
-"""The steps of the benchmark without Pyro: the losses of `gallery.plain` over the weights of the pair itself.
+"""The steps of the benchmark in plain PyTorch: the losses of `gallery.catalogue.plain` over the weights of the pair.
 
-Each estimates what the objective of its case does: for the same noise, the loss of SVI's step. The VRNN's is written
-for speed here: the recurrence runs alone, and all that follows from it is evaluated for all rows at once.
+Each estimates the objective of its case: for the same noise it equals the loss of SVI's step. The VRNN's is written for
+speed here: the recurrence runs alone, and all terms that follow from it are evaluated for all rows at once.
 """
 
 from collections.abc import Callable
@@ -11,18 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gallery.bench.stock import Turn, minibatches
+from gallery.bench.stock import Stepper, minibatches
 from gallery.catalogue import plain
 from gallery.catalogue.plain._heads import normal
 from inference import Settings
 
+__all__ = ["LOSSES", "compiled_stepper", "stepper", "vrnn"]
+
 
 def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """Loss in nats per data point for x of (n, data_dim)."""
+    """Return the loss of the VRNN in nats per data point for x of shape (n, data_dim)."""
     rows, (first, second) = x.reshape(len(x), pair.steps, -1), pair.recurrence
     x_t, z_t = torch.zeros_like(rows[:, 0]), x.new_zeros(len(x), pair.latent_dim)
     a = b = (x.new_zeros(len(x), first.hidden_size), x.new_zeros(len(x), first.hidden_size))
-    passed = []
+    steps = []
     for x_next in rows.unbind(1):
         a = first(torch.cat([x_t, z_t], dim=-1), a)
         b = second(a[0], b)
@@ -30,8 +32,8 @@ def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
         mu, sigma = normal(pair.encoder[1], pair.encoder[0](torch.cat([b[0], x_t], dim=-1)))
         eps = torch.randn_like(mu)
         z_t = mu + sigma * eps
-        passed.append((b[0], z_t, sigma, eps))
-    h, z, sigma, eps = (torch.stack(part, dim=1) for part in zip(*passed, strict=True))  # (n, steps, ...)
+        steps.append((b[0], z_t, sigma, eps))
+    h, z, sigma, eps = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))  # (n, steps, ...)
     loc, scale = normal(pair.prior[1], pair.prior[0](h))
     kl = (((z - loc) / scale).square() - eps.square()).sum() / 2 + (scale / sigma).log().sum()
     logits = pair.decoder[1].linear(pair.decoder[0](torch.cat([h, z], dim=-1)))
@@ -39,28 +41,30 @@ def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = plain.LOSSES | {"vrnn": vrnn}
-"""(pair, x) or (pair, x, given) to the loss, a scalar in nats per data point."""
+"""Functions of (pair, x) or (pair, x, given); they return the loss, a scalar in nats per data point."""
 
 
-def fitted(loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings) -> Turn:
-    """Steps of `loss` with Adam, data in memory."""
-    return _turn(partial(loss, pair), _adam(pair, settings), data, settings)
+def stepper(loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings) -> Stepper:
+    """Return steps of `loss` with Adam, data in memory."""
+    return _stepper(partial(loss, pair), _adam(pair, settings), data, settings)
 
 
-def fitted_compiled(loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings) -> Turn:
-    """The same with the loss through torch.compile, in the way that suits the device, and Adam in one kernel."""
+def compiled_stepper(
+    loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings
+) -> Stepper:
+    """Return the same steps with the loss through torch.compile, in the mode for the device, and Adam in one kernel."""
     mode = "reduce-overhead" if data[0].is_cuda else None
     compiled = torch.compile(partial(loss, pair), fullgraph=True, dynamic=False, mode=mode)
-    return _turn(compiled, _adam(pair, settings, fused=True), data, settings)
+    return _stepper(compiled, _adam(pair, settings, fused=True), data, settings)
 
 
 def _adam(pair: nn.Module, settings: Settings, fused: bool | None = None) -> torch.optim.Adam:
     return torch.optim.Adam(pair.parameters(), settings.lr, (0.9, settings.adam_beta2), fused=fused)
 
 
-def _turn(
+def _stepper(
     loss: Callable[..., Tensor], optimiser: torch.optim.Optimizer, data: tuple[Tensor, ...], settings: Settings
-) -> Turn:
+) -> Stepper:
     batches = minibatches(settings.batch_size, *data)
 
     def step() -> Tensor:

@@ -1,4 +1,4 @@
-"""The same pairs in NumPyro, over the same weights at the start: the step through jax.jit, one or several a call."""
+"""Steps of the same pairs in NumPyro, from the same weights: through jax.jit, one or several steps a call."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,8 +13,10 @@ import torch
 from numpyro.infer import SVI, Trace_ELBO
 from torch import Tensor, nn
 
-from gallery.bench.stock import Turn
+from gallery.bench.stock import Stepper
 from inference import Settings
+
+__all__ = ["PAIRS", "STEPS", "runs_on", "stepper"]
 
 STEPS = 50  # of a call that takes several
 
@@ -22,7 +24,7 @@ Weights = dict[str, Any]
 
 
 def factor_analysis(weights: Weights) -> tuple[Callable, Callable]:
-    """(model, guide) of x, (n, data_dim), as all others here."""
+    """Return factor analysis as (model, guide) of x, of shape (n, data_dim)."""
 
     def model(x):
         W = numpyro.param("theta.W", weights["theta.W"])
@@ -41,6 +43,8 @@ def factor_analysis(weights: Weights) -> tuple[Callable, Callable]:
 
 
 def vae(weights: Weights) -> tuple[Callable, Callable]:
+    """Return the VAE as (model, guide) of x, of shape (n, data_dim)."""
+
     def linear(name: str, h):
         W, b = (numpyro.param(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
         return h @ W.T + b
@@ -62,7 +66,7 @@ def vae(weights: Weights) -> tuple[Callable, Callable]:
 
 
 PAIRS: dict[str, Callable[[Weights], tuple[Callable, Callable]]] = {"factor_analysis": factor_analysis, "vae": vae}
-"""By the name of the case."""
+"""By name of the case: a function from weights to (model, guide)."""
 
 
 def _rows(n: int, size: int) -> Iterator[np.ndarray]:
@@ -73,13 +77,13 @@ def _rows(n: int, size: int) -> Iterator[np.ndarray]:
             yield order[start : start + size]
 
 
-def is_on(device: torch.device) -> bool:
-    """Would jax run where torch does?"""
+def runs_on(device: torch.device) -> bool:
+    """Return whether jax runs on the device of torch."""
     return jax.default_backend() == {"cuda": "gpu"}.get(device.type, device.type)
 
 
 def _confine(threads: int) -> None:
-    """Gives jax as many threads of the CPU as torch has: it makes one for each core that it may use when it begins."""
+    """Give jax the same number of CPU threads as torch: it makes one for each core that it may use when it starts."""
     if hasattr(os, "sched_setaffinity"):
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, sorted(cores)[:threads])
@@ -87,8 +91,11 @@ def _confine(threads: int) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def fitted(name: str, pair: nn.Module, x: Tensor, settings: Settings, steps: int = 1) -> Turn:
-    """Steps of the case called `name`, so many in each call."""
+def stepper(name: str, pair: nn.Module, x: Tensor, settings: Settings, steps: int = 1) -> Stepper:
+    """Return the steps of the case called `name`.
+
+    :param steps: number of steps in each compiled call
+    """
     _confine(torch.get_num_threads())
     model, guide = PAIRS[name]({key: jnp.asarray(value.cpu().numpy()) for key, value in pair.state_dict().items()})
     size, data = min(settings.batch_size, len(x)), jnp.asarray(x.cpu().numpy())
@@ -105,7 +112,7 @@ def fitted(name: str, pair: nn.Module, x: Tensor, settings: Settings, steps: int
             return update(state, data, rows[0])
         return jax.lax.scan(lambda state, rows: update(state, data, rows), state, rows)
 
-    def turn(count: int) -> list:
+    def take_steps(count: int) -> list:
         nonlocal state
         losses = []
         for _ in range(-(-count // steps)):
@@ -115,4 +122,4 @@ def fitted(name: str, pair: nn.Module, x: Tensor, settings: Settings, steps: int
         jax.block_until_ready((state, losses))
         return losses if steps == 1 else [loss for part in losses for loss in np.asarray(part)]
 
-    return turn
+    return take_steps

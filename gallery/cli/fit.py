@@ -1,0 +1,134 @@
+"""`gallery fit` and `gallery demo`: the flags of a model, and the training of a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import App, Parameter
+
+from gallery.catalogue.recipes import RECIPES
+from gallery.cli.flags import flags_of
+from gallery.cli.format import format_metrics
+from gallery.errors import RunError, unknown
+from gallery.runs import progress, training
+from gallery.runs.specification import Run
+from inference.fit import distributed
+
+__all__ = ["demo", "fit_app", "fit_command", "print_run", "train"]
+
+fit_app = App(
+    name="fit",
+    help="Fit a model: `gallery fit MODEL --help` lists its flags.",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+
+FLAGS: dict[str, tuple[type, str]] = {
+    "data": (str, "Data set and pixel transform, such as mnist:threshold, or a file [that of the recipe]."),
+    "run": (Path, "Folder of the run [runs/MODEL-DATA]."),
+    "recipe": (str, "The recipe to start from [the first of the model]."),
+    "validation": (bool, "Keep validation rows apart from training [that of the recipe]."),
+    "overwrite": (bool, "Replace a run that is in the folder already."),
+    "tensorboard": (bool, "Write loss, bounds and KL of every epoch to RUN/tensorboard for TensorBoard."),
+}
+
+
+def print_run(folder: Path, metrics: dict[str, Any]) -> None:
+    """Print the metrics of a finished run and the paths of its files.
+
+    :param metrics: content of metrics.json; empty in all processes of a distributed run but the first, which prints
+    """
+    if not metrics:
+        return
+    for split in ("test", "train"):
+        for line in format_metrics(split, metrics.get(split, {})):
+            print(line)
+    print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; figures in {folder / 'figures'})")
+
+
+def train(
+    action: Callable[[progress.ProgressListener | None], dict[str, Any]], tensorboard: Path | None = None
+) -> dict[str, Any]:
+    """Start or resume a run, in one process or as one of several of a distributed run.
+
+    :param action: takes the listener that shows progress, None in all processes but the first, and returns the metrics
+    :param tensorboard: folder of TensorBoard's event files
+    :return: the metrics of the run
+    """
+    if tensorboard:
+        from gallery.report.export import need
+
+        need("tensorboard", "--tensorboard")
+    distributed.join()
+    listener = progress.progress_listener(tensorboard) if distributed.rank() == 0 else None
+    try:
+        return action(listener)
+    finally:
+        if listener:
+            listener.close()
+        distributed.leave()
+
+
+def fit_command(name: str) -> Callable[..., None]:
+    """Return `gallery fit NAME` as a function of its flags."""
+    hyper, settings, signature = flags_of(name, FLAGS)
+
+    def fit(**flags: Any) -> None:
+        chosen = {key: value for key, value in flags.items() if value is not None}
+        recipe = chosen.get("recipe")
+        if recipe is not None and (recipe not in RECIPES or RECIPES[recipe].model != name):
+            known = [r.name for r in RECIPES.values() if r.model == name]
+            raise unknown(f"recipe for {name}", recipe, known, f"gallery show {name}")
+        run = Run.of(
+            name,
+            RECIPES.get(recipe),
+            chosen.get("data"),
+            {key: chosen[key] for key in hyper if key in chosen},
+            {key: chosen[key] for key in settings if key in chosen},
+            chosen.get("validation"),
+        )
+        data_name = Path(run.data.replace("/:", ":")).name  # a folder may end in a slash
+        folder = chosen.get("run") or Path("runs") / f"{Path(name).name}-{data_name}".replace(":", "-")
+        logs = folder / "tensorboard" if chosen.get("tensorboard") else None
+        overwrite = chosen.get("overwrite", False)
+        print_run(folder, train(lambda listener: training.start(run, folder, overwrite, listener), logs))
+
+    fit.__doc__ = f"Fit {name}. Defaults, those of its first recipe, are in brackets."
+    fit.__signature__ = signature  # type: ignore[attr-defined]  # cyclopts reads the flags off it
+    return fit
+
+
+@fit_app.default
+def _fit_from(
+    model: str | None = None,
+    /,
+    *,
+    from_: Annotated[Path | None, Parameter(name="--from", help="A run.json to run again.")] = None,
+    run: Annotated[Path | None, Parameter(help="Folder of the run.")] = None,
+    overwrite: Annotated[bool, Parameter(help="Replace a run that is in the folder already.")] = False,
+    tensorboard: Annotated[bool, Parameter(help="Write every epoch to RUN/tensorboard.")] = False,
+) -> None:
+    if from_ is None:
+        raise RunError("fit needs a model, as in `gallery fit vae` (`gallery list` names them), or --from RUN.JSON.")
+    if run is None:
+        raise RunError("--from needs --run DIR, the folder of the new run.")
+    again, _ = Run.from_json(from_)
+    torch.set_num_threads(again.threads)
+    logs = run / "tensorboard" if tensorboard else None
+    print_run(run, train(lambda listener: training.start(again, run, overwrite, listener), logs))
+
+
+def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
+    """Fit a VAE to the embedded digits and write the gallery's pages with it; about a minute.
+
+    :param out: Folder of the run and of the pages.
+    :param overwrite: Replace the run and the pages that are in the folder already.
+    """
+    from gallery.report.site import write_site
+
+    settings = {"epochs": 60, "batch_size": 50, "lr": 2e-3, "lr_schedule": "cosine"}
+    keywords = {"latent_dim": 2, "hidden": [128, 128], "dropout": 0.0}
+    run = Run.of("vae", None, "digits:dequantized", keywords, settings, validation=True)
+    print_run(out / "run", train(lambda listener: training.start(run, out / "run", overwrite, listener)))
+    print(f"site: {write_site(out / 'site', out / 'run').resolve()}")

@@ -1,0 +1,88 @@
+"""The commands on the gallery as a whole: `gallery reproduce`, `bench` and `site`."""
+
+import sys
+from json import dumps
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from gallery.catalogue.recipes import RECIPES
+from gallery.errors import RunError, unknown
+from inference.files import write_atomically
+
+__all__ = ["bench", "reproduce_recipes", "site"]
+
+
+def reproduce_recipes(
+    *names: str,
+    seeds: int = 5,
+    first_seed: int = 0,
+    quick: bool = False,
+    out: Path = Path("reproduced"),
+    ledger: Path | None = None,
+) -> None:
+    """Run recipes, seed by seed, into a ledger beside the published results; an interrupted command continues.
+
+    :param names: Recipes (`gallery show MODEL` lists those of a model); all of them if none is named.
+    :param seeds: Number of seeds.
+    :param first_seed: The first of them.
+    :param quick: A few epochs each, on the embedded digits instead of larger images.
+    :param out: Folder of the runs.
+    :param ledger: The file with the numbers [OUT/ledger.json].
+    """
+    from gallery.ledger.reproduce import reproduce
+
+    if seeds < 1 or first_seed < 0:
+        raise RunError(f"--seeds must be at least 1 and --first-seed at least 0, not {seeds} and {first_seed}.")
+    for name in names:
+        if name not in RECIPES:
+            raise unknown("recipe", name, RECIPES, "gallery show MODEL")
+    file = ledger or out / "ledger.json"
+    reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick)
+    print(f"ledger: {file}")
+
+
+def bench(
+    *names: str,
+    json: Path | None = None,
+    threads: int | None = None,
+    seconds: float = 2.0,
+    growth: bool = False,
+) -> None:
+    """Time a step beside stock Pyro, plain PyTorch, NumPyro where it is installed, and the matrix products alone.
+
+    :param names: Models; if none is named, one of each family that is also written in plain PyTorch.
+    :param json: A file for the numbers.
+    :param threads: Of the CPU.
+    :param seconds: For which each contestant is timed.
+    :param growth: Also time how the step grows with batch size, particles, components and length: minutes more.
+    :raises RunError: if the folder of the file is missing, or a number is not positive
+    """
+    from gallery.bench import bench as run_bench
+    from gallery.bench.report import caption, for_terminal
+
+    if json is not None and not json.parent.is_dir():
+        raise RunError(f"there is no folder {json.parent}: make it first.")
+    if not seconds > 0 or (threads is not None and threads < 1):
+        raise RunError(f"--seconds and --threads must be positive, not {seconds} and {threads}.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    content = run_bench(names, seconds, growth)
+    console = Console(width=140 if not sys.stdout.isatty() else None)
+    console.print(for_terminal(content))
+    console.print(caption(content))
+    if json is not None:
+        write_atomically(json, (dumps(content, indent=2) + "\n").encode())
+        print(json)
+
+
+def site(*, runs: Path | None = None, out: Path = Path("site")) -> None:
+    """Write the gallery as static pages, to be opened from disk or put on any web server.
+
+    :param runs: A folder; every finished run below it gets a page.
+    :param out: Folder of the pages, new, empty or of an earlier site.
+    """
+    from gallery.report.site import write_site
+
+    print(f"site: {write_site(out, runs).resolve()}")

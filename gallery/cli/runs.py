@@ -1,0 +1,142 @@
+"""The commands on a fitted run: `gallery resume`, `evaluate`, `sample` and `export`."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+import data as data_sets
+from gallery.cli.fit import print_run, train
+from gallery.cli.format import format_metrics
+from gallery.errors import RunError
+from gallery.runs import training
+from gallery.runs.metrics import evaluate_split
+from gallery.runs.specification import Run
+from inference import check_fit
+from inference import sample as draw_samples
+from inference.evaluation.log_weights import ROWS
+
+__all__ = ["evaluate", "export", "resume", "sample"]
+
+
+def resume(run: Path, /) -> None:
+    """Continue an interrupted run from its checkpoint.
+
+    :param run: Folder of the run.
+    """
+    logs = run / "tensorboard"
+    print_run(run, train(lambda listener: training.resume(run, listener), logs if logs.is_dir() else None))
+
+
+def evaluate(
+    run: Path,
+    /,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    particles: int = 16,
+    at_a_time: int = ROWS,
+    as_json: bool = False,
+) -> None:
+    """Evaluate a fitted run: bounds with their standard errors, KL, active units.
+
+    :param run: Folder of the run.
+    :param data: Other data than the run's.
+    :param split: train, validation, test or all.
+    :param particles: Draws of the guide for each data point, and the k of IWAE-k.
+    :param at_a_time: Rows (data points times draws) that are evaluated together: fewer take less memory.
+    :param as_json: Print JSON instead of text.
+    """
+    if at_a_time < 1 or particles < 1:
+        raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
+    spec, pair = training.load(run)
+    dataset = _dataset(spec, pair, data, split)
+    fitted_splits = ("train",) if spec.validation else ("train", "validation", "all")
+    held_out = data is not None or split not in fitted_splits
+    metrics = evaluate_split(pair, dataset, held_out, particles, at_a_time)
+    if as_json:
+        print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
+    else:
+        print("\n".join(format_metrics(split, metrics)))
+
+
+def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0) -> None:
+    """Draw samples from a fitted model: arrays in an .npz file, or a figure.
+
+    :param run: Folder of the run.
+    :param n: Number of draws.
+    :param out: An .npz file for the arrays or a .png file for a figure [RUN/figures/sample.png].
+    :param seed: Of the draws.
+    """
+    import numpy as np
+
+    from gallery.figures import samples
+
+    spec, pair = training.load(run)
+    dataset = _dataset(spec, pair, None, "test")
+    if out is None:
+        out = run / "figures" / "sample.png"
+        out.parent.mkdir(exist_ok=True)
+    if out.suffix not in (".npz", ".png"):
+        raise RunError(f"--out must end in .npz or .png, and {out} does not.")
+    if not out.parent.is_dir():
+        raise RunError(f"there is no folder {out.parent}: make it first.")
+    if out.suffix == ".png" and dataset.is_image:
+        samples(pair, dataset, n, seed).savefig(out)
+    elif out.suffix == ".png":
+        raise RunError(f"{spec.data} has no pictures: use --out FILE.npz.")
+    else:
+        conditional = "given" in inspect.signature(pair.model).parameters
+        given = dataset.given[torch.arange(n) % len(dataset)] if conditional else None
+        draws = draw_samples(pair, dataset.x, n, given, seed)
+        extra = {} if given is None else {"given": given.cpu().numpy()}
+        np.savez(out, **{name: value.cpu().numpy() for name, value in draws.items()}, **extra)
+    print(out)
+
+
+def export(
+    run: Path,
+    /,
+    *,
+    to: Literal["arviz", "onnx"],
+    out: Path | None = None,
+    data: str | None = None,
+    split: str = "test",
+    n: int = 100,
+    draws: int = 200,
+    seed: int = 0,
+) -> None:
+    """Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.
+
+    :param run: Folder of the run.
+    :param to: arviz: draws of the guide, their log-likelihoods and new data in a NetCDF file. onnx: the two networks.
+    :param out: The NetCDF file [RUN/draws.nc], or the folder of the networks [RUN/onnx].
+    :param data: Other data than the run's.
+    :param split: train, validation, test or all.
+    :param n: Number of data points whose latents are drawn, or on which the networks are checked.
+    :param draws: Draws of the guide for each data point, in ArviZ's file.
+    :param seed: Of the draws.
+    """
+    from gallery.report.export import export as write_export
+
+    spec, pair = training.load(run)
+    dataset = _dataset(spec, pair, data, split).head(n)
+    for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
+        print(line)
+
+
+def _dataset(spec: Run, pair: nn.Module, name: str | None, split: str) -> data_sets.Dataset:
+    """Return a split of the run's data, or of the data set `name`, validated against the pair.
+
+    :raises RunError: if its rows have another length than those that the run was fitted to
+    """
+    dataset = data_sets.load(name or spec.data, split).to(spec.settings.torch_device(), spec.settings.dtype)
+    if "data_dim" in spec.keywords and dataset.x.shape[1] != spec.keywords["data_dim"]:
+        fitted = spec.keywords["data_dim"]
+        raise RunError(f"{dataset.name} has rows of {dataset.x.shape[1]} values; the run was fitted to {fitted}.")
+    if name is not None:
+        check_fit(pair, dataset.scored(), dataset.given)
+    return dataset
