@@ -17,7 +17,7 @@ from gallery.runs.metrics import evaluate_split
 from gallery.runs.specification import Run
 from inference import check_fit
 from inference import sample as draw_samples
-from inference.evaluation.log_weights import ROWS
+from inference.evaluation.log_weights import MAX_ROWS
 
 __all__ = ["evaluate", "export", "resume", "sample"]
 
@@ -38,7 +38,7 @@ def evaluate(
     data: str | None = None,
     split: str = "test",
     particles: int = 16,
-    at_a_time: int = ROWS,
+    at_a_time: int = MAX_ROWS,
     as_json: bool = False,
 ) -> None:
     """Evaluate a fitted run: bounds with their standard errors, KL, active units.
