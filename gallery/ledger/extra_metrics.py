@@ -188,6 +188,10 @@ def _is_deterministic(s: Subject) -> bool:
     return len(s.info.delta_sites) == len(s.info.guide_sites)
 
 
+def _jacobian_norm(s: Subject) -> dict[str, Any]:
+    return {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}
+
+
 def _corrupted_error(s: Subject) -> dict[str, Any]:
     x, errors = s.dataset.x, {}
     with torch.random.fork_rng():
@@ -224,7 +228,7 @@ LEDGER_METRICS: tuple[Metric, ...] = (
     Metric("pixel_probe", _has_code_probe, lambda s: {"pixel_probe": _pixel_probe(s.train.head(PROBED), s.dataset)}),
     Metric("same_labels", lambda s: s.train.known is not None, _same_labels),
     Metric("mutual_information", lambda s: True, _mutual_information),
-    Metric("jacobian_norm", _is_deterministic, lambda s: {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}),
+    Metric("jacobian_norm", _is_deterministic, _jacobian_norm),
     Metric("reconstruction_error", _has_reconstructions, _reconstruction_error),
     Metric("mean_image", _has_reconstructions, _mean_image),
     Metric("corrupted_error", lambda s: _is_deterministic(s) and s.dataset.is_image, _corrupted_error),
