@@ -189,6 +189,10 @@ def _is_deterministic(s: Subject) -> bool:
     return len(s.info.delta_sites) == len(s.info.guide_sites)
 
 
+def _jacobian_norm(s: Subject) -> dict[str, Any]:
+    return {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}
+
+
 def _corrupted_error(s: Subject) -> dict[str, Any]:
     x, errors = s.dataset.x, {}
     with torch.random.fork_rng():
