@@ -31,6 +31,7 @@ from gallery.models import MODELS
 from gallery.report.export import export, need
 from gallery.runs import progress as watch
 from gallery.runs import training as runs
+from gallery.runs.metrics import evaluate_split
 from gallery.runs.registry import constructor, in_words, installed, line_of, model_class
 from gallery.runs.specification import Run
 from inference import InferenceError, check_fit, sample
@@ -272,7 +273,7 @@ def evaluate_run(
     dataset = _dataset(spec, pair, data, split)
     fitted_to = ("train",) if spec.validation else ("train", "validation", "all")
     held_out = data is not None or split not in fitted_to
-    metrics = runs.evaluate_split(spec, pair, dataset, held_out, particles, at_a_time)
+    metrics = evaluate_split(pair, dataset, held_out, particles, at_a_time)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:

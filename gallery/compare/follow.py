@@ -27,7 +27,7 @@ POINTS = 40  # of a curve
 def passes(svi: SVI) -> int:
     """The work of one step: passes of a datum through model and guide, forwards and backwards."""
     with torch.random.fork_rng():
-        cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).cases
+        cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).n_cases
     return svi.batch_size * svi.loss.estimator.num_particles * cases
 
 

@@ -11,6 +11,7 @@ from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.ledger.fields import shown
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS
+from inference.pairs.capabilities import exact
 
 README = Path(__file__).parents[2] / "README.md"
 LEDGER = Path(__file__).parent / "results"
@@ -24,7 +25,7 @@ def models_table() -> str:
             continue
         title = inspect.getdoc(sys.modules[cls.__module__]).splitlines()[0].rstrip(".")
         variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
-        exact = ", ".join(word for word in ("log_evidence", "posterior", "e_step") if getattr(cls, word, None))
+        exact = ", ".join(word for word in ("log_evidence", "posterior", "e_step") if exact(cls, word))
         rows.append(
             f"| `{name}` | {title} | {variants} | {exact.replace('e_step', 'EM').replace('_', ' ')} | ",
         )

@@ -53,6 +53,8 @@ class DenoisingAutoencoder(Autoencoder):
     :param level: width of the uniform noise, standard deviation of the Gaussian, share of the pixels of the others
     """
 
+    capabilities = ("corrupt",)
+
     def __init__(self, *, corruption: Corruption = "uniform", level: float = 0.5, **kwargs):
         if corruption not in get_args(Corruption):
             raise ValueError(f"corruption is one of {', '.join(get_args(Corruption))}, not {corruption!r}.")

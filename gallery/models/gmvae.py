@@ -93,6 +93,8 @@ class Relaxed(GMVAE):
     :param temperature: of the relaxation; the components are one-hot as it goes to 0
     """
 
+    capabilities = ("temperature",)
+
     def __init__(self, *args, temperature: float = 0.5, **kwargs):
         if not 0 < temperature < math.inf:
             raise ValueError(f"temperature is positive and finite, not {temperature}.")

@@ -30,6 +30,8 @@ class KSparseAutoencoder(Autoencoder):
     :param k: number of codes that are kept
     """
 
+    capabilities = ("k",)
+
     def __init__(self, *, k: int = 44, **kwargs):
         super().__init__(**kwargs)
         if not 1 <= k <= self.latent_dim:

@@ -44,6 +44,8 @@ class SparseAutoencoder(Autoencoder):
     :param weight: of the penalty, in nats per datum
     """
 
+    capabilities = ("rho",)
+
     activation = nn.Sigmoid
 
     def __init__(self, *, rho: float = 0.05, weight: float = 3.0, **kwargs):

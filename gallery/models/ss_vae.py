@@ -47,6 +47,8 @@ class SSVAE(nn.Module):
     :param alpha: weight of each label in the classifier's log-likelihood; the paper's is 0.1 data / labels
     """
 
+    capabilities = ("classify",)
+
     missing = -1  # the label of an image whose class is not known
 
     def __init__(

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from inference.contract.case import Case, Finding, watched
 from inference.contract.fit import draws, evaluation, gradients, registered, support
 from inference.contract.process import device, leftovers, repeatable, state, traceable
-from inference.contract.structure import plate, runs, shapes, signature, sites
+from inference.contract.structure import capabilities, plate, runs, shapes, signature, sites
 
 __all__ = ["CLAUSES", "STAGES", "Case", "Clause", "Finding", "watched"]
 
 Clause = Callable[[Case], Iterator[Finding]]
 STAGES: tuple[tuple[Clause, ...], ...] = (
-    (signature,),
+    (signature, capabilities),
     (sites, plate),
     (shapes,),
     (runs,),

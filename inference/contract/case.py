@@ -145,7 +145,7 @@ class Case:
 
     def svi(self, pair: nn.Module) -> SVI:
         """How the pair is fitted."""
-        summed = any(inspect_pair(pair, self.args).enumerated)
+        summed = inspect_pair(pair, self.args).enumerated
         return SVI(pair, *self.args, settings=Settings(objective=self.objective or ("enum" if summed else "trace")))
 
     def loss(self, pair: nn.Module) -> Tensor:

@@ -15,7 +15,7 @@ from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
 from inference.pairs.checks import check_data, parameter_faults
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import is_flat, latent_sites
 
@@ -144,7 +144,8 @@ def gradients(case: Case) -> Iterator[Finding]:
     """every parameter is told to Pyro, by the model or by the guide, and gets a finite gradient"""
     pair = case.pair()
     seen = inspect_pair(pair, case.args)
-    generative, inference = ({id(p): name for name, p in of.items()} for of in parameters(seen))
+    parts = seen.generative_parameters, seen.inference_parameters
+    generative, inference = ({id(p): name for name, p in of.items()} for of in parts)
     own = dict(pair.named_parameters())
     with torch.no_grad():  # away from the points where a gradient is zero by symmetry
         for parameter in own.values():

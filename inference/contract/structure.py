@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from inference.contract.case import FEW, Case, Finding
+from inference.pairs.capabilities import CAPABILITIES, declared
 from inference.pairs.checks import plate_faults, site_faults
 from inference.pairs.sites import is_local
 
@@ -81,6 +82,16 @@ def shapes(case: Case) -> Iterator[Finding]:
             )
             yield Finding(text, error)
             return
+
+
+def capabilities(case: Case) -> Iterator[Finding]:
+    """every capability that the class declares is a known one, and the pair has it"""
+    pair = case.pair()
+    for name in declared(pair):
+        if name not in CAPABILITIES:
+            yield Finding(f"no capability {name!r}; expected one of {', '.join(CAPABILITIES)}. Leave it out.")
+        elif getattr(pair, name, None) is None:
+            yield Finding(f"capability {name!r} is declared, and the pair has no {name}: {CAPABILITIES[name]}.")
 
 
 def runs(case: Case) -> Iterator[Finding]:

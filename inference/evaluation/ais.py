@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform, biject_to, constraints
 
 from inference.errors import InferenceError
-from inference.evaluation.log_weights import iwae, iwae_variance
+from inference.evaluation.log_weights import iwae, iwae_variance, log_evidence
 from inference.evaluation.metrics import _estimate
 from inference.evaluation.predictive import sample
 from inference.fit.graph import UntraceableError, traced
@@ -276,8 +276,8 @@ def bdmc(
         "upper": _estimate(high.unsqueeze(0), n, errors[1], **about),
         "width": _estimate((high - low).unsqueeze(0), n, errors[0] + errors[1], **about),
     }
-    if getattr(pair, "log_evidence", None):
-        with eval_mode(pair, seed):
-            exact = pair.log_evidence(*arguments(pair, x, given))
+    with eval_mode(pair, seed):
+        exact = log_evidence(pair, x, given)
+    if exact is not None:
         result["evidence"] = _estimate(exact.unsqueeze(0), n, exact=True)
     return result

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.evaluation.classification import entry
 from inference.evaluation.predictive import encode
+from inference.pairs.capabilities import capability
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.sites import is_local
 
 
 def component_probabilities(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
@@ -20,17 +21,15 @@ def component_probabilities(pair: nn.Module, x: Tensor, given: Tensor | None = N
     None where there is no such latent, or another discrete one; and where the pair has a classifier of its own
     (`pair.classify`), for its y are classes that it was told of.
     """
-    if hasattr(pair, "classify"):
+    if capability(pair, "classify"):
         return None
     with eval_mode(pair):
         seen = inspect_pair(pair, arguments(pair, x, given))
-    sites = latent_sites(seen.model) | latent_sites(seen.guide)
-    discrete = {name: site for name, site in sites.items() if site["fn"].support.is_discrete}
-    if len(discrete) != 1:
+    if len(seen.discrete_sites) != 1:
         return None
-    ((name, site),) = discrete.items()
+    ((name, site),) = seen.discrete_sites.items()
     categorical = isinstance(site["fn"], dist.Categorical | dist.OneHotCategorical)
-    if not (categorical and is_local(site) and name in set.union(*seen.enumerated)):
+    if not (categorical and is_local(site) and name in seen.enumerated):
         return None
     return encode(pair, x, given)[name]
 

@@ -20,7 +20,7 @@ from inference.errors import InferenceError
 from inference.evaluation.classification import entry
 from inference.evaluation.log_weights import log_weights
 from inference.evaluation.predictive import of_data, posterior_draw, sample
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -73,11 +73,11 @@ def pareto_k_summary(
     with eval_mode(pair, seed):
         args, n, name = arguments(pair, x, given), len(x), type(pair).__name__
         seen = inspect_pair(pair, args)
-        if seen.joint or seen.points or not seen.continuous:
+        if seen.has_global_latent or seen.delta_sites or not seen.continuous_sites:
             raise InferenceError(
                 f"k-hat is of a guide that draws continuous latents of a datum; that of {name} does not."
             )
-        if is_per_data_point(pair, tuple(a[:2] for a in args)):
+        if seen.is_per_data_point:
             raise InferenceError(f"the guide of {name} has parameters of its own for each datum, and none for others.")
         k = pareto_k(log_weights(pair, x, given, draws)).sort().values
     about, median = {"n": n, "particles": draws}, {"value": k[(n - 1) // 2].item()}
@@ -133,7 +133,7 @@ def calibration_ranks(
     with eval_mode(pair, seed):
         few = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
         seen = inspect_pair(pair, few)
-        joint, latents = seen.joint, latent_sites(seen.model)
+        joint, latents = seen.has_global_latent, seen.prior
         if joint and posterior is None:
             raise InferenceError(
                 f"the guide of {type(pair).__name__} is of one data set, for a latent is global: calibration needs a "

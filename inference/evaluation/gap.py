@@ -101,12 +101,14 @@ def gap(
 
 def _refuse(pair: nn.Module, args: tuple) -> None:
     seen, name = inspect_pair(pair, args), type(pair).__name__
-    sites = latent_sites(seen.guide)
-    if len(sites) != 1 or set.union(*seen.enumerated) or not all(is_local(site) for site in sites.values()):
+    sites = seen.guide_sites
+    if len(sites) != 1 or seen.enumerated or not all(is_local(site) for site in sites.values()):
         raise InferenceError(
             f"the gap report is of guides with one continuous latent for each datum; that of {name} has "
-            f"{', '.join(sites) or 'none'}{' (global)' if seen.joint else ''}."
+            f"{', '.join(sites) or 'none'}{' (global)' if seen.has_global_latent else ''}."
         )
-    if seen.points:
-        raise InferenceError(f"the guide of {seen.points[0]} in {name} is a point (Delta): there is no bound, no gap.")
+    if seen.delta_sites:
+        raise InferenceError(
+            f"the guide of {seen.delta_sites[0]} in {name} is a point (Delta): there is no bound, no gap."
+        )
     continuous_latents(pair, tuple(a[:2] for a in args))

@@ -34,14 +34,14 @@ def jacobian_norm(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Te
     with eval_mode(pair, seed=0):
         args = arguments(pair, x, given)
         seen = inspect_pair(pair, args)
-        if seen.joint or not seen.continuous:
+        if seen.has_global_latent or not seen.continuous_sites:
             raise InferenceError(f"{type(pair).__name__} has no continuous code for each datum, so no Jacobian of one.")
         for rows in torch.arange(len(x), device=x.device).split(ROWS):
             x_rows, *more = (a[rows] for a in args)
             x_rows = x_rows.detach().requires_grad_()
             with torch.enable_grad(), PosteriorMeans():
                 sites = latent_sites(poutine.trace(pair.guide).get_trace(x_rows, *more))
-                z = torch.cat([sites[name]["value"].reshape(len(rows), -1) for name in seen.continuous], dim=1)
+                z = torch.cat([sites[name]["value"].reshape(len(rows), -1) for name in seen.continuous_sites], dim=1)
                 totals = z.sum(0).unbind()
             norm = x.new_zeros(len(rows))
             for total in totals:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, fused, traced
+from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
@@ -35,8 +36,8 @@ def _is_simple(seen: PairInfo) -> bool:
     factors?"""
     sites = [site for site in seen.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
     factors = any(site["infer"].get("is_auxiliary") for site in seen.model.nodes.values() if site["type"] == "sample")
-    alone = len(sites) == len(seen.continuous) == 1 and sites[0]["mask"] is None and not factors
-    return alone and not (seen.joint or seen.points or any(seen.enumerated))
+    alone = len(sites) == len(seen.continuous_sites) == 1 and sites[0]["mask"] is None and not factors
+    return alone and not (seen.has_global_latent or seen.delta_sites or seen.enumerated)
 
 
 def _simple_terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tensor]:
@@ -151,19 +152,23 @@ def draws(
         raise InferenceError(f"k, the number of draws, must be at least 1, not {k}.")
     args, n = arguments(pair, x, given), len(x)
     seen = inspect_pair(pair, args)
-    if seen.joint:
+    if seen.has_global_latent:
         rows = torch.arange(n, device=x.device)
         drawn = [_terms(pair, args, rows, 1) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
-    tiles = list(_tiles(n, k, seen.cases, at_a_time))
+    tiles = list(_tiles(n, k, seen.n_cases, at_a_time))
     terms_of = partial(_simple_terms if _is_simple(seen) else _terms, pair)
     sizes = Counter((height, data.stop - data.start) for height, data in tiles)
     fast = {} if compiled is None else compiled
     for height, data in tiles:
         part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device) + first
         size = height, len(rows)
-        if (size in fast or sizes[size] >= COMPILE_TILES) and not seen.enumerated[1] and not torch.is_grad_enabled():
+        if (
+            (size in fast or sizes[size] >= COMPILE_TILES)
+            and not seen.enumerated_in_model
+            and not torch.is_grad_enabled()
+        ):
             if size not in fast:
                 fast[size] = _compiled(terms_of, part, rows, height)
             terms = dict(zip(TERMS, fast[size](rows, *part), strict=True))
@@ -214,5 +219,5 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
 
 def log_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
     """The exact log p(x), nats: (n,) per data point, or () where a latent is global; None if the model does not know it."""
-    exact = getattr(pair, "log_evidence", None)
-    return exact and exact(*arguments(pair, x, given))
+    known = exact(pair, "log_evidence")
+    return None if known is None else known(*arguments(pair, x, given))

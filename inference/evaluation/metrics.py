@@ -10,9 +10,16 @@ from torch.distributions import kl_divergence
 
 from inference.evaluation.log_weights import ROWS, draws, effective_sample_size, iwae, iwae_variance, log_evidence
 from inference.evaluation.predictive import encode
-from inference.pairs.info import inspect_pair, is_per_data_point
-from inference.pairs.run import arguments, eval_mode, importance_traces
-from inference.pairs.sites import children_of_enumerated, enumerated_sites, is_local, latent_sites, same_order
+from inference.pairs.info import inspect_pair
+from inference.pairs.run import Batch, arguments, eval_mode, importance_traces
+from inference.pairs.sites import (
+    children_of_enumerated,
+    enumerated_sites,
+    independent_factors,
+    is_local,
+    latent_sites,
+    same_order,
+)
 
 KEPT = 8_000_000  # draws kept at a time, whatever they are of
 GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
@@ -55,11 +62,12 @@ def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: 
     """ "elbo", "reconstruction", "kl" and "iwae" from k draws for each datum, of which so many data are taken at a time
     that their draws stay within KEPT."""
     parts: dict[str, list[_Draws]] = {}
-    joint = inspect_pair(pair, arguments(pair, x, given)).joint
+    joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
     width, compiled = len(x) if joint else max(1, KEPT // k), {}
     for start in range(0, len(x), width):
         part = slice(start, start + width)
-        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time, start, compiled)
+        batch = Batch(x, given)[part]
+        drawn = draws(pair, batch.x, batch.given, k, at_a_time, start, compiled)
         weights = drawn["weight"].double()
         found = {
             "elbo": _Draws.of(drawn["elbo"]),
@@ -86,9 +94,9 @@ def monitor_elbo(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: 
     noise}, or {"reconstruction"} where the guide is a point; with {"evidence"} where the model knows it."""
     with eval_mode(pair, seed):
         seen = inspect_pair(pair, arguments(pair, x, given))
-        drawn = draws(pair, x, given, GLOBAL_DRAWS if seen.joint else 1)
+        drawn = draws(pair, x, given, GLOBAL_DRAWS if seen.has_global_latent else 1)
         exact = log_evidence(pair, x, given)
-    result = {"elbo": drawn["elbo"]} if not seen.points else {"reconstruction": drawn["likelihood"]}
+    result = {"elbo": drawn["elbo"]} if not seen.delta_sites else {"reconstruction": drawn["likelihood"]}
     if exact is not None:
         result["evidence"] = exact.reshape(1, -1)
     return {name: (value.mean(0).sum() / len(x)).item() for name, value in result.items()}
@@ -115,7 +123,7 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
     with eval_mode(pair, seed):
         for start in range(0, len(x), ROWS):
             part = slice(start, start + ROWS)
-            args = arguments(pair, x[part], None if given is None else given[part])
+            args = Batch(x, given)[part].args(pair)
             model, guide = importance_traces(pair, args, torch.arange(start, start + len(args[0]), device=x.device))
             kept, below, closed = (
                 enumerated_sites(model, guide)[0],
@@ -128,9 +136,7 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
                     continue
                 p, q, value, mask = model.nodes[name]["fn"], q["fn"], q["value"], q["mask"]
                 batch_dims = max(len(p.batch_shape), len(q.batch_shape))
-                if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
-                    p, q = p.base_dist, q.base_dist
-                kl = _kl(q, p, value, closed)
+                kl = _kl(*independent_factors(q, p), value, closed)
                 coordinates = kl.dim() - batch_dims
                 if mask is not None:
                     mask = torch.as_tensor(mask, device=kl.device)
@@ -147,7 +153,7 @@ def collapsed(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> list[s
     """The local continuous latents that say nothing of x: every coordinate of theirs has less than FAINT nats of KL."""
     with eval_mode(pair):
         seen = inspect_pair(pair, arguments(pair, x, given))
-    if seen.points or not seen.continuous:
+    if seen.delta_sites or not seen.continuous_sites:
         return []
     return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < FAINT]
 
@@ -177,23 +183,25 @@ def evaluate(
         seen, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
     if exact is not None:
         result["evidence"] = _estimate(exact.reshape(1, -1), n, exact=True)
-    if held_out and not seen.joint and is_per_data_point(pair, tuple(a[:2] for a in args)):
+    if held_out and not seen.has_global_latent and seen.is_per_data_point:
         reason = "the guide has parameters of its own for each datum it was fitted to, and none for these"
         return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with eval_mode(pair, seed):
         drawn = _drawn(pair, x, given, particles, at_a_time)
     result["reconstruction"] = drawn["reconstruction"].estimate(n, particles=particles)
-    if seen.joint:
+    if seen.has_global_latent:
         undefined["se"] = "a latent is global: the data are dependent, the bounds are joint, divided by n"
-    if seen.points:
-        reason = f"the guide of {', '.join(seen.points)} is a point (Delta): it has no density, so there is no bound"
+    if seen.delta_sites:
+        reason = (
+            f"the guide of {', '.join(seen.delta_sites)} is a point (Delta): it has no density, so there is no bound"
+        )
         return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
     result["elbo"] = drawn["elbo"].estimate(n, particles=particles)
     result["kl"] = drawn["kl"].estimate(n, particles=particles)
     result["iwae"] = drawn["iwae"].estimate(n, k=particles)
-    if seen.continuous and not seen.joint:
+    if seen.continuous_sites and not seen.has_global_latent:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
-    if seen.continuous and not seen.joint and n > 1:
-        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous]
+    if seen.continuous_sites and not seen.has_global_latent and n > 1:
+        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous_sites]
         result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
     return result | ({"undefined": undefined} if undefined else {})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.evaluation.classification import entry
 from inference.pairs.info import PairInfo, inspect_pair
-from inference.pairs.run import arguments, eval_mode, importance_traces
+from inference.pairs.run import Batch, eval_mode, importance_traces
 from inference.pairs.sites import is_flat, latent_sites
 
 NUMBERS = 2**22  # n x n x latent_dim of them are needed, and so many held at a time
@@ -27,14 +27,14 @@ NUMBERS = 2**22  # n x n x latent_dim of them are needed, and so many held at a 
 
 def _undefined(seen: PairInfo) -> str | None:
     """Why q(z | x_j) of one continuous z cannot be evaluated at any z; None if it can."""
-    latents, summed = latent_sites(seen.guide), set.union(*seen.enumerated)
-    if seen.joint:
+    latents, summed = seen.guide_sites, seen.enumerated
+    if seen.has_global_latent:
         return "a latent is global"
     if summed:
         return f"{', '.join(sorted(summed))} is summed out"
-    if len(latents) != 1 or not seen.continuous:
+    if len(latents) != 1 or not seen.continuous_sites:
         return f"the guide has the latents {', '.join(latents) or '(none)'}, and not one that is continuous"
-    if seen.points:
+    if seen.delta_sites:
         return f"the guide of {', '.join(latents)} is a point (Delta), without a density"
     if any(is_flat(seen.model.nodes[name]) for name in latents):
         return f"the prior of {', '.join(latents)} is flat"
@@ -59,10 +59,10 @@ def mutual_information(
     """
     if n < 2 or len(x) < 2:
         raise InferenceError(f"mutual information needs at least two data: n is {n}, and there are {len(x)}.")
-    x, given = x[:n], None if given is None else given[:n]
-    n, words = len(x), f"the mutual information of x and z under {type(pair).__name__} is undefined:"
+    batch = Batch(x, given)[:n]
+    n, words = len(batch), f"the mutual information of x and z under {type(pair).__name__} is undefined:"
     with eval_mode(pair, seed):
-        args = arguments(pair, x, given)
+        args = batch.args(pair)
         reason = _undefined(inspect_pair(pair, args))
         if reason:
             raise InferenceError(f"{words} {reason}.")

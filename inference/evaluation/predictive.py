@@ -60,7 +60,7 @@ def posterior_draw(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
     """A trace of one draw of the guide, which also has the sites that the model alone sums out, drawn from their
     posterior given the others. Call it inside `judging`."""
     guide = poutine.trace(pair.guide).get_trace(*args)
-    if inspect_pair(pair, args).enumerated[1]:
+    if inspect_pair(pair, args).enumerated_in_model:
         posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
         drawn = poutine.trace(posterior).get_trace(*args)
         guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
@@ -86,7 +86,7 @@ def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | 
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(site) for name, site in latent_sites(guide).items()}
-        if inspect_pair(pair, args).enumerated[1]:
+        if inspect_pair(pair, args).enumerated_in_model:
             posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
             code |= {name: marginal.probs for name, marginal in posterior.items()}
     return code

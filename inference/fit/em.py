@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.pairs.capabilities import exact
 from inference.pairs.run import arguments
 
 __all__ = ["em"]
@@ -34,11 +35,12 @@ def em(pair: nn.Module, x: Tensor, iterations: int, given: Tensor | None = None)
     :param given: (n, ...) labels or covariates, for a conditional model
     :raises InferenceError: if the model has no `e_step` and `m_step`
     """
-    if not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):
+    log_evidence, e_step, m_step = exact(pair, "log_evidence"), exact(pair, "e_step"), exact(pair, "m_step")
+    if not (log_evidence and e_step and m_step):
         raise InferenceError(f"{type(pair).__name__} has no E and M steps in closed form.", "Fit it by SVI.")
     args = arguments(pair, x, given)
     with torch.no_grad():
         for _ in range(iterations):
-            yield pair.log_evidence(*args).mean().item()
-            pair.m_step(pair.e_step(*args))
-        yield pair.log_evidence(*args).mean().item()
+            yield log_evidence(*args).mean().item()
+            m_step(e_step(*args))
+        yield log_evidence(*args).mean().item()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.fit.svi import SVI
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices
 
 __all__ = ["gradient_moments", "gradient_noise"]
@@ -60,19 +60,21 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
     :raises InferenceError: if there are fewer than 2 minibatches or repeats
     """
     if min(minibatches, repeats) < 2:
-        raise InferenceError(
-            f"minibatches and repeats must be at least 2, not {minibatches} and {repeats}."
-        )
+        raise InferenceError(f"minibatches and repeats must be at least 2, not {minibatches} and {repeats}.")
     mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
     with torch.random.fork_rng(cuda_devices(svi.pair)):
         rows = svi.rows(0)
-        generative, inference = parameters(inspect_pair(svi.pair, svi.loss.batch(rows)))
+        info = inspect_pair(svi.pair, svi.loss.batch(rows))
         torch.manual_seed(seed)
         for step in range(minibatches):
             of_one, variance = gradient_moments(svi, svi.rows(step), repeats)
             mean = mean + of_one / minibatches
             variances.append(variance)
-    groups = {"all": svi.parameters, "model": generative.values(), "guide": inference.values()}
+    groups = {
+        "all": svi.parameters,
+        "model": info.generative_parameters.values(),
+        "guide": info.inference_parameters.values(),
+    }
     result, about = {}, {"minibatches": minibatches, "repeats": repeats, "unit": "squared nats per data point"}
     for name, group in groups.items():
         ids = {id(p) for p in group}

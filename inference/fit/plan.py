@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.fit.objectives import check_objective
 from inference.fit.settings import Settings
+from inference.pairs import capabilities
 from inference.pairs.checks import check_fit
-from inference.pairs.info import PairInfo, inspect_pair, is_per_data_point, parameters
-from inference.pairs.run import arguments, cuda_devices, eval_mode
-from inference.pairs.sites import children_of_enumerated
+from inference.pairs.info import PairInfo, inspect_pair
+from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 
 __all__ = ["Plan", "plan_fit"]
 
@@ -61,21 +61,22 @@ def plan_fit(
     """
     with torch.random.fork_rng(cuda_devices(pair)):
         check_fit(pair, transform(x), given)
-        few = arguments(pair, transform(x[:2]), None if given is None else given[:2])
+        two = Batch(x, given)[:2]
+        few = arguments(pair, transform(two.x), two.given)
     with eval_mode(pair):
         enumerated = inspect_pair(pair, few).enumerated
     pair.train()
     info = inspect_pair(pair, few)
-    generative, inference = parameters(info)
-    fitted = [*({} if only == "guide" else generative).values(), *({} if only == "model" else inference).values()]
-    _, by_model = info.enumerated
+    generative = {} if only == "guide" else info.generative_parameters
+    inference = {} if only == "model" else info.inference_parameters
+    by_model = info.enumerated_in_model
     _check_enumeration(pair, settings, info)
     check_objective(settings.objective, info)
     return Plan(
-        parameters=list({id(p): p for p in fitted}.values()),
+        parameters=list({id(p): p for p in [*generative.values(), *inference.values()]}.values()),
         is_conditional=len(few) > 1,
-        has_global_latent=info.joint,
-        is_per_data_point=is_per_data_point(pair, few),
+        has_global_latent=info.has_global_latent,
+        is_per_data_point=info.is_per_data_point,
         is_relaxed=info.enumerated != enumerated,
         enumerated_in_model=frozenset(by_model),
         labelled=None if by_model or len(few) < 2 else _labelled(pair, given),  # Pyro's sum has one scale for all rows
@@ -85,18 +86,18 @@ def plan_fit(
 
 def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> None:
     """:raises InferenceError: if the objective does not suit the enumerated sites, or beta those that depend on them"""
-    name, (by_guide, by_model) = type(pair).__name__, info.enumerated
-    summed, enumerates = ", ".join(sorted(by_guide | by_model)), settings.objective in ("enum", "enum_analytic")
+    name, summed = type(pair).__name__, ", ".join(sorted(info.enumerated))
+    enumerates = settings.objective in ("enum", "enum_analytic")
     if enumerates and not summed:
         raise InferenceError(f"{name} has no discrete latent to enumerate.", ("objective", "trace"))
     if summed and not enumerates:
         raise InferenceError(
             f"{name} sums out {summed}; objective {settings.objective!r} does not.", ("objective", "enum")
         )
-    children = children_of_enumerated(info.model, info.guide)
-    if settings.scales_kl and children:
+    if settings.scales_kl and (children := info.children_of_enumerated):
+        parents = ", ".join(sorted(info.enumerated_in_model))
         raise InferenceError(
-            f"the prior of {', '.join(sorted(children))} depends on {', '.join(sorted(by_model))}, which the model "
+            f"the prior of {', '.join(sorted(children))} depends on {parents}, which the model "
             "sums out, so there is no KL to weight.",
             "Use beta=1 and warmup=0.",
         )
@@ -104,13 +105,13 @@ def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> N
 
 def _labelled(pair: nn.Module, given: Tensor | None) -> Tensor | None:
     """Return which rows have a label, (n,) booleans, of a pair whose labels may be missing; else None."""
-    missing = getattr(pair, "missing", None)
+    missing = capabilities.count(pair, "missing")
     return None if given is None or missing is None else given != missing
 
 
 def _temperature(pair: nn.Module, settings: Settings) -> float | None:
     if settings.final_temperature is None:
         return None
-    if not hasattr(pair, "temperature"):
+    if (temperature := capabilities.capability(pair, "temperature")) is None:
         raise InferenceError(f"{type(pair).__name__} has no temperature.", ("final_temperature", "None"))
-    return pair.temperature.item()
+    return temperature.item()

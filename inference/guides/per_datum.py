@@ -12,6 +12,7 @@ from torch.distributions import constraints, transform_to
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.run import log_joint, repeat
+from inference.pairs.sites import INDEPENDENT, unwrap
 
 BETAS = (0.9, 0.95)  # of Adam: a steep start is soon forgotten
 
@@ -51,7 +52,7 @@ def _normal(loc: Tensor, L: Tensor, used: Tensor) -> tuple[list[Tensor], Family]
 
 def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
     """The family of normals of any covariance, from a normal q of several coordinates that is diagonal; else None."""
-    base = q.base_dist if isinstance(q, dist.Independent) else q
+    base = unwrap(q, INDEPENDENT)
     if len(q.event_shape) != 1 or q.event_shape[0] < 2 or not isinstance(base, dist.Normal | dist.MultivariateNormal):
         return None
     L = base.scale.diag_embed() if isinstance(base, dist.Normal) else base.scale_tril

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.evaluation.gap import ROWS
 from inference.guides.per_datum import family, fit_per_data_point, log_w
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -34,9 +34,9 @@ def check_amortised(pair: nn.Module, args: tuple) -> None:
     """:raises InferenceError: if the guide does not read one continuous latent, of a family, off each datum"""
     with eval_mode(pair):
         seen = inspect_pair(pair, args)
-        sites = list(latent_sites(seen.guide).values())
-        simple = len(sites) == 1 and not (any(seen.enumerated) or seen.joint or seen.points)
-        if simple and not is_per_data_point(pair, tuple(a[:2] for a in args)):
+        sites = list(seen.guide_sites.values())
+        simple = len(sites) == 1 and not (seen.enumerated or seen.has_global_latent or seen.delta_sites)
+        if simple and not seen.is_per_data_point:
             family(sites[0]["fn"])
             return
     raise InferenceError(

@@ -31,9 +31,9 @@ from gallery.runs.specification import Run
 from inference import eval_mode
 from inference.evaluation.predictive import of_data, posterior_draw
 from inference.files import write_atomically
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
-from inference.pairs.sites import is_flat, is_local, latent_sites, observed_sites
+from inference.pairs.sites import is_local, latent_sites, observed_sites
 
 MOST = 2**31  # bytes that the draws of x may take
 WHAT = {  # the groups of a file, and the attribute "about" of each
@@ -93,8 +93,8 @@ def groups(pair: nn.Module, dataset: Dataset, draws: int = 200, seed: int = 0) -
         x = dataset.scored()
         args = arguments(pair, x, dataset.given)
         seen = inspect_pair(pair, args)
-        weighs = not (seen.joint or seen.points or seen.enumerated[1])
-        flat = any(is_flat(site) for site in latent_sites(seen.model).values())
+        weighs = not (seen.has_global_latent or seen.delta_sites or seen.enumerated_in_model)
+        flat = not seen.generates
         for _ in range(draws):
             for group, sites in _draw(pair, args, weighs, flat).items():
                 for name, (value, local) in sites.items():
@@ -148,7 +148,7 @@ def write(run: Run, pair: nn.Module, dataset: Dataset, out: Path, draws: int = 2
         )
     few, fitted = dataset.head(2), dataset.split in ("train", "all")
     args = arguments(pair, few.scored(), few.given)
-    if not fitted and not inspect_pair(pair, args).joint and is_per_data_point(pair, args):
+    if not fitted and not (info := inspect_pair(pair, args)).has_global_latent and info.is_per_data_point:
         raise RunError(
             f"the guide of {run.model} has parameters of its own for each datum it was fitted to, and none for these: "
             "use --split train."

@@ -6,6 +6,7 @@ from pathlib import Path
 import data
 from gallery.errors import RunError
 from gallery.runs import training as runs
+from gallery.runs.metrics import k_hat
 from inference import InferenceError
 from inference.evaluation.diagnostics import RELIABLE
 
@@ -16,7 +17,7 @@ def trust(folder: Path) -> str | None:
     try:
         run, pair = runs.load(folder)
         run = replace(run, settings=replace(run.settings, device="cpu"))
-        found = runs.k_hat(pair.to("cpu"), run.datasets()["test"])
+        found = k_hat(pair.to("cpu"), run.datasets()["test"])
     except (RunError, InferenceError, data.DataError):
         return None
     if "k_hat_above" not in found:

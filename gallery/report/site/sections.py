@@ -11,6 +11,7 @@ from gallery.models.autoencoder import Autoencoder
 from gallery.report.site.numbers import Number, headline, numbers
 from gallery.report.site.pictures import SHOWS, known, telling, thumbnail
 from gallery.report.site.run_pages import Found
+from inference.pairs.capabilities import exact
 
 ROOMS = {
     "Where the truth is known": "Small models whose evidence is computed exactly, so that every bound can be compared "
@@ -44,7 +45,7 @@ class Card:
 def room_of(name: str) -> str:
     """The room that a model is in."""
     first, second, third = ROOMS
-    if hasattr(MODELS[name], "log_evidence"):
+    if exact(MODELS[name], "log_evidence"):
         return first
     return second if issubclass(MODELS[name], Autoencoder) else third
 

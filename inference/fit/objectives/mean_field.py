@@ -5,7 +5,6 @@ Kingma et al., Improved variational inference with inverse autoregressive flow, 
 
 from typing import Any
 
-import pyro.distributions as dist
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer import TraceEnum_ELBO, TraceMeanField_ELBO
@@ -16,7 +15,7 @@ from torch.distributions import kl_divergence
 
 from inference.errors import InferenceError
 from inference.fit.objectives.checks import Checked, require_closed_kl, require_density, require_order_of_model
-from inference.pairs.sites import children_of_enumerated, latent_sites
+from inference.pairs.sites import children_of_enumerated, independent_factors, latent_sites
 
 __all__ = ["FreeBits_ELBO", "MeanField_ELBO", "TraceEnumMeanField_ELBO"]
 
@@ -82,9 +81,7 @@ class FreeBits_ELBO(MeanField_ELBO):  # noqa: N801
 
     def _charged(self, q: dict[str, Any], p: dict[str, Any]) -> Tensor:
         """Return the charge of a site beyond its KL, a scalar in nats, scaled to all the data."""
-        of_q, of_p = q["fn"], p["fn"]
-        while isinstance(of_q, dist.Independent) and isinstance(of_p, dist.Independent):
-            of_q, of_p = of_q.base_dist, of_p.base_dist
+        of_q, of_p = independent_factors(q["fn"], p["fn"])
         try:
             kl = kl_divergence(of_q, of_p)
         except NotImplementedError:

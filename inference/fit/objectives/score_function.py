@@ -16,6 +16,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.fit.objectives.checks import Checked, require_density, require_no_enumeration, require_unset_draws
+from inference.pairs.sites import TRANSFORMED, layers
 
 __all__ = ["Graph_ELBO", "Reinforce_ELBO", "Unreparametrised"]
 
@@ -26,15 +27,13 @@ class Unreparametrised(Messenger):
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_rsample:
             return
-        layers = [msg["fn"]]
-        while hasattr(layers[-1], "base_dist"):
-            layers.append(layers[-1].base_dist)
-        if isinstance(layers[-1], dist.Delta):
+        wrapped = list(layers(msg["fn"], TRANSFORMED))
+        if isinstance(wrapped[-1], dist.Delta):
             return
         msg["infer"]["_is_preset"] = msg["value"] is not None
         with torch.no_grad():
             msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
-        for layer in layers:
+        for layer in wrapped:
             with suppress(AttributeError):  # a property of some wrappers, which return that of the base
                 layer.has_rsample = False
 

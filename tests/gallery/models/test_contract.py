@@ -14,7 +14,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.models import MODELS
 from inference import SVI, InferenceError, Settings, check_fit
 from inference.contract import CLAUSES, Case
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import importance_traces
 from inference.pairs.sites import is_flat, latent_sites
 
@@ -55,7 +55,7 @@ def test_too_small_a_total_is_refused(name):
 @both
 def test_a_guide_without_latent_sites_has_nothing_to_fit(name):
     pair, args = build(name), arguments(name)
-    _, inference = parameters(inspect_pair(pair, args))
+    inference = inspect_pair(pair, args).inference_parameters
     assert latent_sites(importance_traces(pair, args)[1]) or not inference
 
 
