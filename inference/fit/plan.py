@@ -61,7 +61,8 @@ def plan_fit(
     """
     with torch.random.fork_rng(cuda_devices(pair)):
         check_fit(pair, transform(x), given)
-        few = arguments(pair, transform(x[:2]), None if given is None else given[:2])
+        two = Batch(x, given)[:2]
+        few = arguments(pair, transform(two.x), two.given)
     with eval_mode(pair):
         enumerated = inspect_pair(pair, few).enumerated
     pair.train()
@@ -72,7 +73,7 @@ def plan_fit(
     _check_enumeration(pair, settings, info)
     check_objective(settings.objective, info)
     return Plan(
-        parameters=list({id(p): p for p in fitted}.values()),
+        parameters=list({id(p): p for p in [*generative.values(), *inference.values()]}.values()),
         is_conditional=len(few) > 1,
         has_global_latent=info.has_global_latent,
         is_per_data_point=info.is_per_data_point,
@@ -96,7 +97,7 @@ def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> N
     children = info.children_of_enumerated
     if settings.scales_kl and children:
         raise InferenceError(
-            f"the prior of {', '.join(sorted(children))} depends on {', '.join(sorted(by_model))}, which the model "
+            f"the prior of {', '.join(sorted(children))} depends on {parents}, which the model "
             "sums out, so there is no KL to weight.",
             "Use beta=1 and warmup=0.",
         )

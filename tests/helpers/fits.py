@@ -25,7 +25,9 @@ def run_steps(svi, n=4, seed=1):
 def fit_with(pair, name, x, given=None, **settings):
     """Return an SVI whose estimator is the objective called `name`."""
     svi = SVI(pair, x, given, Settings(**settings))
-    svi.loss.estimator = objective(name, 1, inspect_pair(pair, svi.loss.batch(torch.arange(len(x))[:2])).joint)
+    svi.loss.estimator = objective(
+        name, 1, inspect_pair(pair, svi.loss.batch(torch.arange(len(x))[:2])).has_global_latent
+    )
     return svi
 
 

@@ -13,7 +13,7 @@ from known import close, factor_analysis, within
 
 from inference import InferenceError
 from inference.fit.gradients import gradient_moments, gradient_noise
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 
 
 @pytest.mark.parametrize("name", ["trace", "reinforce", "iwae:5", "renyi:0.5:5", "wake-sleep:5", "dreg:5"])
@@ -51,7 +51,7 @@ def wide_factor_analysis():
 )
 def test_two_estimators_of_one_gradient_and_which_is_less_noisy(case, name, other, always, beta):
     (pair, x), blocks, repeats = case(), 8, 50
-    ids = {id(p) for p in parameters(inspect_pair(pair, (x[:2],)))[1].values()}
+    ids = {id(p) for p in inspect_pair(pair, (x[:2],)).inference_parameters.values()}
     runs = []
     for svi in (fit_with(pair, n, x, batch_size=20, beta=beta) for n in (name, other)):
         mean, variance = zip(*(gradient_moments(svi, svi.rows(0), repeats) for _ in range(blocks)), strict=True)

@@ -61,7 +61,9 @@ def test_objectives_that_do_not_apply(model, name, message):
     with pytest.raises(InferenceError, match=message):
         check_objective(name, inspect_pair(pair, args))
     with param_scope(), pytest.raises(InferenceError, match=message) as error:
-        objective(name, 1, inspect_pair(pair, args).joint).differentiable_loss(pair.model, pair.guide, *args)
+        objective(name, 1, inspect_pair(pair, args).has_global_latent).differentiable_loss(
+            pair.model, pair.guide, *args
+        )
     assert "\n" not in str(error.value)
 
 
