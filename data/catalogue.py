@@ -237,7 +237,8 @@ def _draw_known(base: str, source: Source, n_labels: int, seed: tuple[int, int])
     each, remainder = divmod(n_labels, source.classes)
     if each < 1 or remainder:
         raise DataError(
-            f"{n_labels} labels cannot be as many of each of {source.classes} classes. Use a multiple of {source.classes}."
+            f"{n_labels} labels cannot be as many of each of {source.classes} classes. Use a positive multiple of "
+            f"{source.classes}."
         )
     known = torch.zeros(len(source.labels), dtype=torch.bool)
     if "train" not in source.splits:

@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "test", "all")
 
 
 class DataError(ValueError):
-    """An invalid data set name or file. The message is one line: what is wrong, what is expected, what to do.
+    """An invalid data set name or file. The message is one line: the fault, the expected input, the remedy.
 
     >>> import data
     >>> try:

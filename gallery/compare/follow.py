@@ -20,7 +20,7 @@ from inference.evaluation.metrics import evaluate, monitor_elbo
 from inference.fit.em import em
 from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
-from inference.pairs.run import arguments, eval_mode
+from inference.pairs.run import eval_mode
 
 __all__ = [
     "clock",
@@ -38,9 +38,8 @@ CURVE_POINTS = 40
 def passes_per_step(svi: SVI) -> int:
     """Count the work of one step of SVI: passes of a data point through model and guide, forwards and backwards."""
     with torch.random.fork_rng():
-        given = None if svi.given is None else svi.given[:2]
-        cases = inspect_pair(svi.pair, arguments(svi.pair, svi.transform(svi.x[:2]), given)).n_cases
-    return svi.batch_size * svi.objective.num_particles * cases
+        cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).n_cases
+    return svi.batch_size * svi.loss.estimator.num_particles * cases
 
 
 def clock() -> float:

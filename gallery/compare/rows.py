@@ -186,8 +186,8 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | Non
                 raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
         else:
             svi = comparison.svi(row, train)
-            few = inspect_pair(svi.pair, svi._arguments(svi.rows(0)))
-            whole = svi.per_datum or few.has_global_latent
+            few = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
+            whole = svi.plan.is_per_data_point or few.has_global_latent
             svi.loss(svi.rows(0))  # what shows at the first step alone
     except (ValueError, NotImplementedError) as error:
         return " ".join(str(error).split()), whole

@@ -12,6 +12,7 @@ standard normal plane of codes a manifold, and a model with an exact posterior a
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -83,16 +84,19 @@ __all__ = [
 class Subject:
     """A fitted pair with its data: what a figure is drawn of.
 
-    :param info: of the pair in evaluation mode
     :param history: a dictionary for every epoch, as `learning_curve` takes them
     """
 
     pair: nn.Module
-    info: PairInfo
     train: Dataset
     test: Dataset
     history: list[dict]
     seed: int
+
+    @cached_property
+    def info(self) -> PairInfo:
+        """The structure of the pair in evaluation mode."""
+        return info_of(self.pair, self.test)
 
     @property
     def encodes(self) -> bool:
@@ -189,7 +193,7 @@ def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], fol
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     test, paths = datasets["test"], []
-    subject = Subject(pair, info_of(pair, test), datasets["train"], test, history, seed)
+    subject = Subject(pair, datasets["train"], test, history, seed)
     for name, (applies, function) in FIGURES.items():
         try:
             drawing = function(subject) if applies(subject) else None

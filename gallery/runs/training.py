@@ -165,7 +165,7 @@ def load(folder: Path) -> tuple[Run, nn.Module]:
 
 def _collapsed(svi: SVI) -> list[str]:
     """Latents that say nothing of a few rows of training data, once the KL has its whole weight."""
-    if not svi.beta or svi.beta < svi.settings.beta or svi.per_datum:
+    if not svi.beta or svi.beta < svi.settings.beta or svi.plan.is_per_data_point:
         return []
     few = Batch(svi.x, svi.given)[:MONITOR_ROWS]
     return collapsed(svi.pair, svi.transform(few.x), few.given)
@@ -230,7 +230,7 @@ def _train(
         return {
             name: monitor_elbo(svi.pair, split.x, split.given) | monitor_clustering(svi.pair, split)
             for name, split in splits.items()
-            if name != "train" and not svi.per_datum
+            if name != "train" and not svi.plan.is_per_data_point
         }
 
     writes = distributed.rank() == 0
@@ -261,9 +261,9 @@ def _train(
                     watcher.epoch(line)
                 save()
                 clock = saved = time.perf_counter()
-            if svi.workers > 1 and step % SYNC_EVERY:
+            if distributed.workers() > 1 and step % SYNC_EVERY:
                 continue
-            late, stop = distributed.anyone(now - saved > CHECKPOINT_SECONDS), distributed.anyone(interrupted())
+            late, stop = distributed.any_worker(now - saved > CHECKPOINT_SECONDS), distributed.any_worker(interrupted())
             if late or stop:
                 seconds += now - clock
                 save()

@@ -97,6 +97,6 @@ def traceable(case: Case) -> Iterator[Finding]:
     svi = case.svi(case.pair().train())
     x = case.args[0]
     try:
-        traced(svi.gradients, (x.new_zeros(()), torch.arange(len(x)), x.new_ones(()), *case.args))
+        traced(svi.loss.gradients, (x.new_zeros(()), torch.arange(len(x)), x.new_ones(()), *case.args))
     except UntraceableError as error:
         yield Finding(f"every step is run by Pyro, which is slower: {error}", remark=True)

@@ -39,7 +39,7 @@ class Unreparametrised(Messenger):
 
 
 class Reinforce_ELBO(Checked, Trace_ELBO):  # noqa: N801 (Pyro's names)
-    """Trace_ELBO without reparametrisation (REINFORCE): the guide's gradient is E_q[log w d log q], noisy but general."""
+    """Trace_ELBO without reparametrisation (REINFORCE): gradient E_q[log w d log q] of the guide, noisy but general."""
 
     requirements = (require_density, require_no_enumeration)
 

@@ -121,7 +121,7 @@ def test_ones_own_data(run, tmp_path):
         ("fot vae", ["fot", "fit"]),
         ("fit", ["gallery fit vae"]),
         ("fit vae --data mnis:grey", ["'mnis'", "mnist"]),
-        ("fit vae --data digits", ["pixel law", "digits:grey"]),
+        ("fit vae --data digits", ["pixel transform", "digits:grey"]),
         ("fit vae --data digits:gray", ["grey"]),
         ("fit vae --data mnist:grey", ["gallery data download mnist", "GALLERY_DATA"]),
         ("fit vae --data nothing/here.npz", ["nothing/here.npz"]),

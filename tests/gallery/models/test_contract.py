@@ -98,7 +98,7 @@ def test_beta_weighs_the_kl_and_nothing_else(name):
 
     def gradient(beta):
         svi = fitting(name, pair, args)
-        svi.beta = beta
+        svi.loss.beta = beta
         torch.manual_seed(0)
         loss = svi.loss(torch.arange(N))
         grads = torch.autograd.grad(loss, svi.parameters, allow_unused=True)

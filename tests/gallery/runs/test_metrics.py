@@ -104,7 +104,7 @@ def test_a_run_has_its_metrics_where_a_figure_and_a_metric_fail(tmp_path, monkey
     monkeypatch.setattr(gallery.runs.metrics, "METRICS", fail(METRICS, "k_hat"))
     monkeypatch.setattr(figures, "FIGURES", {name: (row[0], failing) for name, row in figures.FIGURES.items()})
     run = Run.of("vae", data_name="digits:threshold", keywords={"hidden": (8,)}, settings={"epochs": 1})
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="nothing to divide") as caught:
         training.start(run, tmp_path / "run")
     messages = [str(warning.message) for warning in caught]
     assert any(message.startswith("metric k_hat is undefined") for message in messages)

@@ -153,11 +153,11 @@ def test_a_folder_gives_the_run_its_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("fit vae --data mixed", ["mixed/blue/z.png has shape (9, 9, 3)", "give all one size"]),
-        ("fit vae --data broken", ["broken/blue/0.png is no 8-bit picture"]),
+        ("fit vae --data mixed", ["mixed/blue/z.png has shape (9, 9, 3)", "Give all images one size"]),
+        ("fit vae --data broken", ["broken/blue/0.png is no 8-bit image"]),
         ("fit vae --data empty", ["empty has no .png"]),
-        ("fit vae --data images/blue/1.png", ["a folder of pictures"]),
-        ("fit vae --data deep.npz", ["(40, 2, 12, 10, 3)", "reshape it"]),
+        ("fit vae --data images/blue/1.png", ["a folder of images"]),
+        ("fit vae --data deep.npz", ["(40, 2, 12, 10, 3)", "Reshape it"]),
         ("fit vae --data words.npz", ["type <U1", "expected"]),
         ("fit vae --data nan.npz", ["NaN"]),
         ("fit cvae --data grey.npz", ["conditions on labels or covariates"]),

@@ -1,0 +1,65 @@
+"""Splits of one set, hashes, and the move to another type."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data_inputs import pixels
+
+import data
+from data.pixels import PIXEL_TRANSFORMS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("transform", PIXEL_TRANSFORMS)
+def test_train_and_validation_are_all_bit_for_bit(transform):
+    train, validation, both = (data.load(f"digits:{transform}", split) for split in ("train", "validation", "all"))
+    assert (len(train), len(validation), len(both)) == (1200, 300, 1500)
+    assert len(data.load(f"digits:{transform}", "test")) == 297
+    assert torch.equal(train.x, both.x[:1200])
+    assert torch.equal(train.labels, both.labels[:1200])
+    if transform != "dynamic":  # validation is sampled once, "all" again for each minibatch
+        assert torch.equal(validation.x, both.x[1200:])
+
+
+def test_another_process_imports_lightly_and_computes_the_same_hashes(save):
+    path = save(x=pixels())
+    script = f"""
+import sys, data
+assert not {{"torchvision", "sklearn", "PIL"}} & set(sys.modules)
+print(data.load("{path}:static").hash, data.load("line").hash)"""
+    there = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"GALLERY_DATA": "/nowhere"}, capture_output=True
+    )
+    assert there.stderr == b""
+    assert there.stdout.decode().split() == [data.load(f"{path}:static").hash, data.load("line").hash]
+
+
+def test_hashes_differ_between_transforms_splits_and_seeds():
+    hashes = [data.load(f"digits:{transform}").hash for transform in PIXEL_TRANSFORMS]
+    hashes += [data.load("digits:static", "test").hash, data.load("digits:static", seed=1).hash]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_hash_covers_labels_and_covariates(save):
+    x = pixels()
+    plain = data.load(save(x=x)).hash
+    labelled = data.load(save(x=x, labels=np.arange(40) % 3)).hash
+    covariate = data.load(save(x=x, covariates=np.arange(40.0))).hash
+    flat = data.load(save(x=x.reshape(40, -1)) + ":grey").hash
+    assert len({plain, labelled, covariate, flat}) == 4
+
+
+def test_moving_keeps_the_hash_and_the_labels():
+    line, digits = (data.load(name).to("cpu", torch.float64) for name in ("line", "digits:grey"))
+    assert line.x.dtype == line.covariates.dtype == torch.float64
+    assert digits.labels.dtype == torch.int64
+    assert digits.name == "digits:grey"
+    assert line.hash == data.load("line").hash
+    assert digits.hash == data.load("digits:grey").hash
+    assert data.load("line").to().x.dtype == torch.float32

@@ -1,0 +1,50 @@
+"""Synthetic sets agree with the models that they are drawn from."""
+
+import numpy as np
+import torch
+from torch.distributions import Exponential, MultivariateNormal, Normal
+
+import data
+
+
+def test_factor_analysis_is_the_published_draw():
+    np.random.seed(42)
+    z = {split: np.random.normal(size=(1000, 2)) for split in ("train", "test")}
+    noise = {split: np.random.normal(size=(1000, 3)) for split in ("train", "test")}
+    w, sigma = data.synthetic.FA_W, data.synthetic.FA_SIGMA
+    truth = MultivariateNormal(torch.zeros(3).double(), torch.from_numpy(w @ w.T + np.diag(sigma**2)))
+    for split, evidence in (("train", -3.9348), ("test", -3.9705)):
+        loaded = data.load("factor_analysis", split)
+        x = (z[split] @ w.T + noise[split] * sigma).astype(np.float32)
+        assert np.array_equal(loaded.x.numpy(), x)
+        assert abs(truth.log_prob(loaded.x.double()).mean().item() - evidence) < 5e-4
+    assert [f"{value:.6f}" for value in loaded.x[0].tolist()] == ["0.796182", "0.464161", "-1.208192"]
+    assert torch.equal(data.load("factor_analysis", "all").x, data.load("factor_analysis").x)
+    assert (loaded.shape, loaded.is_image, loaded.support) == ((3,), False, torch.distributions.constraints.real)
+
+
+def test_exponential_gaussian_has_the_stated_evidence():
+    sizes = [len(data.load("exponential_gaussian", split)) for split in ("train", "validation", "test", "all")]
+    assert sizes == [2000, 500, 1000, 2500]
+    z = torch.linspace(0, 40, 400_001).double()
+    x = data.load("exponential_gaussian", "test").x[:20].double()
+    brute = torch.trapezoid((Exponential(1.0).log_prob(z) + Normal(z, 1.0).log_prob(x)).exp(), z).log()
+    assert torch.allclose(0.5 - x + Normal(0.0, 1.0).cdf(x - 1).log(), brute[:, None], atol=1e-6)
+    x = data.load("exponential_gaussian", "all").x  # E x = 1, Var x = 1 + 1
+    assert abs(x.mean() - 1) < 4 * (2 / len(x)) ** 0.5
+
+
+def test_line_regresses_to_its_truth():
+    line = data.load("line", "test")
+    assert line.given is line.covariates
+    assert line.covariates.shape == line.x.shape == (200, 1)
+    assert 0 <= line.covariates.min() < 1
+    assert 4 < line.covariates.max() <= 5
+    design = torch.cat([torch.ones(200, 1), line.covariates], 1).double()
+    sigma = data.synthetic.LINE_SIGMA
+    covariance = sigma**2 * torch.linalg.inv(design.T @ design)
+    error = torch.linalg.lstsq(design, line.x.double()).solution[:, 0] - torch.tensor(
+        [data.synthetic.LINE_INTERCEPT, data.synthetic.LINE_SLOPE]
+    )
+    assert (error.abs() < 4 * covariance.diagonal().sqrt()).all()
+    assert covariance[0, 1] ** 2 > 0.5 * covariance[0, 0] * covariance[1, 1]
