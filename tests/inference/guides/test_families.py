@@ -68,10 +68,10 @@ def test_same_seed_same_numbers_copies_and_state_dict(model, name):
 def test_the_graph_of_a_step_is_the_step(model, name):
     pair, args = build_free(model, name)
     svi = SVI(moved(pair, 0.1), *args)
-    inputs = svi._lost, torch.arange(N), svi._beta(), *args
+    inputs = svi.loss.step_arguments(torch.arange(N))
     torch.manual_seed(3)
-    expected = svi.gradients(*inputs)
-    graph = traced(svi.gradients, inputs)
+    expected = svi.loss.gradients(*inputs)
+    graph = traced(svi.loss.gradients, inputs)
     torch.manual_seed(3)
     for a, b in zip(graph(*inputs), expected, strict=True):
         close(a, b)
