@@ -18,7 +18,7 @@ from inference.evaluation.log_weights import (
 )
 from inference.evaluation.predictive import encode
 from inference.pairs.info import inspect_pair
-from inference.pairs.run import arguments, eval_mode, importance_traces
+from inference.pairs.run import Batch, arguments, eval_mode, importance_traces
 from inference.pairs.sites import (
     children_of_enumerated,
     enumerated_sites,
@@ -119,8 +119,8 @@ def _moments(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time
     joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
     width, compiled = len(x) if joint else max(1, MAX_DRAWS_IN_MEMORY // k), {}
     for start in range(0, len(x), width):
-        part = slice(start, start + width)
-        terms = importance_terms(pair, x[part], None if given is None else given[part], k, at_a_time, start, compiled)
+        batch = Batch(x, given)[start : start + width]
+        terms = importance_terms(pair, batch.x, batch.given, k, at_a_time, start, compiled)
         weights = terms["weight"].double()
         of_part = {
             "elbo": Moments.of_draws(terms["elbo"]),

@@ -14,7 +14,7 @@ from pyro.infer import Trace_ELBO, autoguide
 from inference import SVI, InferenceError, Settings, param_scope, with_guide
 from inference.fit.graph import traced
 from inference.pairs.handlers import SetRows
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import importance_traces
 from inference.pairs.sites import is_local, latent_sites
 
@@ -28,8 +28,8 @@ def test_sites_scales_precision_and_gradients(model, name):
     for site in latent_sites(guide).values():
         assert float(site["scale"]) == (N / 4 if is_local(site) else 1.0)
         assert site["value"].dtype == site["log_prob"].dtype == torch.float64
-    assert bool(inspect_pair(pair, args).points) == (name in ("delta", "laplace"))
-    assert is_per_data_point(pair, args) == (model in LOCAL)
+    assert bool(inspect_pair(pair, args).delta_sites) == (name in ("delta", "laplace"))
+    assert inspect_pair(pair, args).is_per_data_point == (model in LOCAL)
     svi = SVI(pair, *args, settings=Settings(particles=2))
     moved(pair).zero_grad()  # the layers before the last of a flow get no gradient at its start
     svi.loss(torch.arange(N)).backward()
@@ -68,10 +68,10 @@ def test_same_seed_same_numbers_copies_and_state_dict(model, name):
 def test_the_graph_of_a_step_is_the_step(model, name):
     pair, args = build_free(model, name)
     svi = SVI(moved(pair, 0.1), *args)
-    inputs = svi._lost, torch.arange(N), svi._beta(), *args
+    inputs = svi.loss.step_arguments(torch.arange(N))
     torch.manual_seed(3)
-    expected = svi.gradients(*inputs)
-    graph = traced(svi.gradients, inputs)
+    expected = svi.loss.gradients(*inputs)
+    graph = traced(svi.loss.gradients, inputs)
     torch.manual_seed(3)
     for a, b in zip(graph(*inputs), expected, strict=True):
         close(a, b)
