@@ -13,7 +13,7 @@ from inference.fit.settings import Settings
 from inference.pairs import capabilities
 from inference.pairs.checks import check_fit
 from inference.pairs.info import PairInfo, inspect_pair
-from inference.pairs.run import arguments, cuda_devices, eval_mode
+from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 
 __all__ = ["Plan", "plan_fit"]
 
@@ -67,8 +67,8 @@ def plan_fit(
         enumerated = inspect_pair(pair, few).enumerated
     pair.train()
     info = inspect_pair(pair, few)
-    generative, inference = info.generative_parameters, info.inference_parameters
-    fitted = [*({} if only == "guide" else generative).values(), *({} if only == "model" else inference).values()]
+    generative = {} if only == "guide" else info.generative_parameters
+    inference = {} if only == "model" else info.inference_parameters
     by_model = info.enumerated_in_model
     _check_enumeration(pair, settings, info)
     check_objective(settings.objective, info)
@@ -86,16 +86,16 @@ def plan_fit(
 
 def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> None:
     """:raises InferenceError: if the objective does not suit the enumerated sites, or beta those that depend on them"""
-    name, by_model = type(pair).__name__, info.enumerated_in_model
-    summed, enumerates = ", ".join(sorted(info.enumerated)), settings.objective in ("enum", "enum_analytic")
+    name, summed = type(pair).__name__, ", ".join(sorted(info.enumerated))
+    enumerates = settings.objective in ("enum", "enum_analytic")
     if enumerates and not summed:
         raise InferenceError(f"{name} has no discrete latent to enumerate.", ("objective", "trace"))
     if summed and not enumerates:
         raise InferenceError(
             f"{name} sums out {summed}; objective {settings.objective!r} does not.", ("objective", "enum")
         )
-    children = info.children_of_enumerated
-    if settings.scales_kl and children:
+    if settings.scales_kl and (children := info.children_of_enumerated):
+        parents = ", ".join(sorted(info.enumerated_in_model))
         raise InferenceError(
             f"the prior of {', '.join(sorted(children))} depends on {parents}, which the model "
             "sums out, so there is no KL to weight.",
@@ -112,7 +112,6 @@ def _labelled(pair: nn.Module, given: Tensor | None) -> Tensor | None:
 def _temperature(pair: nn.Module, settings: Settings) -> float | None:
     if settings.final_temperature is None:
         return None
-    temperature = capabilities.capability(pair, "temperature")
-    if temperature is None:
+    if (temperature := capabilities.capability(pair, "temperature")) is None:
         raise InferenceError(f"{type(pair).__name__} has no temperature.", ("final_temperature", "None"))
     return temperature.item()

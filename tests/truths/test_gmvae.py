@@ -23,7 +23,7 @@ from inference import (
     param_scope,
     sample,
 )
-from inference.evaluation.log_weights import draws
+from inference.evaluation.log_weights import importance_terms
 from inference.pairs.run import importance_traces
 
 
@@ -52,7 +52,7 @@ def test_gmvae_enumeration_is_the_sum_over_components(x):
         elbo = (q * (likelihood + of_z + log_p - log_q)).sum()
         close(loss(svi(pair, x, objective=objective)), -elbo)
     with eval_mode(pair, seed=2):
-        found = draws(pair, x)
+        found = importance_terms(pair, x)
     close(found["elbo"][0], (q * (likelihood + sampled + log_p - log_q)).sum(1))
     close(found["weight"][0], (likelihood + sampled + log_p).logsumexp(1))
     close(found["likelihood"][0], (q * likelihood).sum(1))
@@ -66,7 +66,7 @@ def test_gmvae_pays_the_kl_of_the_component_to_the_uniform(x):
     close(q.entropy() - math.log(C), -kl)
     log_q, likelihood, sampled, _ = by_hand(pair, x, drawn_z(pair, x))
     with eval_mode(pair, seed=2):
-        close(draws(pair, x)["elbo"][0], (log_q.exp() * (likelihood + sampled)).sum(1) - kl)
+        close(importance_terms(pair, x)["elbo"][0], (log_q.exp() * (likelihood + sampled)).sum(1) - kl)
 
 
 def test_closed_kl_under_enumeration_estimates_the_same_with_less_noise(x):
@@ -163,7 +163,7 @@ def test_a_sure_guide_has_finite_gradients_of_the_relaxed_component(cls, x):
         pair.classifier[-1].weight.mul_(1e4)  # as after long training
     fit = svi(pair, x)
     for _ in range(20):
-        found = fit.gradients(fit._lost, fit.rows(0), fit._beta(), *fit._arguments(fit.rows(0)))
+        found = fit.loss.gradients(*fit.loss.step_arguments(fit.rows(0)))
         gradients = found[2:]
         assert len(gradients) == len(fit.parameters) > 0
         assert all(g is not None and g.isfinite().all() for g in gradients)

@@ -16,7 +16,7 @@ from inference import (
     eval_mode,
     sample,
 )
-from inference.evaluation.log_weights import draws
+from inference.evaluation.log_weights import importance_terms
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_ss_vae_with_all_labels_is_the_supervised_bound(x):
     fit = svi(pair, x, labels, "enum")
     close(loss(fit), -(bound + 7.0 * log_q).sum())
     with eval_mode(pair, seed=2):
-        found = draws(pair, x, labels)
+        found = importance_terms(pair, x, labels)
     for name in ("elbo", "weight"):  # evaluation leaves the term of the classifier out
         close(found[name][0], bound)
     learned = torch.autograd.grad(loss(fit), list(pair.classifier.parameters()))
@@ -58,7 +58,7 @@ def test_ss_vae_without_a_label_sums_over_the_classes(x):
     unsupervised = (log_q.exp() * (each - math.log(C) - log_q)).sum(1)
     expected = each[torch.arange(N), labels].where(known, unsupervised)
     with eval_mode(pair, seed=2):
-        close(draws(pair, x, given)["elbo"][0], expected)
+        close(importance_terms(pair, x, given)["elbo"][0], expected)
     fit = svi(pair, x, given, "enum")
     term = pair.alpha * log_q[torch.arange(N), labels][known].sum()
     close(loss(fit), -(expected.sum() + term))
