@@ -1,4 +1,4 @@
-"""Files called data.py, inference.py or gallery.py beside a user's work: they work, or end in a line that names them."""
+"""Files called data.py, inference.py or gallery.py beside a user's work: they work, or one line names them."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import data
 import gallery
 from gallery.errors import RunError
 from gallery.runs.registry import model_class
@@ -21,6 +22,25 @@ from gallery.models.vae import VAE
 
 class Mine(VAE):
     number = NUMBER
+"""
+
+EDITABLE = """
+import importlib.util
+import sys
+
+
+class Finder:  # of an editable installation: comes after the folders of sys.path
+    def find_spec(self, name, path=None, target=None):
+        if name in ("data", "gallery", "inference"):
+            return importlib.util.spec_from_file_location(name, ROOT + f"/{name}/__init__.py")
+
+
+sys.path.remove(ROOT)
+sys.meta_path.append(Finder())
+import gallery
+import data
+
+print(data.load("digits:threshold", "train").x.shape)
 """
 
 
@@ -55,16 +75,11 @@ def test_a_script_beside_a_data_py_ends_in_a_line_that_names_it(tmp_path):
     assert "Rename" in last
 
 
-def test_a_folder_of_tables_called_data_hides_nothing(tmp_path, monkeypatch):
+def test_a_folder_of_tables_called_data_hides_nothing(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "table.csv").write_text("1,2\n")
-    # as an editable installation, whose finder comes after the folders of sys.path
-    code = "import sys; sys.path.remove(ROOT); import importlib.util as u\n"
-    code += "class Finder:\n    def find_spec(self, name, path=None, target=None):\n"
-    code += "        if name in ('data', 'gallery', 'inference'):\n"
-    code += "            return u.spec_from_file_location(name, f'{ROOT}/{name}/__init__.py')\n"
-    code += "sys.meta_path.append(Finder())\nimport gallery, data\nprint(data.load('digits:threshold').x.shape)\n"
-    code, out, err = python("-c", f"ROOT = {str(ROOT)!r}; {code}", folder=tmp_path)
+    (tmp_path / "script.py").write_text(EDITABLE.replace("ROOT", repr(str(ROOT))))
+    code, out, err = python("script.py", folder=tmp_path)
     assert (code, err) == (0, "")
     assert out == "torch.Size([1200, 64])\n"
 
@@ -79,7 +94,7 @@ def test_a_model_file_imports_the_data_py_beside_it(tmp_path):
     other.mkdir()
     (other / "data.py").write_text("")
     (other / "mine.py").write_text(MINE.replace("NUMBER", "Dataset"))  # means the package
-    assert model_class(f"{other / 'mine.py'}:Mine").number is ours["data"].Dataset
+    assert model_class(f"{other / 'mine.py'}:Mine").number is data.Dataset
 
 
 def test_a_gallery_py_beside_a_model_file_is_named(tmp_path):
