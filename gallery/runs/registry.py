@@ -10,6 +10,7 @@ such a file becomes one line that names file and line.
 """
 
 import functools
+import importlib
 import importlib.util
 import inspect
 import os
@@ -95,6 +96,8 @@ def _imported(path: str, changed: int) -> ModuleType:
     folder = os.path.dirname(path)
     _USER_FILES.add(folder)
     hidden = [name for name in _SHADOWED if _lies_in(name, folder)]
+    for name in hidden:
+        importlib.import_module(name)  # the package of this project, before the folder comes first in sys.path
     try:
         return _execute(path, hidden)
     except (Exception, SystemExit) as error:
