@@ -1,11 +1,11 @@
-"""A diagram in plate notation, as SVG: circles are random variables, shaded where they are given.
+"""A diagram in plate notation, as SVG: circles are random variables, shaded if they are observed or inputs.
 
-A double line is a value computed and not drawn, a dashed one a site that the guide alone has, a small square a factor,
-a box a network with its parameters; a plate is a frame around what there is N of. Of a sequence two steps are drawn,
-and what the general one reads is written below.
+A double line marks a deterministic value, a dashed one an auxiliary site of the guide, a small square a factor, and a
+box a network with its parameters. A plate is a frame around what is repeated N times. Of a sequence two steps are
+drawn, and the factors of the general step are written below.
 
-The picture takes the colour of the text around it, and `--diagram-network` for networks. It holds no style sheet, no
-identifiers and no references, so that several may stand in one page.
+The picture takes the colour of the surrounding text, and the CSS variable --diagram-network for networks. It has no
+style sheet, no identifiers and no references, so several fit in one page.
 """
 
 import math
@@ -19,7 +19,7 @@ from gallery.report.diagram.routes import routes
 
 __all__ = ["svg"]
 
-NETWORK = "var(--diagram-network, #2F7FC1)"  # a blue that is told from white and from black
+NETWORK = "var(--diagram-network, #2F7FC1)"  # a blue with contrast on white and on black
 EDGE = 12  # around the picture
 TEXT = {"fill": "currentColor", "stroke": "none"}
 SYMBOL, WORD = {"font_family": "serif", "font_style": "italic", "font_size": 20}, {"font_size": 13}
@@ -27,7 +27,10 @@ SMALL = {"font_size": 11, "fill_opacity": 0.8}
 
 
 def svg(diagram: Diagram, title: str) -> str:
-    """The picture, with the factorisation as its description."""
+    """Draw a diagram as SVG, with its factorisation as the description.
+
+    :param title: the accessible name
+    """
     folded = fold(diagram)
     steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
     shown = diagram
@@ -44,7 +47,7 @@ def svg(diagram: Diagram, title: str) -> str:
         _edge(paper, curve, NETWORK if shapes[parent].boxed else "currentColor")
     for shape in shapes.values():
         _node(paper, shape)
-    below = general_step(diagram, folded) if folded else [] if shapes else ["Nothing is drawn here."]
+    below = general_step(diagram, folded) if folded else [] if shapes else ["No sites."]
     left, bottom = paper.box[0], paper.box[3]
     for i, line in enumerate(below):
         paper.write(line, left, bottom + 22 + 17 * i, **WORD)
@@ -52,7 +55,7 @@ def svg(diagram: Diagram, title: str) -> str:
 
 
 class _Paper:
-    """An SVG that grows with what is put on it. The element tree escapes all text."""
+    """An SVG whose view box grows with its content. The element tree escapes all text."""
 
     def __init__(self, title: str, description: str):
         self.root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img"})
@@ -62,11 +65,11 @@ class _Paper:
         self.sheet = self.add("g", fill="none", stroke="currentColor", stroke_width=1.4, font_family="sans-serif")
 
     def add(self, tag: str, parent: ET.Element | None = None, **attributes) -> ET.Element:
-        said = {name.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for name, v in attributes.items()}
-        return ET.SubElement(self.root if parent is None else parent, tag, said)
+        strings = {name.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for name, v in attributes.items()}
+        return ET.SubElement(self.root if parent is None else parent, tag, strings)
 
     def write(self, text: str, x: float, y: float, anchor: str = "start", under: str = "", **attributes) -> None:
-        """Text on a base line at y, with a subscript."""
+        """Write text on a base line at y, with a subscript."""
         element = self.add("text", self.sheet, x=x, y=y, text_anchor=anchor, **{**TEXT, **attributes})
         element.text = _printable(text)
         if under:
@@ -89,7 +92,7 @@ class _Paper:
 
 
 def _printable(text: str) -> str:
-    """What XML can hold: control characters and halves of surrogate pairs are not among it."""
+    """Replace the characters that XML cannot hold: control characters and lone surrogates."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
@@ -119,7 +122,7 @@ def _node(paper: _Paper, shape: Shape) -> None:
 
 
 def _edge(paper: _Paper, curve: list[Point], colour: str) -> None:
-    """A line with its head."""
+    """Draw an arrow."""
     (x0, y0), (x, y) = curve[-2:]
     length = math.dist((x0, y0), (x, y))
     dx, dy = (x - x0) / length, (y - y0) / length
