@@ -1,4 +1,4 @@
-"""What the components of a mixture of images are: draws from each, and the class that it is matched to."""
+"""Figure of the components of a mixture of images: draws from each, and the class it is matched to."""
 
 import math
 
@@ -12,17 +12,19 @@ from gallery.figures.traits import Traits, decode
 from inference import encode
 from inference.evaluation.clustering import match
 
+__all__ = ["components"]
+
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 
 
 def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0) -> Figure | None:
-    """The mean E[x | z] of draws z given each component, in a row beside its class and its share of the data.
+    """Draw the mean E[x | z] of draws z given each component, in a row with its class and its share of the data.
 
-    A datum belongs to the component that is most probable under q(y | x). Rows are in the order of the classes that
-    the components are matched to, those matched to none at the end; without labels, in the order of their shares.
-    None unless the data are images and the model draws a component and then a code for each of them.
+    A data point is assigned to the most probable component under q(y | x). Rows are in the order of the classes that
+    the components are matched to, unmatched components last; without labels, in the order of their shares.
 
     :param each: draws of each component
+    :return: None unless the data are images and the model has a component and a code per image
     """
     traits = Traits(pair, dataset)
     if not (dataset.is_image and traits.component and traits.codes) or traits.conditional or len(traits.sites) > 1:
@@ -52,7 +54,7 @@ def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0)
 
 
 def _values(traits: Traits, order: list[int], k: int, each: int) -> Tensor:
-    """The components in that order, each so many times: (k * each, k), one-hot if the model's are, or (k * each,)."""
+    """Return each component `each` times: (k * each, k) if the site is one-hot, else (k * each,)."""
     site = traits.prior[traits.component]
     y = torch.tensor(order, device=site["value"].device).repeat_interleave(each)
     return torch.eye(k).to(site["value"])[y] if site["fn"].event_shape else y.to(site["value"])

@@ -21,7 +21,9 @@ __all__ = ["Diagram", "Node", "factorisation", "relations", "save", "svg"]
 
 
 def save(run: Run, of: Literal["model", "guide"], path: Path) -> Path:
-    """Write the diagram of the model or guide of a run to an .svg file, and return its path. The run need not be fitted.
+    """Write the diagram of the model or guide of a run to an .svg file, and return its path.
+
+    The run need not be fitted.
 
     :raises RunError: if `path` is no .svg file, or its folder is missing
     """

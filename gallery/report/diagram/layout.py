@@ -15,7 +15,12 @@ from gallery.report.diagram.graph import Diagram, Node
 
 __all__ = ["LABEL", "LANE", "PAD", "RADIUS", "ROW", "Point", "Shape", "arrange", "base", "frame", "notes"]
 
-ROW, RADIUS, LANE, PAD = 116, 24, 16, 20  # pixels: between rows, of a circle, between edges that pass a row, around a plate
+ROW, RADIUS, LANE, PAD = (
+    116,
+    24,
+    16,
+    20,
+)  # between rows, of a circle, between passing edges, around a plate
 LABEL = 160  # the least width of a plate, for its label
 Point = tuple[float, float]
 

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from gallery.report.diagram.graph import ROW, Node
 from inference.pairs.sites import is_delta, is_flat
 
-__all__ = ["Trails", "SiteRecorder", "bare"]
+__all__ = ["SiteRecorder", "Trails", "bare"]
 
 
 class Trails(TorchDispatchMode):
