@@ -126,7 +126,9 @@ def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     for name in NAMES:
         page = Page((tmp_path / "site" / f"{name}.html").read_text(encoding="utf-8"))
         assert page.all("img", "src") == []
-        assert page.text.count(line) == sum(bool(ledger.get(recipe.name, {}).get("runs")) for recipe in recipes_of(name))
+        assert page.text.count(line) == sum(
+            bool(ledger.get(recipe.name, {}).get("runs")) for recipe in recipes_of(name)
+        )
     index, comparisons = ((tmp_path / "site" / name).read_text("utf-8") for name in ("index.html", "comparisons.html"))
     assert index.count("No picture") == len(NAMES)
     assert comparisons.count(line) == len(list((results / "lessons").rglob("compare.json")))
