@@ -73,8 +73,8 @@ def part(page, name):
 
 def pixels(page, channel=0):
     """Return the displayed picture as ink, (height, width), 0 to 1 in steps of 1 / 255."""
-    found = part(page, "picture").evaluate(COPY)
-    height, width, *rgba = found
+    displayed = part(page, "picture").evaluate(COPY)
+    height, width, *rgba = displayed
     return 1 - torch.tensor(rgba, dtype=torch.float64).reshape(height, width, 4)[..., channel] / 255
 
 

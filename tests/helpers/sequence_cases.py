@@ -13,7 +13,7 @@ COUNTS = [4, 3, 2, 1]  # data of every class
 
 
 class Corners(nn.Module):
-    """An image of 2 x 2 pixels, of which the component lights one, and the code is about the image."""
+    """An image of 2 x 2 pixels, one of them lit by the component. The code is approximately the image."""
 
     def __init__(self, one_hot=True):
         super().__init__()
@@ -40,7 +40,7 @@ class Corners(nn.Module):
 
 
 class Repeats(nn.Module):
-    """z_t stays where z_{t-1} was, and tells the row x_t. The guide reads z_t off the row, or off one further on."""
+    """z_t stays at z_{t-1} and determines the row x_t. The guide infers z_t from row t, or from a later row."""
 
     def __init__(self, ahead=0, steps=8):
         super().__init__()

@@ -1,8 +1,8 @@
 """A diagram in plate notation, as SVG: circles are random variables, shaded if they are observed or inputs.
 
 A double line marks a deterministic value, a dashed one an auxiliary site of the guide, a small square a factor, and a
-box a network with its parameters. A plate is a frame around what is repeated N times. Of a sequence two steps are
-drawn, and the factors of the general step are written below.
+box a network with its parameters. A plate is a frame around nodes that are repeated N times. Of a sequence two steps
+are drawn, and the factors of the general step are written below.
 
 The picture takes the colour of the surrounding text, and the CSS variable --diagram-network for networks. It has no
 style sheet, no identifiers and no references, so several fit in one page.
@@ -10,6 +10,7 @@ style sheet, no identifiers and no references, so several fit in one page.
 
 import math
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from gallery.report.diagram.factorisation import STEP, Fold, factorisation, fold, general_step, series
@@ -21,9 +22,10 @@ __all__ = ["svg"]
 
 NETWORK = "var(--diagram-network, #2F7FC1)"  # a blue with contrast on white and on black
 EDGE = 12  # around the picture
-TEXT = {"fill": "currentColor", "stroke": "none"}
-SYMBOL, WORD = {"font_family": "serif", "font_style": "italic", "font_size": 20}, {"font_size": 13}
-SMALL = {"font_size": 11, "fill_opacity": 0.8}
+TEXT: dict[str, Any] = {"fill": "currentColor", "stroke": "none"}
+SYMBOL: dict[str, Any] = {"font_family": "serif", "font_style": "italic", "font_size": 20}
+WORD: dict[str, Any] = {"font_size": 13}
+SMALL: dict[str, Any] = {"font_size": 11, "fill_opacity": 0.8}
 
 
 def svg(diagram: Diagram, title: str) -> str:
@@ -64,11 +66,12 @@ class _Paper:
         self.add("desc").text = _printable(description)
         self.sheet = self.add("g", fill="none", stroke="currentColor", stroke_width=1.4, font_family="sans-serif")
 
-    def add(self, tag: str, parent: ET.Element | None = None, **attributes) -> ET.Element:
+    def add(self, tag: str, parent: ET.Element | None = None, **attributes: str | float) -> ET.Element:
+        """Append an element, by default to the root."""
         strings = {name.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for name, v in attributes.items()}
         return ET.SubElement(self.root if parent is None else parent, tag, strings)
 
-    def write(self, text: str, x: float, y: float, anchor: str = "start", under: str = "", **attributes) -> None:
+    def write(self, text: str, x: float, y: float, anchor: str = "start", under: str = "", **attributes: Any) -> None:
         """Write text on a base line at y, with a subscript."""
         element = self.add("text", self.sheet, x=x, y=y, text_anchor=anchor, **{**TEXT, **attributes})
         element.text = _printable(text)
@@ -79,10 +82,12 @@ class _Paper:
         self.cover(left, y - attributes["font_size"], left + width, y + 5)
 
     def cover(self, left: float, top: float, right: float, bottom: float) -> None:
+        """Extend the view box to a rectangle."""
         a, b, c, d = self.box
         self.box = (min(a, left), min(b, top), max(c, right), max(d, bottom))
 
     def finished(self) -> str:
+        """Return the SVG as text, with its size set."""
         left, top, right, bottom = self.box
         size = (right - left + 2 * EDGE, bottom - top + 2 * EDGE)
         self.root.set("viewBox", " ".join(f"{v:.0f}" for v in (left - EDGE, top - EDGE, *size)))
@@ -99,7 +104,8 @@ def _printable(text: str) -> str:
 def _node(paper: _Paper, shape: Shape) -> None:
     node, x, y, rx, ry = shape.node, shape.x, shape.y, shape.rx, shape.ry
     paper.cover(x - rx, y - ry, x + shape.right, y + ry)
-    name, under = STEP.fullmatch(node.name).groups() if STEP.fullmatch(node.name) else (node.name, "")
+    match = STEP.fullmatch(node.name)
+    name, under = match.groups() if match else (node.name, "")
     top = y - 6.5 * (len(shape.notes) - 1) + 4  # base line of the first note
     if node.kind == "network":
         paper.add("rect", paper.sheet, x=x - rx, y=y - ry, width=2 * rx, height=2 * ry, rx=9, stroke=NETWORK)

@@ -23,6 +23,8 @@ ROW, RADIUS, LANE, PAD = (
 )  # between rows, of a circle, between passing edges, around a plate
 LABEL = 160  # the least width of a plate, for its label
 Point = tuple[float, float]
+Item = str | tuple[str, str, int]
+"""An item of a row: the name of a node, or (parent, child, row) of an edge that passes."""
 
 
 @dataclass
@@ -37,7 +39,8 @@ class Shape:
     def __post_init__(self) -> None:
         self.boxed, self.word = self.node.kind == "network", len(base(self.node.name)) > 2
         text = max(map(len, self.notes), default=0) * 6.2  # approximate width in pixels in the fonts of browsers
-        self.rx = self.ry = RADIUS
+        self.rx: float = RADIUS
+        self.ry: float = RADIUS
         if self.boxed:
             self.rx, self.ry = max(text, 7.6 * len(self.node.name)) / 2 + 10, 14 + 7 * len(self.notes)
         elif self.node.kind == "factor":
@@ -134,48 +137,54 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
     A row is ordered by the mean position of the neighbours of each item; links that pass the row are items too. Each
     step has a column.
     """
-    chains = {}  # the items that stand for a link in the rows that it passes
+    chains: dict[tuple[str, str], list[Item]] = {}  # the items that stand for a link in the rows that it passes
     for a, b in links:
         between = range(shapes[a].row + 1, shapes[b].row) if not (a in steps and b in steps) else ()
         chains[a, b] = [a, *((a, b, row) for row in between), b]
-    rows: dict[int, list] = {}
+    rows: dict[int, list[Item]] = {}
     for chain in chains.values():
         for item in chain[1:-1]:
+            assert not isinstance(item, str)
             rows.setdefault(item[2], []).append(item)
     for name, shape in shapes.items():
         rows.setdefault(shape.row, []).append(name)
-    linked: dict = {item: [] for row in rows.values() for item in row}
+    linked: dict[Item, list[Item]] = {item: [] for row in rows.values() for item in row}
     for chain in chains.values():
-        for a, b in pairwise(chain):
-            linked[a].append(b)
-            linked[b].append(a)
+        for one, other in pairwise(chain):
+            linked[one].append(other)
+            linked[other].append(one)
     for _ in range(4):
         place = {item: i - (len(row) - 1) / 2 for row in rows.values() for i, item in enumerate(row)}
         for row in rows.values():
             mean = {item: sum(place[other] for other in linked[item]) / (len(linked[item]) or 1) for item in row}
-            row.sort(key=lambda item: (steps.get(item, 0), mean[item], isinstance(item, str)))
+            row.sort(key=lambda item: (_step(item, steps), mean[item], isinstance(item, str)))
 
     rx, right = (max((getattr(s, side) for s in shapes.values()), default=0) for side in ("rx", "right"))
-    x, left, wide = {}, 0.0, rx + right + 34
-    for column in sorted({steps.get(item, 0) for item in linked}):
-        cells = [[item for item in row if steps.get(item, 0) == column] for row in rows.values()]
+    x: dict[Item, float] = {}
+    left, wide = 0.0, rx + right + 34
+    for column in sorted({_step(item, steps) for item in linked}):
+        cells = [[item for item in row if _step(item, steps) == column] for row in rows.values()]
         whole = max(sum(isinstance(item, str) for item in cell) for cell in cells) * wide
         for cell in cells:
             start = left + (whole - sum(isinstance(item, str) for item in cell) * wide) / 2
-            waiting = []
+            waiting: list[Item] = []
             for item in cell:  # an edge passes close to the circle at its right, or else to the text at its left
                 if isinstance(item, str):
                     x[item] = start + rx
                     start += wide
                     x |= {line: x[item] - shapes[item].rx - 13 - 6 * k for k, line in enumerate(waiting)}
-                    waiting = []
+                    waiting: list[Item] = []
                 else:
                     x[item] = start - 13
                     waiting.insert(0, item)
         left += whole
     for name, shape in shapes.items():
         shape.x = x[name]
-    return {link: [(x[item], item[2] * ROW) for item in chain[1:-1]] for link, chain in chains.items()}
+    return {link: [(x[item], float(item[2]) * ROW) for item in chain[1:-1]] for link, chain in chains.items()}
+
+
+def _step(item: Item, steps: dict[str, int]) -> int:
+    return steps.get(item, 0) if isinstance(item, str) else 0
 
 
 def _outside(shapes: dict[str, Shape], inside: dict[str, Shape], edges, frame: tuple[float, float]) -> dict:

@@ -63,7 +63,7 @@ def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighted: bool, flat: bool)
     log_prior, log_likelihood = log_joint(pair, args, latents)
     model = poutine.uncondition(pair.model)
     replicated = poutine.trace(poutine.replay(model, drawn)).get_trace(*args)
-    found = {
+    exported = {
         "posterior": _values(drawn),
         "log_likelihood": {"x": (log_likelihood, True)},
         "posterior_predictive": {"x": (of_data(replicated, lambda site: site["value"], args[0]), True)},
@@ -71,10 +71,10 @@ def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighted: bool, flat: bool)
     if weighted:
         drawn.compute_log_prob()
         log_q = sum(site["log_prob"] for site in latent_sites(drawn).values())
-        found["sample_stats"] = {"log_weight": (log_prior + log_likelihood - log_q, True)}
+        exported["sample_stats"] = {"log_weight": (log_prior + log_likelihood - log_q, True)}
     if not flat:
-        found["prior"] = _values(poutine.trace(model).get_trace(*args))
-    return found
+        exported["prior"] = _values(poutine.trace(model).get_trace(*args))
+    return exported
 
 
 def _dataset(arrays: dict[str, tuple[Tensor, tuple[str, ...]]], attributes: dict[str, str]) -> xr.Dataset:
@@ -105,17 +105,17 @@ def groups(pair: nn.Module, dataset: Dataset, draws: int = 200, seed: int = 0) -
                     kept[group][name, ("chain", "draw", "datum") if local else ("chain", "draw")].append(
                         value.detach().cpu()
                     )
-    found = {
+    exported = {
         group: {name: (torch.stack(values).unsqueeze(0), dims) for (name, dims), values in sites.items()}
         for group, sites in kept.items()
     }
     constant = {"labels": dataset.labels, "given": args[1] if len(args) > 1 else None}
-    found["observed_data"] = {"x": (x.cpu(), ("datum",))}
-    found["constant_data"] = {name: (v.cpu(), ("datum",)) for name, v in constant.items() if v is not None}
+    exported["observed_data"] = {"x": (x.cpu(), ("datum",))}
+    exported["constant_data"] = {name: (v.cpu(), ("datum",)) for name, v in constant.items() if v is not None}
     for group in ("posterior_predictive", "observed_data"):  # pixels get the shape of the image
-        value, dims = found[group]["x"]
-        found[group]["x"] = (value.unflatten(-1, dataset.shape), dims)
-    return {group: _dataset(arrays, {"about": WHAT[group]}) for group, arrays in found.items() if arrays}
+        value, dims = exported[group]["x"]
+        exported[group]["x"] = (value.unflatten(-1, dataset.shape), dims)
+    return {group: _dataset(arrays, {"about": WHAT[group]}) for group, arrays in exported.items() if arrays}
 
 
 def about(run: Run, dataset: Dataset, seed: int) -> dict[str, str]:
@@ -158,9 +158,9 @@ def write(run: Run, pair: nn.Module, dataset: Dataset, out: Path, draws: int = 2
             f"The guide of {run.model} has parameters per training data point, and none for the split "
             f"{dataset.split!r}. Use split='train'."
         )
-    found = groups(pair, dataset, draws, seed)
-    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=about(run, dataset, seed)), **found})
-    packed = {f"/{name}": {v: {"zlib": True, "complevel": 1} for v in group} for name, group in found.items()}
+    exported = groups(pair, dataset, draws, seed)
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=about(run, dataset, seed)), **exported})
+    packed = {f"/{name}": {v: {"zlib": True, "complevel": 1} for v in group} for name, group in exported.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "draws.nc"
         tree.to_netcdf(file, engine="h5netcdf", encoding=packed)

@@ -103,10 +103,10 @@ def check(what: str, content: bytes, pair: nn.Module, module: nn.Module, inputs:
         with eval_mode(pair):
             expected = module(*rows.values())
         feed = {value.name: rows[value.name].numpy() for value in session.get_inputs()}
-        for (name, wanted), found in zip(expected.items(), session.run(list(expected), feed), strict=True):
-            found = torch.from_numpy(found)
-            worst = ((found - wanted).abs() / wanted.abs().clamp(min=1)).max().item()
-            if found.shape != wanted.shape or not worst <= TOLERANCE:
+        for (name, target), actual in zip(expected.items(), session.run(list(expected), feed), strict=True):
+            actual = torch.from_numpy(actual)
+            worst = ((actual - target).abs() / target.abs().clamp(min=1)).max().item()
+            if actual.shape != target.shape or not worst <= TOLERANCE:
                 raise RunError(f"{what} differs as ONNX from torch by {worst:.2g} in {name}; no file was written.")
 
 

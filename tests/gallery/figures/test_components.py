@@ -25,7 +25,7 @@ def test_rows_are_drawn_given_their_component_in_the_order_of_the_classes(corner
     lit = np.concatenate([np.eye(4), np.zeros((1, 4))])  # the pixel of the class, and none
     images = images_in(picture, 2, 6).reshape(5, 6, 4)
     np.testing.assert_allclose(images, np.repeat(lit[:, None], 6, axis=1), atol=0.06)
-    assert images.std(axis=1).min() > 0  # every draw has a z of its own
+    assert images.std(axis=1).min() > 0  # every draw has another z
     assert "10 test images; accuracy 1.000" in fig.axes[0].get_title(loc="left")
 
 

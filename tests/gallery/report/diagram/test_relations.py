@@ -72,7 +72,7 @@ def test_nodes_know_their_distributions_shapes_plates_and_parameters():
 def test_no_edge_is_missing(name, of):
     """What changes the density of a site, all draws being held, is one of its parents."""
     pair, (x, *given), diagram = build(name), tuple(a[:4] for a in arguments(name)), drawn(name, of)
-    pair.train("vrnn" not in name)  # its steps are told in evaluation mode
+    pair.train("vrnn" not in name)  # it has one site per step in evaluation mode only
 
     def run(x, given, held):
         torch.manual_seed(0)

@@ -33,8 +33,8 @@ def fitted(tmp_path_factory):
 
 @pytest.fixture
 def visit(visit, tmp_path):
-    """visit(fragments, ...): a page of them, opened from disk; none of the pages may complain or ask for anything."""
-    asked = []
+    """visit(fragments, ...): a page of fragments, opened from disk; it may log no error and make no request."""
+    requests = []
 
     def open_page(*fragments, **context):
         head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>explorers</title>'
@@ -42,9 +42,9 @@ def visit(visit, tmp_path):
         file = tmp_path / "page.html"
         file.write_text(f'<!doctype html><html lang="en">{head}{style}{"".join(fragments)}</html>', encoding="utf-8")
         page = visit(**context)
-        page.on("request", lambda request: request.url.startswith("data:") or asked.append(request.url))
+        page.on("request", lambda request: request.url.startswith("data:") or requests.append(request.url))
         page.goto(file.as_uri())
         return page
 
     yield open_page
-    assert [url for url in asked if not url.endswith("page.html")] == []
+    assert [url for url in requests if not url.endswith("page.html")] == []

@@ -57,8 +57,8 @@ def test_encoder_and_decoder_of_a_run(folder, capsys, tmp_path):
             mean = pair.decoder(loc).mean
         assert torch.allclose(loc, q.loc, atol=1e-5, rtol=1e-5)
         assert torch.allclose(scale, q.scale, atol=1e-5, rtol=1e-5)
-        found = torch.from_numpy(decoder.run(["mean"], {"z": loc.numpy()})[0])
-        assert torch.allclose(found, mean, atol=1e-5, rtol=1e-5)
+        actual = torch.from_numpy(decoder.run(["mean"], {"z": loc.numpy()})[0])
+        assert torch.allclose(actual, mean, atol=1e-5, rtol=1e-5)
 
 
 def test_a_file_that_differs_is_not_kept(folder, capsys, tmp_path, monkeypatch):
@@ -113,9 +113,9 @@ def test_one_data_point_is_enough_and_float64_is_kept(tmp_path):
     paths, reasons = module.write(Run("factor_analysis", {}, "cases", Settings()), pair, dataset.head(1), tmp_path)
     assert [path.name for path in paths] == ["encoder.onnx", "decoder.onnx"]
     assert reasons == []
-    (found,) = session(paths[0]).run(["z.loc"], {"x": dataset.x.numpy()})  # 12 rows
+    (actual,) = session(paths[0]).run(["z.loc"], {"x": dataset.x.numpy()})  # 12 rows
     with eval_mode(pair):
-        assert np.abs(found - (dataset.x @ pair.phi["V"].T).numpy()).max() < 1e-8
+        assert np.abs(actual - (dataset.x @ pair.phi["V"].T).numpy()).max() < 1e-8
 
 
 @pytest.mark.slow

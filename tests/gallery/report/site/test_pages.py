@@ -116,7 +116,7 @@ def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     results = tmp_path / "results"
     shutil.copytree(tables.LEDGER, results, ignore=shutil.ignore_patterns("*.png", "*.gif", "pictures"))
     monkeypatch.setattr(tables, "LEDGER", results)
-    monkeypatch.setattr("gallery.report.site.diagrams", lambda family: [])  # slow, and not what is tested
+    monkeypatch.setattr("gallery.report.site.diagrams", lambda family: [])  # slow, and irrelevant here
     write_site(tmp_path / "site")
     written = {path.name for path in (tmp_path / "site").glob("*.html")}
     assert written == {f"{name}.html" for name in NAMES} | PAGES.keys()
