@@ -1,4 +1,4 @@
-"""What deterministic codes show: images cleaned of noise, the units of a code, how sparse and how steep they are."""
+"""Figures of deterministic codes: denoised images, activations of units, sparsity and contraction."""
 
 from collections.abc import Sequence
 
@@ -11,23 +11,26 @@ from data import Dataset
 from gallery.figures.style import BLUE, GREY, INK, ORANGE, array, dress, figure, label_ends, limits, number, show, tile
 from inference import encode
 
-JUDGED = 2000  # data at most for a number in a title
+__all__ = ["activations", "contraction", "denoised", "sparsity"]
+
+TITLE_ROWS = 2000  # data points at most for a number in a title
 
 
 def denoised(
     pair: nn.Module, dataset: Dataset, levels: Sequence[float] | None = None, n: int = 8, seed: int = 0
 ) -> Figure:
-    """Originals above E[x | z] at their codes, and for every level of corruption corrupted images x' above E[x | z] at
-    theirs, in n columns. The noise is the same at all levels; the error is against the original.
+    """Draw images above their reconstructions E[x | z], clean and at several levels of corruption, in n columns.
 
-    :param pair: knows `corrupt(x, u, level)`, `denoise(x')`, and the `corruption` and `level` it was trained with
-    :param levels: by default half of the pair's, the pair's, and the middle between it and 1
+    The noise is the same at all levels. The error is the squared error to the clean image.
+
+    :param pair: has `corrupt(x, u, level)`, `denoise(x')`, and the `corruption` and `level` of its training
+    :param levels: by default half the level of the pair, that level, and the midpoint between it and 1
     """
     levels = sorted({pair.level / 2, pair.level, (1 + pair.level) / 2}) if levels is None else levels
-    x = dataset.x[:JUDGED]
+    x = dataset.x[:TITLE_ROWS]
     u = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
     images, rows = [], []
-    for level in (None, *levels):  # as they are, then corrupted
+    for level in (None, *levels):  # clean first
         corrupted = x if level is None else pair.corrupt(x, u, level)
         clean = pair.denoise(corrupted)
         error = (clean - x).square().sum(1).mean().item()
@@ -42,19 +45,19 @@ def denoised(
 
 
 def activations(pairs: dict[str, nn.Module], dataset: Dataset, n: int = 10) -> Figure | None:
-    """The codes of n images as square images, a row for every pair: before and after training, one k and another.
+    """Draw the codes of n images as square images, one row per pair.
 
-    :param pairs: with their names; each has one latent site, its code
-    :return: None unless data are images and every code has 9, 16, 25, ... units
+    :param pairs: name -> pair with one latent site, its code
+    :return: None unless the data are images and every code has 9, 16, 25, ... units
     """
-    x = dataset.x[:JUDGED]
+    x = dataset.x[:TITLE_ROWS]
     codes = {name: list(encode(pair, x).values()) for name, pair in pairs.items()}
     sides = {name: round(code[0][0].numel() ** 0.5) for name, code in codes.items()}
     flat = all(len(code) == 1 and code[0][0].numel() == sides[name] ** 2 >= 9 for name, code in codes.items())
     if not (dataset.is_image and flat):
         return None
     chosen = torch.arange(min(n, len(x)))
-    if dataset.labels is not None:  # the first of every class, as far as they go
+    if dataset.labels is not None:  # the first image of each class, up to n classes
         labels = dataset.labels[: len(x)]
         chosen = torch.stack([(labels == y).nonzero()[0, 0] for y in labels.unique()[:n]])
     fig = figure(7.2, 0.85 + 1.08 * len(pairs) + 0.25)
@@ -72,9 +75,10 @@ def activations(pairs: dict[str, nn.Module], dataset: Dataset, n: int = 10) -> F
 
 
 def sparsity(rho: float = 0.25, means: Tensor | None = None) -> Figure:
-    """KL(rho || rho_hat) in nats as a curve over rho_hat in (0, 1), and where on it the units of a code are.
+    """Draw KL(rho || rho_hat) in nats over rho_hat in (0, 1), and the units of a code on the curve.
 
-    :param means: (units,) mean activation of every unit
+    :param rho: the target activation
+    :param means: (units,), the mean activation of every unit
     """
     fig = figure(5.4, 3.2)
     ax = dress(fig.add_subplot(), f"KL(ρ ‖ ρ̂) at ρ = {rho:g}", "mean activation ρ̂ of a unit", "KL, nats")
@@ -95,12 +99,14 @@ def sparsity(rho: float = 0.25, means: Tensor | None = None) -> Figure:
 
 
 def contraction(paths: dict[str, Sequence[tuple[float, float]]]) -> Figure:
-    """|dh / dx|_F^2 over reconstruction error along training: compare pairs at the same error, up and down.
+    """Draw |dh / dx|_F^2 against the reconstruction error along training, so that pairs compare at equal error.
 
-    :param paths: name of a pair -> (squared error, mean squared norm) after every so many steps, in order
+    :param paths: name of a pair -> (squared error, mean squared norm) along training, in order
     """
     fig = figure(6.4, 3.6)
-    ax = dress(fig.add_subplot(), "Steepness of the code along training", "squared error per image", "|dh/dx|², mean")
+    ax = dress(
+        fig.add_subplot(), "Squared norm of the Jacobian along training", "squared error per image", "|dh/dx|², mean"
+    )
     colours = [BLUE, ORANGE, INK, GREY]
     ends = []
     for i, (name, path) in enumerate(paths.items()):

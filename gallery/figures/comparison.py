@@ -1,14 +1,16 @@
-"""Ways to fit one model side by side: how near to the truth, how soon, and at what noise."""
+"""Figures of a comparison of inference algorithms: ELBO against seconds, and variance of the gradients."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from gallery.figures.curves import _window
+from gallery.figures.curves import window
 from gallery.figures.style import BLUE, CLASSES, GREY, INK, ORANGE, dress, figure, label_ends, number
 
-PARTS = {"model": ORANGE, "guide": BLUE}  # whose weights a gradient is of
+__all__ = ["bound", "variance"]
+
+PARTS = {"model": ORANGE, "guide": BLUE}  # the parts of the gradient
 
 
 def _logarithmic(ax: Axes) -> None:
@@ -19,20 +21,22 @@ def _logarithmic(ax: Axes) -> None:
 
 
 def bound(result: dict) -> Figure | None:
-    """The ELBO while fits go on, against their seconds, a line for each seed, and the exact evidence where it is known:
-    one line if it is the same for all, else dashed, that of the weights a fit is at. None if no row was followed.
+    """Draw the ELBO against the seconds of the fits, one line per seed, and the exact evidence if it is known.
 
-    :param result: what compare.json holds
+    The evidence is one line if it is the same for all fits, else one dashed line per fit at its weights.
+
+    :param result: the content of compare.json
+    :return: None if no row has a curve
     """
     curves: dict[str, dict[str, list[np.ndarray]]] = {"elbo": {}, "evidence": {}}
     for row in result["rows"]:
-        for key, found in curves.items():
+        for key, by_label in curves.items():
             points = [(p["seconds"], p[key]) for p in row.get("curve", [])[1:] if p.get(key) is not None]
-            if not points and row.get("curve") and key in row:  # judged alone, as what is known at the end only
+            if not points and row.get("curve") and key in row:  # evaluated at the end only
                 points = [(row["seconds"], row[key]["value"])]
             if points:
-                found.setdefault(row["label"], []).append(np.array(points).T)
-    series = [curve for found in curves.values() for lines in found.values() for curve in lines]
+                by_label.setdefault(row["label"], []).append(np.array(points).T)
+    series = [curve for by_label in curves.values() for lines in by_label.values() for curve in lines]
     if not series:
         return None
     truth = np.concatenate([y for lines in curves["evidence"].values() for _, y in lines] or [[]])
@@ -41,35 +45,36 @@ def bound(result: dict) -> Figure | None:
         curves["evidence"] = {}
     labels = dict.fromkeys([*curves["elbo"], *curves["evidence"]])
     colours = {label: CLASSES[i % len(CLASSES)] for i, label in enumerate(labels)}
-    told = []
+    ends = []
     for label, lines in (curves["evidence"] | curves["elbo"]).items():
         key = "elbo" if label in curves["elbo"] else "evidence"
-        judged = [row[key]["value"] for row in result["rows"] if row["label"] == label and key in row]
-        words = f"{label}{', log p(x)' if key == 'evidence' else ''} {number(np.median(judged), '#.5g')}"
-        told.append((float(np.median([y[-1] for _, y in lines])), words, colours[label]))
+        values = [row[key]["value"] for row in result["rows"] if row["label"] == label and key in row]
+        words = f"{label}{', log p(x)' if key == 'evidence' else ''} {number(np.median(values), '#.5g')}"
+        ends.append((float(np.median([y[-1] for _, y in lines])), words, colours[label]))
     fig = figure(8.4, 4.4)
-    dashed = "" if fixed or not len(truth) else "; dashed: log p(x) of what is fitted, exact"
+    dashed = "" if fixed or not len(truth) else "; dashed: exact log p(x) of the fitted model"
     ax = fig.subplots()
     errors = [row["elbo"]["mc_se"] for row in result["rows"] if "elbo" in row]
-    drawn = f"; curves by few draws, numbers by {result['judge_draws']} (MC error {max(errors):.1g})" if errors else ""
+    drawn = f"; numbers from {result['judge_draws']} particles (MC error {max(errors):.1g})" if errors else ""
     dress(ax, f"{result['model']} on {result['data']}{dashed}", f"seconds of fitting, one thread{drawn}")
     ax.set_ylabel(f"ELBO of {result['split']} data, nats per data point", fontsize=9, color=INK)
     _logarithmic(ax)
-    ax.set_ylim(*_window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series]))
+    ax.set_ylim(*window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series]))
     if fixed:
         ax.axhline(truth[0], color=INK, linewidth=0.9)
-        told.append((truth[0], f"log p(x) {number(truth[0], '#.5g')}", INK))
+        ends.append((truth[0], f"log p(x) {number(truth[0], '#.5g')}", INK))
     for key, style in (("elbo", "-"), ("evidence", "--")):
         for label, lines in curves[key].items():
             for x, y in lines:
                 ax.plot(x, y, style if len(x) > 1 else "o", color=colours[label], linewidth=1.2, alpha=0.8)
-    label_ends(ax, told)
+    label_ends(ax, ends)
     return fig
 
 
 def variance(result: dict) -> Figure | None:
-    """Variance and signal-to-noise ratio of the gradients of every objective, at the same weights and over the same
-    minibatches, those of model and guide apart; a point for each seed. None if no noise was measured.
+    """Draw variance and signal-to-noise ratio of the gradients of every objective, one point per seed.
+
+    Weights and minibatches are the same for all objectives. The gradients of model and guide are separate.
 
     :param result: what compare.json holds
     """
@@ -85,12 +90,12 @@ def variance(result: dict) -> Figure | None:
         _logarithmic(ax)
         ax.grid(axis="y", color=GREY, linewidth=0.3)
         for shift, (part, colour) in zip((-0.12, 0.12), PARTS.items(), strict=True):
-            found = [(row["noise"].get(part, {}).get(key), labels.index(row["label"]) + shift) for row in rows]
-            points = np.array([point for point in found if point[0]])  # there is no logarithm of no noise, no signal
+            values = [(row["noise"].get(part, {}).get(key), labels.index(row["label"]) + shift) for row in rows]
+            points = np.array([point for point in values if point[0]])  # zero has no logarithm
             if len(points):
                 ax.plot(*points.T, "o", color=colour, markersize=4)
         low, high = ax.get_xlim()
-        wider = max(1.0, (10 * low / high) ** 0.5)  # a decade is seen at least
+        wider = max(1.0, (10 * low / high) ** 0.5)  # at least a decade
         ax.set_xlim(low / wider, high * wider)
     at = ", ".join(dict.fromkeys(row["at"] for row in rows))
     axes[0].set_title(f"{result['model']}: at the weights of {at}", loc="left", fontsize=10, color=INK)

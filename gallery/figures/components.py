@@ -1,4 +1,4 @@
-"""What the components of a mixture of images are: draws from each, and the class that it is matched to."""
+"""Figure of the components of a mixture of images: draws from each, and the class it is matched to."""
 
 import math
 
@@ -13,17 +13,19 @@ from inference import encode
 from inference.evaluation.clustering import match
 from inference.pairs.info import PairInfo
 
+__all__ = ["components"]
+
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 
 
 def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0) -> Figure | None:
-    """The mean E[x | z] of draws z given each component, in a row beside its class and its share of the data.
+    """Draw the mean E[x | z] of draws z given each component, in a row with its class and its share of the data.
 
-    A datum belongs to the component that is most probable under q(y | x). Rows are in the order of the classes that
-    the components are matched to, those matched to none at the end; without labels, in the order of their shares.
-    None unless the data are images and the model draws a component and then a code for each of them.
+    A data point is assigned to the most probable component under q(y | x). Rows are in the order of the classes that
+    the components are matched to, unmatched components last; without labels, in the order of their shares.
 
     :param each: draws of each component
+    :return: None unless the data are images and the model has a component and a code per image
     """
     info = info_of(pair, dataset)
     if not (dataset.is_image and info.component and info.codes) or info.conditional or len(info.data_sites) > 1:
@@ -53,7 +55,7 @@ def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0)
 
 
 def _values(info: PairInfo, order: list[int], k: int, each: int) -> Tensor:
-    """The components in that order, each so many times: (k * each, k), one-hot if the model's are, or (k * each,)."""
+    """Return each component `each` times: (k * each, k) if the site is one-hot, else (k * each,)."""
     site = info.prior[info.component]
     y = torch.tensor(order, device=site["value"].device).repeat_interleave(each)
     return torch.eye(k).to(site["value"])[y] if site["fn"].event_shape else y.to(site["value"])

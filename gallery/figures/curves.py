@@ -1,4 +1,4 @@
-"""How training went."""
+"""Figure of the learning curve of a fit."""
 
 import math
 import re
@@ -10,16 +10,21 @@ from matplotlib.ticker import MaxNLocator
 
 from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, label_ends, number
 
+__all__ = ["learning_curve", "window"]
+
 SPLITS = {"validation": ORANGE, "test": BLUE}
-# what there may be beside the bounds: its words, how a number is written, and the end of its axis if it has one
+# further metrics: label, format, and end of the axis if it is fixed
 FURTHER = {
     "entropy": ("entropy of\nq(y | x), nats", ".3f", None),
     "accuracy": ("accuracy, y matched\nto the classes", ".3f", 1.0),
 }
 
 
-def _window(series: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """Limits of y that show the last three quarters of the epochs well, and what is near them of the first."""
+def window(series: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Return limits of y that show the last three quarters of the epochs, and the first where it is near them.
+
+    :param series: (x, y) of each line
+    """
     last = max(x.max() for x, _ in series)
     values = np.concatenate([y for _, y in series])
     tail = values if last < 4 else np.concatenate([y[x > last / 4] for x, y in series])
@@ -30,15 +35,15 @@ def _window(series: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
 
 
 def learning_curve(history: list[dict], title: str = "") -> Figure:
-    """ELBO of the test and validation data after every epoch, and -loss over it, in nats per data point. Below it, where the
-    history has them, how sure the guide is of a discrete cause y, and how often it is the class.
+    """Draw the ELBO of test and validation data after every epoch, and -loss over it, in nats per data point.
 
-    Early epochs far below the rest are left out of the range, and said to be. Under a guide that is a point there is
-    no ELBO: then it is the log-likelihood of the data given their code.
+    If the history has them, panels below show entropy and accuracy of q(y | x) for a discrete latent y. Early epochs
+    far below the rest are outside the range, and a line of text gives their values. A guide that is a point has no
+    ELBO: the figure then shows the log-likelihood of the data given their codes.
 
     :param history: a dictionary for every epoch, as in history.jsonl: "epoch", "loss" and, where there are any,
         "validation" and "test" with their "elbo" or "reconstruction" and "evidence", and for a discrete y with
-        "entropy", the mean of that of q(y | x) in nats, and "accuracy", the values of y matched to the classes
+        "entropy", the mean entropy of q(y | x) in nats, and "accuracy", with the values of y matched to the classes
     """
     further = [key for key in FURTHER if _finite(history, "validation", key) or _finite(history, "test", key)]
     fig = figure(7.2, 3.6 + 1.6 * len(further))
@@ -55,13 +60,13 @@ def learning_curve(history: list[dict], title: str = "") -> Figure:
 
 
 def _finite(history: list[dict], split: str, key: str) -> list[tuple[int, float]]:
-    """(epoch, value) wherever the split has a finite one."""
+    """Return (epoch, value) for every finite value of the split."""
     values = [(line["epoch"], line[split][key]) for line in history if key in line.get(split, {})]
     return [(epoch, value) for epoch, value in values if math.isfinite(value)]
 
 
 def _further(ax: Axes, history: list[dict], key: str) -> float:
-    """A panel of one more number of validation and test data, from 0; returns the last epoch."""
+    """Draw a panel of a further metric of validation and test data, from 0, and return the last epoch."""
     words, form, highest = FURTHER[key]
     dress(ax, "", "", words)
     lines = [(split, colour, _finite(history, split, key)) for split, colour in SPLITS.items()]
@@ -74,7 +79,7 @@ def _further(ax: Axes, history: list[dict], key: str) -> float:
 
 
 def _bounds(ax: Axes, history: list[dict], title: str) -> float:
-    """The panel of bounds; returns the last epoch."""
+    """Draw the panel of bounds, and return the last epoch."""
     plain = all(line.get("loss_is_bound", line.get("beta", 1.0) == 1.0) for line in history)
     point = any("reconstruction" in line.get("test", {}) for line in history)
     label = f"training: −loss{'' if plain else ', not a bound'}"
@@ -87,14 +92,14 @@ def _bounds(ax: Axes, history: list[dict], title: str) -> float:
         ):
             if not (point and key == "evidence"):
                 shown.append((f"{split}: {label}", colour, style, _finite(history, split, key)))
-    lines = [(*inspect_pair, np.array([p for p in points if math.isfinite(p[1])])) for *inspect_pair, points in shown]
-    lines = [(*inspect_pair, *points.T) for *inspect_pair, points in lines if len(points)]
+    lines = [(*style, np.array([p for p in points if math.isfinite(p[1])])) for *style, points in shown]
+    lines = [(*style, *points.T) for *style, points in lines if len(points)]
 
     dress(ax, title, "", f"{'log-likelihood' if point else 'ELBO'}, nats per data point")
     if not lines:
         ax.text(0.5, 0.5, "no epoch has a finite value", ha="center", color=INK, transform=ax.transAxes)
         return 1.0
-    low, high = _window([(x, y) for *_, x, y in lines])
+    low, high = window([(x, y) for *_, x, y in lines])
     for _, colour, style, x, y in lines:
         marker = "o" if len(x) <= 15 and style == "-" else ""
         ax.plot(x, y, style, color=colour, linewidth=1.4, marker=marker, markersize=3.5)

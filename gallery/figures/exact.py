@@ -1,64 +1,51 @@
-"""A scalar code of a scalar datum, where the truth is known: prior, posterior and guide; evidence and ELBO."""
-
-import math
+"""Figures of scalar models with exact posterior and evidence: densities, evidence and ELBO, amortisation gap."""
 
 import torch
 from matplotlib.figure import Figure
 from pyro import poutine
+from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from gallery.figures.style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
-from inference import eval_mode, log_evidence, log_weights
+from inference import eval_mode, log_evidence
+from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import latent_sites
+
+__all__ = ["PARTICLES", "amortisation", "evidence_curve", "posterior_1d"]
 
 PARTICLES = 10_000
 
 
-def gap(pair: nn.Module, x: Tensor, particles: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(log p(x) - ELBO of each datum, its Monte Carlo standard error), both (n,) in nats.
-
-    With r = w / p(x), the mean of -log r under the guide is the gap, and so is that of r - 1 - log r, because r has
-    mean 1: the second is never negative and nearly constant where the guide is good. For each datum the one that
-    varies less is taken, the second only where the draws bear out that mean: those of a guide that leaves out a hump
-    of the posterior do not. A guide with parameters for each datum wants all the data, in their order.
-    """
-    with eval_mode(pair, seed):
-        log_r = log_weights(pair, x, k=particles).double() - log_evidence(pair, x).double()
-    excess = log_r.expm1()
-    plain, controlled = -log_r, excess - log_r
-    borne_out = excess.mean(0).abs() < 4 * excess.std(0) / math.sqrt(particles) + 1e-4
-    draws = torch.where(borne_out & (controlled.std(0) < plain.std(0)), controlled, plain)
-    return draws.mean(0), draws.std(0) / math.sqrt(particles)
-
-
-def _like(pair: nn.Module, values) -> Tensor:
-    """(n, 1) data of the kind that the pair takes."""
+def _like(pair: nn.Module, values: Tensor | float) -> Tensor:
+    """Return values as data, (n, 1), with dtype and device of the pair."""
     kind = next(pair.parameters(), torch.empty(0))
     return torch.as_tensor(values, dtype=kind.dtype, device=kind.device).reshape(-1, 1)
 
 
-def _density(fn, z: Tensor) -> Tensor:
-    """The density of a scalar distribution of batch shape (1,) at z, (m,); 0 outside its support."""
+def _density(fn: Distribution, z: Tensor) -> Tensor:
+    """Return the density of a scalar distribution of batch shape (1,) at z, (m,); 0 outside its support."""
     density, inside = torch.zeros_like(z), fn.support.check(z)
     density[inside] = fn.log_prob(z[inside].unsqueeze(-1)).squeeze(-1).exp()
     return density
 
 
 def posterior_1d(pair: nn.Module, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | None = None) -> Figure:
-    """Prior, exact posterior and fitted guide of a scalar z at each x, with log p(x), the ELBO and the gap in nats.
+    """Draw prior, exact posterior and fitted guide of a scalar z at each x, with log p(x), ELBO and gap in nats.
 
-    :param data: (n, 1) what a guide with parameters for each datum was fitted to: then the data nearest to `xs`
+    :param xs: one panel for each value of x
+    :param data: (n, 1), the training data of a guide with parameters per data point; the data points nearest to `xs`
+        are drawn then
     """
     panels = []
     for value in xs:
         x, row = _like(pair, value), torch.zeros(1, dtype=torch.long)
         if data is None:
-            missing, error = gap(pair, x, PARTICLES)
+            missing, error = evidence_gap(pair, x, PARTICLES)
         else:
             row = (data[:, 0] - value).abs().argmin().reshape(1)
             x = data[row]
-            missing, error = (estimate[row] for estimate in gap(pair, data, 200))
+            missing, error = (estimate[row] for estimate in evidence_gap(pair, data, 200))
         with eval_mode(pair), SetRows(row.to(x.device)):
             ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
             prior = poutine.trace(pair.model).get_trace(x).nodes[name]["fn"]
@@ -66,7 +53,7 @@ def posterior_1d(pair: nn.Module, xs: tuple[float, ...] = (1.5, 0.0), data: Tens
     ends = [end for _, _, p, q, *_ in panels for d in (p, q) for k in (-4.5, 4.5) for end in (d.mean + k * d.stddev,)]
     low, high = torch.cat(ends).min().item(), torch.cat(ends).max().item()
     pad = 0.02 * (high - low)
-    if not panels[0][1].support.check(torch.tensor(-1.0)):  # a prior on z > 0: show the wall, little behind it
+    if not panels[0][1].support.check(torch.tensor(-1.0)):  # a prior on z > 0: show its edge, and little below it
         low = -2 * pad
     z = torch.linspace(low, high + pad, 1501).to(panels[0][0])
     fig = figure(4.2 * len(panels), 3.4)
@@ -90,17 +77,17 @@ def posterior_1d(pair: nn.Module, xs: tuple[float, ...] = (1.5, 0.0), data: Tens
 
 
 def evidence_curve(pair: nn.Module, lo: float = -2.0, hi: float = 6.0, particles: int = 1000) -> Figure:
-    """Exact log p(x) and the ELBO over x from lo to hi, and below the gap between them, with its Monte Carlo error."""
+    """Draw exact log p(x) and ELBO over x from lo to hi, and below the gap with its Monte Carlo error, in nats."""
     x = _like(pair, torch.linspace(lo, hi, 81))
-    missing, error = (array(value) for value in gap(pair, x, particles))
+    missing, error = (array(value) for value in evidence_gap(pair, x, particles))
     with torch.no_grad():
         evidence = array(log_evidence(pair, x))
     at = array(x)[:, 0]
     fig = figure(5.6, 4.4)
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     top.plot(at, evidence, color=GREEN, linewidth=4, alpha=0.5, label="log p(x), exact")
-    top.plot(at, evidence - missing, color=RED, linewidth=1.2, label=f"ELBO(x), {particles} draws")
-    dress(top, "Evidence and ELBO of one datum x", ylabel="nats").legend(frameon=False, fontsize=9)
+    top.plot(at, evidence - missing, color=RED, linewidth=1.2, label=f"ELBO(x), {particles} particles")
+    dress(top, "Evidence and ELBO of one data point x", ylabel="nats").legend(frameon=False, fontsize=9)
     bottom.fill_between(at, missing - 2 * error, missing + 2 * error, color=RED, alpha=0.2, linewidth=0)
     bottom.plot(at, missing, color=RED, linewidth=1.2)
     bottom.axhline(0, color=GREEN, linewidth=1)
@@ -109,20 +96,20 @@ def evidence_curve(pair: nn.Module, lo: float = -2.0, hi: float = 6.0, particles
 
 
 def amortisation(amortised: nn.Module | None, per_datum: nn.Module, x: Tensor, particles: int = 200) -> Figure:
-    """The gap log p(x) - ELBO of each datum under a guide with parameters of its own for it, and under one network.
+    """Draw the gap log p(x) - ELBO of each data point, under a guide per data point and under an amortised guide.
 
-    Gaps below 1e-6 nats, which the draws do not resolve, lie on the lower edge.
+    Gaps below 1e-6 nats, which the particles do not resolve, lie on the lower edge.
 
-    :param amortised: None for the guide per data point alone
-    :param x: (n, 1) all the data that the guide per data point was fitted to
+    :param amortised: None to draw the guide per data point alone
+    :param x: (n, 1), all training data of the guide per data point
     """
     fig = figure(5.6, 3.4)
-    title = "Gap KL(q(z | x) ‖ p(z | x)) at each datum it was fitted to"
+    title = "Gap KL(q(z | x) ‖ p(z | x)) at each training data point"
     ax = dress(fig.add_subplot(), title, "x", "log p(x) − ELBO, nats")
-    for pair, label, colour in ((per_datum, "own q for each datum", ORANGE), (amortised, "amortised", BLUE)):
+    for pair, label, colour in ((per_datum, "one q per data point", ORANGE), (amortised, "amortised", BLUE)):
         if pair is None:
             continue
-        missing = gap(pair, x, particles)[0]
+        missing = evidence_gap(pair, x, particles)[0]
         label = f"{label}: mean {number(missing.mean().item(), '.4f')} nats"
         ax.scatter(
             array(x)[:, 0], array(missing).clip(min=1e-6), s=6, linewidths=0, alpha=0.6, color=colour, label=label

@@ -1,4 +1,4 @@
-"""The tutorial's figures of factor analysis (Yang Zhi-Han, arXiv 2208.07818): data, experiment 1, experiment 2."""
+"""The figures of factor analysis in the tutorial of Yang Zhi-Han (arXiv 2208.07818): data, experiments 1 and 2."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,15 +11,19 @@ from torch import Tensor
 from gallery.figures.pictures import pairs
 from gallery.figures.style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
 
+__all__ = ["fa_data", "fa_experiment_1", "fa_experiment_2", "fa_prior_samples"]
+
 EDGES = (-7.0, 7.0)
 
 
 def fa_data(x_train: Tensor) -> Figure:
-    """The data (n, 3) over each pair of coordinates, on the same square axes."""
+    """Draw the data, (n, 3), over each pair of coordinates, on equal square axes."""
     fig = figure(9.0, 3.2)
     axes = list(fig.subplots(1, 3))
     pairs(axes, [("data", BLUE, x_train)], EDGES)
-    axes[0].set_title(f"{len(x_train)} training data x in R³ with two factors", loc="left", fontsize=10, color=INK)
+    axes[0].set_title(
+        f"{len(x_train)} training data points x in R³ with two factors", loc="left", fontsize=10, color=INK
+    )
     return fig
 
 
@@ -36,12 +40,13 @@ def fa_experiment_1(
     truth: float,
     plane: tuple[int, int] = (0, 1),
 ) -> Figure:
-    """Test ELBO, exact test evidence and that of the true model at each step, in nats per data point; as insets 1000 draws
-    from the model (orange) under the test data (blue) after some steps.
+    """Draw test ELBO, exact test evidence and that of the true model at each step, in nats per data point.
+
+    Insets show draws from the model (orange) under the test data (blue) after some steps.
 
     :param curve: lists "step", "elbo", "evidence"
     :param snapshots: number of steps -> (m, 3) draws from the model
-    :param plane: the coordinates that the insets show
+    :param plane: the coordinates of the insets
     """
     steps = np.asarray(curve["step"])
     fig = figure(8.4, 5.2)
@@ -74,11 +79,13 @@ def fa_experiment_2(
     truth: float,
     em: Sequence[float] | None = None,
 ) -> Figure:
-    """Guide and model trained in turn, as in EM: test ELBO and exact evidence, and below the exact gap, nats per data point.
+    """Draw test ELBO and exact evidence as guide and model are trained in turn, and below the gap.
+
+    All values are in nats per data point.
 
     :param curve: lists "step", "elbo" (estimated), "evidence" (exact) and, if known, "gap" (exact)
-    :param phases: (first step, last step, "guide" or "model"); grey where only the guide is trained
-    :param em: the evidence of the test data before EM's first and after each of its iterations, drawn beside it
+    :param phases: (first step, last step, "guide" or "model"); phases of the guide are grey
+    :param em: the evidence of the test data before EM and after each of its iterations, drawn in a further panel
     """
     fig = figure(9.6 if em is not None else 7.4, 5.0)
     grid = fig.add_gridspec(
@@ -98,7 +105,7 @@ def fa_experiment_2(
     dress(bottom, f"Gap KL(q(z | x) ‖ p(z | x)), {kind}", "step", "nats per data point")
     top.set(ylim=(-8.0, -3.8), xlim=(min(curve["step"]), max(curve["step"])))
     top.tick_params(labelbottom=False)
-    low, high = np.quantile(gap[len(gap) // 20 :], [0.02, 0.98])  # the first steps may be far off
+    low, high = np.quantile(gap[len(gap) // 20 :], [0.02, 0.98])  # the gap of the first steps may be far larger
     bottom.set_ylim(min(0.0, 1.1 * low), 1.1 * high or 1.0)
     fig.legend(*top.get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=4)
     if em is not None:
@@ -110,16 +117,16 @@ def fa_experiment_2(
     return fig
 
 
-def fa_prior_samples(found: Mapping[int, Mapping[str, Sequence[float]]]) -> Figure:
-    """What the mean of p(x | z) over draws of the prior is worth as an estimate of p(x), a line for each latent width.
+def fa_prior_samples(results: Mapping[int, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the error of log p(x) estimated by the mean of p(x | z) over prior draws, one line per latent dimension.
 
-    :param found: number of factors -> lists "draws", "error" (of log p(x)) and "se", nats per data point
+    :param results: number of factors -> lists "draws", "error" (of log p(x)) and "se", nats per data point
     """
     fig = figure(6.4, 4.2)
-    title = "log p(x) from draws of the prior, less the exact one, by the number of factors d"
+    title = "log p(x) from draws of the prior minus exact log p(x), by the number of factors d"
     ax = dress(fig.add_subplot(), title, "draws of the prior", "error, nats per data point")
-    for i, (d, of) in enumerate(found.items()):
-        colour, label = colormaps["viridis"](i / max(1, len(found))), f"d = {d}"
+    for i, (d, of) in enumerate(results.items()):
+        colour, label = colormaps["viridis"](i / max(1, len(results))), f"d = {d}"
         ax.errorbar(of["draws"], of["error"], of["se"], fmt="o-", markersize=4, color=colour, label=label)
     ax.axhline(0, color=INK, linewidth=1, linestyle="--")
     ax.set(xscale="log")

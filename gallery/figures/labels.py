@@ -1,6 +1,7 @@
-"""Few labels: how classifiers err as there are more of them, and where they part a plane of codes."""
+"""Figures of semi-supervised classification: error by number of labels, and decision regions on a plane of codes."""
 
 import statistics
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -8,24 +9,31 @@ from matplotlib.figure import Figure
 
 from gallery.figures.style import BLUE, CLASSES, GREEN, INK, ORANGE, RED, dress, figure, label_ends, log_ticks
 
+__all__ = ["labels_grow", "parted_plane"]
 
-def labels_grow(found: list[dict]) -> Figure:
-    """Error on test images over the number of labels: the median over draws of labels, and a dot for each draw.
 
-    :param found: what `gallery.experiments.ss_vae.errors` returns
+def labels_grow(results: list[dict[str, Any]]) -> Figure:
+    """Draw the error on test images over the number of labels: the median over label sets, and a dot for each set.
+
+    :param results: the result of `gallery.ledger.experiments.ss_vae.errors`
     """
     fig = figure(6.6, 4.0)
-    title = "All images and few labels (M2), beside the labelled ones alone"
+    title = "All images with few labels (M2), and the labelled images alone"
     ax = dress(fig.add_subplot(), title, "labels", "error on test images")
-    counts = sorted({row["labels"] for row in found})
+    counts = sorted({row["labels"] for row in results})
     ends = []
     for colour, name in zip(
-        (BLUE, GREEN, ORANGE, RED), [key for key in found[0] if key not in ("labels", "draw")], strict=True
+        (BLUE, GREEN, ORANGE, RED), [key for key in results[0] if key not in ("labels", "draw")], strict=True
     ):
-        middle = [statistics.median(row[name] for row in found if row["labels"] == count) for count in counts]
+        middle = [statistics.median(row[name] for row in results if row["labels"] == count) for count in counts]
         ax.plot(counts, middle, "-", color=colour, linewidth=1.4)
         ax.plot(
-            [row["labels"] for row in found], [row[name] for row in found], "o", color=colour, markersize=3, alpha=0.5
+            [row["labels"] for row in results],
+            [row[name] for row in results],
+            "o",
+            color=colour,
+            markersize=3,
+            alpha=0.5,
         )
         ends.append((middle[-1], name, colour))
     log_ticks(ax, counts)
@@ -34,20 +42,20 @@ def labels_grow(found: list[dict]) -> Figure:
     return fig
 
 
-def parted_plane(found: dict) -> Figure:
-    """The plane of codes in the colours of the class that each of two ways puts there, and the labelled codes on it.
+def parted_plane(results: dict[str, Any]) -> Figure:
+    """Draw the decision regions of two classifiers on a plane of codes, with the labelled codes.
 
-    :param found: what `gallery.experiments.ss_vae.plane` returns
+    :param results: the result of `gallery.ledger.experiments.ss_vae.plane`
     """
-    (left, bottom), (right, top) = found["between"]
-    codes, labels = np.array(found["codes"]), np.array(found["labels"])
+    (left, bottom), (right, top) = results["between"]
+    codes, labels = np.array(results["codes"]), np.array(results["labels"])
     colours = ListedColormap(CLASSES)
     fig = figure(9.0, 4.6)
-    for ax, (name, classes) in zip(fig.subplots(1, 2, sharey=True), found["classes"].items(), strict=True):
-        judged = found["accuracy"][name]
+    for ax, (name, classes) in zip(fig.subplots(1, 2, sharey=True), results["classes"].items(), strict=True):
+        accuracy = results["accuracy"][name]
         dress(
             ax,
-            f"{name}: {judged['value']:.3f} of test codes",
+            f"{name}: {accuracy['value']:.3f} of test codes",
             "z₁",
             "z₂" if ax.get_subplotspec().is_first_col() else "",
         )

@@ -1,4 +1,4 @@
-"""Where the data lie in the space of codes."""
+"""Figure of the codes of data."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,30 +12,32 @@ from gallery.figures.info import codes_of, info_of
 from gallery.figures.style import BLUE, CLASSES, GREEN, INK, array, dress, figure
 from inference.pairs.capabilities import exact
 
+__all__ = ["latent_scatter"]
+
 
 def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
-    """(n, 2) of (n, width > 1), and what it is: the codes as they are, or t-SNE."""
+    """Return codes, (n, width > 1), in two dimensions, (n, 2), and the method: unchanged, or t-SNE."""
     if codes.shape[1] == 2:
         return codes, ""
-    if len(codes) < 10 or codes.std(0).max() < 1e-6:  # too few, or a posterior that has collapsed
+    if len(codes) < 10 or codes.std(0).max() < 1e-6:  # too few codes, or a collapsed posterior
         return codes[:, :2], ", first two coordinates"
     tsne = TSNE(perplexity=min(30, len(codes) / 4), init="pca", max_iter=500, random_state=0)
-    with threadpool_limits(1):  # more threads wait for each other, ten times longer where the machine is busy
+    with threadpool_limits(1):  # more threads spin against each other: ten times slower on a busy machine
         points = tsne.fit_transform(codes)
     return points, f"\nt-SNE of {codes.shape[1]} dimensions"
 
 
 def latent_scatter(pair: nn.Module, dataset: Dataset, n: int = 2000) -> Figure:
-    """The posterior means of the first n data: 1-D as a strip for each class, 2-D as they are, else by t-SNE.
+    """Draw the posterior means of the first n data points: 1-D in a strip per class, 2-D unchanged, else by t-SNE.
 
-    Each class has a colour and, at its median, its label. A scalar x without labels is set against its code.
+    Each class has a colour and, at its median, its label. A scalar x without labels is drawn against its code.
     """
     info = info_of(pair, dataset)
     x = dataset.x[:n]
     codes = array(codes_of(info, x, dataset.given[:n] if info.conditional else None))
     labels = None if dataset.labels is None else array(dataset.labels[:n])
     known = [] if labels is None else [y for y in range(dataset.classes) if (labels == y).any()]
-    title = f"Posterior means E[z | x] under the guide: {len(x)} {dataset.split} data"
+    title = f"Posterior means E[z | x] under the guide: {len(x)} {dataset.split} data points"
     if codes.shape[1] > 1:
         points, how = _plane(codes)
         fig = figure(5.4, 5.0)
@@ -63,7 +65,7 @@ def latent_scatter(pair: nn.Module, dataset: Dataset, n: int = 2000) -> Figure:
             ax.plot(array(x)[order, 0], means[order], color=GREEN, linewidth=1, label="exact posterior")
             ax.legend(frameon=False, fontsize=8)
     else:
-        dress(ax, title, "z", "number of data").hist(codes[:, 0], 50, color=BLUE)
+        dress(ax, title, "z", "number of data points").hist(codes[:, 0], 50, color=BLUE)
     return fig
 
 
@@ -72,7 +74,7 @@ def _colours(labels: np.ndarray | None, n: int) -> list[str]:
 
 
 def _strips(ax: Axes, z: np.ndarray, labels: np.ndarray, known: list[int]) -> None:
-    """A strip for each class, with the data scattered over its breadth, and a bar at its median."""
+    """Draw a strip per class, with the codes scattered over its breadth, and a bar at its median."""
     across = np.random.default_rng(0).uniform(-0.3, 0.3, len(z))
     ax.scatter(z, labels + across, s=6, linewidths=0, alpha=0.7, color=_colours(labels, len(z)))
     for y in known:

@@ -1,4 +1,4 @@
-"""Data that a model makes: drawn from it, rebuilt from their codes, and over a plane of codes."""
+"""Figures of generated data: samples, reconstructions, and the decoder's mean over a plane of codes."""
 
 import pyro.distributions as dist
 import torch
@@ -14,16 +14,20 @@ from inference.pairs.capabilities import exact
 from inference.pairs.info import PairInfo
 from inference.pairs.sites import INDEPENDENT, unwrap
 
-LEAST = 4.0  # inches of width, for the title; half of it in height leaves room for labels on both axes
+__all__ = ["manifold", "pairs", "reconstructions", "samples", "three_views"]
+
+MIN_WIDTH = 4.0  # inches, for the title; half of it in height leaves space for the labels of the axes
 
 
 def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each: int = 10) -> Figure:
-    """Draws from the model. Images: the mean E[x | z] of each and a sample x of it, and the likelihood's parameter
-    where that is not the mean; a row for each class where the model conditions on one. Vectors: draws over data.
+    """Draw samples from the model.
+
+    Images: the mean E[x | z] and a sample x of each, and the parameter of the likelihood if it is not the mean; one row
+    per class if the model conditions on a class. Vectors: samples over data.
 
     :param n: number of images
-    :param each: images of each class, where the model conditions on one
-    :raises InferenceError: if the model's prior is flat
+    :param each: images of each class, if the model conditions on a class
+    :raises InferenceError: if the prior is flat
     """
     info = info_of(pair, dataset)
     if not dataset.is_image:
@@ -45,7 +49,7 @@ def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each:
 
 
 def _parameter(info: PairInfo, drawn: dict[str, Tensor], given: Tensor | None) -> Tensor | None:
-    """The parameter of the continuous Bernoulli at latents that were drawn, (n, d); None for another likelihood."""
+    """Return the parameter of the continuous Bernoulli at drawn latents, (n, d); None for another likelihood."""
     (fn, *others) = info.likelihood
     if others or not isinstance(fn, dist.ContinuousBernoulli):
         return None
@@ -54,9 +58,9 @@ def _parameter(info: PairInfo, drawn: dict[str, Tensor], given: Tensor | None) -
 
 
 def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure | None:
-    """The same n draws of z in three rows: the parameter of p(x | z), its mean, which it is not, and a sample of it.
+    """Draw parameter, mean and a sample of p(x | z) at the same n draws of z, in three rows.
 
-    None unless data are images under a continuous Bernoulli.
+    :return: None unless the data are images under a continuous Bernoulli, whose parameter is not its mean
     """
     info = info_of(pair, dataset)
     given = dataset.given[:n] if info.conditional else None
@@ -66,8 +70,8 @@ def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -
         return None
     picture = tile(torch.cat([parameter, drawn["mean"], drawn["x"]]), dataset.shape, len(parameter))
     height, width = picture.shape[:2]
-    fig = figure(max(LEAST, 0.6 * len(parameter) + 1.1), 0.6 * len(parameter) * height / width + 0.45)
-    title = f"p(x | z), a continuous Bernoulli, at {len(parameter)} draws of z, in three ways"
+    fig = figure(max(MIN_WIDTH, 0.6 * len(parameter) + 1.1), 0.6 * len(parameter) * height / width + 0.45)
+    title = f"p(x | z), a continuous Bernoulli, at {len(parameter)} draws of z"
     show(fig.add_subplot(), picture, limits(dataset.x), title, ["parameter λ(z)", "mean E[x | z]", "sample x"])
     return fig
 
@@ -88,7 +92,11 @@ def _panels(panels: list[tuple[str, Tensor]], dataset: Dataset, columns: int, ro
 
 
 def pairs(axes: list[Axes], clouds: list[tuple[str, str, Tensor]], between: tuple[float, float]) -> None:
-    """Scatters clouds (label, colour, (n, d)) over the planes (x_1, x_2), (x_1, x_3), ... on square axes."""
+    """Scatter point sets over the planes (x_1, x_2), (x_1, x_3), ... on square axes.
+
+    :param clouds: (label, colour, (n, d)) of each set
+    :param between: the limits of all axes
+    """
     d = clouds[0][2].shape[1]
     planes = [(i, j) for i in range(d) for j in range(i + 1, d)]
     for ax, (i, j) in zip(axes, planes, strict=True):
@@ -99,14 +107,14 @@ def pairs(axes: list[Axes], clouds: list[tuple[str, str, Tensor]], between: tupl
 
 
 def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
-    """At most 2000 data and as many draws from the model: a histogram, or planes of the first four coordinates."""
+    """Draw up to 2000 data points and equally many samples: a histogram, or planes of the first four coordinates."""
     x = dataset.x[:2000]
     given = dataset.given[:2000] if info_of(pair, dataset).conditional else None
     drawn = sample(pair, x, len(x), given, seed)["x"].reshape(len(x), -1)
     d = min(4, x.shape[1])
     if d == 1:
         fig = figure(5.6, 3.2)
-        title = f"{len(x)} draws from the model beside as many data"
+        title = f"{len(x)} draws from the model and {len(x)} data points"
         ax = dress(fig.add_subplot(), title, "x", "density, per unit of x")
         low, high = scalar_limits(array(torch.cat([x, drawn])))
         for label, colour, values in (("data", BLUE, x), ("draws from the model", ORANGE, drawn)):
@@ -131,30 +139,30 @@ def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
     axes = list(fig.subplots(-(-columns // 3), min(3, columns), squeeze=False).flat)
     low, high = scalar_limits(array(torch.cat([x, drawn])[:, :d]))
     pairs(axes, [("draws from the model", ORANGE, drawn[:, :d]), ("data", BLUE, x[:, :d])], (low, high))
-    seam = "\n" if columns == 1 else " "  # one panel is narrower than the title
-    axes[0].set_title(f"{len(x)} draws from the model{seam}under as many data", loc="left", fontsize=10)
+    seam = "\n" if columns == 1 else " "  # a single panel is narrower than the title
+    axes[0].set_title(f"{len(x)} draws from the model{seam}under {len(x)} data points", loc="left", fontsize=10)
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8, markerscale=3, ncols=2)
     return fig
 
 
 def reconstructions(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure:
-    """The first n images of the data set above E[x' | z], z drawn from the guide at each."""
+    """Draw the first n images of the data set above their reconstructions E[x' | z], z ~ q(z | x)."""
     x = dataset.x[:n]
     given = dataset.given[:n] if info_of(pair, dataset).conditional else None
     both = torch.cat([x, reconstruct(pair, x, given, seed).reshape(x.shape)])
     picture = tile(both, dataset.shape, len(x))
     height, width = picture.shape[:2]
-    fig = figure(max(LEAST, 0.7 * len(x) + 0.6), 0.7 * len(x) * height / width + 0.45)
+    fig = figure(max(MIN_WIDTH, 0.7 * len(x) + 0.6), 0.7 * len(x) * height / width + 0.45)
     title = f"{dataset.split} images x, and E[x′ | z] with z ~ q(z | x)"
     show(fig.add_subplot(), picture, limits(dataset.x), title[0].upper() + title[1:], ["x", "E[x′ | z]"])
     return fig
 
 
 def manifold(pair: nn.Module, dataset: Dataset, side: int = 20) -> Figure | None:
-    """The decoder's mean over the plane of codes: side x side quantiles of the prior, through the inverse normal CDF.
+    """Draw the decoder's mean over the plane of codes, at side x side quantiles of the prior (inverse normal CDF).
 
-    None unless the data are images and the only latent site is z ~ Normal(0, I) in R^2.
+    :return: None unless the data are images and the only latent site is z ~ Normal(0, I) in R^2
     """
     info = info_of(pair, dataset)
     if not dataset.is_image or info.conditional or not info.has_standard_normal_plane or len(info.likelihood) > 1:
@@ -164,7 +172,7 @@ def manifold(pair: nn.Module, dataset: Dataset, side: int = 20) -> Figure | None
     z = torch.special.ndtri(quantiles)
     grid = torch.stack([z.repeat(side), z.flip(0).repeat_interleave(side)], dim=-1)  # (side^2, 2), top row first
     picture = tile(decode(pair, x, {"z": grid}).mean, dataset.shape, side, gap=1)
-    fig = figure(5.4, max(LEAST / 2, 5.4 * picture.shape[0] / picture.shape[1]))
+    fig = figure(5.4, max(MIN_WIDTH / 2, 5.4 * picture.shape[0] / picture.shape[1]))
     ax = show(fig.add_subplot(), picture, limits(x), f"Mean E[x | z] at {side} × {side} quantiles of the prior of z")
     places = [0.1, 0.25, 0.5, 0.75, 0.9]
     labels = [number(v, ".2f") for v in torch.special.ndtri(torch.tensor(places)).tolist()]

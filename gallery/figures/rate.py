@@ -1,4 +1,4 @@
-"""What a code costs and what it buys, in nats: distortion against rate, and the KL coordinate by coordinate."""
+"""Figures of rate and distortion in nats, and of the KL of each latent coordinate."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,17 @@ from matplotlib.figure import Figure
 
 from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, number, scalar_limits
 
+__all__ = ["kl_bars", "rate_distortion"]
+
 ACTIVE = 0.01  # a coordinate is active if its KL exceeds this, nats per data point
-UPRIGHT, NAMED = 20, 64  # coordinates at most that are named under their bars, in a line and at all
+UPRIGHT, NAMED = 20, 64  # coordinates at most with horizontal labels, and with labels
 
 
 def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
-    """Distortion -E[log p(x | z)] over rate KL(q || p), nats per data point, of pairs fitted with another beta each.
+    """Draw distortion -E[log p(x | z)] over rate KL(q || p), nats per data point, of pairs fitted at several beta.
 
-    Where beta is 1 what is minimised is -ELBO = rate + distortion: with it is drawn the line on which -ELBO is the
-    same, of slope -1, below which no other point would lie if that pair were the best of its kind.
+    At beta = 1 the objective is -ELBO = rate + distortion. The dashed line of slope -1 has this -ELBO. No point would
+    lie below it if the pair at beta = 1 were optimal in its family.
 
     :param points: a dictionary for each pair: "beta", "kl" and "reconstruction", nats per data point
     """
@@ -23,7 +25,7 @@ def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
     rate = np.array([point["kl"] for point in points])
     distortion = np.array([-point["reconstruction"] for point in points])
     fig = figure(6.0, 4.2)
-    title = f"Distortion against rate of {len(points)} pairs, each with a weight β of its own on the KL"
+    title = f"Distortion against rate of {len(points)} pairs, each with another weight β on the KL"
     ax = dress(
         fig.add_subplot(),
         title,
@@ -43,9 +45,9 @@ def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
 
 
 def kl_bars(kl_per_latent: dict[str, list[float]]) -> Figure | None:
-    """KL(guide || prior) of every coordinate of a code, the largest first; the dead ones are grey.
+    """Draw KL(guide || prior) of every latent coordinate, the largest first; inactive coordinates are grey.
 
-    :param kl_per_latent: for every latent site the KL of its coordinates, nats per data point
+    :param kl_per_latent: the KL of the coordinates of every latent site, nats per data point
     :return: None if there are no more than two coordinates
     """
     several = len(kl_per_latent) > 1

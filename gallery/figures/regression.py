@@ -1,6 +1,7 @@
-"""A line through points, twice: by least squares, and as a posterior over lines."""
+"""Figure of linear regression: least squares, and the posterior over lines."""
 
 import math
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -14,19 +15,25 @@ from gallery.figures.style import BLUE, GREEN, GREY, INK, RED, array, dress, fig
 from inference import eval_mode
 from inference.pairs.capabilities import exact
 
+__all__ = ["regression"]
 
-def _ellipse(ax: Axes, normal: dist.MultivariateNormal, sd: float, **style) -> None:
-    """The points at Mahalanobis distance `sd` from the mean."""
+
+def _ellipse(ax: Axes, normal: dist.MultivariateNormal, sd: float, **style: Any) -> None:
+    """Draw the points at Mahalanobis distance `sd` from the mean."""
     angle = torch.linspace(0, 2 * math.pi, 200).to(normal.mean)
     points = normal.mean.unsqueeze(-1) + sd * normal.scale_tril @ torch.stack([angle.cos(), angle.sin()])
     ax.plot(*array(points), **style)
 
 
 def regression(pair: nn.Module, dataset: Dataset, lines: int = 40, draws: int = 2000, seed: int = 0) -> Figure:
-    """Left: the data it was fitted to, the least squares line, lines drawn from the guide and its 95 % predictive
-    band. Right: intercept and slope, 1 and 2 standard deviations of the guide and of the exact posterior, if known.
+    """Draw data, least squares line, lines from the guide and its 95 % predictive band, and the posterior of the line.
 
-    For a pair with a global site "w" (intercept, slope), one covariate and a method `least_squares`.
+    The right panel has intercept and slope, with 1 and 2 standard deviations of the guide and, if known, of the exact
+    posterior. The pair has a global site "w" (intercept, slope), one covariate and a method `least_squares`.
+
+    :param dataset: the training data
+    :param lines: lines drawn from the guide
+    :param draws: draws for the predictive band
     """
     x, c = dataset.x, dataset.covariates
     with eval_mode(pair, seed):
@@ -36,7 +43,7 @@ def regression(pair: nn.Module, dataset: Dataset, lines: int = 40, draws: int = 
         noise = sites["noise"]["fn"].sample((draws,)) if "noise" in sites else x.new_full((draws,), pair.noise)
         grid = torch.linspace(c.min().item(), c.max().item(), 100).to(c).unsqueeze(-1)
         means = pair.design(grid) @ w.T  # (100, draws)
-        predicted = means + noise * torch.randn_like(noise)  # the same noise at every covariate: a smooth band
+        predicted = means + noise * torch.randn_like(noise)  # equal noise at every covariate gives a smooth band
         squares = pair.least_squares(x, c)
     at, point = array(grid)[:, 0], isinstance(q, dist.Delta)
     fig = figure(9.2, 3.9)
@@ -49,7 +56,9 @@ def regression(pair: nn.Module, dataset: Dataset, lines: int = 40, draws: int = 
         left.plot(
             at, array(means[:, i]), color=RED, linewidth=1.5 if point else 0.6, alpha=1 if point else 0.4, label=label
         )
-    left.scatter(array(c)[:, 0], array(x)[:, 0], s=8, color=BLUE, linewidths=0, alpha=0.7, label=f"{len(x)} data")
+    left.scatter(
+        array(c)[:, 0], array(x)[:, 0], s=8, color=BLUE, linewidths=0, alpha=0.7, label=f"{len(x)} data points"
+    )
     fit = array(pair.design(grid) @ squares)
     left.plot(at, fit, color=INK, linewidth=1.2, linestyle="--", label="least squares")
     dress(left, "Lines and predictions under the guide", "covariate c", "x").legend(frameon=False, fontsize=8)

@@ -1,4 +1,4 @@
-"""Images that are told step by step, from the top: drawn one row after the other, and completed from half."""
+"""Figures of images with one observed site per step, from the top: animated samples, and completions."""
 
 import torch
 from matplotlib.figure import Figure
@@ -11,13 +11,17 @@ from gallery.figures.style import figure, limits, show, tile
 from inference import eval_mode, sample
 from inference.pairs.run import arguments
 
-HIDDEN = 0.15  # the grey of what is not there yet, or not shown, between white and black
+__all__ = ["HIDDEN", "complete", "completion", "sequence_animation"]
+
+HIDDEN = 0.15  # the grey of later or hidden rows, between white (0) and black (1)
 
 
 def sequence_animation(pair: nn.Module, dataset: Dataset, side: int = 10, seed: int = 0) -> list[Figure] | None:
-    """The mean E[x_t | x_1:t-1, z_1:t] of side x side draws: figure k, of as many as there are steps, has the first k.
+    """Draw the mean E[x_t | x_1:t-1, z_1:t] of side x side samples: figure k shows the first k steps.
 
-    The x_t that is fed back is a sample. None unless data are grey images, told in steps and unconditionally.
+    A sample of x_t is the input of the next step.
+
+    :return: one figure per step; None unless the data are grey images with several observed sites, unconditional
     """
     info = info_of(pair, dataset)
     if not info.generates_rows(dataset.shape) or info.conditional:
@@ -39,11 +43,10 @@ def _grey(dataset: Dataset) -> float:
 
 
 def complete(pair: nn.Module, dataset: Dataset, seed: int = 0) -> Tensor:
-    """The first half of the steps of x as they are, then the mean E[x_t | x_1:t-1, z_1:t] of a draw of the others;
-    (n, d).
+    """Return x with the second half of its steps replaced by the mean E[x_t | x_1:t-1, z_1:t] of a sample, (n, d).
 
-    The model is conditioned on the first half, and on its latents as the guide draws them. The guide has to be one
-    that filters; in place of the other half it is shown 0.
+    The model is conditioned on the first half, and on the latents of that half drawn from the guide. The guide has to
+    filter: its latents depend on earlier steps only. The second half of its input is set to 0.
     """
     info = info_of(pair, dataset)
     half, steps = len(info.data_sites) // 2, len(info.data_sites)
@@ -60,9 +63,10 @@ def complete(pair: nn.Module, dataset: Dataset, seed: int = 0) -> Tensor:
 
 
 def completion(pair: nn.Module, dataset: Dataset, n: int = 8, times: int = 3, seed: int = 0) -> Figure | None:
-    """The first n images, in columns: whole, the half of each that is shown, and so many completions of it.
+    """Draw the first n images in columns: the image, its first half, and completions of it.
 
-    None unless data are grey images, told in steps, and the guide filters.
+    :param times: number of completions
+    :return: None unless the data are grey images with several observed sites, and the guide filters
     """
     info = info_of(pair, dataset)
     if not (info.generates_rows(dataset.shape) and info.filters):

@@ -1,4 +1,4 @@
-"""One look for all figures, on matplotlib's object interface: no pyplot, no global state, no display."""
+"""The common style of all figures, by matplotlib's object interface: no pyplot, no global state, no display."""
 
 import io
 from collections.abc import Sequence
@@ -14,21 +14,26 @@ from torch import Tensor
 
 from inference.files import write_atomically
 
+__all__ = [
+    "BLUE", "CLASSES", "GREEN", "GREY", "INK", "ORANGE", "RED", "array", "dress", "figure", "label_ends", "limits",
+    "log_ticks", "number", "save", "save_frames", "scalar_limits", "show", "tile",
+]  # fmt: skip
+
 DPI = 110
-# Okabe and Ito's colours, told apart by colour-blind readers
+# the palette of Okabe and Ito, for colour-blind readers
 INK, GREY, BLUE, ORANGE, RED, GREEN = "#222222", "#8C8C8C", "#0072B2", "#E69F00", "#D55E00", "#009E73"
-# Tol's muted colours, one for each class
+# Tol's muted palette, one colour per class
 CLASSES = ["#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#555555"]
-INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#BCD7EE")  # NaN: between pictures, and what is not there
+INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#BCD7EE")  # NaN: gaps between pictures, and missing pixels
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches."""
+    """Create an empty figure of a size in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def dress(ax: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
-    """Title (a sentence, at the left) and labels; no frame at the top and right."""
+    """Set title (at the left) and labels, remove the frame at the top and right, and return the axes."""
     ax.set_title(title, loc="left", fontsize=10, color=INK)
     ax.set_xlabel(xlabel, fontsize=9, color=INK)
     ax.set_ylabel(ylabel, fontsize=9, color=INK)
@@ -39,16 +44,16 @@ def dress(ax: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes
 
 
 def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Writes (y, text, colour) at the right of the axes, moved apart where they would overlap.
+    """Write (y, text, colour) at the right of the axes, moved apart if they would overlap.
 
     The limits of y have to be set before.
     """
     low, high = ax.get_ylim()
-    height = ax.figure.get_figheight() * ax.get_position().height  # about, before the layout is made
+    height = ax.figure.get_figheight() * ax.get_position().height  # approximate, because the layout comes later
     gap = (high - low) * 13 / (72 * height)  # a line of text, in data units
     labels = sorted(labels)
     heights = np.clip([y for y, _, _ in labels], low, high)
-    for _ in range(100):  # pushes neighbours apart until all have room
+    for _ in range(100):  # push neighbours apart until none overlap
         for i in range(len(heights) - 1):
             push = max(0.0, gap - (heights[i + 1] - heights[i])) / 2
             heights[i : i + 2] += (-push, push)
@@ -57,40 +62,44 @@ def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
 
 
 def log_ticks(ax: Axes, values: Sequence[int]) -> None:
-    """A logarithmic x axis with a tick at each of these whole numbers and at no others."""
+    """Set a logarithmic x axis with ticks at these integers only."""
     ax.set_xscale("log")
     ax.set_xticks(values, [f"{value:,}" for value in values])
     ax.set_xticks([], minor=True)
 
 
 def scalar_limits(values: np.ndarray, margin: float = 0.05) -> tuple[float, float]:
-    """Limits around values, of positive length even where they are all the same."""
+    """Return limits around values, of positive length also for equal values."""
     low, high = float(values.min()), float(values.max())
     pad = margin * (high - low) or 1e-3 * max(1.0, abs(high))
     return low - pad, high + pad
 
 
 def number(value: float, form: str) -> str:
-    """The value with a true minus, and none before zeros alone."""
+    """Format a value with a minus sign (U+2212), and none before zero.
+
+    :param form: a format specification, such as ".3f"
+    """
     text = format(value, form).rstrip(".")
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """The values on the host, in float64 if they are floating-point numbers."""
+    """Return the values on the host, in float64 if they are floating-point numbers."""
     tensor = tensor.detach().cpu()
     return tensor.to(torch.float64).numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
 def limits(x: Tensor) -> tuple[float, float]:
-    """What is white and what is black: [0, 1], or wider where the pixels are."""
+    """Return the values of white and black: (0, 1), or the range of the pixels if it is wider."""
     return min(0.0, x.min().item()), max(1.0, x.max().item())
 
 
 def tile(images: Tensor, shape: tuple[int, ...], columns: int, gap: int | None = None) -> np.ndarray:
-    """n images (n, ...) of a shape (h, w), (1, h, w) or (3, h, w), row by row in one picture.
+    """Arrange n images, (n, ...), row by row in one picture.
 
-    :param gap: pixels between them, NaN in a grey picture; by default a fifteenth of the width
+    :param shape: (h, w), (1, h, w) or (3, h, w)
+    :param gap: pixels between images, NaN in a grey picture; by default a fifteenth of the width
     """
     pixels = array(images).reshape(len(images), *shape)
     if len(shape) == 3:
@@ -107,7 +116,11 @@ def tile(images: Tensor, shape: tuple[int, ...], columns: int, gap: int | None =
 
 
 def show(ax: Axes, picture: np.ndarray, between: tuple[float, float], title: str, rows: Sequence[str] = ()) -> Axes:
-    """Puts a picture of `tile` on the axes; `rows` are names of its rows, at the left."""
+    """Draw a picture of `tile`, and return the axes.
+
+    :param between: the values of white and black
+    :param rows: the names of its rows, at the left
+    """
     low, high = between
     if picture.ndim == 3:
         picture = ((picture - low) / (high - low)).clip(0, 1)
@@ -128,20 +141,20 @@ def _pixels(figure: Figure) -> Image.Image:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a PNG, whole or not at all, without a date or a version in it."""
+    """Write a PNG atomically, without date and version, and return its path."""
     colours, buffer = _pixels(figure), io.BytesIO()
     greys = colours.convert("L")
-    grey = np.array_equal(np.asarray(colours), np.asarray(greys.convert("RGB")))  # then a third of the bytes
+    grey = np.array_equal(np.asarray(colours), np.asarray(greys.convert("RGB")))  # a third of the bytes
     (greys if grey else colours).save(buffer, format="png", optimize=True)
     write_atomically(path, buffer.getvalue())
     return path
 
 
 def save_frames(figures: Sequence[Figure], path: Path, seconds: float = 0.12, pause: float = 2.0) -> Path:
-    """Writes a GIF that shows figures of equal size one after the other, rests at the last, and begins again.
+    """Write an endless GIF of figures of equal size atomically, and return its path.
 
-    :param seconds: that every figure is shown
-    :param pause: seconds that the last one is
+    :param seconds: duration of each figure
+    :param pause: duration of the last one in seconds
     """
     first, *others = (_pixels(figure) for figure in figures)
     milliseconds = [round(1000 * s) for s in (*[seconds] * len(others), pause)]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 
 import filelock
@@ -11,15 +12,13 @@ import pytest
 
 from gallery.ledger import tables
 from gallery.report.site import write_site
-from gallery.runs import training as runs
+from gallery.runs import training
 from gallery.runs.specification import Run
 
+__all__ = ["FOLDER", "HOSTILE", "Page", "built", "fit_undrawn"]
+
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
-
-
 FOLDER = HOSTILE.replace("/", "")
-
-
 OWN = f"""'''{HOSTILE} '''
 
 from gallery.models.exponential_gaussian import ExponentialGaussian
@@ -30,11 +29,37 @@ class Mine(ExponentialGaussian):
 """
 
 
+class Page(HTMLParser):
+    """The tags of a page with their attributes, the text between them, and the content of scripts."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags, self.text, self.scripts, self._script = [], "", [], False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._script = tag == "script"
+
+    def handle_endtag(self, tag):
+        self._script = False
+
+    def handle_data(self, data):
+        if self._script:
+            self.scripts.append(data)
+        else:
+            self.text += data
+
+    def all(self, tag, attribute):
+        return [attributes[attribute] for name, attributes in self.tags if name == tag and attribute in attributes]
+
+
 @cache
 def built(base: Path) -> Path:
-    """The site of the committed ledger and of three short runs: two with explorers, one of these in a folder with a
-    hostile name, and one whose model, data and numbers are hostile. The tests in a browser visit it as well, and
-    whichever worker comes first builds it for all."""
+    """Return the site of the committed ledger and of three short runs, built once for all test processes.
+
+    Two runs have explorers, one of them in a folder with a hostile name. The third has hostile model, data and metrics.
+    """
     made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pages"
     with filelock.FileLock(f"{made}.lock"):
         if not made.exists():
@@ -43,6 +68,7 @@ def built(base: Path) -> Path:
 
 
 def build_site(made: Path) -> None:
+    """Fit the three runs and write the site."""
     made.mkdir()
     own = made / "mine.py"
     own.write_text(OWN)
@@ -57,21 +83,21 @@ def build_site(made: Path) -> None:
         (made / "runs" / name / "figures").mkdir()
         shutil.copy(tables.LEDGER / "pictures" / "vae" / "samples.png", made / "runs" / name / "figures")
     make_hostile(made / "runs" / "own")
-    said = []
-    write_site(made / "site", made / "runs", said.append)
-    (line,) = said
-    assert line.startswith("own has nothing to explore")
+    lines: list[str] = []
+    write_site(made / "site", made / "runs", lines.append)
+    (line,) = lines
+    assert line.startswith("own has no explorer")
 
 
 def fit_undrawn(run: Run, folder: Path) -> None:
-    """A run without its figures, which take longer than a short fit."""
+    """Run a fit without its figures, which take longer than a short fit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gallery.figures.draw", lambda *_, **__: [])
-        runs.start(run, folder)
+        training.start(run, folder)
 
 
 def make_hostile(run: Path) -> None:
-    """Puts markup into what a run's files say, and other content into one of its pictures."""
+    """Put markup into the files of a run, and text into one of its pictures."""
     metrics, about = (json.loads((run / name).read_text()) for name in ("metrics.json", "run.json"))
     metrics["test"] |= {HOSTILE: {"value": 1.0, "unit": HOSTILE, "n": 1}, "undefined": {HOSTILE: HOSTILE}}
     (run / "metrics.json").write_text(json.dumps(metrics))

@@ -21,11 +21,16 @@ __all__ = ["Diagram", "Node", "factorisation", "relations", "save", "svg"]
 
 
 def save(run: Run, of: Literal["model", "guide"], path: Path) -> Path:
-    """Draws the model or the guide of a run, not fitted, into an .svg file; returns its path."""
+    """Write the diagram of the model or guide of a run to an .svg file, and return its path.
+
+    The run need not be fitted.
+
+    :raises RunError: if `path` is no .svg file, or its folder is missing
+    """
     if path.suffix != ".svg":
-        raise RunError(f"--diagram must end in .svg, and {path} does not.")
+        raise RunError(f"A diagram is an SVG file: expected a path that ends in .svg, got {path}.")
     if not path.parent.is_dir():
-        raise RunError(f"there is no folder {path.parent}: make it first.")
+        raise RunError(f"The folder {path.parent} does not exist. Create it first.")
     train, pair = run.datasets()["train"], run.build()
     diagram = relations(pair, arguments(pair, train.x, train.given), of, len(train))
     write_atomically(path, svg(diagram, f"The {of} of {run.model}").encode())

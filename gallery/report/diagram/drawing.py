@@ -1,15 +1,16 @@
-"""A diagram in plate notation, as SVG: circles are random variables, shaded where they are given.
+"""A diagram in plate notation, as SVG: circles are random variables, shaded if they are observed or inputs.
 
-A double line is a value computed and not drawn, a dashed one a site that the guide alone has, a small square a factor,
-a box a network with its parameters; a plate is a frame around what there is N of. Of a sequence two steps are drawn,
-and what the general one reads is written below.
+A double line marks a deterministic value, a dashed one an auxiliary site of the guide, a small square a factor, and a
+box a network with its parameters. A plate is a frame around nodes that are repeated N times. Of a sequence two steps
+are drawn, and the factors of the general step are written below.
 
-The picture takes the colour of the text around it, and `--diagram-network` for networks. It holds no style sheet, no
-identifiers and no references, so that several may stand in one page.
+The picture takes the colour of the surrounding text, and the CSS variable --diagram-network for networks. It has no
+style sheet, no identifiers and no references, so several fit in one page.
 """
 
 import math
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from gallery.report.diagram.factorisation import STEP, Fold, factorisation, fold, general_step, series
@@ -19,15 +20,19 @@ from gallery.report.diagram.routes import routes
 
 __all__ = ["svg"]
 
-NETWORK = "var(--diagram-network, #2F7FC1)"  # a blue that is told from white and from black
+NETWORK = "var(--diagram-network, #2F7FC1)"  # a blue with contrast on white and on black
 EDGE = 12  # around the picture
-TEXT = {"fill": "currentColor", "stroke": "none"}
-SYMBOL, WORD = {"font_family": "serif", "font_style": "italic", "font_size": 20}, {"font_size": 13}
-SMALL = {"font_size": 11, "fill_opacity": 0.8}
+TEXT: dict[str, Any] = {"fill": "currentColor", "stroke": "none"}
+SYMBOL: dict[str, Any] = {"font_family": "serif", "font_style": "italic", "font_size": 20}
+WORD: dict[str, Any] = {"font_size": 13}
+SMALL: dict[str, Any] = {"font_size": 11, "fill_opacity": 0.8}
 
 
 def svg(diagram: Diagram, title: str) -> str:
-    """The picture, with the factorisation as its description."""
+    """Draw a diagram as SVG, with its factorisation as the description.
+
+    :param title: the accessible name
+    """
     folded = fold(diagram)
     steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
     shown = diagram
@@ -44,7 +49,7 @@ def svg(diagram: Diagram, title: str) -> str:
         _edge(paper, curve, NETWORK if shapes[parent].boxed else "currentColor")
     for shape in shapes.values():
         _node(paper, shape)
-    below = general_step(diagram, folded) if folded else [] if shapes else ["Nothing is drawn here."]
+    below = general_step(diagram, folded) if folded else [] if shapes else ["No sites."]
     left, bottom = paper.box[0], paper.box[3]
     for i, line in enumerate(below):
         paper.write(line, left, bottom + 22 + 17 * i, **WORD)
@@ -52,7 +57,7 @@ def svg(diagram: Diagram, title: str) -> str:
 
 
 class _Paper:
-    """An SVG that grows with what is put on it. The element tree escapes all text."""
+    """An SVG whose view box grows with its content. The element tree escapes all text."""
 
     def __init__(self, title: str, description: str):
         self.root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img"})
@@ -61,12 +66,13 @@ class _Paper:
         self.add("desc").text = _printable(description)
         self.sheet = self.add("g", fill="none", stroke="currentColor", stroke_width=1.4, font_family="sans-serif")
 
-    def add(self, tag: str, parent: ET.Element | None = None, **attributes) -> ET.Element:
-        said = {name.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for name, v in attributes.items()}
-        return ET.SubElement(self.root if parent is None else parent, tag, said)
+    def add(self, tag: str, parent: ET.Element | None = None, **attributes: str | float) -> ET.Element:
+        """Append an element, by default to the root."""
+        strings = {name.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for name, v in attributes.items()}
+        return ET.SubElement(self.root if parent is None else parent, tag, strings)
 
-    def write(self, text: str, x: float, y: float, anchor: str = "start", under: str = "", **attributes) -> None:
-        """Text on a base line at y, with a subscript."""
+    def write(self, text: str, x: float, y: float, anchor: str = "start", under: str = "", **attributes: Any) -> None:
+        """Write text on a base line at y, with a subscript."""
         element = self.add("text", self.sheet, x=x, y=y, text_anchor=anchor, **{**TEXT, **attributes})
         element.text = _printable(text)
         if under:
@@ -76,10 +82,12 @@ class _Paper:
         self.cover(left, y - attributes["font_size"], left + width, y + 5)
 
     def cover(self, left: float, top: float, right: float, bottom: float) -> None:
+        """Extend the view box to a rectangle."""
         a, b, c, d = self.box
         self.box = (min(a, left), min(b, top), max(c, right), max(d, bottom))
 
     def finished(self) -> str:
+        """Return the SVG as text, with its size set."""
         left, top, right, bottom = self.box
         size = (right - left + 2 * EDGE, bottom - top + 2 * EDGE)
         self.root.set("viewBox", " ".join(f"{v:.0f}" for v in (left - EDGE, top - EDGE, *size)))
@@ -89,14 +97,15 @@ class _Paper:
 
 
 def _printable(text: str) -> str:
-    """What XML can hold: control characters and halves of surrogate pairs are not among it."""
+    """Replace the characters that XML cannot hold: control characters and lone surrogates."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _node(paper: _Paper, shape: Shape) -> None:
     node, x, y, rx, ry = shape.node, shape.x, shape.y, shape.rx, shape.ry
     paper.cover(x - rx, y - ry, x + shape.right, y + ry)
-    name, under = STEP.fullmatch(node.name).groups() if STEP.fullmatch(node.name) else (node.name, "")
+    match = STEP.fullmatch(node.name)
+    name, under = match.groups() if match else (node.name, "")
     top = y - 6.5 * (len(shape.notes) - 1) + 4  # base line of the first note
     if node.kind == "network":
         paper.add("rect", paper.sheet, x=x - rx, y=y - ry, width=2 * rx, height=2 * ry, rx=9, stroke=NETWORK)
@@ -119,7 +128,7 @@ def _node(paper: _Paper, shape: Shape) -> None:
 
 
 def _edge(paper: _Paper, curve: list[Point], colour: str) -> None:
-    """A line with its head."""
+    """Draw an arrow."""
     (x0, y0), (x, y) = curve[-2:]
     length = math.dist((x0, y0), (x, y))
     dx, dy = (x - x0) / length, (y - y0) / length

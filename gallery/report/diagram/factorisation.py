@@ -1,6 +1,6 @@
-"""The product that a diagram stands for, in a line: "p(z) p(x | z; decoder)".
+"""The factorisation of a diagram, in one line: "p(z) p(x | z; decoder)".
 
-Of a sequence the general step is told, where all steps are alike: p(z_t | z_1:t-1, x_1:t-1; recurrence, prior).
+A sequence whose steps are alike is written by its general step: p(z_t | z_1:t-1, x_1:t-1; recurrence, prior).
 """
 
 import re
@@ -12,7 +12,7 @@ from gallery.report.diagram.graph import Diagram, Node
 __all__ = ["Fold", "factorisation", "fold", "general_step", "series"]
 
 STEP = re.compile(r"(.+)_(\d+)")
-SPANS: dict[str, Callable[[int, int], range]] = {  # of the steps 1, ..., T that step t reads; the narrowest first
+SPANS: dict[str, Callable[[int, int], range]] = {  # the steps among 1, ..., T that step t reads, the narrowest first
     "t": lambda t, T: range(t, t + 1),
     "t-1": lambda t, T: range(max(1, t - 1), t),
     "1:t-1": lambda t, T: range(1, t),
@@ -27,8 +27,8 @@ SPANS: dict[str, Callable[[int, int], range]] = {  # of the steps 1, ..., T that
 class Fold:
     """Steps 1, ..., `steps` that are alike.
 
-    :param reads: for z of z_1, z_2, ... what z_t depends on, such as ("z_t-1", "theta")
-    :param start: 1, or 2 where the first step depends on other networks or inputs than the others
+    :param reads: for each series z_1, z_2, ... the parents of z_t, such as ("z_t-1", "theta")
+    :param start: 1, or 2 if the first step depends on other networks or inputs than the others
     """
 
     steps: int
@@ -37,17 +37,19 @@ class Fold:
 
 
 def series(diagram: Diagram) -> dict[str, dict[int, Node]]:
-    """The nodes of z_1, z_2, ... by step, for each z that there is more than one of."""
-    found: dict[str, dict[int, Node]] = {}
+    """Return the nodes of each series z_1, z_2, ... by step. A series has at least two nodes."""
+    by_name: dict[str, dict[int, Node]] = {}
     for node in diagram.nodes:
         if (match := STEP.fullmatch(node.name)) and node.kind != "network":
-            found.setdefault(match[1], {})[int(match[2])] = node
-    return {name: nodes for name, nodes in found.items() if len(nodes) > 1}
+            by_name.setdefault(match[1], {})[int(match[2])] = node
+    return {name: nodes for name, nodes in by_name.items() if len(nodes) > 1}
 
 
 def fold(diagram: Diagram) -> Fold | None:
-    """The general step of a sequence; None if there are fewer than three steps, or those from the second on are not
-    alike."""
+    """Return the general step of a sequence.
+
+    :return: None if there are fewer than three steps, or the steps from the second on differ
+    """
     every = series(diagram)
     T = max((len(nodes) for nodes in every.values()), default=0)
     if T < 3 or any(nodes.keys() != set(range(1, T + 1)) for nodes in every.values()):
@@ -56,12 +58,12 @@ def fold(diagram: Diagram) -> Fold | None:
     reads, start = {}, 1
     for name, nodes in every.items():
         parents = [diagram.parents(nodes[t].name) for t in range(1, T + 1)]
-        beside = [tuple(parent for parent in found if parent not in in_steps) for found in parents]
+        beside = [tuple(parent for parent in names if parent not in in_steps) for names in parents]
         if len(set(beside[1:])) > 1 or len({replace(node, name="") for node in nodes.values()}) > 1:
             return None
         spans = []
         for other, others in every.items():
-            steps = [{s for s in others if others[s].name in found} for found in parents]
+            steps = [{s for s in others if others[s].name in names} for names in parents]
             alike = [text for text, of in SPANS.items() if steps == [set(of(t, T)) for t in range(1, T + 1)]]
             if any(steps) and not alike:
                 return None
@@ -72,7 +74,7 @@ def fold(diagram: Diagram) -> Fold | None:
 
 
 def factorisation(diagram: Diagram) -> str:
-    """The product of the densities of all sites, and of exp(factor) for each factor; "1" if there is no site."""
+    """Return the product of the densities of all sites and of exp(factor) for each factor; "1" without sites."""
     folded, every = fold(diagram), series(diagram)
     in_steps = {node.name for nodes in every.values() for node in nodes.values()} if folded else set()
     sites = [node for node in diagram.nodes if node.kind not in ("input", "network")]
@@ -85,9 +87,9 @@ def factorisation(diagram: Diagram) -> str:
 
 
 def general_step(diagram: Diagram, folded: Fold) -> list[str]:
-    """The factors of step t."""
-    told = [(name, nodes[1]) for name, nodes in series(diagram).items() if nodes[1].kind != "input"]
-    return [_factor(diagram, node, f"{name}_t", folded.reads[name]) for name, node in told]
+    """Return the factors of step t."""
+    sites = [(name, nodes[1]) for name, nodes in series(diagram).items() if nodes[1].kind != "input"]
+    return [_factor(diagram, node, f"{name}_t", folded.reads[name]) for name, node in sites]
 
 
 def _factor(diagram: Diagram, node: Node, name: str, parents: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a diagram is: nodes, edges and plates."""
+"""The graph of a diagram: nodes, edges and plates."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,22 +6,22 @@ from typing import Literal
 __all__ = ["ROW", "Diagram", "Node"]
 
 ROW = "row"
-"""The input of a guide that has parameters for each datum, and looks them up by its row."""
+"""The input of a guide with parameters per data point, which it looks up by row."""
 
 Kind = Literal["latent", "enumerated", "observed", "deterministic", "factor", "input", "network"]
 
 
 @dataclass(frozen=True)
 class Node:
-    """Something in the graph.
+    """A node of the graph.
 
-    :param kind: enumerated is a discrete latent that is summed out; deterministic a Delta; an input is an argument of
-        the pair or, for parameters of single data, the row; a network is what was registered by one `pyro.module`
+    :param kind: "enumerated" is a discrete latent that is summed out; "deterministic" is a Delta; "input" is an
+        argument of the pair, or the row that parameters per data point are looked up by; "network" is one `pyro.module`
     :param distribution: family of a latent, observed or deterministic site
-    :param shape: event shape, without the data's dimension
-    :param plates: names of those that it stands in
-    :param auxiliary: is it a site of the guide that the model does not have?
-    :param masked: is its density left out, as under a flat prior?
+    :param shape: event shape
+    :param plates: names of its plates
+    :param auxiliary: whether it is an auxiliary site of the guide, which the model does not have
+    :param masked: whether its density is masked, as under a flat prior
     :param parameters: (name, shape) of every parameter of a network
     """
 
@@ -40,9 +40,9 @@ class Diagram:
     """The graph of a model or guide.
 
     :param of: "model" or "guide"
-    :param nodes: the sites in the order of the run, then networks; inputs before the sites of a guide, and after
-        those of a model. What no site depends on is not among them
-    :param edges: (parent, child), direct ones only, both in the order of the nodes
+    :param nodes: the sites in the order of the run, then networks. Inputs come before the sites of a guide, and after
+        those of a model. Inputs and networks without children are left out
+    :param edges: (parent, child) of direct dependence, both in the order of the nodes
     :param plates: (name, size)
     """
 
@@ -52,6 +52,7 @@ class Diagram:
     plates: tuple[tuple[str, int], ...]
 
     def parents(self, name: str) -> list[str]:
+        """Return the names of the parents of a node."""
         return [parent for parent, child in self.edges if child == name]
 
     def __getitem__(self, name: str) -> Node:

@@ -1,8 +1,8 @@
-"""Where the nodes of a diagram stand on paper, and which way its lines go.
+"""Layout of a diagram: the positions of nodes and the points that edges pass through.
 
-Layers, as Sugiyama, Tagawa and Toda draw hierarchies (Methods for visual understanding of hierarchical system
-structures, 1981): parents stand above their children, what is in a row is ordered by the mean place of what it is
-linked to, and a line that goes past a row has a place in it. Networks and global latents stand outside the plates.
+Layered, as Sugiyama, Tagawa and Toda (Methods for visual understanding of hierarchical system structures, 1981):
+parents stand above their children, a row is ordered by the mean position of the neighbours of each node, and an edge
+that passes a row has a position in it. Networks and global latents stand outside the plates.
 """
 
 import math
@@ -13,24 +13,34 @@ from itertools import pairwise
 from gallery.report.diagram.factorisation import STEP
 from gallery.report.diagram.graph import Diagram, Node
 
-ROW, RADIUS, LANE, PAD = 116, 24, 16, 20  # from row to row, of a circle, between lines past a row, of a plate
-LABEL = 160  # the least width of a plate, which its label needs
+__all__ = ["LABEL", "LANE", "PAD", "RADIUS", "ROW", "Point", "Shape", "arrange", "base", "frame", "notes"]
+
+ROW, RADIUS, LANE, PAD = (
+    116,
+    24,
+    16,
+    20,
+)  # between rows, of a circle, between passing edges, around a plate
+LABEL = 160  # the least width of a plate, for its label
 Point = tuple[float, float]
+Item = str | tuple[str, str, int]
+"""An item of a row: the name of a node, or (parent, child, row) of an edge that passes."""
 
 
 @dataclass
 class Shape:
-    """A node on paper: its centre, half its width and height, and lines of text, beside it or, in a box, within."""
+    """A node with its position: centre, half width and height, and lines of text beside it or within a box."""
 
     node: Node
     notes: list[str]
     row: int
     x: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.boxed, self.word = self.node.kind == "network", len(base(self.node.name)) > 2
-        text = max(map(len, self.notes), default=0) * 6.2  # about, in the fonts of browsers
-        self.rx = self.ry = RADIUS
+        text = max(map(len, self.notes), default=0) * 6.2  # approximate width in pixels in the fonts of browsers
+        self.rx: float = RADIUS
+        self.ry: float = RADIUS
         if self.boxed:
             self.rx, self.ry = max(text, 7.6 * len(self.node.name)) / 2 + 10, 14 + 7 * len(self.notes)
         elif self.node.kind == "factor":
@@ -41,15 +51,17 @@ class Shape:
 
     @property
     def y(self) -> float:
+        """The vertical centre."""
         return float(self.row * ROW)
 
     def port(self, share: float, side: int) -> Point:
-        """The point of the outline at a share of the half width, -1 to 1, at its lower (side 1) or upper side (-1)."""
+        """Return the point of the lower (side=1) or upper (side=-1) outline at a share of the half width, -1 to 1."""
         dy = self.ry if self.boxed or self.ry < RADIUS else self.ry * math.sqrt(1 - share**2)
         return self.x + share * self.rx, self.y + side * dy
 
 
 def base(name: str) -> str:
+    """Return the name of a node without its step: "z" for "z_3"."""
     return match[1] if (match := STEP.fullmatch(name)) else name
 
 
@@ -58,6 +70,7 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def notes(node: Node) -> list[str]:
+    """Return the lines of text of a node: family, shape, parameters."""
     if node.kind == "factor":
         return [node.name, "factor"]
     if node.kind == "network":
@@ -69,9 +82,9 @@ def notes(node: Node) -> list[str]:
 
 
 def frame(shapes: Iterable[Shape], plate: str, folded: bool) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a plate, with room for its label, and for what is folded."""
+    """Return left, top, right and bottom of a plate, with space for its label and for folded steps."""
     within = [shape for shape in shapes if plate in shape.node.plates]
-    pad = PAD * max(len(shape.node.plates) - shape.node.plates.index(plate) for shape in within)  # round inner plates
+    pad = PAD * max(len(shape.node.plates) - shape.node.plates.index(plate) for shape in within)  # around inner plates
     left, right = min(shape.x - shape.rx for shape in within), max(shape.x + shape.right for shape in within)
     top, bottom = min(shape.y for shape in within) - RADIUS, max(shape.y for shape in within) + RADIUS
     right = max(right + pad, left - pad + LABEL)
@@ -79,10 +92,10 @@ def frame(shapes: Iterable[Shape], plate: str, folded: bool) -> tuple[float, flo
 
 
 def arrange(diagram: Diagram, steps: dict[str, int], folded: bool) -> tuple[dict[str, Shape], dict]:
-    """The shapes of all nodes, and for an edge that goes past rows the points at which it does.
+    """Return the shapes of all nodes, and the points at which each long edge passes rows.
 
-    :param steps: of the nodes of a sequence: each has a column
-    :param folded: are there more steps than those?
+    :param steps: the step of each node of a sequence; each step has a column
+    :param folded: whether the sequence has further steps
     """
     row = _rows(diagram, steps)
     shapes = {node.name: Shape(node, notes(node), row[node.name]) for node in diagram.nodes}
@@ -95,8 +108,11 @@ def arrange(diagram: Diagram, steps: dict[str, int], folded: bool) -> tuple[dict
 
 
 def _rows(diagram: Diagram, steps: dict[str, int]) -> dict[str, int]:
-    """The row of every node, from 0: children below their parents, and what has none just above its children. All
-    steps of a sequence stand in the same row."""
+    """Return the row of every node, from 0.
+
+    Children stand below their parents, and a node without parents just above its children. All steps of a series stand
+    in the same row.
+    """
     key = {node.name: base(node.name) if node.name in steps else node.name for node in diagram.nodes}
     order = list(dict.fromkeys(key.values()))
     parents: dict[str, set[str]] = {name: set() for name in order}
@@ -116,56 +132,63 @@ def _rows(diagram: Diagram, steps: dict[str, int]) -> dict[str, int]:
 
 
 def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[str, int]) -> dict:
-    """Sets x of what stands in a plate; returns the points by which links go past rows.
+    """Set x of the shapes in plates, and return the points at which links pass rows.
 
-    A row is ordered by the mean place of what it is linked to; links that go past it take part. A column for each step.
+    A row is ordered by the mean position of the neighbours of each item; links that pass the row are items too. Each
+    step has a column.
     """
-    chains = {}  # of a link past rows: what stands for it there
+    chains: dict[tuple[str, str], list[Item]] = {}  # the items that stand for a link in the rows that it passes
     for a, b in links:
         between = range(shapes[a].row + 1, shapes[b].row) if not (a in steps and b in steps) else ()
         chains[a, b] = [a, *((a, b, row) for row in between), b]
-    rows: dict[int, list] = {}
+    rows: dict[int, list[Item]] = {}
     for chain in chains.values():
         for item in chain[1:-1]:
+            assert not isinstance(item, str)
             rows.setdefault(item[2], []).append(item)
     for name, shape in shapes.items():
         rows.setdefault(shape.row, []).append(name)
-    linked: dict = {item: [] for row in rows.values() for item in row}
+    linked: dict[Item, list[Item]] = {item: [] for row in rows.values() for item in row}
     for chain in chains.values():
-        for a, b in pairwise(chain):
-            linked[a].append(b)
-            linked[b].append(a)
+        for one, other in pairwise(chain):
+            linked[one].append(other)
+            linked[other].append(one)
     for _ in range(4):
         place = {item: i - (len(row) - 1) / 2 for row in rows.values() for i, item in enumerate(row)}
         for row in rows.values():
             mean = {item: sum(place[other] for other in linked[item]) / (len(linked[item]) or 1) for item in row}
-            row.sort(key=lambda item: (steps.get(item, 0), mean[item], isinstance(item, str)))
+            row.sort(key=lambda item: (_step(item, steps), mean[item], isinstance(item, str)))
 
     rx, right = (max((getattr(s, side) for s in shapes.values()), default=0) for side in ("rx", "right"))
-    x, left, wide = {}, 0.0, rx + right + 34
-    for column in sorted({steps.get(item, 0) for item in linked}):
-        cells = [[item for item in row if steps.get(item, 0) == column] for row in rows.values()]
+    x: dict[Item, float] = {}
+    left, wide = 0.0, rx + right + 34
+    for column in sorted({_step(item, steps) for item in linked}):
+        cells = [[item for item in row if _step(item, steps) == column] for row in rows.values()]
         whole = max(sum(isinstance(item, str) for item in cell) for cell in cells) * wide
         for cell in cells:
             start = left + (whole - sum(isinstance(item, str) for item in cell) * wide) / 2
-            waiting = []
-            for item in cell:  # lines go past close to the circle at their right, or else to the text at their left
+            waiting: list[Item] = []
+            for item in cell:  # an edge passes close to the circle at its right, or else to the text at its left
                 if isinstance(item, str):
                     x[item] = start + rx
                     start += wide
                     x |= {line: x[item] - shapes[item].rx - 13 - 6 * k for k, line in enumerate(waiting)}
-                    waiting = []
+                    waiting: list[Item] = []
                 else:
                     x[item] = start - 13
                     waiting.insert(0, item)
         left += whole
     for name, shape in shapes.items():
         shape.x = x[name]
-    return {link: [(x[item], item[2] * ROW) for item in chain[1:-1]] for link, chain in chains.items()}
+    return {link: [(x[item], float(item[2]) * ROW) for item in chain[1:-1]] for link, chain in chains.items()}
+
+
+def _step(item: Item, steps: dict[str, int]) -> int:
+    return steps.get(item, 0) if isinstance(item, str) else 0
 
 
 def _outside(shapes: dict[str, Shape], inside: dict[str, Shape], edges, frame: tuple[float, float]) -> dict:
-    """Sets x of what stands in no plate: beside the frame, or above; returns the points by which lines go past rows."""
+    """Set x of the shapes outside all plates, and return the points at which edges pass rows."""
     left, right = frame
     long = {a for a, b in edges if a in shapes and shapes[a].row + 1 < (shapes | inside)[b].row}
     sides = {1: right + LANE * (len(long) + 1), -1: left - LANE * (len(long) + 1)}

@@ -1,4 +1,4 @@
-"""Who depends on whom in a model or a guide, read off runs of the code itself."""
+"""The dependence of the sites of a model or guide on each other, traced from runs of the code."""
 
 import copy
 import inspect
@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from gallery.report.diagram.graph import ROW, Diagram, Node
-from gallery.report.diagram.trails import Trails, Watch, bare
+from gallery.report.diagram.trails import SiteRecorder, Trails, bare
 from inference import eval_mode
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import observed_sites
@@ -25,14 +25,15 @@ Run = Callable[..., poutine.Trace]
 def relations(
     pair: nn.Module, args: tuple[Tensor, ...], of: Literal["model", "guide"] = "model", total: int | None = None
 ) -> Diagram:
-    """The graph of a model, or of a guide, from a run on two data; the pair, Pyro's store and random numbers are left
-    as they were. Discrete latents are drawn, not enumerated.
+    """Return the graph of a model or guide, from a run on two data points.
 
-    It is a run in training mode, where penalties and corruption are; but where evaluation mode alone tells the data in
-    steps, in that one. Of a guide of steps the inputs are the steps that it reads.
+    The pair, Pyro's parameter store and the random number generator are unchanged. Discrete latents are drawn, not
+    enumerated. The run is in training mode, which has penalties and corruption, or in evaluation mode if that alone
+    has one observed site per step. The inputs of a guide of a sequence are the steps that it reads.
 
     :param args: (x,) or (x, given), n rows each
-    :param total: number of data, by default n
+    :param of: "model" or "guide"
+    :param total: number of data points, by default n
     """
     pair, few = copy.deepcopy(pair), tuple(a[:2] for a in args)
 
@@ -42,16 +43,16 @@ def relations(
         with SetRows(torch.arange(len(args[0]), device=args[0].device)):
             return poutine.trace(poutine.replay(getattr(pair, method), values or poutine.Trace())).get_trace(*args)
 
-    with eval_mode(pair), pyro.validation_enabled(False):  # some pairs are here to show what does not fit together
-        seen = {}
+    with eval_mode(pair), pyro.validation_enabled(False):  # some pairs are invalid on purpose
+        traces = {}
         for training in (True, False):
             guide = run("guide", few)
-            seen[training] = {"guide": guide, "model": run("model", few, guide)}
-        training = max(seen, key=lambda training: len(observed_sites(seen[training]["model"])))
-        plain, steps = seen[training], observed_sites(seen[training]["model"])
+            traces[training] = {"guide": guide, "model": run("model", few, guide)}
+        training = max(traces, key=lambda training: len(observed_sites(traces[training]["model"])))
+        plain, steps = traces[training], observed_sites(traces[training]["model"])
 
         trails, networks, inputs = Trails(), {}, {}
-        taken = plain[of].nodes  # a network, say, may have the name of a site
+        taken = plain[of].nodes  # a network may have the name of a site
         for trace in plain.values():
             for key, site in trace.nodes.items():
                 if site["type"] == "param":
@@ -63,9 +64,9 @@ def relations(
             name = f"{name} (input)" if name in taken else name
             inputs[name] = trails.mark(a.clone(), {name})
 
-        with trails, Watch(trails) as watch:
+        with trails, SiteRecorder(trails) as recorder:
             run(of, tuple(inputs.values()), plain["guide"] if of == "model" else None)
-        parents, shapes = watch.parents, {name: tuple(a.shape[1:]) for name, a in inputs.items()}
+        parents, shapes = recorder.parents, {name: tuple(a.shape[1:]) for name, a in inputs.items()}
         if of == "guide" and len(steps) > 1 and few[0].is_floating_point():
             x = next(iter(inputs))
             for name, read in _steps_read(run, few, plain["guide"]).items():
@@ -74,21 +75,21 @@ def relations(
             shapes |= {name: tuple(site["fn"].event_shape) for name, site in steps.items()}
 
     given = [Node(name, "input", shape=shape, plates=("data",)) for name, shape in (shapes | {ROW: ()}).items()]
-    modules = [Node(name, "network", parameters=tuple(found.items())) for name, found in networks.items()]
-    same_order = [*watch.sites, *given, *modules] if of == "model" else [*given, *watch.sites, *modules]
+    modules = [Node(name, "network", parameters=tuple(shapes_of.items())) for name, shapes_of in networks.items()]
+    same_order = [*recorder.sites, *given, *modules] if of == "model" else [*given, *recorder.sites, *modules]
     drawn = parents.keys() | set().union(*parents.values())
     nodes = tuple(node for node in same_order if node.name in drawn)
     edges = tuple((a.name, b.name) for b in nodes for a in nodes if a.name in parents.get(b.name, ()))
-    sizes = watch.plates | {"data": total or len(args[0])}
+    sizes = recorder.plates | {"data": total or len(args[0])}
     return Diagram(of, nodes, edges, tuple((p, n) for p, n in sizes.items() if any(p in node.plates for node in nodes)))
 
 
 def _steps_read(run: Run, args: tuple[Tensor, ...], values: poutine.Trace) -> dict[str, set[str]]:
-    """For each site of a guide, the sites of data x_1, x_2, ... whose part of x its density is computed from.
+    """Return for each site of a guide the observed sites x_1, x_2, ... whose part of x its density depends on.
 
-    A trail tells that it reads x, and not where. So each part in turn is set to NaN, with every draw of the guide held
-    at `values`: what reads it has another density then. Which part of x a site of data is, its gradient tells. There
-    is none, and nothing to tell, where x is a number for a category.
+    A trail shows that a density depends on x, not on which part. So each part in turn is set to NaN, with the draws of
+    the guide held at `values`: a site that reads the part has another density then. The gradient of an observed value
+    with respect to x gives its part. The result is empty if x is an index, which has no gradient.
     """
 
     def densities(x: Tensor) -> dict[str, Tensor]:

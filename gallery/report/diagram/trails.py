@@ -1,14 +1,14 @@
-"""What was a tensor computed from? Followed through one run of a pair, operation by operation.
+"""Provenance of tensors, traced through one run of a pair, operation by operation.
 
-Pyro's `get_model_relations` follows Pyro's sites only: it sees no network registered by `pyro.module`, nothing that a
-pair conditions on, and no input of a guide. Here every tensor of the run has a trail, the names of what it was
-computed from. Inputs and parameters start with their own name, each value of a site gets the name of the site alone,
-and every operation hands on the trails of its arguments. What a site depends on directly is then the trail of its
+Pyro's `get_model_relations` follows Pyro's sites only: it sees no network registered by `pyro.module`, no conditions
+and no inputs of a guide. Here every tensor of the run has a trail: the names of the sites, inputs and networks it was
+computed from. Inputs and parameters start with their own name, the value of a site gets the name of the site alone,
+and every operation passes on the trails of its arguments. The direct parents of a site are the trail of its
 log-density.
 
-Operations are watched where they meet memory, below `torch.func` and autograd, so that the Jacobian of an encoder,
-say, keeps its trail. Of an operation that reads no values but a shape, as `x.new_zeros(3)` does, nothing is handed on;
-nor of what Python reads, as `if x.sum() > 0` does, which no model may (CONTRIBUTING.md, clause 7).
+Operations are dispatched below `torch.func` and autograd, so that the Jacobian of an encoder keeps its trail. An
+operation that reads only a shape, such as `x.new_zeros(3)`, passes nothing on. Nor does control flow of Python, such as
+`if x.sum() > 0`, which the contract forbids (CONTRIBUTING.md, clause 7).
 """
 
 from collections.abc import Iterable
@@ -23,19 +23,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gallery.report.diagram.graph import ROW, Node
-from inference.pairs.sites import is_delta, is_flat, unwrap
+from inference.pairs.sites import is_delta, is_flat
 
-__all__ = ["Trails", "Watch", "bare"]
+__all__ = ["SiteRecorder", "Trails", "bare"]
 
 
 class Trails(TorchDispatchMode):
-    """The names of what is in each tensor. They are kept for its memory, which views and in-place writes share."""
+    """The trail of each tensor, kept for its storage, which views and in-place writes share."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._of: dict[torch.UntypedStorage, frozenset[str]] = {}
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         only_shape = name.startswith("new_") or name.endswith("_like")
@@ -46,16 +46,18 @@ class Trails(TorchDispatchMode):
         return out
 
     def read(self, tree: Any) -> frozenset[str]:
-        found = (self._of.get(t.untyped_storage()) for t in tree_leaves(tree) if isinstance(t, Tensor))
-        return frozenset().union(*(names for names in found if names))
+        """Return the union of the trails of all tensors in a tree of arguments."""
+        trails = (self._of.get(t.untyped_storage()) for t in tree_leaves(tree) if isinstance(t, Tensor))
+        return frozenset().union(*(names for names in trails if names))
 
     def mark(self, tensor: Tensor, names: Iterable[str]) -> Tensor:
+        """Set the trail of a tensor, and return the tensor."""
         self._of[tensor.untyped_storage()] = frozenset(names)
         return tensor
 
 
-class Watch(Messenger):
-    """Notes the sites of a run with the names in their log-densities, and gives each value its own name alone."""
+class SiteRecorder(Messenger):
+    """Record the sites of a run and the trails of their log-densities, and mark each value with its own name."""
 
     def __init__(self, trails: Trails):
         super().__init__()
@@ -64,7 +66,7 @@ class Watch(Messenger):
         self.parents: dict[str, frozenset[str]] = {}
         self.plates: dict[str, int] = {}
 
-    def _pyro_post_sample(self, msg) -> None:
+    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
         if site_is_subsample(msg):
             self.plates[msg["name"]] = msg["fn"].size
             msg["value"] = self.trails.mark(msg["value"].clone(), {ROW})
@@ -76,8 +78,10 @@ class Watch(Messenger):
 
 
 def bare(fn: dist.Distribution) -> dist.Distribution:
-    """The distribution without its mask and what only arranges its dimensions."""
-    return unwrap(fn)
+    """Return a distribution without its mask, expansion and event dimensions."""
+    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
+        fn = fn.base_dist
+    return fn
 
 
 def _family(fn: dist.Distribution) -> str:
@@ -87,7 +91,7 @@ def _family(fn: dist.Distribution) -> str:
     return type(fn).__name__
 
 
-def _node(site: dict) -> Node:
+def _node(site: dict[str, Any]) -> Node:
     fn, infer = site["fn"], site["infer"]
     plates = tuple(frame.name for frame in site["cond_indep_stack"])
     if isinstance(bare(fn), dist.Unit):
@@ -98,5 +102,5 @@ def _node(site: dict) -> Node:
         kind = "observed"
     else:
         kind = "enumerated" if infer.get("enumerate") else "latent"
-    aside = bool(infer.get("is_auxiliary"))
-    return Node(site["name"], kind, _family(fn), tuple(fn.event_shape), plates, aside, is_flat(site))
+    auxiliary = bool(infer.get("is_auxiliary"))
+    return Node(site["name"], kind, _family(fn), tuple(fn.event_shape), plates, auxiliary, is_flat(site))

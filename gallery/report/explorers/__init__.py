@@ -1,13 +1,13 @@
-"""Explorers: pieces of a page that a fitted run can be moved about in, without a server and without a request.
+"""Explorers: interactive figures of a fitted run in a page, without a server and without requests.
 
-    explorer(Path("runs/mine"))    # HTML, or None where there is nothing to explore
+    explorer(Path("runs/mine"))    # HTML, or None if no explorer applies
 
-latent_plane    a point on the plane of codes, and the decoder's image there; with a class or component to choose
+latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component
 densities       a slider for x: prior, exact posterior and guide, evidence and ELBO
-rows            the rows of an image as they appear in time
+rows            the rows of an image, one after the other
 training        a slider over the steps of training: generated and true distribution, evidence
 
-What applies is read off the pair and its data. All numbers come from the library, in float64; a page draws them.
+The pair and its data select the explorer. All numbers are computed by the library in float64; the page draws them.
 """
 
 from dataclasses import replace
@@ -18,24 +18,25 @@ from gallery.report.explorers.densities import densities
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.training import training
-from gallery.runs import training as runs
+from gallery.runs.training import load
 
 __all__ = ["explorer"]
 
 
 def explorer(folder: Path) -> str | None:
-    """The explorer of a fitted run as a fragment of HTML, to stand in the text of a page; None where none applies.
+    """Return the explorer of a fitted run as an HTML fragment.
 
-    :raises RunError: if the folder holds no run, or one that is not fitted
-    :raises DataError: if its test data are not here
+    :return: None if no explorer applies
+    :raises RunError: if the folder holds no fitted run
+    :raises DataError: if its test data are missing
     """
-    run, pair = runs.load(folder)
+    run, pair = load(folder)
     if isinstance(pair, FactorAnalysis):
         return training(run, pair)
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float64"))
     test = run.datasets()["test"]
     pair = pair.to("cpu").double()
     for make in (latent_plane, densities, rows):
-        if found := make(pair, test):
-            return found
+        if fragment := make(pair, test):
+            return fragment
     return None

@@ -23,7 +23,7 @@ function show() {
   set(slider, { "aria-valuetext": x });
   set(picture, { "aria-label": `Prior, exact posterior and fitted guide over z, at ${x}` });
   const gap = `${value("gap", digits)} ± ${value("error", digits)}`;
-  part("said").textContent = `${x}: log p(x) = ${value("evidence", 4)} nats, ELBO = ${value("elbo", 4)}, gap = ${gap}`;
+  part("status").textContent = `${x}: log p(x) = ${value("evidence", 4)} nats, ELBO = ${value("elbo", 4)}, gap = ${gap}`;
 }
 
 slider.addEventListener("input", show);

@@ -1,4 +1,4 @@
-// z on a plane, and the decoder's mean at it: h = P (a, b) + c, then activation and affine layer in turn, in doubles.
+// z on a plane, and the decoder's mean there: h = P (a, b) + c, then activation and affine layer in turn, in doubles.
 const activate = { relu: (v) => Math.max(v, 0), tanh: Math.tanh }[data.activation];
 const means = {
   identity: (eta) => eta,
@@ -75,7 +75,7 @@ function show() {
   const near = label === null ? "" : ` The code shown that is nearest in this plane is of class ${label}.`;
   set(pad, { "aria-valuenow": a.toFixed(2), "aria-valuetext": at });
   set(canvas, { "aria-label": `Mean image at ${at}.${near}` });
-  part("said").textContent = `${given}${at}.${near}`;
+  part("status").textContent = `${given}${at}.${near}`;
 }
 
 function move(a, b) {

@@ -1,12 +1,12 @@
-"""A plane of codes to move over, and the decoder's mean image at each point.
+"""A point on a plane of codes, and the decoder's mean image there.
 
-The page has the decoder itself and not pictures of it. With z = a u + b v + rest the first layer has two inputs,
-a and b, however long z is; the rest of the network has its weights rounded to 12 bits, and what that changes is
-measured and said below the picture.
+The page contains the decoder, not pictures of it. With z = a u + b v + rest the first layer has two inputs, a and b,
+whatever the dimension of z. The weights of the other layers are rounded to 12 bits. The effect is measured and stated
+below the picture.
 
-A code of two dimensions is its own plane. Of a longer one u and v are the two directions along which the posterior
-means of test data vary most, their principal directions, and across them z stays where the prior has its mean, given
-the class or component that is chosen; or where the codes have theirs, if they are points and not distributions.
+A code of two dimensions is drawn as it is. For a longer code, u and v are the first two principal directions of the
+posterior means of the test data. Across the plane, z is the mean of the prior given the chosen class or component, or
+the mean of the codes if they are points and not distributions.
 """
 
 import math
@@ -27,16 +27,20 @@ from inference.pairs.info import PairInfo
 from inference.pairs.run import arguments
 from inference.pairs.sites import is_delta, is_flat
 
-CODES, SHOWN = 2000, 300  # test data: that give the directions, and that are marked
+__all__ = ["latent_plane"]
+
+CODES, SHOWN = 2000, 300  # test data points: for the directions, and marked on the plane
 COMPONENTS = dist.Categorical, dist.OneHotCategorical
 MOST = 1_000_000  # weights in a page, at 2 bytes each
 
 
 def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
-    """The explorer of a pair with one continuous code for each image and a plain decoder, else None: what `decoder`
-    computes from z has to be the mean of x, as the model has it when it is run.
+    """Return the explorer of a pair with one continuous code per image and a feed-forward decoder.
 
-    :param pair: on the CPU and in float64, as the data
+    The output of `pair.decoder` at z has to be the mean of x in a run of the model.
+
+    :param pair: on the CPU and in float64, like the data
+    :return: None for another pair
     """
     info, network = info_of(pair, test), Network.of(getattr(pair, "decoder", None))
     if network is None or not test.is_image or not _one_code(info):
@@ -81,7 +85,10 @@ def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
 
 
 def _one_code(info: PairInfo) -> bool:
-    """Is there one site of data and one code of each datum, of two numbers at least, and given a class at most?"""
+    """Return whether the pair has one observed site and one code per data point, of two or more dimensions.
+
+    The model may condition on a class, and on nothing else.
+    """
     if info.has_global_latent or len(info.codes) != 1 or len(info.data_sites) != 1 or info.is_per_data_point:
         return False
     site = info.prior.get(info.codes[0])
@@ -92,7 +99,7 @@ def _one_code(info: PairInfo) -> bool:
 
 
 def _directions(codes: Tensor) -> tuple[Tensor, float]:
-    """(u and v side by side, (length of z, 2), orthonormal; their share of the variance of the codes)."""
+    """Return u and v as columns, (latent_dim, 2), orthonormal, and their share of the variance of the codes."""
     centred = codes - codes.mean(0)
     if codes.shape[1] == 2:
         return torch.eye(2).to(codes), 1.0
@@ -136,8 +143,12 @@ def _on_plane(
 
 
 def _run(info: PairInfo, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor | None, Tensor]:
-    """(p(z | choice), what the decoder reads first, E[x | z, choice]) of n data; choice is (n,) and of no matter to a
-    model without classes and components, z is (n, length of z) or drawn."""
+    """Run the model on n data points.
+
+    :param choice: (n,), the class or component; ignored by a model without them
+    :param z: (n, latent_dim); drawn from the prior by default
+    :return: (p(z | choice), the input of the decoder, E[x | z, choice])
+    """
     pair, latents = info.pair, {} if z is None else {info.codes[0]: z}
     like = info.args[0].new_zeros(len(choice), info.args[0].shape[1])
     if info.component and not info.conditional:
@@ -155,7 +166,7 @@ def _run(info: PairInfo, choice: Tensor, z: Tensor | None = None) -> tuple[dist.
 
 
 def _ellipses(prior: dist.Distribution, directions: Tensor) -> list[list[float]] | None:
-    """Two standard deviations of the prior on the plane: centre, half axes and the angle of the first in degrees."""
+    """Return the ellipse of two standard deviations of the prior: centre, half axes, angle of the first in degrees."""
     if not isinstance(prior, dist.Independent) or not isinstance(prior.base_dist, dist.Normal):
         return None
     covariance = directions.T @ (prior.variance.unsqueeze(-1) * directions)  # (choices, 2, 2)
@@ -172,30 +183,32 @@ def _body(data: dict, sides: tuple[int, int]) -> str:
 <div class="parts">
 <svg class="pad" data-part="pad" viewBox="0 0 300 300" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
  aria-valuemax="{high:.2f}" aria-valuenow="{low:.2f}" aria-roledescription="point on a plane"
- aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home brings it back"></svg>
+ aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home resets it"></svg>
 <canvas data-part="picture" role="img" width="{sides[1]}" height="{sides[0]}"></canvas>
 </div>
-<output data-part="said"></output>"""
+<output data-part="status"></output>"""
 
 
 def _caption(info: PairInfo, test: Dataset, data: dict, across: str, share: float, error: float) -> str:
     choice = data["choice"]
     of = "E[x | z, y]" if info.conditional else "E[x | z]"
-    said = [f"Drag the point, or move it with the arrow keys: beside it is the decoder's mean image {of}."]
+    sentences = [f"Drag the point, or move it with the arrow keys. Beside it is the decoder's mean image {of}."]
     if wide := data["axes"][0] != "z₁":
-        said.append(f"The plane has two principal directions of the codes, with {100 * share:.0f} % of their variance;")
-        said.append(f"across it z is at the mean of {across}{f' given the {choice}' if choice else ''}.")
+        sentences.append("The plane is spanned by two principal directions of the codes,")
+        sentences.append(f"with {100 * share:.0f} % of their variance.")
+        sentences.append(f"Across it z is the mean of {across}{f' given the {choice}' if choice else ''}.")
     if choice == "component":
-        said.append("A component that is chosen brings the point to the mean of p(z | y).")
-    marks = "places" if test.labels is None else "classes"
-    said.append(f"Marks are the {marks} of {len(data['codes'])} {test.split} data at their posterior means E[z | x]")
-    said[-1] += (", projected" if wide else "") + "."
+        sentences.append("The choice of a component moves the point to the mean of p(z | y).")
+    marks = "positions" if test.labels is None else "classes"
+    sentences.append(f"Marks are the {marks} of {len(data['codes'])} {test.split} data points")
+    sentences.append("at their posterior means E[z | x]")
+    sentences[-1] += (", projected" if wide else "") + "."
     if data["priors"]:
-        said.append("The dashed line is two standard deviations from the mean of the prior.")
+        sentences.append("The dashed line is two standard deviations from the mean of the prior.")
     if data["layers"]:
         off = math.ceil(1000 * error) / 1000
-        said.append(
+        sentences.append(
             "The browser computes the image, of pixels from 0 to 1, with weights rounded to 12 bits: at the marks"
         )
-        said.append(f"no pixel is off by more than {off}.")
-    return " ".join(said)
+        sentences.append(f"no pixel is off by more than {off}.")
+    return " ".join(sentences)

@@ -12,10 +12,11 @@ from gallery.models._distributions import MAX_LOGIT, ContinuousBernoulli
 from gallery.models._nn import PixelHead
 from gallery.report.explorers.fragment import packed
 
-LEVEL = 2047  # of 12 bits, -2047 to 2047
+__all__ = ["MEANS", "Network", "as_packed", "pack"]
 
+LEVEL = 2047  # the largest level of 12 bits: -2047 to 2047
 
-MEANS: dict[str, Callable[[Tensor], Tensor]] = {  # of x, from the last outputs
+MEANS: dict[str, Callable[[Tensor], Tensor]] = {  # E[x] from the last outputs
     "identity": lambda eta: eta,
     "sigmoid": torch.sigmoid,
     "continuous_bernoulli": lambda eta: ContinuousBernoulli(logits=MAX_LOGIT * (eta / MAX_LOGIT).tanh()).mean,
@@ -24,15 +25,19 @@ MEANS: dict[str, Callable[[Tensor], Tensor]] = {  # of x, from the last outputs
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Affine layers, and one activation between them."""
+    """Affine layers with one activation function between them."""
 
     layers: list[nn.Linear]
     activation: str
 
     @classmethod
     def of(cls, decoder: nn.Module | None) -> "Network | None":
-        """None unless it is a chain of affine layers and one activation; a sigmoid or a `PixelHead` at its end is left
-        to `mean`."""
+        """Return the layers of a decoder.
+
+        A sigmoid or a `PixelHead` at its end is left to `mean`.
+
+        :return: None if it is no chain of affine layers with one activation function
+        """
         if type(decoder) is not nn.Sequential:
             return None
         steps = [m for m in decoder.modules() if not isinstance(m, nn.Sequential | PixelHead | nn.Dropout)]
@@ -46,7 +51,7 @@ class Network:
         return cls(affine, between.pop().__name__.lower())
 
     def outputs(self, h: Tensor) -> Tensor:
-        """The last outputs, (..., pixels), for what the decoder reads."""
+        """Return the last outputs, (..., pixels), for the decoder's input."""
         first, *others = self.layers
         h = first(h)
         for layer in others:
@@ -54,19 +59,19 @@ class Network:
         return h
 
     def mean(self, h: Tensor, x: Tensor) -> str | None:
-        """Which of MEANS turns the outputs into x, the mean image of the model at h; None if none does."""
+        """Return the key of MEANS that maps the outputs at h to x, the mean image of the model; None if none does."""
         eta = self.outputs(h)
         return next((m for m, of in MEANS.items() if x.shape == eta.shape and torch.allclose(of(eta), x)), None)
 
 
 def _levels(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(levels, scale of each row): weight is about levels * scale, off by half a scale at most."""
+    """Return (levels, scale of each row). The error of levels * scale is at most half a scale."""
     scale = (weight.abs().amax(1, keepdim=True) / LEVEL).clamp(min=torch.finfo(torch.float32).tiny).float().double()
     return (weight / scale).round().clamp(-LEVEL, LEVEL), scale
 
 
 def pack(layer: nn.Linear) -> dict[str, str]:
-    """Weights of 12 bits row by row, the scales of the rows and the biases as float32; in base64."""
+    """Encode a layer in base64: weights of 12 bits row by row, scales of the rows and biases as float32."""
     levels, scale = _levels(layer.weight.detach())
     words = (levels.flatten().numpy() + 2048).astype(np.uint16)
     a, b = np.append(words, np.zeros(len(words) % 2, np.uint16)).reshape(-1, 2).T
@@ -76,7 +81,7 @@ def pack(layer: nn.Linear) -> dict[str, str]:
 
 
 def as_packed(network: Network) -> Network:
-    """The network as a page has it: all layers but the first rounded."""
+    """Return the network as in a page: all layers but the first are rounded."""
     copied = copy.deepcopy(network)
     with torch.no_grad():
         for layer in copied.layers[1:]:

@@ -1,23 +1,23 @@
-// The first rows of every image, and grey where there are none yet.
-const canvas = part("picture"), told = part("told"), which = part("set"), play = part("play");
+// The first rows of every image, and grey below them.
+const canvas = part("picture"), slider = part("shown"), which = part("set"), play = part("play");
 const width = Number(canvas.dataset.width), height = Number(canvas.dataset.height), size = width * height;
 const sets = data.sets.map(({ first, pixels }) => ({ first, pixels: bytes(pixels) }));
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches, PAUSE = 150; // a row, in milliseconds
 let timer = null;
 
 function show() {
-  const { first, pixels } = sets[which.selectedIndex], t = Number(told.value), end = (size * t) / data.steps;
+  const { first, pixels } = sets[which.selectedIndex], t = Number(slider.value), end = (size * t) / data.steps;
   for (let i = 0; i < pixels.length / size; i++) {
     const left = (i % data.columns) * (width + 2), top = Math.floor(i / data.columns) * (height + 2);
     const value = (p) => (p < end ? pixels[i * size + p] / 255 : data.hidden);
     paint(canvas, value, 1, left, top, width, height);
   }
   const text = `${t} of ${data.steps} rows`;
-  set(told, { "aria-valuetext": text });
+  set(slider, { "aria-valuetext": text });
   set(canvas, { "aria-label": `${pixels.length / size} images ${which.value}, ${text}` });
   const known = Math.min(t, first), drawn = t - known;
   const shown = known ? `${known} shown to the model, ` : "";
-  if (!timer) part("said").textContent = `${text}: ${shown}${drawn} drawn by it.`; // not at every row that plays
+  if (!timer) part("status").textContent = `${text}: ${shown}${drawn} drawn by it.`; // not while playing
 }
 
 function stop() {
@@ -27,14 +27,14 @@ function stop() {
 }
 
 function next() {
-  const t = Number(told.value), first = sets[which.selectedIndex].first;
+  const t = Number(slider.value), first = sets[which.selectedIndex].first;
   if (t + 1 >= data.steps && timer) stop();
-  told.value = t < data.steps ? t + 1 : first;
+  slider.value = t < data.steps ? t + 1 : first;
   show();
 }
 
 play.addEventListener("click", () => {
-  if (still) return next(); // whoever wants no motion turns the rows by hand
+  if (still) return next(); // with reduced motion the button shows the next row
   if (timer) stop();
   else {
     timer = setInterval(next, PAUSE);
@@ -42,7 +42,7 @@ play.addEventListener("click", () => {
   }
   show();
 });
-told.addEventListener("input", () => {
+slider.addEventListener("input", () => {
   stop();
   show();
 });

@@ -1,4 +1,4 @@
-"""An image that is told row by row, appearing in time: drawn from the model, and completed from its first half."""
+"""Images row by row: drawn from the model, and completed from their first half."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,18 @@ from gallery.figures.style import limits
 from gallery.report.explorers.fragment import fragment, options, packed
 from inference import sample
 
+__all__ = ["rows"]
+
 COLUMNS, DOWN = 4, 3
 
 
 def rows(pair: nn.Module, test: Dataset, seed: int = 0) -> str | None:
-    """The explorer of a model that tells grey images in steps, unconditionally; else None. Completions are there where
-    the guide filters.
+    """Return the explorer of an unconditional model of grey images with one observed site per step.
+
+    It has completions if the guide filters, that is, if its latents depend on earlier steps only.
 
     :param pair: on the CPU
+    :return: None for another pair
     """
     info = info_of(pair, test)
     if not info.generates_rows(test.shape) or info.conditional or not info.generates:
@@ -39,21 +43,21 @@ def rows(pair: nn.Module, test: Dataset, seed: int = 0) -> str | None:
     body = f"""<label>images <select data-part="set">{options([name for name, *_ in sets])}</select></label>
 <canvas class="wide" data-part="picture" role="img" data-width="{width}" data-height="{height}"
  width="{COLUMNS * (width + 2) - 2}" height="{DOWN * (height + 2) - 2}"></canvas>
-<label>rows told <input type="range" data-part="told" min="0" max="{steps}" value="{steps}" step="1"></label>
+<label>rows shown <input type="range" data-part="shown" min="0" max="{steps}" value="{steps}" step="1"></label>
 <button type="button" data-part="play">Play</button>
-<output data-part="said"></output>"""
+<output data-part="status"></output>"""
     caption = (
-        f"{n} images, told in {steps} steps from the top: the mean E[x_t | x_1:t−1, z_1:t], ink on white, where "
-        "what is fed back into the model is a sample of x_t and not its mean. Grey is not told yet."
+        f"{n} images in {steps} steps from the top: the mean E[x_t | x_1:t−1, z_1:t], ink on white. A sample of x_t, "
+        "not its mean, is the input of the next step. Later rows are grey."
     )
     if info.filters:
         caption += (
-            f" Completed: a {test.split} image in each column, and its second half drawn {DOWN} times, given the first "
-            "half and the latents that the guide draws for it."
+            f" Completed: one {test.split} image per column, with its second half drawn {DOWN} times given the first "
+            "half and its latents from the guide."
         )
     return fragment("rows", caption, body, data)
 
 
 def _levels(x: Tensor, low: float, high: float) -> Tensor:
-    """Pixels from `low` to `high` as whole numbers, 0 to 255."""
+    """Return pixels between `low` and `high` as integers, 0 to 255."""
     return ((x - low) / (high - low) * 255).clamp(0, 255).round().to(torch.uint8)

@@ -1,14 +1,14 @@
-// What every explorer has at hand: it stands in its own function, before the explorer's script, and leaves no global.
+// Shared by all explorers: part of the same function as the explorer's script, so it sets no global variable.
 const root = document.currentScript.closest("figure");
 const part = (name) => root.querySelector(`[data-part="${name}"]`);
 const data = JSON.parse(part("data").textContent);
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-const floats = (base64) => new Float32Array(bytes(base64).buffer); // little-endian, as all that run a browser are
+const floats = (base64) => new Float32Array(bytes(base64).buffer); // little-endian, like all platforms with a browser
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const line = (from, to) => (v) => to[0] + ((v - from[0]) / (from[1] - from[0])) * (to[1] - to[0]); // an axis
 
-// A number with a true minus, and none before zeros alone.
+// A number with a minus sign (U+2212), and none before zero.
 function number(value, digits) {
   const text = value.toFixed(digits);
   return Number(text) ? text.replace("-", "−") : text.replace("-", "");
@@ -29,7 +29,7 @@ function shape(tag, attributes, inside, text = "") {
 
 const points = (xs, ys) => Array.from(xs, (x, i) => `${x.toFixed(2)},${ys[i].toFixed(2)}`).join(" ");
 
-// An image told by channels, values from 0 to 1: one channel as ink on white, three as red, green and blue.
+// An image by channels, values from 0 to 1: one channel as ink on white, three as red, green and blue.
 function paint(canvas, value, channels = 1, left = 0, top = 0, width = canvas.width, height = canvas.height) {
   const context = canvas.getContext("2d"), image = context.createImageData(width, height), size = width * height;
   for (let i = 0; i < size; i++) {

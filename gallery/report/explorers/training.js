@@ -1,4 +1,4 @@
-// The model after a step: x = W z + sigma e at noise that stays, the ellipse of its covariance, and the curves.
+// The model after a step: x = W z + sigma e with fixed noise, the ellipse of its covariance, and the curves.
 const slider = part("step"), curve = part("curve"), last = data.steps.length - 1, [d, l] = data.shape;
 const W = floats(data.W), sigma = floats(data.sigma), noise = floats(data.noise), draws = noise.length / (l + d);
 const X = line([-data.edge, data.edge], [0, 150]), Y = line([-data.edge, data.edge], [150, 0]);
@@ -21,7 +21,7 @@ for (const v of [low, (low + top) / 2, top]) {
   shape("text", { x: 36, y: V(v) + 4, "text-anchor": "end" }, curve, number(v, 1));
   shape("path", { d: `M40 ${V(v)}H352`, class: "faint" }, curve);
 }
-// What is below the field is not seen: the ELBO may start far off.
+// The field clips curves: the ELBO may start far below it.
 const field = shape("svg", { x: 40, y: 0, width: 312, height: 108, "aria-hidden": true }, curve);
 const over = (values) => points(values.map((_, k) => S(k)), values.map(V));
 if (data.truth !== null) shape("path", { d: `M40 ${V(data.truth)}H352`, class: "prior" }, curve);
@@ -62,8 +62,8 @@ function show() {
   set(slider, { "aria-valuetext": step });
   set(curve, { "aria-label": `Evidence and ELBO over the steps, at ${step}` });
   const [evidence, below] = [data.evidence[k], data.truth - data.evidence[k]];
-  const truth = data.truth === null ? "" : `, ${number(below, 4)} below the model that made the data`;
-  part("said").textContent = `After ${step}: log p(x) = ${number(evidence, 4)} nats${truth}; `
+  const truth = data.truth === null ? "" : `, ${number(below, 4)} below the true model`;
+  part("status").textContent = `After ${step}: log p(x) = ${number(evidence, 4)} nats${truth}; `
     + `ELBO = ${number(elbo[k], 4)}, gap = ${number(data.gap[k], 4)}.`;
 }
 

@@ -1,8 +1,8 @@
-"""The steps of a fit of factor analysis: what the model generates after each, over data, and its evidence.
+"""The steps of a fit of factor analysis: draws from the model after each step, over data, and its evidence.
 
-A run keeps its last weights only, and this fit takes seconds. So it is fitted once more by the run's settings and from
-its seed, and the parameters are kept at some steps; how far the last are from the run's own is said. Evidence and gap
-are exact. The page draws x = W z + sigma e with the same noise z, e at all steps, so that what moves is the model.
+A run stores its last weights only, and this fit takes seconds. So it is repeated with the settings and the seed of the
+run, and the parameters are kept at some steps. The caption states how far the last ones are from those of the run.
+Evidence and gap are exact. The page draws x = W z + sigma e with the same noise z, e at all steps.
 """
 
 import copy
@@ -19,11 +19,13 @@ from gallery.report.explorers.fragment import fragment, packed, rounded
 from gallery.runs.specification import Run
 from inference import SVI
 
-KEPT, SHOWN = 60, 200  # steps, about; data, and draws from the model
+__all__ = ["refit", "training"]
+
+KEPT, SHOWN = 60, 200  # steps, approximately; data points, and draws from the model
 
 
 def training(run: Run, fitted: FactorAnalysis) -> str | None:
-    """The explorer of a run of factor analysis; None for scalar data, which have no plane to be seen in."""
+    """Return the explorer of a run of factor analysis; None for scalar data, which have no pair of coordinates."""
     splits = run.datasets()
     test = splits["test"].to("cpu", torch.float64)
     if test.x.shape[1] < 2:
@@ -33,7 +35,8 @@ def training(run: Run, fitted: FactorAnalysis) -> str | None:
     off = max((last[name] - value.cpu()).abs().max().item() for name, value in fitted.state_dict().items())
     with torch.no_grad():
         evidence = torch.stack([pair.log_evidence(test.x).mean() for pair in kept.values()])
-        W, sigma = (torch.stack(found) for found in zip(*[(p.theta["W"], p.sigma) for p in kept.values()], strict=True))
+        W = torch.stack([pair.theta["W"] for pair in kept.values()])
+        sigma = torch.stack([pair.sigma for pair in kept.values()])
     gap = torch.tensor([exact_gap(pair, test.x) for pair in kept.values()])
     noise = torch.randn(SHOWN, sum(W.shape[1:]), generator=torch.Generator().manual_seed(0))
     truth = true_evidence(test.x) if run.data == "factor_analysis" else None
@@ -57,21 +60,23 @@ def training(run: Run, fitted: FactorAnalysis) -> str | None:
     body = f"""<div class="parts">{pictures}</div>
 <svg data-part="curve" viewBox="0 0 360 130" role="img"></svg>
 <label>step <input type="range" data-part="step" min="0" max="{len(kept) - 1}" value="{len(kept) - 1}" step="1"></label>
-<output data-part="said"></output>"""
+<output data-part="status"></output>"""
     caption = (
-        f"{SHOWN} {test.split} data (blue), {SHOWN} draws from the model (orange) and its ellipse of two standard "
-        "deviations; below, log p(x) and the ELBO over the steps of the fit. Both are exact, means over "
-        f"{len(test)} {test.split} data in nats per data point. "
+        f"{SHOWN} {test.split} data points (blue), {SHOWN} draws from the model (orange) and its ellipse of two "
+        "standard deviations; below, log p(x) and the ELBO over the steps of the fit. Both are exact, means over "
+        f"{len(test)} {test.split} data points in nats. "
     )
-    caption += "" if truth is None else f"The model that made the data has {number(truth, '.4f')}. "
-    caption += f"Fitted once more from seed {run.settings.seed} to keep the steps; its last parameters are "
-    caption += "the run's, to the bit." if not off else f"within {off:.1g} of the run's."
+    caption += "" if truth is None else f"The true model has {number(truth, '.4f')}. "
+    caption += f"The fit is repeated from seed {run.settings.seed} to keep the steps; its last parameters are "
+    caption += "those of the run, to the bit." if not off else f"within {off:.1g} of those of the run."
     return fragment("training", caption, body, data)
 
 
 def refit(run: Run, train: Dataset) -> dict[int, FactorAnalysis]:
-    """The pair after some steps of the run, by number, as a copy on the CPU in float64: before the first, after the
-    last, and at about equal ratios between."""
+    """Repeat the fit of a run, and return copies of the pair on the CPU in float64, by number of steps.
+
+    The numbers are 0, that of the last step, and about KEPT between them at equal ratios.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(run.settings.seed)
         pair = run.build()

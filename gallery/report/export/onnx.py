@@ -1,12 +1,12 @@
-"""The two networks of a pair as ONNX, for any number of data at a time.
+"""Encoder and decoder of a pair as ONNX, for any number of data points.
 
     encoder.onnx    x (and given) to the parameters of the guide's distributions: z.loc, z.scale, ...
     decoder.onnx    the latents (and given) to E[x | latents]
 
-`len(x)` is a number to Python, so a graph would be one for as many data as it was traced with. While tracing, `len` is
-therefore another function in the files of the pair and of Pyro's plate, which says the symbolic size.
+`len(x)` is a Python integer, so a traced graph would be fixed to one number of rows. While tracing, `len` is therefore
+replaced in the modules of the pair and of Pyro's plate by a function that returns the symbolic size.
 
-A file is kept if onnxruntime finds what torch does, within TOLERANCE, for one datum, for two and for all there are.
+A file is written if onnxruntime and torch agree within TOLERANCE for one data point, for two and for all.
 """
 
 import json
@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import onnx
@@ -33,17 +34,21 @@ from inference import eval_mode
 from inference.files import write_atomically
 from inference.pairs.run import arguments, repeat
 
-TOLERANCE = 1e-5  # of a value, or of its size where that is more than 1
+__all__ = ["TOLERANCE", "as_onnx", "check", "write"]
+
+TOLERANCE = 1e-5  # absolute for values up to 1, else relative
 
 
-def _length(thing) -> int | torch.SymInt:
-    return thing.shape[0] if isinstance(thing, Tensor) else len(thing)
+def _length(value: Any) -> int | torch.SymInt:
+    return value.shape[0] if isinstance(value, Tensor) else len(value)
 
 
 @contextmanager
 def _symbolic(pair: nn.Module) -> Iterator[None]:
-    """In the files of the pair and of Pyro's plate, `len` of a tensor may be symbolic. Pyro asks nothing of values, and
-    the tracer tells nothing of itself."""
+    """Let `len` of a tensor be symbolic in the modules of the pair and of Pyro's plate.
+
+    Pyro's validation reads values, which a tracer has not, so it is off. Warnings of the tracer are ignored.
+    """
     names = {cls.__module__ for module in pair.modules() for cls in type(module).__mro__}
     others = {name for name in names if name.partition(".")[0] in {"torch", *sys.stdlib_module_names}}
     with ExitStack() as stack:
@@ -56,11 +61,12 @@ def _symbolic(pair: nn.Module) -> Iterator[None]:
 
 
 def as_onnx(pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor], about: dict[str, str]) -> bytes:
-    """The file of a function of a pair, checked.
+    """Convert an encoder or decoder to ONNX, check it, and return the content of the file.
 
-    :param inputs: examples by name, (n, ...) each; those that nothing depends on are left out of the file
+    :param inputs: examples by name, (n, ...) each; inputs that no output depends on are left out of the file
+    :param about: the metadata of the file
     :raises NoNetworkError: if it cannot be traced or converted
-    :raises RunError: if onnxruntime finds other values than torch
+    :raises RunError: if onnxruntime and torch differ
     """
     what = f"The {type(module).__name__.lower()} of {type(pair).__name__}"
     with eval_mode(pair):
@@ -70,11 +76,11 @@ def as_onnx(pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor], about
         with eval_mode(pair), _symbolic(pair):
             graph = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=(shapes,), strict=False)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the converter about itself
+            warnings.simplefilter("ignore")  # internal to the converter
             program = torch.onnx.export(
                 graph, dynamic_shapes=(shapes,), input_names=list(inputs), output_names=outputs, verbose=False
             )
-    except Exception as error:  # whatever a tracer and a converter can meet in a model
+    except Exception as error:  # tracer and converter raise errors of any class
         raise NoNetworkError(f"{what} cannot be written as ONNX: {format_error(error)}") from error
     proto = program.model_proto
     used = {name for node in proto.graph.node for name in node.input} | {o.name for o in proto.graph.output}
@@ -87,35 +93,39 @@ def as_onnx(pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor], about
 
 
 def check(what: str, content: bytes, pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor]) -> None:
-    """:raises RunError: if onnxruntime finds other values than torch for one datum, two, or all of the inputs"""
+    """Compare onnxruntime with torch on one data point, on two, and on all inputs.
+
+    :raises RunError: if they differ by more than TOLERANCE
+    """
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for n in (1, 2, len(next(iter(inputs.values())))):
-        few = {name: value[:n] for name, value in inputs.items()}
+        rows = {name: value[:n] for name, value in inputs.items()}
         with eval_mode(pair):
-            expected = module(*few.values())
-        feed = {value.name: few[value.name].numpy() for value in session.get_inputs()}
-        for (name, wanted), found in zip(expected.items(), session.run(list(expected), feed), strict=True):
-            found = torch.from_numpy(found)
-            worst = ((found - wanted).abs() / wanted.abs().clamp(min=1)).max().item()
-            if found.shape != wanted.shape or not worst <= TOLERANCE:
-                raise RunError(f"{what} differs as ONNX from torch by {worst:.2g} in {name}: nothing was written.")
+            expected = module(*rows.values())
+        feed = {value.name: rows[value.name].numpy() for value in session.get_inputs()}
+        for (name, target), actual in zip(expected.items(), session.run(list(expected), feed), strict=True):
+            actual = torch.from_numpy(actual)
+            worst = ((actual - target).abs() / target.abs().clamp(min=1)).max().item()
+            if actual.shape != target.shape or not worst <= TOLERANCE:
+                raise RunError(f"{what} differs as ONNX from torch by {worst:.2g} in {name}; no file was written.")
 
 
 def write(run: Run, pair: nn.Module, dataset: Dataset, folder: Path) -> tuple[list[Path], list[str]]:
-    """Writes encoder.onnx and decoder.onnx into a folder; (their paths, why there is no such file).
+    """Write encoder.onnx and decoder.onnx into a folder; nothing is written on an error.
 
-    :param dataset: data that the files are checked on
-    :raises RunError: if the pair has neither, or one of them is not what torch computes; nothing is written then
+    :param dataset: data for the check
+    :return: (the paths, the reasons why a network is missing)
+    :raises RunError: if the pair has neither network, or onnxruntime and torch differ
     """
     pair, dataset = pair.to("cpu"), dataset.to("cpu")
     args, contents, reasons = arguments(pair, dataset.scored(), dataset.given), {}, []
-    if len(args[0]) == 1:  # a tracer takes a size of 1 for one that is always 1
+    if len(args[0]) == 1:  # a tracer treats a size of 1 as constant
         args = repeat(args, 2)
-    said = {"model": run.model, "keywords": json.dumps(run.keywords), "data": run.data}
+    about = {"model": run.model, "keywords": json.dumps(run.keywords), "data": run.data}
     for name, make in {"encoder": encoder, "decoder": decoder}.items():
         try:
             module, inputs, families = make(pair, args)
-            contents[folder / f"{name}.onnx"] = as_onnx(pair, module, inputs, said | families)
+            contents[folder / f"{name}.onnx"] = as_onnx(pair, module, inputs, about | families)
         except NoNetworkError as error:
             reasons.append(str(error))
     if not contents:

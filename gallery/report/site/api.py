@@ -9,8 +9,9 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -134,6 +135,8 @@ def _html(text: str, of: str) -> Markup:
 def _signature(name: str, value: Any) -> str:
     """Return `name(parameters) -> type`, with the unqualified names of types."""
     try:
+        signature = inspect.signature(value, eval_str=True)
+    except NameError:  # an annotation that is imported for type checkers only
         signature = inspect.signature(value)
     except ValueError:
         return name
@@ -144,7 +147,11 @@ def _signature(name: str, value: Any) -> str:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and keyword_only and not variadic:
             shown.append("*")
         if parameter.name != "self":
-            shown.append(_plain(str(parameter)))
+            default = type(parameter.default)
+            if is_dataclass(default) and parameter.default == default():
+                shown.append(_plain(str(parameter).replace(repr(parameter.default), f"{default.__name__}()")))
+            else:
+                shown.append(_plain(str(parameter)))
     returned = signature.return_annotation
     end = ""
     if returned is not inspect.Signature.empty and not inspect.isclass(value):
@@ -213,7 +220,7 @@ def _attribute_docstring(package: ModuleType, name: str) -> str:
         package.__name__,
     )
     statements = _statements(sys.modules[source or package.__name__])
-    for statement, after in zip(statements, statements[1:], strict=False):
+    for statement, after in pairwise(statements):
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = after.value if isinstance(after, ast.Expr) else None

@@ -27,14 +27,13 @@ def _listed(out: Path) -> set[str]:
     :raises RunError: if `out` is a file, or holds other files
     """
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file, and the site needs a folder: use --out DIR.")
+        raise RunError(f"{out} is a file, and the site needs a folder.")
     listed = set((out / LIST).read_text().splitlines()) | {LIST} if (out / LIST).is_file() else set()
     unlisted = {name for name in _files(out) - listed if not name.startswith(f"{STAGE}/")} if out.is_dir() else set()
     unlisted |= {name for name in listed if (out / name).is_symlink()}
     if unlisted:
         raise RunError(
-            f"{out} holds files that `gallery site` did not write ({min(unlisted)}). Use --out DIR with a new or empty "
-            "folder."
+            f"{out} holds files that `gallery site` did not write ({min(unlisted)}). Choose a new or empty folder."
         )
     return listed
 
@@ -50,7 +49,7 @@ def replaced(out: Path) -> Iterator[Path]:
         shutil.rmtree(out / STAGE, ignore_errors=True)  # left by a build that was killed
         (out / STAGE).mkdir(parents=True)
     except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}. Use another folder with --out DIR.") from error
+        raise RunError(f"{out} cannot be written: {error.strerror}. Choose another folder.") from error
     try:
         yield out / STAGE
         new = _files(out / STAGE)

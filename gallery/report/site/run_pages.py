@@ -75,7 +75,7 @@ def runs_below(folder: Path) -> tuple[list[RunPage], list[str]]:
     :raises RunError: if there is no such folder
     """
     if not folder.is_dir():
-        raise RunError(f"{folder} is no folder. Use --runs DIR with a folder that contains runs.")
+        raise RunError(f"{folder} is no folder. Choose a folder that contains runs.")
     pages: list[RunPage] = []
     skipped: list[str] = []
     for path in sorted(folder.rglob("run.json")):

@@ -4,6 +4,7 @@ words("The guide is $q(z \\mid x)$, in `vae.py`.")     # MathML and code in a se
 """
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 from latex2mathml.converter import convert
@@ -37,7 +38,11 @@ def mathematics(latex: str, display: str = "inline") -> Markup:
 
 def words(text: str) -> Markup:
     """Convert a sentence with $mathematics$, `code` and *emphasis* to HTML."""
-    marks = {"$": mathematics, "`": Markup("<code>{}</code>").format, "*": Markup("<em>{}</em>").format}
+    marks: dict[str, Callable[[str], Markup]] = {
+        "$": mathematics,
+        "`": Markup("<code>{}</code>").format,
+        "*": Markup("<em>{}</em>").format,
+    }
     parts = re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*]*\*)", text)
     return Markup("").join(marks[part[0]](part[1:-1]) if i % 2 else escape(part) for i, part in enumerate(parts))
 

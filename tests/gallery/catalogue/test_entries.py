@@ -1,4 +1,4 @@
-"""What the pages say beside the code: formulas, exercises, references, and the same loss in plain PyTorch."""
+"""The texts of the model pages: formulas, exercises, references, and the same loss in plain PyTorch."""
 
 import re
 
@@ -22,12 +22,12 @@ every = pytest.mark.parametrize("name", NAMES)
 
 
 def texts(entry):
-    """All that is shown in words."""
+    """Yield all texts of an entry."""
     yield from (words for part in (entry.story, entry.guide, entry.bound) for _, words in part)
     yield from (text for rows in (entry.exercises, entry.neighbours) for row in rows for text in row.values())
 
 
-# what the files say
+# content of the files
 
 
 def test_every_model_has_an_entry():
@@ -42,7 +42,7 @@ def test_every_formula_is_rendered(name):
         assert text.count("$") % 2 == 0, text
         formulas += re.findall(r"\$([^$]+)\$", text)
     for latex in formulas:
-        assert "\\" not in convert(latex.replace("<", r"\lt ")), latex  # what it does not know it leaves as it is
+        assert "\\" not in convert(latex.replace("<", r"\lt ")), latex  # unknown commands are left unchanged
 
 
 @every
@@ -84,9 +84,9 @@ def test_a_command_that_could_not_be_typed_fails_the_check(command, words):
 def test_references_are_whole_and_the_same_everywhere():
     known = {}
     for name in NAMES:
-        found = re.findall(r"^@(\w+)\{(\w+),\n(.*?)^\}$", entry(name).bibtex, flags=re.MULTILINE | re.DOTALL)
-        assert len(found) == entry(name).bibtex.count("@") >= 1, name
-        for kind, key, body in found:
+        matches = re.findall(r"^@(\w+)\{(\w+),\n(.*?)^\}$", entry(name).bibtex, flags=re.MULTILINE | re.DOTALL)
+        assert len(matches) == entry(name).bibtex.count("@") >= 1, name
+        for kind, key, body in matches:
             assert body.count("{") == body.count("}")
             fields = dict(re.findall(r"^  (\w+) = \{(.*?)\},?$", body, flags=re.MULTILINE | re.DOTALL))
             venue = {"article": "journal", "inproceedings": "booktitle", "book": "publisher"}.get(kind)
@@ -119,14 +119,14 @@ VALID = (entries.FOLDER / "hmm.toml").read_text()
         ('model = "vrnn"', 'model = "vrn"', ["neighbour 'vrn'", "Did you mean 'vrnn'"]),
         ("wrong = []", 'wrong = ["the ELBO is"]\nright = []', ["right", "unknown"]),
         ("wrong = []", "", ["wrong", "missing"]),
-        ("wrong = []", 'wrong = ["nobody said that"]', ["0 statements"]),
-        ("wrong = []", 'wrong = ["VAE"]', ["statements", "quote a part of one"]),
-        ("story = [", 'story = [\n["x"],', ["story", "[LaTeX, words]"]),
+        ("wrong = []", 'wrong = ["not in the file"]', ["0 statements"]),
+        ("wrong = []", 'wrong = ["VAE"]', ["statements", "quote a part of exactly one"]),
+        ("story = [", 'story = [\n["x"],', ["story", "[LaTeX, text]"]),
         ("question = ", "quest = ", ["exercises", "answer, question"]),
         ("wrong = []", "wrong = [", ["broken.toml", "line"]),
     ],
 )
-def test_what_cannot_be_so_is_refused_in_one_line(tmp_path, old, new, words):
+def test_an_invalid_file_is_refused_in_one_line(tmp_path, old, new, words):
     assert old in VALID
     (tmp_path / "broken.toml").write_text(VALID.replace(old, new))
     with pytest.raises(RunError) as caught:

@@ -47,7 +47,7 @@ def least(f, at):
     return f(at)
 
 
-# Each yields (number of the exercise, what its answer says); the rest is asserted.
+# Each yields (number of the exercise, text of its answer); other statements are asserted.
 
 
 def exponential_gaussian():
@@ -131,7 +131,7 @@ def gaussian_mixture():
     before = pair.theta["mean"].clone()
     pair.m_step(pair.e_step(x))
     close(pair.theta["mean"], before + gradient / r.sum(0).unsqueeze(1))
-    pair.m_step(pair.e_step(x[:1]))  # all on one datum
+    pair.m_step(pair.e_step(x[:1]))  # all on one data point
     close(torch.nn.functional.softplus(pair.theta["pre_scale"]), torch.full((2, 1), 1e-3))
     yield 2, "10^{-3}"
 
@@ -246,11 +246,11 @@ def contractive_autoencoder():
 
 def vae():
     yield 0, f"{kl_divergence(Normal(1.0, 0.5), Normal(0.0, 1.0)).item():.4f}"
-    law, x = ContinuousBernoulli(logits=tensor(math.log(0.1 / 0.9))), torch.linspace(0, 1, 100_001)
-    density = law.log_prob(x).exp()
+    fn, x = ContinuousBernoulli(logits=tensor(math.log(0.1 / 0.9))), torch.linspace(0, 1, 100_001)
+    density = fn.log_prob(x).exp()
     close(torch.trapezoid(density, x), 1.0)
-    close(torch.trapezoid(x * density, x), law.mean)
-    yield 1, f"{law.mean.item():.3f}"
+    close(torch.trapezoid(x * density, x), fn.mean)
+    yield 1, f"{fn.mean.item():.3f}"
     yield 2, f"{math.log(10_000):.2f}"
 
 

@@ -1,7 +1,6 @@
-"""Plate diagrams: the graph is the one that the code has, and the picture is whole, apart and safe."""
+"""The graph of a pair has the nodes, kinds, parents and shapes of its code."""
 
 import copy
-import itertools
 from xml.etree import ElementTree as ET
 
 import pyro
@@ -9,20 +8,16 @@ import pyro.distributions as dist
 import pytest
 import torch
 from cases import arguments, build
+from diagram_cases import SVG, drawn, in_plate, pair_of
 from pyro import poutine
 from torch import nn
 
-from gallery.cli.main import main
 from gallery.models import MODELS
-from gallery.report.diagram import Diagram, Node, factorisation, relations, svg
-from gallery.report.diagram.factorisation import fold, series
-from gallery.report.diagram.layout import arrange, frame
+from gallery.report.diagram import Node, relations, svg
 from inference import param_scope
 
 every = pytest.mark.parametrize("name", list(MODELS))
 of_both = pytest.mark.parametrize("of", ["model", "guide"])
-SVG = "{http://www.w3.org/2000/svg}"
-
 KNOWN = {  # each node with its kind and parents
     ("vae", "model"): "z latent; x observed z decoder; decoder network",
     ("vae", "guide"): "x input; z latent x encoder; encoder network",
@@ -49,40 +44,15 @@ KNOWN = {  # each node with its kind and parents
     "z_3 latent x_1 x_2 x_3 z_1 z_2 encoder backward_recurrence C recurrence; "
     "encoder network; backward_recurrence network; C network; recurrence network",
 }
-FOLDED = {
-    ("vrnn", "model"): "product over t = 1, ..., 3 of p(z_t | z_1:t-1, x_1:t-1; recurrence, prior) "
-    "p(x_t | z_1:t, x_1:t-1; recurrence, decoder)",
-    ("vrnn", "guide"): "product over t = 1, ..., 3 of q(z_t | x_1:t, z_1:t-1; encoder, recurrence)",
-    ("vrnn:smoothing", "guide"): "product over t = 1, ..., 3 of "
-    "q(z_t | x_1:T, z_1:t-1; encoder, backward_recurrence, C, recurrence)",
-    ("hmm", "model"): "product over t = 1, ..., 6 of p(y_t | y_t-1; theta) p(x_t | y_t; theta)",
-    ("hmm", "guide"): "1",
-    ("denoising_autoencoder", "guide"): "q(u) q(corrupted | x, u) q(z | corrupted; encoder)",
-    ("contractive_autoencoder", "guide"): "q(z | x; encoder) exp(contraction(z; encoder))",
-    ("cvae", "model"): "p(z | given; prior) p(x | z, given; decoder)",
-}
-
-
-def drawn(name, of):
-    return relations(build(name), arguments(name), of)
 
 
 def words(diagram):
     return "; ".join(" ".join([node.name, node.kind, *diagram.parents(node.name)]) for node in diagram.nodes)
 
 
-def texts(picture):
-    return ["".join(element.itertext()) for element in ET.fromstring(picture).iter(f"{SVG}text")]
-
-
 @pytest.mark.parametrize(("name", "of"), KNOWN)
 def test_known_graphs(name, of):
     assert words(drawn(name, of)) == KNOWN[name, of]
-
-
-@pytest.mark.parametrize(("name", "of"), FOLDED)
-def test_factorisations(name, of):
-    assert factorisation(drawn(name, of)) == FOLDED[name, of]
 
 
 def test_nodes_know_their_distributions_shapes_plates_and_parameters():
@@ -102,7 +72,7 @@ def test_nodes_know_their_distributions_shapes_plates_and_parameters():
 def test_no_edge_is_missing(name, of):
     """What changes the density of a site, all draws being held, is one of its parents."""
     pair, (x, *given), diagram = build(name), tuple(a[:4] for a in arguments(name)), drawn(name, of)
-    pair.train("vrnn" not in name)  # its steps are told in evaluation mode
+    pair.train("vrnn" not in name)  # it has one site per step in evaluation mode only
 
     def run(x, given, held):
         torch.manual_seed(0)
@@ -132,77 +102,6 @@ def test_no_edge_is_missing(name, of):
             parameter.data += 0.1 * torch.randn_like(parameter)
         check(key.removeprefix("conditional_"))
         network.load_state_dict(before)
-
-
-@of_both
-@every
-def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
-    diagram = drawn(name, of)
-    picture, folded = svg(diagram, f"The {of} of {name}"), fold(diagram)
-    with param_scope():
-        trace = poutine.trace(getattr(build(name).train("vrnn" not in name), of)).get_trace(*arguments(name))
-    sites = {key for key, site in trace.nodes.items() if site["type"] == "sample" and key != "data"}
-    assert sites <= {node.name for node in diagram.nodes}
-    steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
-    shown = [node for node in diagram.nodes if not folded or steps.get(node.name, 0) <= 2]
-    written = texts(picture)
-    for node in shown:
-        assert (node.name.replace("_", "") if node.name in steps else node.name) in written
-    root = ET.fromstring(picture)
-    assert root.get("role") == "img"
-    assert root.find(f"{SVG}title").text == f"The {of} of {name}"
-    assert root.find(f"{SVG}desc").text == factorisation(diagram)
-    assert "href" not in picture
-    assert "url(" not in picture
-    edges = [edge for edge in diagram.edges if {*edge} <= {node.name for node in shown}]
-    assert len(list(root.iter(f"{SVG}polygon"))) == len(list(root.iter(f"{SVG}path"))) == len(edges)
-
-    part = Diagram(of, tuple(shown), tuple(edges), diagram.plates)
-    shapes, _ = arrange(part, steps, bool(folded))
-    boxes = {key: (s.x - s.rx, s.y - s.ry, s.x + s.right, s.y + s.ry) for key, s in shapes.items()}
-    inside = {key for key, s in shapes.items() if s.node.plates}
-    for plate, _ in diagram.plates:
-        boxes[plate] = frame(shapes.values(), plate, bool(folded))
-    for a, b in itertools.combinations(boxes, 2):
-        (l0, t0, r0, b0), (l1, t1, r1, b1) = boxes[a], boxes[b]
-        within = b not in shapes and a in inside
-        assert within or r0 < l1 or r1 < l0 or b0 < t1 or b1 < t0, (a, b)
-    left, top, width, height = map(float, root.get("viewBox").split())
-    for box in boxes.values():
-        assert left <= box[0]
-        assert top <= box[1]
-        assert box[2] <= left + width
-        assert box[3] <= top + height
-
-
-def pair_of(model, guide=lambda self, x, total=None: None, **modules):
-    pair = type("Pair", (nn.Module,), {"model": model, "guide": guide})()
-    for name, module in modules.items():
-        pair.add_module(name, module)
-    return pair
-
-
-def in_plate(x):
-    return pyro.plate("data", len(x))
-
-
-def test_a_hostile_name_is_text_and_nothing_else():
-    hostile = """</text><script>alert("1")</script>&'\x00\ud800"""
-
-    def model(self, x, total=None):
-        with in_plate(x):
-            z = pyro.sample(hostile, dist.Normal(x.new_zeros(len(x)), 1))
-            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1).to_event(1), obs=x)
-
-    picture = svg(relations(pair_of(model), (torch.ones(3, 1),)), hostile)
-    root = ET.fromstring(picture)
-    assert {element.tag for element in root.iter()} <= {
-        SVG + tag for tag in ("svg", "title", "desc", "g", "rect", "ellipse", "path", "polygon", "text")
-    }
-    shown = hostile.replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
-    assert shown in texts(picture)
-    assert root.find(f"{SVG}title").text == shown
-    assert f"p({shown}) p(x | {shown})" == root.find(f"{SVG}desc").text
 
 
 def test_nothing_is_left_changed():
@@ -259,31 +158,6 @@ def test_what_a_tensor_was_written_into_or_looked_up_in_is_followed():
     assert words(diagram) == "y latent; z latent; u latent y table; x observed y z; table network"
 
 
-def chain(first, later):
-    """A sequence z_1, ..., z_4 of such networks, in which z_3 may skip a step."""
-
-    def model(self, x, total=None):
-        pyro.module("first", self.first)
-        pyro.module("later", self.later)
-        with in_plate(x):
-            past = [x.new_zeros(len(x), 1)]
-            for t in range(1, 5):
-                mean = self.first(past[0]) if t == 1 else self.later(past[first if t == 3 else later])
-                past.append(pyro.sample(f"z_{t}", dist.Normal(mean, 1).to_event(1)))
-            pyro.sample("x", dist.Normal(past[-1], 1).to_event(1), obs=x)
-
-    return relations(pair_of(model, first=nn.Linear(1, 1), later=nn.Linear(1, 1)), (torch.ones(3, 1),))
-
-
-def test_steps_are_folded_only_where_they_are_alike():
-    regular, irregular = chain(-1, -1), chain(-2, -1)
-    assert factorisation(regular) == ("p(x | z_4) p(z_1; first) product over t = 2, ..., 4 of p(z_t | z_t-1; later)")
-    assert "z4" not in texts(svg(regular, ""))
-    assert fold(irregular) is None
-    assert factorisation(irregular).startswith("p(z_1; first) p(z_2 | z_1; later) p(z_3 | z_1; later)")
-    assert {"z1", "z2", "z3", "z4"} <= set(texts(svg(irregular, "")))
-
-
 def test_a_guide_that_reads_categories_reads_all_of_x():
     def model(self, x, total=None):
         with in_plate(x):
@@ -298,13 +172,3 @@ def test_a_guide_that_reads_categories_reads_all_of_x():
 
     pair = pair_of(model, guide, table=nn.Embedding(5, 1))
     assert words(relations(pair, (torch.ones(3, 2),), "guide")) == "x input; z latent x table; table network"
-
-
-def test_the_command(tmp_path, capsys):
-    path = tmp_path / "fa.svg"
-    assert main(["show", "factor_analysis", "--diagram", str(path), "--of", "guide"]) == 0
-    assert ET.parse(path).getroot().find(f"{SVG}desc").text == "q(z | x; phi)"
-    for wrong, message in (("fa.png", "must end in .svg"), ("none/fa.svg", "make it first")):
-        assert main(["show", "factor_analysis", "--diagram", str(tmp_path / wrong)]) == 2
-        assert message in capsys.readouterr().err
-    assert [file.name for file in tmp_path.iterdir()] == ["fa.svg"]

@@ -86,14 +86,14 @@ def test_explorers_move_by_keyboard_and_mouse(site, visit, width):
     for path in paths:
         page.goto(path.as_uri())
         (explorer,) = page.locator("figure.explorer").all()
-        said, control = explorer.locator("output"), explorer.locator("[role=slider], input[type=range]").first
-        seen = [said.inner_text()]
+        status, control = explorer.locator("output"), explorer.locator("[role=slider], input[type=range]").first
+        texts = [status.inner_text()]
         control.focus()
         page.keyboard.press("ArrowLeft")
-        seen.append(said.inner_text())
+        texts.append(status.inner_text())
         control.click(position={"x": 20, "y": control.bounding_box()["height"] / 2})
-        seen.append(said.inner_text())
-        assert len(set(seen)) == 3, (path.name, seen)
+        texts.append(status.inner_text())
+        assert len(set(texts)) == 3, (path.name, texts)
 
 
 def test_a_script_that_is_not_of_an_explorer_does_not_run(site, browser):

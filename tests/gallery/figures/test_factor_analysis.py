@@ -1,0 +1,49 @@
+"""Figures of linear regression and factor analysis."""
+
+import numpy as np
+import torch
+from figure_cases import fitted
+
+import data
+from gallery.figures import (
+    fa_data,
+    fa_experiment_1,
+    fa_experiment_2,
+    regression,
+    save,
+)
+
+
+def test_ellipses_of_the_exact_posterior_are_at_one_and_two_standard_deviations():
+    pair, splits, _ = fitted("linear_regression", "line")
+    train = splits["train"]
+    right = regression(pair, train).axes[1]
+    exact = pair.posterior(train.x, train.covariates)
+    for line, sd in zip(right.lines[:2], (1, 2), strict=True):
+        away = torch.tensor(line.get_xydata(), dtype=torch.float32) - exact.mean
+        distance = torch.linalg.solve_triangular(exact.scale_tril, away.T, upper=False).norm(dim=0)
+        np.testing.assert_allclose(distance, sd, rtol=1e-2)
+
+
+def test_the_tutorials_figures_of_factor_analysis(tmp_path):
+    splits = {split: data.load("factor_analysis", split).x for split in ("train", "test")}
+    step = np.arange(1, 1001)
+    evidence = -4 - 4 * np.exp(-step / 50)
+    curve = {"step": step.tolist(), "elbo": (evidence - 20 / step).tolist(), "evidence": evidence.tolist()}
+    fig = fa_data(splits["train"])
+    assert all(ax.get_xlim() == ax.get_ylim() == (-7, 7) for ax in fig.axes)
+    save(fig, tmp_path / "data.png")
+
+    fig = fa_experiment_1(curve, splits["test"], {n: torch.randn(1000, 3) for n in (5, 100, 800)}, truth=-3.97)
+    save(fig, tmp_path / "one.png")
+    insets = fig.axes[0].child_axes
+    assert [inset.get_title(loc="left") for inset in insets] == [f"after {n} steps" for n in (5, 100, 800)]
+    assert [arrow.xy[0] for arrow in fig.axes[0].texts] == [5, 100, 800]
+
+    phases = [(0, 250, "guide"), (250, 500, "model"), (500, 750, "guide"), (750, 1000, "model")]
+    for more in ({}, {"gap": (20 / step).tolist()}):
+        fig = fa_experiment_2({**curve, **more}, phases, truth=-3.97, em=[-8.0, -5.0, -4.0] if more else None)
+        assert fig.axes[0].get_ylim() == (-8.0, -3.8)
+        assert len(fig.axes[0].patches) == 2
+        assert len(fig.axes) == 2 + bool(more)
+        save(fig, tmp_path / "two.png")

@@ -1,0 +1,92 @@
+"""The picture of a diagram has every node, without overlaps, and escapes names."""
+
+import itertools
+from xml.etree import ElementTree as ET
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from cases import arguments, build
+from diagram_cases import SVG, drawn, in_plate, pair_of, texts
+from pyro import poutine
+
+from gallery.cli.main import main
+from gallery.models import MODELS
+from gallery.report.diagram import Diagram, factorisation, relations, svg
+from gallery.report.diagram.factorisation import fold, series
+from gallery.report.diagram.layout import arrange, frame
+from inference import param_scope
+
+every = pytest.mark.parametrize("name", list(MODELS))
+of_both = pytest.mark.parametrize("of", ["model", "guide"])
+
+
+@of_both
+@every
+def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
+    diagram = drawn(name, of)
+    picture, folded = svg(diagram, f"The {of} of {name}"), fold(diagram)
+    with param_scope():
+        trace = poutine.trace(getattr(build(name).train("vrnn" not in name), of)).get_trace(*arguments(name))
+    sites = {key for key, site in trace.nodes.items() if site["type"] == "sample" and key != "data"}
+    assert sites <= {node.name for node in diagram.nodes}
+    steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
+    shown = [node for node in diagram.nodes if not folded or steps.get(node.name, 0) <= 2]
+    written = texts(picture)
+    for node in shown:
+        assert (node.name.replace("_", "") if node.name in steps else node.name) in written
+    root = ET.fromstring(picture)
+    assert root.get("role") == "img"
+    assert root.find(f"{SVG}title").text == f"The {of} of {name}"
+    assert root.find(f"{SVG}desc").text == factorisation(diagram)
+    assert "href" not in picture
+    assert "url(" not in picture
+    edges = [edge for edge in diagram.edges if {*edge} <= {node.name for node in shown}]
+    assert len(list(root.iter(f"{SVG}polygon"))) == len(list(root.iter(f"{SVG}path"))) == len(edges)
+
+    part = Diagram(of, tuple(shown), tuple(edges), diagram.plates)
+    shapes, _ = arrange(part, steps, bool(folded))
+    boxes = {key: (s.x - s.rx, s.y - s.ry, s.x + s.right, s.y + s.ry) for key, s in shapes.items()}
+    inside = {key for key, s in shapes.items() if s.node.plates}
+    for plate, _ in diagram.plates:
+        boxes[plate] = frame(shapes.values(), plate, bool(folded))
+    for a, b in itertools.combinations(boxes, 2):
+        (l0, t0, r0, b0), (l1, t1, r1, b1) = boxes[a], boxes[b]
+        within = b not in shapes and a in inside
+        assert within or r0 < l1 or r1 < l0 or b0 < t1 or b1 < t0, (a, b)
+    left, top, width, height = map(float, root.get("viewBox").split())
+    for box in boxes.values():
+        assert left <= box[0]
+        assert top <= box[1]
+        assert box[2] <= left + width
+        assert box[3] <= top + height
+
+
+def test_a_hostile_name_is_text_and_nothing_else():
+    hostile = """</text><script>alert("1")</script>&'\x00\ud800"""
+
+    def model(self, x, total=None):
+        with in_plate(x):
+            z = pyro.sample(hostile, dist.Normal(x.new_zeros(len(x)), 1))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1).to_event(1), obs=x)
+
+    picture = svg(relations(pair_of(model), (torch.ones(3, 1),)), hostile)
+    root = ET.fromstring(picture)
+    assert {element.tag for element in root.iter()} <= {
+        SVG + tag for tag in ("svg", "title", "desc", "g", "rect", "ellipse", "path", "polygon", "text")
+    }
+    shown = hostile.replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
+    assert shown in texts(picture)
+    assert root.find(f"{SVG}title").text == shown
+    assert f"p({shown}) p(x | {shown})" == root.find(f"{SVG}desc").text
+
+
+def test_the_command(tmp_path, capsys):
+    path = tmp_path / "fa.svg"
+    assert main(["show", "factor_analysis", "--diagram", str(path), "--of", "guide"]) == 0
+    assert ET.parse(path).getroot().find(f"{SVG}desc").text == "q(z | x; phi)"
+    for wrong, message in (("fa.png", "expected a path that ends in .svg"), ("none/fa.svg", "Create it first")):
+        assert main(["show", "factor_analysis", "--diagram", str(tmp_path / wrong)]) == 2
+        assert message in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["fa.svg"]

@@ -1,0 +1,50 @@
+"""Short runs with their explorers, and pages of explorers."""
+
+import pytest
+from broken import write
+from explorer_cases import FAULTY, MINE, NONE, OTHERS, PLANES, WRITTEN
+
+from gallery.report.explorers import explorer
+from gallery.runs import training
+from gallery.runs.specification import Run
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """fitted(name): the folder of a short run."""
+    made = {}
+
+    def fit(name):
+        if name not in made:
+            model, data, keywords = (PLANES | OTHERS | NONE | dict.fromkeys(FAULTY, MINE))[name]
+            folder = tmp_path_factory.mktemp("runs") / "run"
+            settings = {"epochs": 4, "precision": "float32", "compile": False}
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder.parent)
+                if name in WRITTEN:
+                    write(WRITTEN[name])
+                patch.setattr("gallery.figures.draw", lambda *_, **__: [])
+                training.start(Run.of(model, None, data, keywords, settings), folder)
+            made[name] = folder, None if name in FAULTY else explorer(folder)
+        return made[name]
+
+    return fit
+
+
+@pytest.fixture
+def visit(visit, tmp_path):
+    """visit(fragments, ...): a page of fragments, opened from disk; it may log no error and make no request."""
+    requests = []
+
+    def open_page(*fragments, **context):
+        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>explorers</title>'
+        style = "<style>:root { color-scheme: light dark }</style>"
+        file = tmp_path / "page.html"
+        file.write_text(f'<!doctype html><html lang="en">{head}{style}{"".join(fragments)}</html>', encoding="utf-8")
+        page = visit(**context)
+        page.on("request", lambda request: request.url.startswith("data:") or requests.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield open_page
+    assert [url for url in requests if not url.endswith("page.html")] == []

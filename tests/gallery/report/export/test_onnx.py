@@ -1,0 +1,136 @@
+"""Networks as ONNX compute what torch computes."""
+
+import cases
+import numpy as np
+import pytest
+import torch
+
+import data
+from gallery.cli.main import main
+from gallery.errors import RunError
+from gallery.models import MODELS
+from gallery.runs.specification import Run
+from inference import Settings, eval_mode
+
+
+def refused(capsys, *arguments):
+    """Return the one line of the error of a command."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+def small(name, dtype=torch.float64):
+    """Return a pair by name with the data of the helper `cases`."""
+    torch.manual_seed(0)
+    x, *given = cases.arguments(name, dtype)
+    kind = {} if not given else {"covariates" if given[0].is_floating_point() else "labels": given[0]}
+    return cases.build(name).to(dtype), data.Dataset("cases", "train", x, (x.shape[1],), **kind)
+
+
+def onnx():
+    pytest.importorskip("onnxscript", reason="pip install latent-gallery[onnx]")
+    pytest.importorskip("onnxruntime", reason="pip install latent-gallery[onnx]")
+    return pytest.importorskip("gallery.report.export.onnx", reason="pip install latent-gallery[onnx]")
+
+
+def session(path):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def test_encoder_and_decoder_of_a_run(folder, capsys, tmp_path):
+    onnx()
+    assert main(["export", str(folder), "--to", "onnx", "--out", str(tmp_path / "networks")]) == 0
+    from gallery.runs import training
+
+    pair, x = training.load(folder)[1], data.load("digits:threshold", "test").x
+    encoder, decoder = (session(tmp_path / "networks" / f"{name}.onnx") for name in ("encoder", "decoder"))
+    assert encoder.get_modelmeta().custom_metadata_map["q(z)"] == "Normal"
+    for n in (1, 3, 297):  # any number of data points
+        loc, scale = (torch.from_numpy(v) for v in encoder.run(["z.loc", "z.scale"], {"x": x[:n].numpy()}))
+        with eval_mode(pair):
+            q = pair.encoder(x[:n]).base_dist
+            mean = pair.decoder(loc).mean
+        assert torch.allclose(loc, q.loc, atol=1e-5, rtol=1e-5)
+        assert torch.allclose(scale, q.scale, atol=1e-5, rtol=1e-5)
+        actual = torch.from_numpy(decoder.run(["mean"], {"z": loc.numpy()})[0])
+        assert torch.allclose(actual, mean, atol=1e-5, rtol=1e-5)
+
+
+def test_a_file_that_differs_is_not_kept(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx(), "TOLERANCE", -1.0)  # the best there is differs by 0
+    line = refused(capsys, "export", folder, "--to", "onnx", "--out", tmp_path / "networks")
+    assert "differs as ONNX from torch" in line
+    assert not (tmp_path / "networks").exists()
+
+
+def test_the_check_refuses_another_network():
+    module = onnx()
+    pair, dataset = small("vae", torch.float32)
+    network, inputs, _ = module.encoder(pair, (dataset.x,))
+    content = module.as_onnx(pair, network, inputs, {})
+    with torch.no_grad():
+        pair.encoder[1].linear.bias[0] += 2e-5
+    with pytest.raises(RunError, match=r"differs .* in z\.loc"):
+        module.check("the encoder", content, pair, network, inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("linear_regression", ["no encoder: all data points share w", "no decoder"]),
+        ("loaded_die", ["no encoder: all data points share p", "no decoder"]),
+    ],
+)
+def test_pairs_without_networks(name, words, tmp_path):
+    pair, dataset = small(name, torch.float32)
+    run = Run(name, {}, "cases", Settings())
+    with pytest.raises(RunError) as error:
+        onnx().write(run, pair, dataset, tmp_path / "networks")
+    assert all(word in str(error.value) for word in words)
+    assert not (tmp_path / "networks").exists()
+
+
+def test_half_a_pair():
+    module = onnx()
+    for name, make, words in [
+        ("exponential_gaussian:per_datum", module.encoder, "parameters per data point"),
+        ("gaussian_mixture", module.encoder, "its guide has no latent"),
+        ("vrnn", module.decoder, "feeds a sample of one part of x into the next"),
+    ]:
+        pair, dataset = small(name, torch.float32)
+        with pytest.raises(module.NoNetworkError, match=words):
+            make(pair, (dataset.x,))
+
+
+def test_one_data_point_is_enough_and_float64_is_kept(tmp_path):
+    module = onnx()
+    pair, dataset = small("factor_analysis")
+    paths, reasons = module.write(Run("factor_analysis", {}, "cases", Settings()), pair, dataset.head(1), tmp_path)
+    assert [path.name for path in paths] == ["encoder.onnx", "decoder.onnx"]
+    assert reasons == []
+    (actual,) = session(paths[0]).run(["z.loc"], {"x": dataset.x.numpy()})  # 12 rows
+    with eval_mode(pair):
+        assert np.abs(actual - (dataset.x @ pair.phi["V"].T).numpy()).max() < 1e-8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in cases.REFUSED])
+def test_every_network_there_is(name):
+    module = onnx()
+    pair, dataset = small(name, torch.float32)
+    args = (dataset.x,) if dataset.given is None else (dataset.x, dataset.given)
+    for make in (module.encoder, module.decoder):
+        try:
+            network, inputs, about = make(pair, args)
+        except module.NoNetworkError:
+            continue
+        if name == "contractive_autoencoder:deep" and make is module.encoder:
+            with pytest.raises(module.NoNetworkError, match="cannot be written"):  # torch cannot trace its Jacobian
+                module.as_onnx(pair, network, inputs, about)
+        else:
+            module.as_onnx(pair, network, inputs, about)  # checks itself

@@ -1,0 +1,134 @@
+"""The pages: complete, valid, without requests, and with hostile content escaped."""
+
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+from built_site import FOLDER, Page
+from PIL import Image
+
+from gallery.catalogue.entries import NAMES, entry
+from gallery.ledger import tables
+from gallery.ledger.reproduce import read
+from gallery.report.site import write_site
+from gallery.report.site.numbers import numbers
+from gallery.report.site.page import PAGES
+from gallery.report.site.run_pages import without_folders
+from gallery.report.site.sections import recipes_of
+
+
+def test_every_model_has_a_page_and_a_card(pages):
+    assert pages.keys() >= {f"{name}.html" for name in NAMES} | PAGES.keys()
+    assert set(pages["index.html"].all("a", "href")) >= {f"{name}.html" for name in NAMES}
+
+
+def test_links_and_pictures_resolve(site, pages):
+    for name, page in pages.items():
+        anchors = {attributes.get("id") for _, attributes in page.tags}
+        for target in page.all("a", "href"):
+            file, _, anchor = target.partition("#")
+            ids = {attributes.get("id") for _, attributes in pages[file].tags} if file else anchors
+            assert not anchor or anchor in ids, (name, target)
+        for source in page.all("img", "src"):
+            with Image.open(site / source) as image:
+                image.verify()
+
+
+def test_pages_are_built_alike(pages):
+    """Landmarks, one h1, no skipped heading level, text alternatives, named regions that scroll."""
+    for name, page in pages.items():
+        tags = [tag for tag, _ in page.tags]
+        assert [tags.count(tag) for tag in ("main", "header", "footer", "h1")] == [1] * 4, name
+        levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+        assert all(after <= before + 1 for before, after in pairwise(levels)), (name, levels)
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        assert len(ids) == len(set(ids)), name
+        for tag, attributes in page.tags:
+            if tag == "img":
+                assert len(attributes["alt"]) > 20
+                assert Path(attributes["src"]).name not in attributes["alt"]
+            if attributes.get("role") == "region":
+                assert attributes["aria-label"]
+                assert attributes["tabindex"] == "0"
+
+
+def test_a_page_and_its_pictures_are_small(site, pages):
+    for name, page in pages.items():
+        size = sum((site / source).stat().st_size for source in set(page.all("img", "src")))
+        assert (site / name).stat().st_size + size < 3_000_000, name
+
+
+def test_pages_make_no_requests(site, pages):
+    for name, page in pages.items():
+        html = (site / name).read_text(encoding="utf-8")
+        assert "default-src 'none'" in page.all("meta", "content")[1]
+        loaded = [v for tag, of in page.tags for key, v in of.items() if key in ("src", "srcset", "data", "poster")]
+        assert all(not re.match(r"\w+:|//", source) for source in loaded), name
+        assert page.all("link", "href") == ["data:,"]  # else browsers request one
+        assert not {tag for tag, _ in page.tags} & {"iframe", "object", "embed", "base", "form"}, name
+        assert not re.search(r"@import|url\(", html), name
+
+
+def test_a_hostile_name_is_text(pages):
+    (page,) = (page for name, page in pages.items() if name.startswith("run-") and "script" in name)
+    assert FOLDER in page.text
+    assert "onerror" not in {key for _, attributes in page.tags for key in attributes}
+    index = pages["index.html"]
+    assert index.scripts == []
+    assert "script-src 'none'" in index.all("meta", "content")[1]
+    for page in pages.values():
+        assert not any("alert" in script for script in page.scripts)
+
+
+def test_a_hostile_model_and_its_metrics_are_text(pages):
+    """Content of a user's file, of its data and of metrics.json is displayed and never executed."""
+    (page,) = (page for name, page in pages.items() if name.endswith("-own.html"))
+    assert page.text.count("alert(1)") >= 4  # a number, its unit, an undefined number and the reason, docstrings
+    assert "onerror=alert(2)>\"'.npz:grey" in page.text  # the last part of a path to data
+    assert page.scripts == []
+    assert not any("samples" in source for source in page.all("img", "src"))
+    assert "</code></pre>" in page.text
+
+
+def test_pages_do_not_contain_paths_of_the_disk(site, pages):
+    assert without_folders("/home/me/my.py:Mine") == "my.py:Mine"
+    assert without_folders("/home/me/images/:grey") == "images:grey"
+    assert without_folders("mnist:threshold:100-labels") == "mnist:threshold:100-labels"
+    assert not [name for name, page in pages.items() if str(site.parent) in page.text]
+
+
+def test_a_model_page_has_its_numbers_code_and_answers(pages):
+    text = " ".join(pages["vae.html"].text.split())
+    ledger = read(tables.LEDGER / "ledger.json")
+    for recipe in recipes_of("vae"):
+        assert ledger.get(recipe.name, {"command": f"gallery reproduce {recipe.name}"})["command"] in text
+        for number in numbers(recipe, ledger.get(recipe.name)):
+            assert number.measured in text
+            assert number.published in text
+    assert "def guide(self, x: Tensor" in text
+    for exercise in entry("vae").exercises:
+        assert re.split(r"[$`]", exercise["answer"])[0].strip() in text
+
+
+def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
+    """As from a wheel, which has no pictures: every page is written, and states in one line that they are missing."""
+    results = tmp_path / "results"
+    shutil.copytree(tables.LEDGER, results, ignore=shutil.ignore_patterns("*.png", "*.gif", "pictures"))
+    monkeypatch.setattr(tables, "LEDGER", results)
+    monkeypatch.setattr("gallery.report.site.diagrams", lambda family: [])  # slow, and irrelevant here
+    write_site(tmp_path / "site")
+    written = {path.name for path in (tmp_path / "site").glob("*.html")}
+    assert written == {f"{name}.html" for name in NAMES} | PAGES.keys()
+    assert not list((tmp_path / "site").rglob("*.png"))
+    line = "The pictures are not part of this installation."
+    ledger = read(tables.LEDGER / "ledger.json")
+    for name in NAMES:
+        page = Page((tmp_path / "site" / f"{name}.html").read_text(encoding="utf-8"))
+        assert page.all("img", "src") == []
+        assert page.text.count(line) == sum(
+            bool(ledger.get(recipe.name, {}).get("runs")) for recipe in recipes_of(name)
+        )
+    index, comparisons = ((tmp_path / "site" / name).read_text("utf-8") for name in ("index.html", "comparisons.html"))
+    assert index.count("No picture") == len(NAMES)
+    assert comparisons.count(line) == len(list((results / "lessons").rglob("compare.json")))

@@ -1,0 +1,26 @@
+"""Pages of runs: a damaged run is skipped with a line."""
+
+import json
+
+import pytest
+
+import data
+from gallery.errors import RunError
+from gallery.report.site.run_pages import runs_below
+from gallery.runs.specification import Run
+
+
+def test_a_damaged_run_is_skipped(tmp_path):
+    whole = Run.of("exponential_gaussian", None, None, {}, {}).to_json(data.load("exponential_gaussian"))
+    damaged = [("{}", "{}"), ('{"model": "v', "{}"), ("[]", "{}"), (whole, '{"test": 1}'), (whole, "{")]
+    for test in ({"elbo": {"value": 1.0, "se": "a"}}, {"undefined": [1]}, {"kl_per_latent": {"z": ["a"]}}):
+        damaged.append((whole, json.dumps({"test": test})))
+    for i, (about, metrics) in enumerate(damaged):
+        (tmp_path / "runs" / str(i)).mkdir(parents=True)
+        (tmp_path / "runs" / str(i) / "run.json").write_text(about)
+        (tmp_path / "runs" / str(i) / "metrics.json").write_text(metrics)
+    pages, skipped = runs_below(tmp_path / "runs")
+    assert pages == []
+    assert len(skipped) == len(damaged)
+    with pytest.raises(RunError, match="is no folder"):
+        runs_below(tmp_path / "none")
