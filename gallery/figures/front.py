@@ -6,6 +6,7 @@
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ from inference.pairs.sites import latent_sites
 __all__ = ["PICTURE", "front"]
 
 PICTURE = Path(__file__).parents[2] / "docs" / "front.png"
-SIDE = 12  # images on each side of the manifold
+SIDE = 11  # images on each side of the manifold
 STEPS = 400  # of the fit whose ELBO is drawn
 
 
@@ -57,7 +58,8 @@ def _manifold(ax: Axes) -> None:
     grid = torch.stack([z.repeat(SIDE), z.flip(0).repeat_interleave(SIDE)], dim=-1)  # (SIDE^2, 2), top row first
     with eval_mode(pair):
         images = pair.decoder(grid).mean
-    show(ax, tile(images, digits.shape, SIDE, gap=0), (0.0, 1.0), "VAE: mean image over the plane of codes")
+    picture = np.nan_to_num(tile(images, digits.shape, SIDE, gap=3))  # white between images
+    show(ax, picture, (0.0, 1.0), "VAE: mean image over the plane of codes")
 
 
 def _posterior(ax: Axes) -> None:
