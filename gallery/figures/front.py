@@ -5,6 +5,7 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from data import load
-from gallery.catalogue.recipes import RECIPES
+from gallery.catalogue.recipes import RECIPES, Recipe
 from gallery.figures.style import BLUE, GREEN, ORANGE, RED, array, dress, figure, save, show, tile
-from gallery.models import MODELS
+from gallery.models.exponential_gaussian import Exponential, ExponentialGaussian, Gamma
+from gallery.models.factor_analysis import FactorAnalysis
+from gallery.models.gaussian_mixture import GaussianMixture
+from gallery.models.vae import VAE
 from inference import SVI, Settings, eval_mode, monitor_elbo, svi
 from inference.pairs.sites import latent_sites
 
 __all__ = ["PICTURE", "front"]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 PICTURE = Path(__file__).parents[2] / "docs" / "front.png"
 SIDE = 11  # images on each side of the manifold
@@ -40,11 +46,10 @@ def front() -> Figure:
     return fig
 
 
-def _fit(name: str) -> nn.Module:
+def _fit(model: type[Model], recipe: Recipe) -> Model:
     """Fit a model by its recipe."""
-    recipe = RECIPES[name]
     torch.manual_seed(0)
-    pair = MODELS[recipe.model](**recipe.keywords)
+    pair = model(**recipe.keywords)
     svi(pair, load(recipe.data).x, settings=Settings(**recipe.settings))
     return pair
 
@@ -52,7 +57,7 @@ def _fit(name: str) -> nn.Module:
 def _manifold(ax: Axes) -> None:
     digits = load("digits:threshold")
     torch.manual_seed(0)
-    pair = MODELS["vae"](data_dim=64, latent_dim=2, hidden=(128, 128), dropout=0.0)
+    pair = VAE(data_dim=64, latent_dim=2, hidden=(128, 128), dropout=0.0)
     svi(pair, digits.x, settings=Settings(epochs=150, batch_size=100, lr=3e-3, lr_schedule="cosine"))
     z = torch.special.ndtri((torch.arange(SIDE) + 0.5) / SIDE)
     grid = torch.stack([z.repeat(SIDE), z.flip(0).repeat_interleave(SIDE)], dim=-1)  # (SIDE^2, 2), top row first
@@ -64,13 +69,11 @@ def _manifold(ax: Axes) -> None:
 
 def _posterior(ax: Axes) -> None:
     x, z = torch.tensor([[1.5]]), torch.linspace(0, 4.5, 500)
-    guides = {"": ("truncated normal", BLUE), ":exponential": ("exponential", RED), ":gamma": ("gamma", ORANGE)}
-    pairs = {label: _fit(f"exponential_gaussian{variant}") for variant, (label, _) in guides.items()}
-    with eval_mode(first := next(iter(pairs.values()))):
-        exact = array(_density(first.posterior(x), z))
+    exact = array(_density(ExponentialGaussian().posterior(x), z))  # the model has no parameters
     ax.fill_between(z, exact, color=GREEN, alpha=0.3, linewidth=0, label="exact p(z | x)")
-    for (label, pair), (_, colour) in zip(pairs.items(), guides.values(), strict=True):
-        with eval_mode(pair):
+    guides = {"truncated normal": ("", ExponentialGaussian, BLUE), "gamma": (":gamma", Gamma, ORANGE)}
+    for label, (variant, model, colour) in (guides | {"exponential": (":exponential", Exponential, RED)}).items():
+        with eval_mode(pair := _fit(model, RECIPES[f"exponential_gaussian{variant}"])):
             (site,) = latent_sites(poutine.trace(pair.guide).get_trace(x)).values()
         ax.plot(z, array(_density(site["fn"], z)), color=colour, linewidth=1.5, label=f"q(z | x), {label}")
     dress(ax, "Exponential-Gaussian: exact posterior and three guides", "z", "density").set_xlim(0, 4.5)
@@ -84,12 +87,12 @@ def _density(distribution: Distribution, z: Tensor) -> Tensor:
 
 
 def _mixture(ax: Axes) -> None:
-    pair, x = _fit("gaussian_mixture"), load("gaussian_mixture").x
+    pair, x = _fit(GaussianMixture, RECIPES["gaussian_mixture"]), load("gaussian_mixture").x
     with eval_mode(pair):
         component = pair.posterior(x).probs.argmax(1)
         centres = pair.likelihood(torch.arange(3)).base_dist
     for k, colour in enumerate((BLUE, ORANGE, GREEN)):
-        ax.scatter(*x[component == k].T, s=5, color=colour, alpha=0.5, linewidths=0)
+        ax.scatter(x[component == k, 0], x[component == k, 1], s=5, color=colour, alpha=0.5, linewidths=0)
         for scale in (1, 2):
             width, height = (2 * scale * centres.stddev[k]).tolist()
             ax.add_patch(Ellipse(centres.mean[k].tolist(), width, height, fill=False, color=colour, linewidth=1.5))
@@ -99,7 +102,7 @@ def _mixture(ax: Axes) -> None:
 def _bound(ax: Axes) -> None:
     train, test = load("factor_analysis").x, load("factor_analysis", "test").x
     torch.manual_seed(42)
-    pair = MODELS["factor_analysis"]()
+    pair = FactorAnalysis()
     curve = []
     for step, _ in islice(SVI(pair, train, settings=Settings(epochs=20, batch_size=32, lr=1e-2)), STEPS):
         curve.append({"step": step, **monitor_elbo(pair, test, seed=step)})
