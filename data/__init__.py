@@ -1,17 +1,22 @@
-"""Where tensors come from: `data.load("mnist:threshold", split="train")` is a frozen `Dataset`.
+"""Data sets, each split a frozen `Dataset` of tensors.
 
-    dataset.py    what is loaded, what a file of a set holds, and the one error of this package
-    laws.py       from stored pixels to the values a likelihood scores
+    dataset.py    `Dataset`, what a reader returns before the pixel transform (`Source`), and `DataError`
+    pixels.py     pixel transforms: from stored pixels to the values that a likelihood scores
     synthetic.py  sets drawn from a known model
-    images.py     digits, and the 28 x 28 sets of torchvision
-    files.py      a user's own .npz, .npy or folder of pictures
-    catalogue.py  names: load, located, download, describe
+    images.py     the digits of scikit-learn and the 28 x 28 sets of torchvision
+    files.py      the user's .npz or .npy file, or folder of images
+    catalogue.py  names of data sets: load, absolute_name, download, describe
 
-Importing this package touches neither the network nor any data on disk, and nothing is ever unpickled.
+Importing this package reads neither the network nor any data on disk. No file is ever unpickled.
+
+    >>> import data
+    >>> train = data.load("digits:threshold", "train")
+    >>> train.x.shape, train.support
+    (torch.Size([1200, 64]), Boolean())
 """
 
 from data import synthetic
-from data.catalogue import Row, describe, download, load, located
+from data.catalogue import SetInfo, absolute_name, describe, download, load
 from data.dataset import DataError, Dataset
 
-__all__ = ["DataError", "Dataset", "Row", "describe", "download", "load", "located", "synthetic"]
+__all__ = ["DataError", "Dataset", "SetInfo", "absolute_name", "describe", "download", "load", "synthetic"]

@@ -1,11 +1,17 @@
-"""Names of data sets: SET[:LAW][:N-labels[-DRAW]], where SET is one of the catalogue or a path, and LAW a pixel law."""
+"""Names of data sets: SET[:TRANSFORM][:N-labels[-DRAW]].
+
+SET        a set of the catalogue, or the path of the user's file or folder
+TRANSFORM  a pixel transform, see `pixels.py`
+N-labels   how many labels are shown to a model
+DRAW       the number of the draw of these labels, 0 if left out
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,43 +21,68 @@ from torch import Tensor
 
 from data import files, images
 from data.dataset import SPLITS, DataError, Dataset, Source
-from data.laws import LAWS, PIXEL_LAWS
+from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
 from data.synthetic import SYNTHETIC
 
-__all__ = ["Row", "describe", "download", "load", "located"]
+__all__ = ["SetInfo", "absolute_name", "describe", "download", "load"]
 
 IMAGES = ("digits", *images.TORCHVISION)
 SETS = (*IMAGES, *SYNTHETIC)
+LARGE = "55,000 train, 5,000 validation, 10,000 test"
+TABLE = {
+    "digits": ("handwritten digits, 8 x 8", "1,200 train, 300 validation, 297 test"),
+    "mnist": ("handwritten digits, 28 x 28", LARGE),
+    "fashion-mnist": ("articles of clothing, 28 x 28", LARGE),
+    "kmnist": ("cursive Japanese characters, 28 x 28", LARGE),
+    "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
+    "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),
+    "line": ("a noisy line in one covariate", "200 train, 200 test"),
+    "squared_gaussian": ("z ~ Normal(0, 1) squared, plus noise", "2,000 train, 500 validation, 1,000 test"),
+    "loaded_die": ("throws of a loaded die, one-hot", "200 train, 200 test"),
+    "gaussian_mixture": ("three Gaussian clusters, x in R^2", "1,000 train, 1,000 test"),
+    "hmm": ("chains of a hidden Markov model, x in R^10", "400 train, 400 test"),
+}  # set to description and size
 
 
 def load(name: str, split: str = "train", *, root: str | Path | None = None, seed: int = 0) -> Dataset:
-    """One split of a data set: "train", "validation", "test", or "all" (train, then validation).
+    """Load one split of a data set.
 
-    `name` is SET:LAW for pictures ("mnist:threshold"), SET for synthetic sets ("line"), FILE[:LAW] for the
-    user's own; without a law, booleans of a file are read as `threshold` and its other pixels as `grey`. Sets
-    that do not come along are looked for under `root` (default: $GALLERY_DATA, else the user's cache folder),
-    never on the network. With `:N-labels` at the end ("mnist:threshold:100-labels") a model is shown the labels of N
-    training rows only, drawn from `seed`, as many of each class, and of no other row; `:N-labels-3`
-    is another draw of them, number 3.
+    An image set needs a pixel transform ("mnist:threshold"), a synthetic set takes none ("line"), and the user's file
+    may have one (FILE or FILE:grey): without it, booleans are read by `threshold` and other pixels by `grey`.
 
-    Noise of the pixel law comes from `seed`, in a stream for each file of a set, and is drawn for the whole
-    file: "train" is the first rows of "all" bit for bit.
+    With N-labels at the end ("mnist:threshold:100-labels") a model is shown the labels of N training rows only, the
+    same number of each class, and of no other row. `seed` and the number of the draw ("100-labels-3") decide which.
 
-    Raises DataError for an unknown name, law or split, and for a file that is missing or broken.
+    The noise of a pixel transform is drawn from `seed` for a whole file at once, and files have independent streams.
+    So "train" is the first rows of "all" to the bit. The network is never used, and torch's generators stay as they
+    are.
+
+    >>> import data
+    >>> train = data.load("digits:threshold", "train")
+    >>> train.name, train.x.shape, train.x.unique()
+    ('digits:threshold', torch.Size([1200, 64]), tensor([0., 1.]))
+    >>> data.load("digits:threshold:100-labels", "train").known.sum()
+    tensor(100)
+
+    :param name: SET[:TRANSFORM][:N-labels[-DRAW]]
+    :param split: "train", "validation", "test", or "all" (train, then validation)
+    :param root: folder of the sets that are not installed; $GALLERY_DATA, else the user's cache folder, if None
+    :param seed: of the noise of the pixel transform and of the labels that are shown
+    :raises DataError: if the name, the split or the seed is invalid, or a file is missing or broken
     """
     if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}{_nearest(split, SPLITS)}: use one of {', '.join(SPLITS)}")
+        raise DataError(f"unknown split {split!r}.{_suggest(split, SPLITS)} Use {_any_of(SPLITS)}.")
     if seed < 0:
-        raise DataError(f"seed {seed} is negative: use 0, 1, 2, ...")
-    shown = name
-    name, few, draw = _shown(name)
-    base, law = _parse(name)
-    source = _read(base, law, split, root)
-    known = None if few is None else _known(base, source, few, (seed, draw))
+        raise DataError(f"seed {seed} is negative. Use an integer from 0.")
+    full_name = name
+    name, n_labels, draw = _split_labels(name)
+    base, transform = _split_transform(name)
+    source = _read(base, transform, split, root)
+    known = None if n_labels is None else _draw_known(base, source, n_labels, (seed, draw))
     if split not in source.splits:
-        raise DataError(f"{base!r} has no {split} split: use one of {', '.join(source.splits)}")
-    if law is None:
-        law = "real" if base in SYNTHETIC else "threshold" if source.levels == 2 else "grey"
+        raise DataError(f"{base!r} has no {split} split. Use {_any_of(list(source.splits))}.")
+    if transform is None:
+        transform = "real" if base in SYNTHETIC else "threshold" if source.levels == 2 else "grey"
     rows, pixels = source.splits[split], source.x.flatten(1)
 
     def noise() -> Tensor:
@@ -59,32 +90,38 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
         generator = torch.Generator("cpu").manual_seed(stream)
         return torch.rand(pixels.shape, generator=generator, dtype=torch.float32, device="cpu")[rows]
 
-    once, support, afresh = LAWS[law]
-    if afresh and split in ("train", "all"):
-        once = LAWS["grey"].once
+    apply, support, per_minibatch = TRANSFORMS[transform]
+    if per_minibatch and split in ("train", "all"):
+        apply = TRANSFORMS["grey"].apply
     else:
-        afresh = None
+        per_minibatch = None
     return Dataset(
-        name=(base if base in SYNTHETIC else f"{base}:{law}") + shown.removeprefix(name),
+        name=(base if base in SYNTHETIC else f"{base}:{transform}") + full_name.removeprefix(name),
         split=split,
-        x=once(pixels[rows], source.levels, noise),
+        x=apply(pixels[rows], source.levels, noise),
         shape=tuple(source.x.shape[1:]),
         labels=None if source.labels is None else source.labels[rows],
         classes=source.classes,
         covariates=None if source.covariates is None else source.covariates[rows],
         support=support,
         levels=source.levels,
-        transform=afresh,
+        transform=per_minibatch,
         known=None if known is None else known[rows],
     )
 
 
-def located(name: str) -> str:
-    """The name under which `load` finds the same data from any folder: a path in it is told from the root.
+def absolute_name(name: str) -> str:
+    """Return the name under which `load` reads the same data from any folder: a path in it is made absolute.
 
-    A last link is not followed, for what it leads to may have another ending.
+    A symbolic link at the end of the path is not followed, for its target may have another ending.
+
+    >>> import data
+    >>> data.absolute_name("digits:grey")
+    'digits:grey'
+    >>> data.absolute_name("/usr/../mine.npz:grey:10-labels")
+    '/mine.npz:grey:10-labels'
     """
-    base, _ = _parse(_shown(name)[0])
+    base, _ = _split_transform(_split_labels(name)[0])
     if base in SETS or not files.is_path(base):
         return name
     path = Path(base).expanduser()
@@ -92,45 +129,60 @@ def located(name: str) -> str:
 
 
 def download(name: str, root: str | Path | None = None) -> Path:
-    """Fetch `mnist`, `fashion-mnist` or `kmnist` under `root`, and return the folder of its raw files.
+    """Fetch `mnist`, `fashion-mnist` or `kmnist`, unless it is here, and check its files.
 
-    Raises DataError for another name, and if the network, the disk or the files fail.
+    >>> import data
+    >>> try:
+    ...     data.download("digits")
+    ... except data.DataError as error:
+    ...     print(error)
+    'digits' needs no download. Sets to download are mnist, fashion-mnist and kmnist.
+
+    :param name: of the set, without a pixel transform
+    :param root: folder of the sets; $GALLERY_DATA, else the user's cache folder, if None
+    :return: the folder of its raw files
+    :raises DataError: if the name is another one, or the network, the disk or the files fail
     """
     if name not in images.TORCHVISION:
-        reason = "needs no download" if name in SETS else f"is unknown{_nearest(name, images.TORCHVISION)}"
-        raise DataError(f"{name!r} {reason}: sets to download are {', '.join(images.TORCHVISION)}")
+        fault = "needs no download." if name in SETS else f"is unknown.{_suggest(name, images.TORCHVISION)}"
+        raise DataError(f"{name!r} {fault} Sets to download are {_join(list(images.TORCHVISION), 'and')}.")
     return images.download(name, root)
 
 
-class Row(NamedTuple):
-    """A line of the catalogue. `laws` is empty for a set that takes none; `available` is on this machine."""
+class SetInfo(NamedTuple):
+    """One set of the catalogue.
+
+    >>> import data
+    >>> data.SetInfo("mine", "a noisy circle", "100 train, 50 test", transforms=(), available=True).size
+    '100 train, 50 test'
+
+    :param name: of the set
+    :param description: one line
+    :param size: number of rows of each split
+    :param transforms: names of its pixel transforms; empty for a synthetic set
+    :param available: whether its files are on this machine
+    """
 
     name: str
-    what: str
+    description: str
     size: str
-    laws: tuple[str, ...]
+    transforms: tuple[str, ...]
     available: bool
 
 
-def describe(root: str | Path | None = None) -> list[Row]:
-    """The catalogue, without reading any set: what there is, how large, which laws, whether it is here."""
-    large = "55,000 train, 5,000 validation, 10,000 test"
-    table = {
-        "digits": ("handwritten digits, 8 x 8", "1,200 train, 300 validation, 297 test"),
-        "mnist": ("handwritten digits, 28 x 28", large),
-        "fashion-mnist": ("articles of clothing, 28 x 28", large),
-        "kmnist": ("cursive Japanese characters, 28 x 28", large),
-        "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
-        "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),
-        "line": ("a noisy line in one covariate", "200 train, 200 test"),
-        "squared_gaussian": ("z ~ Normal(0, 1) squared, plus noise", "2,000 train, 500 validation, 1,000 test"),
-        "loaded_die": ("throws of a loaded die, one-hot", "200 train, 200 test"),
-        "gaussian_mixture": ("three Gaussian clusters, x in R^2", "1,000 train, 1,000 test"),
-        "hmm": ("chains of a hidden Markov model, x in R^10", "400 train, 400 test"),
-    }
+def describe(root: str | Path | None = None) -> list[SetInfo]:
+    """Describe every set of the catalogue, without reading any.
+
+    >>> import data
+    >>> data.describe()[0]  # doctest: +NORMALIZE_WHITESPACE
+    SetInfo(name='digits', description='handwritten digits, 8 x 8', size='1,200 train, 300 validation, 297 test',
+            transforms=('grey', 'dequantized', 'threshold', 'static', 'dynamic'), available=True)
+
+    :param root: folder of the sets that are not installed; $GALLERY_DATA, else the user's cache folder, if None
+    """
     return [
-        Row(name, what, size, () if name in SYNTHETIC else PIXEL_LAWS, _is_here(name, root))
-        for name, (what, size) in table.items()
+        SetInfo(name, description, size, () if name in SYNTHETIC else PIXEL_TRANSFORMS, _is_here(name, root))
+        for name, (description, size) in TABLE.items()
     ]
 
 
@@ -138,47 +190,55 @@ def _is_here(name: str, root: str | Path | None) -> bool:
     return name not in images.TORCHVISION or images.is_here(name, root)
 
 
-def _read(base: str, law: str | None, split: str, root: str | Path | None) -> Source:
+def _read(base: str, transform: str | None, split: str, root: str | Path | None) -> Source:
+    """Read the file of a set that holds a split, once the name and the pixel transform are valid."""
     if base in SYNTHETIC:
-        if law is not None:
-            raise DataError(f"{base!r} is synthetic and takes no pixel law, not {law!r}: use {base!r} alone")
+        if transform is not None:
+            raise DataError(f"{base!r} is synthetic and takes no pixel transform {transform!r}. Use {base!r} alone.")
         return SYNTHETIC[base]()
     if base in IMAGES:
-        if law not in PIXEL_LAWS:
-            fault = f"has no pixel law {law!r}{_nearest(law, PIXEL_LAWS)}" if law else "needs a pixel law"
-            raise DataError(f"{base!r} {fault}: {', '.join(f'{base}:{known}' for known in PIXEL_LAWS)}")
+        if transform not in PIXEL_TRANSFORMS:
+            fault = f"has no pixel transform {transform!r}." if transform else "needs a pixel transform."
+            hint = _suggest(transform, PIXEL_TRANSFORMS) if transform else ""
+            raise DataError(f"{base!r} {fault}{hint} Use {_any_of([f'{base}:{known}' for known in PIXEL_TRANSFORMS])}.")
         return images.digits() if base == "digits" else images.read(base, split, root)
     if not files.is_path(base):
         raise DataError(
-            f"unknown data set {base!r}{_nearest(base, SETS)}: use one of {', '.join(SETS)}, or the path of "
-            "an .npz or .npy file or of a folder of pictures"
+            f"unknown data set {base!r}.{_suggest(base, SETS)} Use one of {', '.join(SETS)}, or the path of an .npz or "
+            ".npy file or of a folder of images."
         )
-    if law not in (None, *LAWS):
-        raise DataError(f"unknown pixel law {law!r}{_nearest(law, LAWS)}: use one of {', '.join(LAWS)}")
-    return files.read(base, split, law)
+    if transform is not None and transform not in TRANSFORMS:
+        hint = _suggest(transform, TRANSFORMS)
+        raise DataError(f"unknown pixel transform {transform!r}.{hint} Use {_any_of(list(TRANSFORMS))}.")
+    return files.read(base, split, transform)
 
 
-def _parse(name: str) -> tuple[str, str | None]:
-    """SET and LAW. A colon inside a path, C:\\x.npy or the name of a file that exists, sets no law apart."""
-    base, colon, law = name.rpartition(":")
-    if not colon or (law not in LAWS and ("/" in law or os.sep in law or os.path.exists(name))):
+def _split_transform(name: str) -> tuple[str, str | None]:
+    """Split SET:TRANSFORM. A colon inside a path, C:\\x.npy or the name of a file that exists, is part of SET."""
+    base, colon, transform = name.rpartition(":")
+    if not colon or (transform not in TRANSFORMS and ("/" in transform or os.sep in transform or os.path.exists(name))):
         return name, None
-    return base, law
+    return base, transform
 
 
-def _shown(name: str) -> tuple[str, int | None, int]:
-    """SET[:LAW], the number of labels to be shown, None for all of them, and the number of the draw."""
+def _split_labels(name: str) -> tuple[str, int | None, int]:
+    """Return SET[:TRANSFORM], the number of labels that are shown, None for all, and the number of their draw."""
     match = re.fullmatch(r"(.+):(\d+)-labels(?:-(\d+))?", name)
     return (match[1], int(match[2]), int(match[3] or 0)) if match else (name, None, 0)
 
 
-def _known(base: str, source: Source, few: int, seed: tuple[int, int]) -> Tensor:
-    """(n,) bool: `few` rows of the training split, as many of each class; none in a file without that split."""
-    if source.labels is None:
-        raise DataError(f"{base!r} has no labels, so none of them can be shown: leave out {f':{few}-labels'!r}")
-    each, left = divmod(few, source.classes)
-    if each < 1 or left:
-        raise DataError(f"{few} labels cannot be as many of each of the {source.classes} classes: use a multiple of it")
+def _draw_known(base: str, source: Source, n_labels: int, seed: tuple[int, int]) -> Tensor:
+    """Draw which labels are shown: (n,) bool, the same number of training rows of each class, and no other row.
+
+    None is shown in a file without the training split.
+    """
+    if source.labels is None or source.classes is None:
+        raise DataError(f"{base!r} has no labels to show. Leave out {f':{n_labels}-labels'!r}.")
+    each, remainder = divmod(n_labels, source.classes)
+    if each < 1 or remainder:
+        raise DataError(
+            f"{n_labels} labels cannot be as many of each of {source.classes} classes. Use a multiple of {source.classes}."
+        )
     known = torch.zeros(len(source.labels), dtype=torch.bool)
     if "train" not in source.splits:
         return known
@@ -188,11 +248,22 @@ def _known(base: str, source: Source, few: int, seed: tuple[int, int]) -> Tensor
     for y in range(source.classes):
         chosen = order[source.labels[order] == y][:each]
         if len(chosen) < each:
-            raise DataError(f"class {y} of {base!r} has {len(chosen)} training rows, not the {each} to be shown")
+            raise DataError(
+                f"class {y} of {base!r} has {len(chosen)} training rows, but {each} labels of it should be shown. "
+                "Use a smaller number of labels."
+            )
         known[chosen] = True
     return known
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+def _suggest(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _any_of(words: Sequence[str]) -> str:
+    return _join(words, "or")
+
+
+def _join(words: Sequence[str], conjunction: str) -> str:
+    return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -1,4 +1,4 @@
-"""What is loaded, what one file of a set holds, and the one error of this package."""
+"""`Dataset`, one split for a model; `Source`, the rows of a file before the pixel transform; and `DataError`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["SPLITS", "DataError", "Dataset", "Source", "cut"]
+__all__ = ["SPLITS", "DataError", "Dataset", "Source", "split_slices"]
 
 SPLITS = ("train", "validation", "test", "all")
 
 
 class DataError(ValueError):
-    """A fault of the input, in one line: what was wrong, what was expected, what to do."""
+    """An invalid data set name or file. The message is one line: what is wrong, what is expected, what to do.
+
+    >>> import data
+    >>> try:
+    ...     data.load("line", "valid")
+    ... except data.DataError as error:
+    ...     print(error)
+    unknown split 'valid'. Did you mean 'validation'? Use train, validation, test or all.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))
@@ -25,19 +33,24 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The n rows of one split, ready for a model.
+    """One split of a data set: n rows, each a data point.
 
-    name        set and pixel law, "mnist:threshold"
-    split       "train", "validation", "test", or "all" (train, then validation)
-    x           (n, d) float32, every row flattened
-    shape       of a row before it was flattened: (h, w), (3, h, w), or (d,) if it is no picture
-    labels      (n,) int64, or None
-    classes     number of classes of the set, whichever of them this split holds; None without labels
-    covariates  (n, p) float32, or None
-    support     where the values that are scored lie: constraints.boolean, unit_interval or real
-    levels      number of grey levels of the pixels as stored, under any law; None for floats
-    transform   None, or what turns a minibatch of x, at each visit, into the values that are scored
-    known       (n,) bool, the rows whose label a model is shown; None where it is shown all
+    >>> import data
+    >>> test = data.load("digits:grey", "test")
+    >>> len(test), test.x.shape, test.shape, test.labels.shape, test.classes
+    (297, torch.Size([297, 64]), (8, 8), torch.Size([297]), 10)
+
+    :param name: data set and pixel transform, such as "mnist:threshold"
+    :param split: "train", "validation", "test", or "all" (train, then validation)
+    :param x: (n, d) float32, every row flattened
+    :param shape: of a row before it was flattened: (h, w), (3, h, w), or (d,) if it is no image
+    :param labels: (n,) int64, or None
+    :param classes: number of classes of the whole set, which this split need not all contain; None without labels
+    :param covariates: (n, p) float32, or None
+    :param support: support of the values that are scored: constraints.boolean, unit_interval or real
+    :param levels: number of grey levels of the stored pixels, whatever the pixel transform; None for floats
+    :param transform: None, or what maps each minibatch of x to the values that are scored
+    :param known: (n,) bool, true for the rows whose label is shown to a model; None if all are
     """
 
     name: str
@@ -57,27 +70,34 @@ class Dataset:
 
     @property
     def is_image(self) -> bool:
-        """Whether a row can be shown as a picture."""
+        """Whether a row can be shown as an image."""
         return len(self.shape) >= 2
 
     def scored(self) -> Tensor:
-        """x as the likelihood scores it: under the law `dynamic` a new draw at each call for training pixels."""
+        """Return x (n, d) as the likelihood scores it.
+
+        With the pixel transform `dynamic`, training pixels are binarised by a new draw at each call.
+        """
         return self.x if self.transform is None else self.transform(self.x)
 
     @property
     def given(self) -> Tensor | None:
-        """What a conditional model conditions on: the covariates if there are any, else the labels, with -1 for those
-        that are hidden from it."""
-        if self.covariates is not None or self.known is None:
-            return self.labels if self.covariates is None else self.covariates
+        """What a conditional model conditions on: covariates (n, p), else labels (n,), else None.
+
+        A label that is not shown to the model is -1.
+        """
+        if self.covariates is not None:
+            return self.covariates
+        if self.labels is None or self.known is None:
+            return self.labels
         return self.labels.where(self.known, -1)
 
     @cached_property
     def hash(self) -> str:
-        """Sha256 (hex) of x, labels and covariates with their shapes, of which labels are shown if not all are, and of
-        whether x is transformed.
+        """Sha256, in hexadecimal, of x, labels and covariates with their shapes, of which labels are shown if not all
+        are, and of whether x has a transform.
 
-        Taken over float32 and int64 on the CPU: the same on every run and device, and in float64.
+        It is taken over float32 and int64 on the CPU: the same in every process, on every device, and in float64.
         """
         digest = hashlib.sha256(repr((self.shape, self.transform is not None)).encode())
         for tensor in (self.x, self.labels, self.covariates, *(() if self.known is None else (self.known,))):
@@ -88,7 +108,7 @@ class Dataset:
         return digest.hexdigest()
 
     def head(self, n: int) -> Dataset:
-        """The first n rows, or all if there are fewer."""
+        """Return the first n rows, or all if there are fewer."""
         return replace(
             self,
             x=self.x[:n],
@@ -98,7 +118,11 @@ class Dataset:
         )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dataset:
-        """The same rows on another device; x and covariates, not labels, in another floating-point type."""
+        """Return the same rows on another device or in another floating-point type.
+
+        :param device: for all tensors; None leaves them where they are
+        :param dtype: for x and covariates; labels keep their type
+        """
         return replace(
             self,
             x=self.x.to(device, dtype),
@@ -110,10 +134,16 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What one file of a set holds before any pixel law, in an order where every split is a run of rows.
+    """The rows of one file of a set before the pixel transform, in an order where every split is a slice.
 
-    x (n, *shape) is uint8 in 0 .. levels - 1, or float32 where levels is None. A test file that is apart from
-    the training file has another `stream`: its pixels get noise of their own.
+    :param x: (n, *shape), uint8 in 0 .. levels - 1, or float32 if levels is None
+    :param levels: number of grey levels, or None
+    :param labels: (n,) int64, or None
+    :param classes: number of classes, or None without labels
+    :param covariates: (n, p) float32, or None
+    :param splits: the rows of each split that the file holds
+    :param stream: number of the noise stream; a test file separate from the training file has another stream, so
+        that the noise of its pixels is independent
     """
 
     x: Tensor
@@ -125,8 +155,11 @@ class Source:
     stream: int = 0
 
 
-def cut(train: int = 0, validation: int = 0, test: int = 0) -> dict[str, slice]:
-    """Splits of a file that holds so many rows of each, in this order; a split without rows is left out."""
-    seen = train + validation
-    bounds = ((0, train), (train, seen), (seen, seen + test), (0, seen))
+def split_slices(train: int = 0, validation: int = 0, test: int = 0) -> dict[str, slice]:
+    """Return the slice of each split in a file that holds these numbers of rows, in this order.
+
+    A split without rows is left out.
+    """
+    fitted = train + validation
+    bounds = ((0, train), (train, fitted), (fitted, fitted + test), (0, fitted))
     return {split: slice(*ends) for split, ends in zip(SPLITS, bounds, strict=True) if ends[0] < ends[1]}

@@ -1,8 +1,23 @@
-"""How models are fitted and judged. Functions of a model/guide pair and tensors; no model and no data live here."""
+"""Fit and evaluate model/guide pairs in Pyro. All functions take a pair and tensors; models and data are elsewhere.
+
+    import torch
+    from inference import Settings, evaluate, svi
+
+    losses = svi(pair, x, settings=Settings(epochs=20))     # (steps,) nats per data point
+    metrics = evaluate(pair, x)                              # ELBO, IWAE, exact evidence where the model has it
+
+pairs       handlers, sites, and the structure of a pair
+fit         SVI, its settings and objectives; EM; NUTS; gradients; checkpoints; several processes
+guides      guides by name, for a given model
+evaluation  bounds on the evidence, their gaps, diagnostics, predictions
+contract    the checker of the contract of a pair
+"""
 
 from inference.errors import InferenceError
-from inference.evaluation.ais import ais, bdmc, reverse_ais
+from inference.evaluation.ais import ais, reverse_ais
+from inference.evaluation.bdmc import bdmc
 from inference.evaluation.diagnostics import calibration_ranks, pareto_k, pareto_k_summary, predictive_check, uniformity
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.gap import gap
 from inference.evaluation.log_weights import effective_sample_size, iwae, log_evidence, log_weights
 from inference.evaluation.metrics import collapsed, evaluate, monitor_elbo
@@ -21,6 +36,7 @@ __all__ = [
     "GUIDES",
     "OBJECTIVES",
     "SVI",
+    "Estimate",
     "InferenceError",
     "Settings",
     "ais",

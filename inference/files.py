@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic files: each is complete, or not there."""
 
 import os
 import tempfile
@@ -6,11 +6,13 @@ from pathlib import Path
 
 from inference.errors import InferenceError
 
+__all__ = ["write_atomically"]
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file beside `path` and moves it there: a reader, or a crash, sees the old file or the new one.
+    """Write a file beside `path` and move it there: a reader, also after a crash, has the previous file or the new one.
 
-    :raises InferenceError: if it cannot be written (disk full, no permission); the old file is untouched
+    :raises InferenceError: if it cannot be written (disk full, no permission); the previous file is kept
     """
     path = Path(path)
     temporary = None
@@ -25,5 +27,5 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        kept = "the previous one is kept; " if path.exists() else ""
-        raise InferenceError(f"cannot write {path}: {error.strerror}; {kept}make room and resume.") from error
+        kept = " The previous file is kept." if path.exists() else ""
+        raise InferenceError(f"cannot write {path}: {error.strerror}.{kept}") from error

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gallery.bench import floor
 from gallery.bench.cases import Case
 from inference import eval_mode
-from inference.evaluation.log_weights import COMPILE_TILES, draws
+from inference.evaluation.log_weights import COMPILE_TILES, importance_terms
 from inference.pairs.run import arguments
 
 ROUNDS = 3
@@ -22,7 +22,7 @@ ROUNDS = 3
 
 def products(pair: nn.Module, args: tuple[Tensor, ...], k: int) -> list[tuple]:
     """Of the log-weights of k draws for each of these data; inside `judging`."""
-    return floor.recorded(lambda *args: tuple(draws(pair, *args, k=k).values()), args)
+    return floor.recorded(lambda *args: tuple(importance_terms(pair, *args, k=k).values()), args)
 
 
 def evaluation(case: Case) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def evaluation(case: Case) -> dict[str, Any]:
 
     def seconds(n: int) -> float:
         start = time.perf_counter()
-        draws(pair, *(a[:n] for a in args), k=k, at_a_time=k)
+        importance_terms(pair, *(a[:n] for a in args), k=k, at_a_time=k)
         return time.perf_counter() - start
 
     with eval_mode(pair):

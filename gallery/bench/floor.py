@@ -31,7 +31,7 @@ def products(svi: SVI) -> list[tuple]:
     :raises UntraceableError: if the step is not a graph
     """
     rows = svi.rows(0)
-    return recorded(svi.gradients, (svi._lost, rows, svi._beta(), *svi._arguments(rows)))
+    return recorded(svi.loss.gradients, svi.loss.step_arguments(rows))
 
 
 def recorded(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> list[tuple]:

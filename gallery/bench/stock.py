@@ -51,7 +51,7 @@ def fitted(
     every step. Where a latent is global it has to be told.
     """
     data = arguments(pair, x, given)
-    joint = inspect_pair(pair, data).joint
+    joint = inspect_pair(pair, data).has_global_latent
     total = len(x) if joint else None
     loss = objective(settings.objective, settings.particles, joint and settings.particles > 1)
     adam = pyro.optim.Adam({"lr": settings.lr, "betas": (0.9, settings.adam_beta2)})

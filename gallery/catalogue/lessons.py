@@ -1,18 +1,21 @@
-"""Five comparisons worth seeing, each with the command that makes it and words on what is to be seen.
+"""Five comparisons of inference algorithms, each with its command and a summary of the result.
 
     gallery compare --lesson score
 
-What they gave is in gallery/ledger/lessons; a test reads there whether all that is said here is so.
+The results are in gallery/ledger/results/lessons. A test holds every statement of this file against them.
 """
 
 from dataclasses import dataclass
 
+__all__ = ["LESSONS", "Lesson"]
+
 
 @dataclass(frozen=True)
 class Lesson:
-    """A comparison and what it shows.
+    """A comparison and its result.
 
     :param commands: model -> the flags of `gallery compare MODEL`
+    :param text: the summary of the result
     """
 
     title: str

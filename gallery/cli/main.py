@@ -27,14 +27,15 @@ from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.cli.flags import as_typed, flags_of, parameter_help
 from gallery.cli.format import format_metrics
 from gallery.errors import RunError, unknown
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 from gallery.report.export import export, need
 from gallery.runs import progress as watch
 from gallery.runs import training as runs
+from gallery.runs.metrics import evaluate_split
 from gallery.runs.registry import constructor, in_words, installed, line_of, model_class
 from gallery.runs.specification import Run
 from inference import InferenceError, check_fit, sample
-from inference.evaluation.log_weights import ROWS
+from inference.evaluation.log_weights import MAX_ROWS
 from inference.fit import distributed
 
 app = App(
@@ -188,7 +189,7 @@ def list_models() -> None:
     table = Table("model", "what it is", "data", box=None)
     for name, cls in MODELS.items():
         recipe = recipe_for(name)
-        story = sys.modules[cls.__module__].__doc__ if ":" not in name else cls.__doc__.partition(". ")[2]
+        story = family_module(cls).__doc__ if ":" not in name else cls.__doc__.partition(". ")[2]
         table.add_row(name, story.strip().splitlines()[0], recipe.data if recipe else "")
     for name, point in installed().items():
         try:
@@ -223,7 +224,7 @@ def show(
         print(save(Run.of(model, None, data) if data else suited(model), of, diagram))
         return
     cls = model_class(model)
-    print((sys.modules[cls.__module__].__doc__ or "").strip())
+    print((family_module(cls).__doc__ or "").strip())
     print(f"\n{model}: {(cls.__doc__ or '').partition(':param')[0].strip()}\n")
     explained = parameter_help(cls)
     for name, parameter in constructor(cls).items():
@@ -254,7 +255,7 @@ def evaluate_run(
     data: str | None = None,
     split: str = "test",
     particles: int = 16,
-    at_a_time: int = ROWS,
+    at_a_time: int = MAX_ROWS,
     as_json: bool = False,
 ) -> None:
     """Judge a fitted run: bounds with their standard errors, KL, active units.
@@ -272,7 +273,7 @@ def evaluate_run(
     dataset = _dataset(spec, pair, data, split)
     fitted_to = ("train",) if spec.validation else ("train", "validation", "all")
     held_out = data is not None or split not in fitted_to
-    metrics = runs.evaluate_split(spec, pair, dataset, held_out, particles, at_a_time)
+    metrics = evaluate_split(pair, dataset, held_out, particles, at_a_time)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
@@ -357,9 +358,9 @@ def _dataset(spec: Run, pair: nn.Module, name: str | None, split: str) -> data.D
 @data_app.default
 def list_data() -> None:
     """List the data sets."""
-    table = Table("data", "what it is", "size", "pixel laws", "here", box=None)
+    table = Table("data", "what it is", "size", "pixel transforms", "here", box=None)
     for row in data.describe():
-        table.add_row(row.name, row.what, row.size, " ".join(row.laws), "yes" if row.available else "no")
+        table.add_row(row.name, row.description, row.size, " ".join(row.transforms), "yes" if row.available else "no")
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
     print("\nImages need a pixel law: mnist:threshold. Your own: path/to/images.npz:grey, or a folder of pictures.")
 

@@ -1,9 +1,9 @@
-"""Skeleton: one line that says what is special about this story.
+"""Skeleton: one line that states what distinguishes this model.
 
     z ~ Normal(0, I)                  the code, z in R^latent_dim
     x ~ Bernoulli(decoder(z))         data_dim pixels in {0, 1}, independent given z
 
-The guide is q(z | x) = Normal(loc(x), diag scale(x)^2), one network for every x.
+The guide is amortised: one network gives q(z | x) = Normal(loc(x), diag scale(x)^2) for every x.
 
     gallery check skeleton.py:Skeleton
     gallery fit skeleton.py:Skeleton --data digits:threshold --run runs/skeleton
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 
 class Skeleton(nn.Module):
-    """x: (n, data_dim), in {0, 1}.
+    """x: (n, data_dim), in {0, 1}; z: (n, latent_dim).
 
-    :param data_dim: pixels of an image
+    :param data_dim: number of pixels
     :param latent_dim: length of the code z
     :param hidden: width of the hidden layer of encoder and decoder
     """
 
-    def __init__(self, data_dim: int = 64, latent_dim: int = 5, hidden: int = 128):
+    def __init__(self, data_dim: int = 64, latent_dim: int = 5, hidden: int = 128) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.encoder = nn.Sequential(nn.Linear(data_dim, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent_dim))

@@ -1,9 +1,9 @@
-"""What the rows of a comparison have in common: how work is counted, how a fit is followed, and how all are judged.
+"""What all rows of a comparison share: how work is counted, how a fit is followed, and the final evaluation.
 
-Work is counted in passes: a datum once through model and guide, forwards and backwards. A step of SVI takes rows of the
-minibatch x draws of the guide x cases of what is summed out; a gradient of NUTS takes all the data, and so does an
-iteration of EM. What is spent on judging is not counted, nor are its seconds. Seconds are those of the processor, for
-rows that run side by side wait for each other; on a GPU those of the wall.
+Work is counted in passes: one data point once through model and guide, forwards and backwards. A step of SVI takes rows
+of the minibatch x draws of the guide x cases of enumerated sites; a gradient of NUTS takes all the data, and so does an
+iteration of EM. The work and the seconds of evaluation are not counted. Seconds are those of the processor, because
+rows that run side by side wait for each other; on a GPU they are wall-clock seconds.
 """
 
 import time
@@ -14,91 +14,111 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_evidence
-from inference.evaluation.metrics import _estimate, evaluate, monitor_elbo
+from inference.evaluation.metrics import evaluate, monitor_elbo
 from inference.fit.em import em
 from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode
 
-POINTS = 40  # of a curve
+__all__ = [
+    "clock",
+    "exact_evidence",
+    "final_evaluation",
+    "follow",
+    "follow_em",
+    "passes_per_step",
+    "posterior_error",
+]
+
+CURVE_POINTS = 40
 
 
-def passes(svi: SVI) -> int:
-    """The work of one step: passes of a datum through model and guide, forwards and backwards."""
+def passes_per_step(svi: SVI) -> int:
+    """Count the work of one step of SVI: passes of a data point through model and guide, forwards and backwards."""
     with torch.random.fork_rng():
-        cases = inspect_pair(svi.pair, svi._arguments(svi.rows(0))).cases
-    return svi.batch_size * svi.objective.num_particles * cases
+        cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).n_cases
+    return svi.batch_size * svi.loss.estimator.num_particles * cases
 
 
 def clock() -> float:
-    """Seconds that this process has computed for; on a GPU those of the wall."""
+    """Return the processor seconds of this process; on a GPU the wall-clock seconds."""
     if not torch.cuda.is_initialized():
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def _followed(steps: Iterator, total: int, each: int, glanced: Callable[[], dict[str, float]]) -> list[dict]:
-    """Goes through the steps; at POINTS of them, dense at the start, and before the first: "step", "seconds", "passes"
-    and what `glanced` says, whose time is not counted."""
-    at = {round(total * (i / POINTS) ** 2) for i in range(1, POINTS + 1)}
-    curve, seconds, begun = [{"step": 0, "seconds": 0.0, "passes": 0, **glanced()}], 0.0, clock()
+def _follow_steps(
+    steps: Iterator, total: int, passes_of_step: int, monitor: Callable[[], dict[str, float]]
+) -> list[dict[str, float]]:
+    """Run the steps, and record the curve before the first and after CURVE_POINTS of them, dense at the start.
+
+    :param monitor: the numbers to record; their seconds are not counted
+    """
+    recorded = {round(total * (i / CURVE_POINTS) ** 2) for i in range(1, CURVE_POINTS + 1)}
+    curve, seconds, begun = [{"step": 0, "seconds": 0.0, "passes": 0, **monitor()}], 0.0, clock()
     for step, _ in enumerate(steps, start=1):
-        if step in at:
+        if step in recorded:
             seconds += clock() - begun
-            curve.append({"step": step, "seconds": seconds, "passes": step * each, **glanced()})
+            curve.append({"step": step, "seconds": seconds, "passes": step * passes_of_step, **monitor()})
             begun = clock()
     return curve
 
 
-def follow(svi: SVI, x: Tensor, given: Tensor | None = None) -> list[dict]:
-    """Trains, and tells how the pair does on x: a list of {"step", "seconds", "passes", and what `glance` says}."""
-    return _followed(iter(svi), svi.steps, passes(svi), lambda: monitor_elbo(svi.pair, x, given))
+def follow(svi: SVI, x: Tensor, given: Tensor | None = None) -> list[dict[str, float]]:
+    """Train by SVI, and return the curve on x: points with "step", "seconds", "passes" and `monitor_elbo`."""
+    return _follow_steps(iter(svi), svi.steps, passes_per_step(svi), lambda: monitor_elbo(svi.pair, x, given))
 
 
 def follow_em(
     pair: nn.Module, iterations: int, train: tuple[Tensor, Tensor | None], x: Tensor, given: Tensor | None = None
-) -> list[dict]:
-    """The same of EM on `train`, (x, given): "evidence" is the exact one of x, and "train evidence" that of `train`.
+) -> list[dict[str, float]]:
+    """Train by EM, and return the curve as `follow` does, of the exact evidence.
 
+    :param train: (x, given) of the fit
+    :return: "evidence" is that of x, and "train evidence" that of `train`, in nats per data point
     :raises InferenceError: if the model has no `e_step` and `m_step`
     """
 
-    def glanced() -> dict[str, float]:
+    def monitor() -> dict[str, float]:
         with eval_mode(pair):
             named = {"evidence": (x, given), "train evidence": train}
             return {name: log_evidence(pair, *of).mean().item() for name, of in named.items()}
 
     steps = em(pair, train[0], iterations, train[1])
     next(steps)  # before the first iteration
-    return _followed(islice(steps, iterations), iterations, len(train[0]), glanced)
+    return _follow_steps(islice(steps, iterations), iterations, len(train[0]), monitor)
 
 
-def exact_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> dict | None:
-    """log p(x) in nats per data point, with its standard error over data; None if the model does not know it."""
+def exact_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Estimate | None:
+    """Compute log p(x) in nats per data point, with its error over data; None if the model does not know it."""
     with eval_mode(pair):
         exact = log_evidence(pair, x, given)
-    return None if exact is None else _estimate(exact.reshape(1, -1), len(x), exact=True)
+    return None if exact is None else Estimate.of_draws(exact.reshape(1, -1), len(x), exact=True)
 
 
-def judged(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True) -> dict:
-    """`evaluate`, and where it has both, the "gap" of "evidence" and "elbo" in nats per data point: KL(guide || posterior),
-    with the Monte Carlo error at these data."""
+def final_evaluation(
+    pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True
+) -> dict:
+    """Evaluate a pair, and its "gap" where "evidence" and "elbo" are known.
+
+    The gap is KL(guide || posterior) in nats per data point, with the Monte Carlo error at these data points.
+    """
     result = evaluate(pair, x, given, k, held_out=held_out)
     if {"evidence", "elbo"} <= result.keys():
-        elbo = result["elbo"]
-        value = result["evidence"]["value"] - elbo["value"]
-        result["gap"] = {"value": value} | {key: elbo[key] for key in ("mc_se", "n", "unit") if key in elbo}
+        result["gap"] = Estimate.of_gap(result["evidence"], result["elbo"])
     return result
 
 
-def posterior_error(found: dict[str, Tensor], posterior: Distribution) -> dict[str, float]:
-    """How far are means of draws, a `summary` of `nuts`, from those of the exact posterior of the same latent?
+def posterior_error(summary: dict[str, Tensor], posterior: Distribution) -> dict[str, float]:
+    """Compare the means of draws with those of the exact posterior of the same latent.
 
+    :param summary: of one site, from `nuts`
     :return: over all coordinates "largest_z", the largest distance in Monte Carlo standard errors, and
         "largest_error", the largest in standard deviations of the posterior
     """
-    away = (found["mean"] - posterior.mean).abs()
+    away = (summary["mean"] - posterior.mean).abs()
     error = away / posterior.variance.sqrt()
-    return {"largest_z": (away / found["mcse"]).max().item(), "largest_error": error.max().item()}
+    return {"largest_z": (away / summary["mcse"]).max().item(), "largest_error": error.max().item()}

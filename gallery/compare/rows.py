@@ -20,8 +20,9 @@ from inference import SVI
 from inference.evaluation.ais import supports_of
 from inference.fit.objectives import parse_objective
 from inference.guides.registry import GUIDES, parse_guide, with_guide
-from inference.pairs.info import continuous_latents, inspect_pair, parameters
-from inference.pairs.run import arguments, eval_mode
+from inference.pairs.capabilities import exact
+from inference.pairs.info import continuous_latents, inspect_pair
+from inference.pairs.run import Batch, eval_mode
 
 SAMPLERS = {
     "nuts": "NUTS on the model; where it has weights, at those that the first objective fitted",
@@ -175,18 +176,18 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[str | Non
     try:
         if row.sampler:
             pair = comparison.pair(row, train)
-            args = arguments(pair, train.x[:FEW], None if train.given is None else train.given[:FEW])
+            args = Batch(train.x, train.given)[:FEW].args(pair)
             if row.sampler in ("nuts", "ais"):
                 with eval_mode(pair):
                     (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
-                if not comparison.objectives and parameters(inspect_pair(pair, args))[0]:
+                if not comparison.objectives and inspect_pair(pair, args).generative_parameters:
                     raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
-            elif not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):
+            elif not (exact(pair, "e_step") and exact(pair, "m_step")):
                 raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
         else:
             svi = comparison.svi(row, train)
-            few = inspect_pair(svi.pair, svi._arguments(svi.rows(0)))
-            whole = svi.per_datum or few.joint
+            few = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
+            whole = svi.plan.is_per_data_point or few.has_global_latent
             svi.loss(svi.rows(0))  # what shows at the first step alone
     except (ValueError, NotImplementedError) as error:
         return " ".join(str(error).split()), whole

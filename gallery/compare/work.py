@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from data import Dataset
-from gallery.compare.follow import clock, exact_evidence, follow, follow_em, judged, posterior_error
+from gallery.compare.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
 from gallery.compare.rows import FEW, Comparison, Row, parse_sampler
 from inference.errors import InferenceError
-from inference.evaluation.ais import bdmc
+from inference.evaluation.bdmc import bdmc
 from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.gradients import gradient_noise
 from inference.fit.nuts import nuts
 from inference.guides.registry import finish
-from inference.pairs.info import inspect_pair, parameters
-from inference.pairs.run import arguments, eval_mode
+from inference.pairs.capabilities import exact
+from inference.pairs.info import inspect_pair
+from inference.pairs.run import Batch, arguments, eval_mode
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 SIMULATED = 100  # data whose evidence is held from both sides
@@ -44,7 +45,7 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict:
         curve, pair = follow(svi, x, given), svi.pair
         save_tensors(row.file(folder, ".safetensors"), pair.state_dict(), {})
         pair = finish(pair, *_values(train))
-        found = judged(pair, x, given, comparison.judge_draws, held_out=split == "test")
+        found = final_evaluation(pair, x, given, comparison.judge_draws, held_out=split == "test")
         result = {name: found[name] for name in KEPT if name in found}
     if split == "test" and "evidence" in result:
         result["train evidence"] = exact_evidence(pair, *_values(train))
@@ -62,8 +63,9 @@ def noise(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -
 def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict:
     """NUTS: of all training data where a latent is global, else of the first FEW of the split."""
     pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
-    if not inspect_pair(pair, arguments(pair, x, given)).joint:
-        x, given = x[:FEW], None if given is None else given[:FEW]
+    if not inspect_pair(pair, arguments(pair, x, given)).has_global_latent:
+        few = Batch(x, given)[:FEW]
+        x, given = few.x, few.given
     begun = clock()
     found = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
     seconds, gradients = clock() - begun, found["gradients"]
@@ -75,9 +77,9 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
         "divergences": found["divergences"],
         "at": fitted,
     }
-    if getattr(pair, "posterior", None) and len(found["summary"]) == 1:
+    if (posterior := exact(pair, "posterior")) and len(found["summary"]) == 1:
         with eval_mode(pair):
-            result |= posterior_error(*found["summary"].values(), pair.posterior(*arguments(pair, x, given)))
+            result |= posterior_error(*found["summary"].values(), posterior(*arguments(pair, x, given)))
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
 
 
@@ -98,7 +100,7 @@ def _fitted(
     """(pair, x, given, label): at the weights that the row `at` came to, with its label; None if the model has none."""
     splits = comparison.run_of(row).datasets()
     pair, (x, given) = comparison.pair(at or row, splits["train"]), _values(splits[split])
-    if not parameters(inspect_pair(pair, arguments(pair, x, given)))[0]:
+    if not inspect_pair(pair, arguments(pair, x, given)).generative_parameters:
         return pair, x, given, None
     if at is None:
         raise InferenceError("no fit was finished whose weights could be taken.")

@@ -1,17 +1,21 @@
-"""What a trained model shows. Every function returns a `matplotlib.figure.Figure`, or for an animation a list of them;
+"""Draw a fitted pair. Every function returns a `matplotlib.figure.Figure`, or for an animation a list of them;
 `draw` saves all that apply.
 
     figures = draw(pair, {"train": train, "test": test}, history, folder)    # paths of PNGs and GIFs
     save(samples(pair, test, n=30), folder / "samples.png")
 
-What applies is read off the pair and its data, not off the name of its class: images have samples and
-reconstructions, local continuous latents a map of their codes, a standard normal plane of codes a manifold, and a
-model that knows its posterior and its evidence is drawn beside them.
+Which figures apply depends on the structure of the pair (`PairInfo`), its declared capabilities and its data, not on
+the name of its class: images have samples and reconstructions, local continuous latents a map of their codes, a
+standard normal plane of codes a manifold, and a model with an exact posterior and evidence is drawn beside them.
 """
 
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from data import Dataset
@@ -21,6 +25,7 @@ from gallery.figures.conditionals import conditionals
 from gallery.figures.curves import learning_curve
 from gallery.figures.exact import amortisation, evidence_curve, posterior_1d
 from gallery.figures.factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
+from gallery.figures.info import codes_of, info_of
 from gallery.figures.labels import labels_grow, parted_plane
 from gallery.figures.latent import latent_scatter
 from gallery.figures.pictures import manifold, reconstructions, samples, three_views
@@ -28,13 +33,15 @@ from gallery.figures.rate import kl_bars, rate_distortion
 from gallery.figures.regression import regression
 from gallery.figures.sequence import completion, sequence_animation
 from gallery.figures.style import save, save_frames
-from gallery.figures.traits import Traits
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
 from inference.evaluation.metrics import kl_per_latent
-from inference.pairs.sites import is_delta
+from inference.pairs.capabilities import capability, exact
+from inference.pairs.info import PairInfo
 
 __all__ = [
+    "FIGURES",
+    "Subject",
     "activations",
     "amortisation",
     "completion",
@@ -72,51 +79,125 @@ __all__ = [
 ]
 
 
-def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], folder: Path, seed: int = 0) -> list[Path]:
-    """Draws and saves every figure that applies to a fitted pair; returns the paths.
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A fitted pair with its data: what a figure is drawn of.
 
-    :param datasets: "train", what it was fitted to, and "test"
+    :param info: of the pair in evaluation mode
     :param history: a dictionary for every epoch, as `learning_curve` takes them
+    """
+
+    pair: nn.Module
+    info: PairInfo
+    train: Dataset
+    test: Dataset
+    history: list[dict]
+    seed: int
+
+    @property
+    def encodes(self) -> bool:
+        """Whether new data have codes."""
+        return bool(self.info.codes) and not self.info.is_per_data_point
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether x and z are real numbers and the model computes its evidence."""
+        return self.info.is_scalar and exact(self.pair, "log_evidence") is not None
+
+    @property
+    def is_exact_in_z(self) -> bool:
+        """Whether the model computes its posterior besides."""
+        return self.is_exact and exact(self.pair, "posterior") is not None
+
+
+Drawing = Figure | list[Figure] | None
+
+
+def _learning_curve(s: Subject) -> Drawing:
+    return learning_curve(s.history, f"{type(s.pair).__name__} on {s.test.name}")
+
+
+def _kl(s: Subject) -> Drawing:
+    few = s.test.head(2000)
+    return kl_bars(kl_per_latent(s.pair, few.x, few.given, s.seed))
+
+
+def _evidence(s: Subject) -> Drawing:
+    if s.info.is_per_data_point:
+        return amortisation(None, s.pair, s.train.x)
+    return evidence_curve(s.pair, *s.test.x.quantile(torch.tensor([0.005, 0.995]).to(s.test.x)).tolist())
+
+
+def _sparsity(s: Subject) -> Drawing:
+    return sparsity(capability(s.pair, "rho"), codes_of(s.info, s.test.x).mean(0))
+
+
+def _has_line(s: Subject) -> bool:
+    covariates = s.train.covariates
+    return bool(capability(s.pair, "least_squares")) and covariates is not None and covariates.shape[1] == 1
+
+
+FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]]] = {
+    "learning_curve": (lambda s: bool(s.history), _learning_curve),
+    "samples": (
+        lambda s: s.info.generates and not s.info.has_global_latent,
+        lambda s: samples(s.pair, s.test, seed=s.seed),
+    ),
+    "three_views": (
+        lambda s: s.info.generates and not s.info.has_global_latent,
+        lambda s: three_views(s.pair, s.test, seed=s.seed),
+    ),
+    "reconstructions": (
+        lambda s: s.encodes and s.test.is_image and not s.info.generates_rows(s.test.shape),
+        lambda s: reconstructions(s.pair, s.test, seed=s.seed),
+    ),
+    "latent": (lambda s: s.encodes, lambda s: latent_scatter(s.pair, s.test)),
+    "manifold": (lambda s: s.encodes, lambda s: manifold(s.pair, s.test)),
+    "components": (lambda s: s.encodes and s.info.generates, lambda s: components(s.pair, s.test, seed=s.seed)),
+    "completion": (lambda s: s.encodes and s.info.generates, lambda s: completion(s.pair, s.test, seed=s.seed)),
+    "kl": (lambda s: s.encodes and s.info.generates and not s.info.delta_sites, _kl),
+    "activations": (
+        lambda s: s.encodes and len(s.info.delta_sites) == len(s.info.guide_sites),
+        lambda s: activations({type(s.pair).__name__: s.pair}, s.test),
+    ),
+    "denoised": (
+        lambda s: s.encodes and s.test.is_image and capability(s.pair, "corrupt") is not None,
+        lambda s: denoised(s.pair, s.test, seed=s.seed),
+    ),
+    "sparsity": (lambda s: s.encodes and capability(s.pair, "rho") is not None, _sparsity),
+    "posterior": (
+        lambda s: s.is_exact_in_z,
+        lambda s: posterior_1d(s.pair, data=s.train.x if s.info.is_per_data_point else None),
+    ),
+    "two_kls": (lambda s: s.is_exact_in_z, lambda s: two_kls_of(s.pair)),
+    "evidence": (lambda s: s.is_exact, _evidence),
+    "regression": (_has_line, lambda s: regression(s.pair, s.train)),
+    "animation": (lambda s: s.encodes and s.info.generates, lambda s: sequence_animation(s.pair, s.test, seed=s.seed)),
+}
+"""By name: whether the figure applies, and the function that draws it; the function returns None where it does not."""
+
+
+def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], folder: Path, seed: int = 0) -> list[Path]:
+    """Draw and save every figure that applies to a fitted pair; return the paths.
+
+    A figure that fails is left out, and named in a warning of one line.
+
+    :param datasets: "train", the data that the pair was fitted to, and "test"
+    :param history: a dictionary for every epoch, as `learning_curve` takes them
+    :param folder: is made if it does not exist
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    train, test = datasets["train"], datasets["test"]
-    traits = Traits(pair, test)
-    local = bool(traits.codes) and not traits.per_datum
-    exact = traits.scalar and getattr(pair, "log_evidence", None) is not None
-
-    figures, frames = {}, None
-    if history:
-        figures["learning_curve"] = learning_curve(history, f"{type(pair).__name__} on {test.name}")
-    if traits.generates and not traits.is_global:
-        figures["samples"] = samples(pair, test, seed=seed)
-        figures["three_views"] = three_views(pair, test, seed=seed)
-    if local and test.is_image and not traits.in_steps:
-        figures["reconstructions"] = reconstructions(pair, test, seed=seed)
-    if local:
-        figures["latent"] = latent_scatter(pair, test)
-        figures["manifold"] = manifold(pair, test)
-    if local and traits.generates:
-        figures["components"] = components(pair, test, seed=seed)
-        figures["completion"] = completion(pair, test, seed=seed)
-        frames = sequence_animation(pair, test, seed=seed)
-    if local and traits.generates and not any(is_delta(site) for site in traits.guide.values()):
-        few = test.head(2000)
-        figures["kl"] = kl_bars(kl_per_latent(pair, few.x, few.given, seed))
-    if local and all(is_delta(site) for site in traits.guide.values()):
-        figures["activations"] = activations({type(pair).__name__: pair}, test)
-    if local and hasattr(pair, "corrupt") and test.is_image:
-        figures["denoised"] = denoised(pair, test, seed=seed)
-    if local and hasattr(pair, "rho"):
-        figures["sparsity"] = sparsity(pair.rho, traits.encode(test.x).mean(0))
-    if exact and getattr(pair, "posterior", None) is not None:
-        figures["posterior"] = posterior_1d(pair, data=train.x if traits.per_datum else None)
-        figures["two_kls"] = two_kls_of(pair)
-    if exact and traits.per_datum:
-        figures["evidence"] = amortisation(None, pair, train.x)
-    elif exact:
-        figures["evidence"] = evidence_curve(pair, *test.x.quantile(torch.tensor([0.005, 0.995]).to(test.x)).tolist())
-    if hasattr(pair, "least_squares") and train.covariates is not None and train.covariates.shape[1] == 1:
-        figures["regression"] = regression(pair, train)
-    paths = [save(fig, folder / f"{name}.png") for name, fig in figures.items() if fig is not None]
-    return paths + ([save_frames(frames, folder / "animation.gif")] if frames else [])
+    test, paths = datasets["test"], []
+    subject = Subject(pair, info_of(pair, test), datasets["train"], test, history, seed)
+    for name, (applies, function) in FIGURES.items():
+        try:
+            drawing = function(subject) if applies(subject) else None
+            if isinstance(drawing, list):
+                paths.append(save_frames(drawing, folder / f"{name}.gif"))
+            elif drawing is not None:
+                paths.append(save(drawing, folder / f"{name}.png"))
+        except Exception as error:  # whatever the code of a model can raise
+            first = (str(error).splitlines() or [""])[0]
+            warnings.warn(f"figure {name} is left out: {type(error).__name__}: {first}", stacklevel=2)
+    return paths

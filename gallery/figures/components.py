@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.info import decode, info_of
 from gallery.figures.style import figure, limits, show, tile
-from gallery.figures.traits import Traits, decode
 from inference import encode
 from inference.evaluation.clustering import match
+from inference.pairs.info import PairInfo
 
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 
@@ -24,10 +25,10 @@ def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0)
 
     :param each: draws of each component
     """
-    traits = Traits(pair, dataset)
-    if not (dataset.is_image and traits.component and traits.codes) or traits.conditional or len(traits.sites) > 1:
+    info = info_of(pair, dataset)
+    if not (dataset.is_image and info.component and info.codes) or info.conditional or len(info.data_sites) > 1:
         return None
-    q = encode(pair, dataset.x)[traits.component]  # (n, K)
+    q = encode(pair, dataset.x)[info.component]  # (n, K)
     n, k = q.shape
     component = q.argmax(1)
     share = component.bincount(minlength=k) / n
@@ -36,7 +37,7 @@ def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0)
         both = component * dataset.classes + dataset.labels
         matched = match(both.bincount(minlength=k * dataset.classes).reshape(k, -1))
     order = sorted(range(k), key=lambda i: (math.inf if matched[i] is None else matched[i], -share[i].item()))
-    means = decode(pair, dataset.x, {traits.component: _values(traits, order, k, each)}, seed=seed).mean
+    means = decode(pair, dataset.x, {info.component: _values(info, order, k, each)}, seed=seed).mean
 
     rows = [f"{100 * share[i].item():6.1f}".replace(" ", FIGURE_SPACE) + " %" for i in order]
     title = f"Mean E[x | z] of {each} draws z ~ p(z | y), a row for each component y\n"
@@ -51,8 +52,8 @@ def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0)
     return fig
 
 
-def _values(traits: Traits, order: list[int], k: int, each: int) -> Tensor:
+def _values(info: PairInfo, order: list[int], k: int, each: int) -> Tensor:
     """The components in that order, each so many times: (k * each, k), one-hot if the model's are, or (k * each,)."""
-    site = traits.prior[traits.component]
+    site = info.prior[info.component]
     y = torch.tensor(order, device=site["value"].device).repeat_interleave(each)
     return torch.eye(k).to(site["value"])[y] if site["fn"].event_shape else y.to(site["value"])

@@ -8,8 +8,9 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from data import Dataset
+from gallery.figures.info import codes_of, info_of
 from gallery.figures.style import BLUE, CLASSES, GREEN, INK, array, dress, figure
-from gallery.figures.traits import Traits
+from inference.pairs.capabilities import exact
 
 
 def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
@@ -29,9 +30,9 @@ def latent_scatter(pair: nn.Module, dataset: Dataset, n: int = 2000) -> Figure:
 
     Each class has a colour and, at its median, its label. A scalar x without labels is set against its code.
     """
-    traits = Traits(pair, dataset)
+    info = info_of(pair, dataset)
     x = dataset.x[:n]
-    codes = array(traits.encode(x, dataset.given[:n] if traits.conditional else None))
+    codes = array(codes_of(info, x, dataset.given[:n] if info.conditional else None))
     labels = None if dataset.labels is None else array(dataset.labels[:n])
     known = [] if labels is None else [y for y in range(dataset.classes) if (labels == y).any()]
     title = f"Posterior means E[z | x] under the guide: {len(x)} {dataset.split} data"
@@ -57,9 +58,9 @@ def latent_scatter(pair: nn.Module, dataset: Dataset, n: int = 2000) -> Figure:
     elif x.shape[1] == 1:
         order = array(x)[:, 0].argsort()
         dress(ax, title, "x", "E[z | x]").scatter(array(x)[:, 0], codes[:, 0], s=6, linewidths=0, color=BLUE)
-        if traits.scalar and getattr(pair, "posterior", None):
-            exact = array(pair.posterior(x).mean)
-            ax.plot(array(x)[order, 0], exact[order], color=GREEN, linewidth=1, label="exact posterior")
+        if info.is_scalar and (posterior := exact(pair, "posterior")):
+            means = array(posterior(x).mean)
+            ax.plot(array(x)[order, 0], means[order], color=GREEN, linewidth=1, label="exact posterior")
             ax.legend(frameon=False, fontsize=8)
     else:
         dress(ax, title, "z", "number of data").hist(codes[:, 0], 50, color=BLUE)

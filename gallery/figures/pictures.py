@@ -7,9 +7,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.info import decode, info_of
 from gallery.figures.style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
-from gallery.figures.traits import Traits, decode
 from inference import log_evidence, reconstruct, sample
+from inference.pairs.capabilities import exact
+from inference.pairs.info import PairInfo
+from inference.pairs.sites import INDEPENDENT, unwrap
 
 LEAST = 4.0  # inches of width, for the title; half of it in height leaves room for labels on both axes
 
@@ -22,32 +25,32 @@ def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each:
     :param each: images of each class, where the model conditions on one
     :raises InferenceError: if the model's prior is flat
     """
-    traits = Traits(pair, dataset)
+    info = info_of(pair, dataset)
     if not dataset.is_image:
         return _clouds(pair, dataset, seed)
     given, rows, columns = None, [], min(n, 10)
-    if traits.by_class:
+    if info.conditions_on_class:
         given = torch.arange(dataset.classes, device=dataset.x.device).repeat_interleave(each)
         rows, columns, n = [str(y) for y in range(dataset.classes)], each, len(given)
-    elif traits.conditional:
+    elif info.conditional:
         given = dataset.given[:n]
         n = len(given)
     drawn = sample(pair, dataset.x, n, given, seed)
     what = "z ~ p(z | y), a row for each class y" if rows else "z ~ p(z)"
     panels = [(f"Mean E[x | z] of {n} draws {what}", drawn["mean"]), ("A sample x of each", drawn["x"])]
-    parameter = _parameter(traits, drawn, given)
+    parameter = _parameter(info, drawn, given)
     if parameter is not None:
         panels.insert(0, ("Parameter λ(z) of the continuous Bernoulli: not its mean", parameter))
     return _panels(panels, dataset, columns, rows)
 
 
-def _parameter(traits: Traits, drawn: dict[str, Tensor], given: Tensor | None) -> Tensor | None:
+def _parameter(info: PairInfo, drawn: dict[str, Tensor], given: Tensor | None) -> Tensor | None:
     """The parameter of the continuous Bernoulli at latents that were drawn, (n, d); None for another likelihood."""
-    (fn, *others) = traits.likelihood
+    (fn, *others) = info.likelihood
     if others or not isinstance(fn, dist.ContinuousBernoulli):
         return None
-    latents = {name: drawn[name] for name in traits.prior}
-    return decode(traits.pair, traits.dataset.x, latents, given).base_dist.probs
+    latents = {name: drawn[name] for name in info.prior}
+    return unwrap(decode(info.pair, info.args[0], latents, given), INDEPENDENT).probs
 
 
 def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure | None:
@@ -55,10 +58,10 @@ def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -
 
     None unless data are images under a continuous Bernoulli.
     """
-    traits = Traits(pair, dataset)
-    given = dataset.given[:n] if traits.conditional else None
+    info = info_of(pair, dataset)
+    given = dataset.given[:n] if info.conditional else None
     drawn = sample(pair, dataset.x, n if given is None else len(given), given, seed)
-    parameter = _parameter(traits, drawn, given)
+    parameter = _parameter(info, drawn, given)
     if not dataset.is_image or parameter is None:
         return None
     picture = tile(torch.cat([parameter, drawn["mean"], drawn["x"]]), dataset.shape, len(parameter))
@@ -98,7 +101,7 @@ def pairs(axes: list[Axes], clouds: list[tuple[str, str, Tensor]], between: tupl
 def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
     """At most 2000 data and as many draws from the model: a histogram, or planes of the first four coordinates."""
     x = dataset.x[:2000]
-    given = dataset.given[:2000] if Traits(pair, dataset).conditional else None
+    given = dataset.given[:2000] if info_of(pair, dataset).conditional else None
     drawn = sample(pair, x, len(x), given, seed)["x"].reshape(len(x), -1)
     d = min(4, x.shape[1])
     if d == 1:
@@ -117,7 +120,7 @@ def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
                 label=label,
                 linewidth=1.4,
             )
-        if given is None and getattr(pair, "log_evidence", None):
+        if given is None and exact(pair, "log_evidence"):
             grid = torch.linspace(low, high, 200).to(x).unsqueeze(-1)
             with torch.no_grad():
                 ax.plot(array(grid)[:, 0], array(log_evidence(pair, grid).exp()), color=GREEN, label="p(x), exact")
@@ -138,7 +141,7 @@ def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
 def reconstructions(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure:
     """The first n images of the data set above E[x' | z], z drawn from the guide at each."""
     x = dataset.x[:n]
-    given = dataset.given[:n] if Traits(pair, dataset).conditional else None
+    given = dataset.given[:n] if info_of(pair, dataset).conditional else None
     both = torch.cat([x, reconstruct(pair, x, given, seed).reshape(x.shape)])
     picture = tile(both, dataset.shape, len(x))
     height, width = picture.shape[:2]
@@ -153,8 +156,8 @@ def manifold(pair: nn.Module, dataset: Dataset, side: int = 20) -> Figure | None
 
     None unless the data are images and the only latent site is z ~ Normal(0, I) in R^2.
     """
-    traits = Traits(pair, dataset)
-    if not dataset.is_image or traits.conditional or not traits.plane or len(traits.likelihood) > 1:
+    info = info_of(pair, dataset)
+    if not dataset.is_image or info.conditional or not info.has_standard_normal_plane or len(info.likelihood) > 1:
         return None
     x = dataset.x
     quantiles = (torch.arange(side, dtype=x.dtype, device=x.device) + 0.5) / side

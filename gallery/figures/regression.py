@@ -12,6 +12,7 @@ from torch import nn
 from data import Dataset
 from gallery.figures.style import BLUE, GREEN, GREY, INK, RED, array, dress, figure
 from inference import eval_mode
+from inference.pairs.capabilities import exact
 
 
 def _ellipse(ax: Axes, normal: dist.MultivariateNormal, sd: float, **style) -> None:
@@ -53,11 +54,11 @@ def regression(pair: nn.Module, dataset: Dataset, lines: int = 40, draws: int = 
     left.plot(at, fit, color=INK, linewidth=1.2, linestyle="--", label="least squares")
     dress(left, "Lines and predictions under the guide", "covariate c", "x").legend(frameon=False, fontsize=8)
 
-    if getattr(pair, "posterior", None):
-        exact = pair.posterior(x, c)
+    if posterior := exact(pair, "posterior"):
+        truth = posterior(x, c)
         for sd in (1, 2):
             label = "exact posterior" if sd == 1 else None
-            _ellipse(right, exact, sd, color=GREEN, linewidth=4, alpha=0.5, label=label)
+            _ellipse(right, truth, sd, color=GREEN, linewidth=4, alpha=0.5, label=label)
     if point:
         right.plot(*array(q.mean), marker="o", color=RED, linestyle="", label="guide: a point")
     else:

@@ -6,7 +6,6 @@
 import inspect
 import json
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,8 @@ from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.reproduce import read
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
+from inference.pairs.capabilities import exact as exact_method
 
 __all__ = [
     "FILES",
@@ -98,7 +98,7 @@ def variants_table() -> str:
             continue
         variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
         exact = {"log_evidence": "log evidence", "posterior": "posterior", "e_step": "EM"}
-        exact_answers = ", ".join(text for method, text in exact.items() if getattr(cls, method, None))
+        exact_answers = ", ".join(text for method, text in exact.items() if exact_method(cls, method))
         rows.append([f"`{name}`", _about(name), variants, exact_answers, recipe.data])
     return markdown_table(["model", "description", "variants", "exact answers", "data"], rows)
 
@@ -162,7 +162,7 @@ FILES = (README, ROOT / "RESULTS.md", ROOT / "BENCHMARKS.md")
 
 def _about(name: str) -> str:
     """Return the first line of the docstring of a model's module, without the full stop."""
-    doc = inspect.getdoc(sys.modules[MODELS[name].__module__]) or ""
+    doc = inspect.getdoc(family_module(MODELS[name])) or ""
     return doc.partition("\n")[0].rstrip(".")
 
 

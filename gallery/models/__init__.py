@@ -1,4 +1,11 @@
-"""The models by name. A file of this folder holds one story; its variants are named `file:variant`."""
+"""The registry of models: `family` is the model of the file `family.py`, `family:variant` a variant of it.
+
+A variant stands below its base class in `family.py`, or in a file `family_*.py`. The module docstring of `family.py`
+is the story of the family: its first line is the title in lists and pages.
+"""
+
+import sys
+from types import ModuleType
 
 from torch import nn
 
@@ -11,6 +18,7 @@ from gallery.models import (
     factor_analysis,
     gaussian_mixture,
     gmvae,
+    gmvae_relaxed,
     hmm,
     k_sparse_autoencoder,
     linear_regression,
@@ -20,7 +28,11 @@ from gallery.models import (
     ss_vae,
     vae,
     vrnn,
+    vrnn_smoothing,
+    vrnn_vectorised,
 )
+
+__all__ = ["MODELS", "family_module"]
 
 MODELS: dict[str, type[nn.Module]] = {
     "exponential_gaussian": exponential_gaussian.ExponentialGaussian,
@@ -54,9 +66,20 @@ MODELS: dict[str, type[nn.Module]] = {
     "cvae:standard": cvae.StandardCVAE,
     "ss_vae": ss_vae.SSVAE,
     "gmvae": gmvae.GMVAE,
-    "gmvae:relaxed": gmvae.Relaxed,
-    "gmvae:categorical_kl": gmvae.CategoricalKL,
-    "vrnn": vrnn.VRNN,
-    "vrnn:steps": vrnn.Steps,
-    "vrnn:smoothing": vrnn.Smoothing,
+    "gmvae:relaxed": gmvae_relaxed.Relaxed,
+    "gmvae:categorical_kl": gmvae_relaxed.CategoricalKL,
+    "vrnn": vrnn_vectorised.VectorisedVRNN,
+    "vrnn:steps": vrnn.VRNN,
+    "vrnn:smoothing": vrnn_smoothing.SmoothingVRNN,
 }
+
+
+def family_module(cls: type[nn.Module]) -> ModuleType:
+    """Return the file with the story of a model: that of its family if it is registered, else the one it is defined in.
+
+    :param cls: the class of a model
+    """
+    for name, registered in MODELS.items():
+        if registered is cls:
+            return sys.modules[f"{__name__}.{name.partition(':')[0]}"]
+    return sys.modules[cls.__module__]

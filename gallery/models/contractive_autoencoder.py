@@ -1,30 +1,38 @@
-"""Contractive autoencoder: a code that moves little when the image does.
+"""Contractive autoencoder: a code with a small Jacobian with respect to the image.
 
     z ~ flat                      the code, z in (0, 1)^latent_dim
     x ~ p(x | decoder(z))         the model of autoencoder.py
 
-The guide is the point z = h(x) = sigmoid(A x + a) and brings a penalty, the factor `contraction`, which adds to -ELBO
+The guide is the point z = h(x) = sigmoid(A x + a). Its factor `contraction` adds the penalty
 
-    weight * |dh / dx|_F^2,
+    weight * |dh / dx|_F^2
 
-nats per datum: the expected squared change of the code, per variance, under small isotropic noise on x. The error
-needs the code to tell the data apart, the penalty wants it constant: what is left is to move along the data only.
-For one sigmoid layer the norm has a closed form, at the cost of the layer itself,
+to -ELBO, in nats per data point. The norm is the expected squared change of the code under small isotropic noise on x,
+per unit of its variance. The reconstruction error needs codes that differ between data points, the penalty favours a
+constant code. Together they leave a code that changes only along directions in which the data vary. For one sigmoid
+layer the norm has a closed form, at the cost of the layer itself,
 
-    |dh / dx|_F^2 = sum_j (h_j (1 - h_j))^2 |A_j|^2,    A_j row j of A;
+    |dh / dx|_F^2 = sum_j (h_j (1 - h_j))^2 |A_j|^2,    A_j row j of A.
 
-for any other encoder, as in ``Deep``, reverse mode gives the Jacobian exactly, a backward pass for every unit of the
-code. Adding noise to the input and comparing codes, as denoising does, only estimates it.
+For any other encoder, as in ``Deep``, reverse mode gives the Jacobian exactly, with one backward pass for each unit of
+the code. Adding noise to the input and comparing codes, as denoising does, only estimates it.
 
-The norm depends on the unit of the code: a small A and a large decoder have a small penalty at the same error (Rifai
-et al. tie the two, A' being the decoder's matrix), and equal errors do not take the unit away. So beside the norm at
-matched reconstruction error stands that of the whole map from x to its reconstruction, which has no unit to hide in.
+The norm depends on the scale of the code: a small A and a large decoder have a small penalty at the same error. (Rifai
+et al. tie the two: the decoder's matrix is A'.) Comparing at equal errors does not remove that dependence. Therefore
+the norm at matched reconstruction error is reported beside that of the whole map from x to its reconstruction, which
+does not depend on the scale of the code.
+
+    >>> import torch
+    >>> pair, x = ContractiveAutoencoder(data_dim=6, latent_dim=2), torch.rand(5, 6)
+    >>> torch.allclose(pair.penalty(x, pair.encoder(x)), jacobian_norm(pair.encoder, x), atol=1e-5)
+    True
 
     Rifai, Vincent, Muller, Glorot and Bengio, Contractive auto-encoders: explicit invariance during feature
     extraction, 2011.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -36,27 +44,25 @@ from gallery.models.autoencoder import Autoencoder
 __all__ = ["ContractiveAutoencoder", "Deep", "jacobian_norm"]
 
 
-def jacobian_norm(f: Callable[[Tensor], Tensor], x: Tensor, rows: int = 100) -> Tensor:
-    """|df / dx|_F^2 of f: (d,) -> (m,) at every row of x, (n, d) to (n,), exactly; so many rows at a time."""
-    return vmap(lambda x_i: jacrev(f)(x_i).square().sum(), chunk_size=rows)(x)
-
-
 class ContractiveAutoencoder(Autoencoder):
     """x: (n, data_dim). One sigmoid layer, with the penalty in closed form.
 
-    :param weight: of the penalty, in nats per datum
+    z: (n, latent_dim), in (0, 1).
+
+    :param weight: weight of the penalty, in nats per data point
+    :raises ValueError: if weight is negative or not finite
     """
 
     activation = nn.Sigmoid
 
-    def __init__(self, *, weight: float = 0.1, **kwargs):
+    def __init__(self, *, weight: float = 0.1, **kwargs: Any) -> None:
         if not 0 <= weight < float("inf"):
-            raise ValueError(f"weight, of the penalty, is finite and not negative: it is {weight}.")
+            raise ValueError(f"weight, of the penalty, must be finite and not negative, not {weight}.")
         super().__init__(**kwargs)
         self.weight = weight
 
     def penalty(self, x: Tensor, h: Tensor) -> Tensor:
-        """|dh / dx|_F^2 at every row, (n,)."""
+        """Compute |dh / dx|_F^2 at each row, (n,), for codes h of (n, latent_dim)."""
         return (h * (1 - h)).square() @ self.encoder[0].weight.square().sum(1)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
@@ -69,12 +75,25 @@ class ContractiveAutoencoder(Autoencoder):
 class Deep(ContractiveAutoencoder):
     """x: (n, data_dim). Several sigmoid layers lead to the code, with the penalty from their Jacobian.
 
+    z: (n, latent_dim), in (0, 1).
+
     :param hidden: widths of the layers between pixels and code; the decoder has them in reverse, with ReLUs
     """
 
-    def __init__(self, *, hidden: Sequence[int] = (256,), **kwargs):
+    def __init__(self, *, hidden: Sequence[int] = (256,), **kwargs: Any) -> None:
         self.hidden = tuple(hidden)  # read by Autoencoder
         super().__init__(**kwargs)
 
     def penalty(self, x: Tensor, h: Tensor) -> Tensor:
+        """Compute |dh / dx|_F^2 at each row, (n,), by reverse mode."""
         return jacobian_norm(self.encoder, x)
+
+
+def jacobian_norm(f: Callable[[Tensor], Tensor], x: Tensor, rows: int = 100) -> Tensor:
+    """Compute |df / dx|_F^2 exactly at each row of x: (n, d) to (n,).
+
+    :param f: a function of one row, (d,) to (m,)
+    :param x: (n, d)
+    :param rows: number of rows evaluated at a time; bounds the memory
+    """
+    return vmap(lambda x_i: jacrev(f)(x_i).square().sum(), chunk_size=rows)(x)

@@ -3,9 +3,15 @@
     z ~ Normal(A y + a, softplus(B y + b))    the code given the class y, one-hot
     x ~ p(x | decoder(z, y))                  data_dim pixels, independent given z and y
 
-Nothing is said about p(y): the class is what the model conditions on. The guide q(z | x, y) reads it as well.
-With a prior that depends on y the classes may live in different places of the latent space; ``StandardCVAE``
-keeps Normal(0, I), so that z is independent of y and carries what the class does not say: style.
+The model conditions on the class y and has no p(y). The guide q(z | x, y) is amortised over x and y. With a prior that
+depends on y, the classes may occupy different regions of the latent space. ``StandardCVAE`` has the prior Normal(0, I)
+instead, so that z is independent of y and carries style: what varies within a class.
+
+    >>> import torch
+    >>> from pyro import poutine
+    >>> pair, x, labels = CVAE(data_dim=6, classes=3, latent_dim=2, hidden=(8,)), torch.ones(5, 6), torch.arange(5) % 3
+    >>> poutine.trace(pair.guide).get_trace(x, labels).nodes["z"]["value"].shape
+    torch.Size([5, 2])
 
     Sohn, Lee and Yan, Learning structured output representation using deep conditional generative models, 2015.
 """
@@ -22,16 +28,19 @@ from gallery.models._nn import GaussianHead, Likelihood, PixelHead, mlp
 __all__ = ["CVAE", "StandardCVAE"]
 
 
-class StandardCVAE(nn.Module):
-    """x: (n, data_dim); given: (n,), the classes as integers. The prior of z does not depend on the class.
+class CVAE(nn.Module):
+    """x: (n, data_dim); given: (n,), the classes as integers. The prior of z is learned, one Normal for each class.
 
-    :param data_dim: pixels of an image
+    z: (n, latent_dim).
+
+    :param data_dim: number of pixels
     :param classes: number of classes
     :param latent_dim: length of the code z
     :param hidden: widths of the encoder's hidden layers; the decoder has them in reverse
-    :param dropout: probability of dropping a hidden unit during training
+    :param dropout: probability of dropping a hidden unit in training mode
     :param likelihood: p(x | z, y) of a pixel: bernoulli for {0, 1}, continuous_bernoulli for [0, 1], gaussian
-    :param scale: standard deviation of the Gaussian likelihood; learned if not given
+    :param scale: standard deviation of the Gaussian likelihood; learned if None
+    :raises ValueError: if the likelihood is unknown or the scale is not positive
     """
 
     def __init__(
@@ -43,7 +52,7 @@ class StandardCVAE(nn.Module):
         dropout: float = 0.1,
         likelihood: Likelihood = "bernoulli",
         scale: float | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.classes, self.latent_dim = classes, latent_dim
         self.encoder = nn.Sequential(
@@ -53,13 +62,20 @@ class StandardCVAE(nn.Module):
             mlp((latent_dim + classes, *reversed(hidden)), dropout=dropout),
             PixelHead(hidden[0], data_dim, likelihood, scale),
         )
+        self.build_prior()
 
-    def one_hot(self, given: Tensor, x: Tensor) -> Tensor:
-        return torch.eye(self.classes, dtype=x.dtype, device=x.device)[given]  # (n, classes)
+    def build_prior(self) -> None:
+        """Create the network of the prior."""
+        self.conditional_prior = GaussianHead(self.classes, self.latent_dim)
 
     def prior(self, y: Tensor) -> dist.Distribution:
-        zero = y.new_zeros(len(y), self.latent_dim)
-        return dist.Normal(zero, zero + 1).to_event(1)
+        """Return p(z | y), batch shape (n,), for y of (n, classes)."""
+        pyro.module("prior", self.conditional_prior)
+        return self.conditional_prior(y)
+
+    def one_hot(self, given: Tensor, x: Tensor) -> Tensor:
+        """Return the classes one-hot, (n, classes), with dtype and device of x."""
+        return torch.eye(self.classes, dtype=x.dtype, device=x.device)[given]
 
     def model(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         pyro.module("decoder", self.decoder)
@@ -75,13 +91,16 @@ class StandardCVAE(nn.Module):
             pyro.sample("z", self.encoder(torch.cat([x, y], dim=-1)))
 
 
-class CVAE(StandardCVAE):
-    __doc__ = StandardCVAE.__doc__.replace("does not depend on the class", "is learned, one Normal for each class")
+class StandardCVAE(CVAE):
+    """x: (n, data_dim); given: (n,), the classes as integers. The prior of z does not depend on the class.
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.conditional_prior = GaussianHead(self.classes, self.latent_dim)
+    z: (n, latent_dim).
+    """
+
+    def build_prior(self) -> None:
+        """Create nothing: the prior is fixed."""
 
     def prior(self, y: Tensor) -> dist.Distribution:
-        pyro.module("prior", self.conditional_prior)
-        return self.conditional_prior(y)
+        """Return Normal(0, I), batch shape (n,)."""
+        zero = y.new_zeros(len(y), self.latent_dim)
+        return dist.Normal(zero, zero + 1).to_event(1)

@@ -1,19 +1,27 @@
-"""Factor analysis: the linear-Gaussian autoencoder, where every bound can be compared with the truth.
+"""Factor analysis: the linear-Gaussian autoencoder, where every bound can be compared with the exact evidence.
 
     z ~ Normal(0, I)                        the factors, z in R^latent_dim
     x ~ Normal(W z, Phi)                    x in R^data_dim, Phi = diag(sigma^2), sigma = softplus(pre_sigma)
 
-Hence log p(x) = log Normal(x; 0, W W' + Phi), and the exact posterior is linear in x with one covariance for all:
+Hence log p(x) = log Normal(x; 0, W W' + Phi). The exact posterior is linear in x, with one covariance for every x:
 
     p(z | x) = Normal(V* x, S*),    S* = (I + W' Phi^-1 W)^-1,    V* = S* W' Phi^-1.
 
 The guide q(z | x) = Normal(V x, L L') with a full triangular L shared by all x contains it. `DiagonalGuide` cannot
-follow the posterior correlation of the factors; `FixedVarianceGuide` learns V alone, and what its variance costs
-is the KL of a normal with the wrong scale. EM has closed steps (Rubin and Thayer, EM algorithms for ML factor
-analysis, 1982).
+represent the posterior correlation of the factors. `FixedVarianceGuide` learns V alone; its gap is the KL of a normal
+with the wrong scale. EM has closed steps (Rubin and Thayer, EM algorithms for ML factor analysis, 1982).
 
 W and sigma are not identified, and not only up to a rotation of z: with data_dim 3 and latent_dim 2 there are
 9 parameters for the 6 entries of a covariance matrix. Compare W W' + Phi, never W.
+
+    >>> import torch
+    >>> pair, x = FactorAnalysis(data_dim=3, latent_dim=2), torch.randn(50, 3)
+    >>> pair.posterior(x).mean.shape, pair.log_evidence(x).shape
+    (torch.Size([50, 2]), torch.Size([50]))
+    >>> before = pair.log_evidence(x).sum()
+    >>> pair.m_step(pair.e_step(x))
+    >>> bool(pair.log_evidence(x).sum() > before)
+    True
 
     Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes: a tutorial, 2022,
     arXiv 2208.07818 (the data, experiments 1 and 2).
@@ -29,29 +37,33 @@ __all__ = ["DiagonalGuide", "FactorAnalysis", "FixedVarianceGuide"]
 
 
 class FactorAnalysis(nn.Module):
-    """x: (n, data_dim). The guide has a full covariance matrix. W, pre_sigma, V start as standard normal draws, L as I.
+    """x: (n, data_dim); z: (n, latent_dim). The guide has a full covariance matrix.
+
+    W, pre_sigma and V start as standard normal draws, L as I.
 
     :param data_dim: length of x
     :param latent_dim: number of factors
     """
 
-    def __init__(self, data_dim: int = 3, latent_dim: int = 2):
+    def __init__(self, data_dim: int = 3, latent_dim: int = 2) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.theta = nn.ParameterDict({"W": torch.randn(data_dim, latent_dim), "pre_sigma": torch.randn(data_dim)})
         self.phi = nn.ParameterDict({"V": torch.randn(latent_dim, data_dim), **self.covariance_parameters()})
 
     def covariance_parameters(self) -> dict[str, Tensor]:
+        """Return the initial parameters of the guide's covariance matrix."""
         return {"L": torch.eye(self.latent_dim)}
 
     def scale_tril(self) -> Tensor:
-        """L of q(z | x) = Normal(V x, L L'), (latent_dim, latent_dim)."""
+        """Return L of q(z | x) = Normal(V x, L L'), (latent_dim, latent_dim)."""
         L = self.phi["L"].tril()
         return L * L.diagonal().sign()  # columns may change sign: L L' stays, and the diagonal is positive
 
     @property
     def sigma(self) -> Tensor:
-        return F.softplus(self.theta["pre_sigma"])  # (data_dim,)
+        """Standard deviations of the noise, (data_dim,)."""
+        return F.softplus(self.theta["pre_sigma"])
 
     def model(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("theta", self.theta)
@@ -66,18 +78,21 @@ class FactorAnalysis(nn.Module):
             pyro.sample("z", dist.MultivariateNormal(x @ self.phi["V"].T, scale_tril=self.scale_tril()))
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """log p(x), (n,) in nats."""
+        """Compute log p(x), (n,) in nats."""
         zero = x.new_zeros(x.shape[1])
         return dist.LowRankMultivariateNormal(zero, self.theta["W"], self.sigma.square()).log_prob(x)
 
     def posterior(self, x: Tensor) -> dist.Distribution:
-        """p(z | x), batch shape (n,), event shape (latent_dim,)."""
+        """Return p(z | x), batch shape (n,), event shape (latent_dim,)."""
         scaled = self.theta["W"] / self.sigma.square().unsqueeze(-1)  # Phi^-1 W
         precision = torch.eye(self.latent_dim).to(x) + self.theta["W"].T @ scaled
         return dist.MultivariateNormal(torch.linalg.solve(precision, scaled.T @ x.T).T, precision_matrix=precision)
 
     def e_step(self, x: Tensor) -> dict[str, Tensor]:
-        """Expected sufficient statistics per datum under p(z | x): xx (diagonal), xz and zz."""
+        """Return the expected sufficient statistics under p(z | x), averaged over data points.
+
+        :return: xx, the diagonal of x x', (data_dim,); xz, (data_dim, latent_dim); zz, (latent_dim, latent_dim)
+        """
         q = self.posterior(x)
         return {
             "xx": x.square().mean(0),
@@ -86,7 +101,7 @@ class FactorAnalysis(nn.Module):
         }
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """Sets W and sigma to the maximisers of the expected log joint density."""
+        """Set W and sigma to the maximisers of the expected log joint density."""
         W = torch.linalg.solve(statistics["zz"], statistics["xz"].T).T
         variance = statistics["xx"] - (W * statistics["xz"]).sum(-1)
         sigma = variance.clamp(min=torch.finfo(W.dtype).tiny).sqrt()
@@ -96,7 +111,7 @@ class FactorAnalysis(nn.Module):
 
 
 class DiagonalGuide(FactorAnalysis):
-    """x: (n, data_dim). The guide's covariance matrix is diagonal; the posterior's is not.
+    """x: (n, data_dim); z: (n, latent_dim). The guide's covariance matrix is diagonal; the posterior's is not.
 
     :param data_dim: length of x
     :param latent_dim: number of factors
@@ -110,16 +125,19 @@ class DiagonalGuide(FactorAnalysis):
 
 
 class FixedVarianceGuide(FactorAnalysis):
-    """x: (n, data_dim). The guide's covariance matrix is variance * I; only its mean is fitted.
+    """x: (n, data_dim); z: (n, latent_dim). The guide's covariance matrix is variance * I; only its mean is fitted.
 
     :param data_dim: length of x
     :param latent_dim: number of factors
-    :param variance: of every factor under the guide
+    :param variance: variance of every factor under the guide
+    :raises ValueError: if variance is not positive
     """
 
-    def __init__(self, data_dim: int = 3, latent_dim: int = 2, variance: float = 0.1):
+    scale: Tensor
+
+    def __init__(self, data_dim: int = 3, latent_dim: int = 2, variance: float = 0.1) -> None:
         if not variance > 0:
-            raise ValueError(f"variance is positive, not {variance}.")
+            raise ValueError(f"variance must be positive, not {variance}.")
         super().__init__(data_dim, latent_dim)
         self.register_buffer("scale", torch.tensor(variance).sqrt())
 

@@ -1,15 +1,22 @@
-"""Hidden Markov model: a mixture whose component remembers.
+"""Hidden Markov model: a mixture whose component follows a Markov chain.
 
     y_1 ~ Categorical(initial),  y_t ~ Categorical(transition of y_{t-1})     the states, t = 1, ..., T
     x_t ~ Normal(mean_{y_t}, scale_{y_t})                                     x in R^T, scale = softplus(pre_scale)
 
-The states are summed out exactly. `pyro.markov` says that y_t needs y_{t-1} and no state before it, so that the sum
-over states^T paths is taken by message passing, in operations of the order of T * states^2: the forward algorithm,
+The states are summed out exactly. `pyro.markov` declares that y_t depends on y_{t-1} and on no earlier state, so that
+the sum over states^T paths is computed by message passing, in O(T states^2) operations. That is the forward algorithm,
 which `log_evidence` writes out.
 
 EM (Baum-Welch) needs the expected number of visits of each state and of each transition. They are the derivatives of
 log p(x) with respect to the logarithms of the factors, so differentiating the forward algorithm is the backward one
 (Eisner, Inside-outside and forward-backward algorithms are just backprop, 2016).
+
+    >>> import torch
+    >>> pair, x = HMM(states=3), torch.randn(20, 5)
+    >>> before = pair.log_evidence(x).sum()
+    >>> pair.m_step(pair.e_step(x))
+    >>> bool(pair.log_evidence(x).sum() > before)
+    True
 
     Rabiner, A tutorial on hidden Markov models and selected applications in speech recognition, 1989.
 """
@@ -24,26 +31,27 @@ __all__ = ["HMM"]
 
 
 class HMM(nn.Module):
-    """x: (n, T), a number at each step. The states are summed out: objective "enum".
+    """x: (n, T), a number at each step; y_t: (n,). The states are summed out: objective "enum".
 
     :param states: number of states
+    :raises ValueError: if states is below 1
     """
 
-    def __init__(self, states: int = 3):
+    def __init__(self, states: int = 3) -> None:
         super().__init__()
         if states < 1:
             raise ValueError(f"states must be at least 1, not {states}.")
         self.theta = nn.ParameterDict(
             {
                 "initial": torch.zeros(states),
-                "transition": torch.eye(states),  # a row of logits for each state to come from
+                "transition": torch.eye(states),  # row i: logits of y_t given y_{t-1} = i
                 "mean": torch.randn(states),
                 "pre_scale": torch.ones(states),
             }
         )
 
     def likelihood(self, y: Tensor) -> dist.Distribution:
-        """p(x_t | y_t), batch shape that of y_t."""
+        """Return p(x_t | y_t), with the batch shape of y_t."""
         return dist.Normal(self.theta["mean"][y], F.softplus(self.theta["pre_scale"])[y])
 
     def model(self, x: Tensor, total: int | None = None) -> None:
@@ -56,43 +64,50 @@ class HMM(nn.Module):
                 logits = self.theta["transition"][y]
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
-        """Nothing is left to infer."""
+        """Empty: the states are summed out in the model."""
 
     def log_factors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log p(y_1), (states,); log p(y_t | y_{t-1}), (states, states); log p(x_t | y_t), (n, T, states)."""
+        """Compute log p(y_1), (states,); log p(y_t | y_{t-1}), (states, states); log p(x_t | y_t), (n, T, states)."""
         every = torch.arange(len(self.theta["initial"]), device=x.device)
         emission = self.likelihood(every).log_prob(x.unsqueeze(-1))
         return self.theta["initial"].log_softmax(0), self.theta["transition"].log_softmax(1), emission
 
     @staticmethod
     def forward_algorithm(initial: Tensor, transition: Tensor, emission: Tensor) -> Tensor:
-        """log p(x) from the logarithms of the factors, (n,) in nats."""
+        """Compute log p(x) from the logarithms of the factors, (n,) in nats."""
         alpha = initial + emission[:, 0]  # log p(x_1:t, y_t), (n, states)
         for t in range(1, emission.shape[1]):
             alpha = (alpha.unsqueeze(2) + transition).logsumexp(1) + emission[:, t]
         return alpha.logsumexp(1)
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """log p(x_1, ..., x_T), (n,) in nats."""
+        """Compute log p(x_1, ..., x_T), (n,) in nats."""
         return self.forward_algorithm(*self.log_factors(x))
 
     def expected_counts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Under p(y | x): how often each state comes first, (states,), and each transition is made, (states, states),
-        over all data; and p(y_t | x), (n, T, states)."""
+        """Compute expected counts under p(y | x).
+
+        :return: number of data points that start in each state, (states,); number of times that each transition is made
+            over all data points, (states, states); p(y_t | x), (n, T, states)
+        """
         with torch.enable_grad():
             factors = tuple(factor.detach().requires_grad_() for factor in self.log_factors(x))
             evidence = self.forward_algorithm(*factors).sum()
             return torch.autograd.grad(evidence, factors, allow_unused=True, materialize_grads=True)
 
     def e_step(self, x: Tensor) -> dict[str, Tensor]:
-        """Expected sufficient statistics per datum: first states, transitions, visits, and x and its square there."""
+        """Return the expected sufficient statistics under p(y | x), averaged over data points.
+
+        :return: initial, (states,); transition, (states, states); y, visits of each state, (states,); x and xx, sums of
+            x_t and its square over these visits, each (states,)
+        """
         initial, transition, y = self.expected_counts(x)
         sums = {"y": y.sum(1), "x": (y * x.unsqueeze(2)).sum(1), "xx": (y * x.square().unsqueeze(2)).sum(1)}
-        per_datum = {name: value.mean(0) for name, value in sums.items()}
-        return {"initial": initial / len(x), "transition": transition / len(x), **per_datum}
+        visits = {name: value.mean(0) for name, value in sums.items()}
+        return {"initial": initial / len(x), "transition": transition / len(x), **visits}
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """Sets all parameters to the maximisers of the expected log joint density; scales stay above 1e-3."""
+        """Set all parameters to the maximisers of the expected log joint density; scales stay above 1e-3."""
         s = {name: value.clamp(min=torch.finfo(value.dtype).tiny) for name, value in statistics.items() if name != "x"}
         mean = statistics["x"] / s["y"]
         scale = (s["xx"] / s["y"] - mean.square()).clamp(min=1e-6).sqrt()

@@ -1,18 +1,25 @@
-"""k-sparse autoencoder: the code keeps its k largest units and no others.
+"""k-sparse autoencoder: a code that keeps its k largest units and no others.
 
     z ~ flat                         the code, z in R^latent_dim
     x ~ p(x | decoder(z))            the model of autoencoder.py
 
-    h = ReLU(A x + a)                how the guide finds the code: activations, latent_dim of them,
+    h = ReLU(A x + a)                the guide: latent_dim activations, of which the k largest are kept,
     z_j = h_j if h_j is among the k largest of h, else 0
 
-At most k codes of a datum are not zero, always: k units are chosen, ties or not, and a ReLU may have silenced some of
-them. No penalty has to be weighed against the error, and -ELBO is the reconstruction loss. The gradient reaches the k
-chosen units only, so with a small k from the start many units are never chosen again and stay dead (at k = 10, 101 of
-144 after 8 epochs on grey MNIST). The paper lowers k while training for that; here k is what it is from the start.
+At most k units of a code are not zero: exactly k are selected, ties included, and the ReLU may have set some of them to
+zero. There is no penalty, and -ELBO is the reconstruction loss. The gradient reaches the k selected units only, so with
+a small k from the start many units are never selected again and stay dead (at k = 10, 101 of 144 after 8 epochs on grey
+MNIST). To avoid that, the paper lowers k during training; here k is constant.
 
-    Makhzani and Frey, k-sparse autoencoders, 2014 (there h = A x + a; the ReLU is the slides').
+    >>> import torch
+    >>> pair = KSparseAutoencoder(data_dim=6, latent_dim=4, k=2)
+    >>> pair.largest(torch.tensor([[0.5, 3.0, 1.0, 2.0]]))
+    tensor([[0., 3., 0., 2.]])
+
+    Makhzani and Frey, k-sparse autoencoders, 2014 (there h = A x + a, without the ReLU).
 """
+
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -25,19 +32,22 @@ __all__ = ["KSparseAutoencoder"]
 
 
 class KSparseAutoencoder(Autoencoder):
-    """x: (n, data_dim). At most k of the latent_dim codes of a datum are not zero.
+    """x: (n, data_dim); z: (n, latent_dim). At most k units of a code are not zero.
 
-    :param k: number of codes that are kept
+    :param k: number of units that are kept
+    :raises ValueError: if k is not between 1 and latent_dim
     """
 
-    def __init__(self, *, k: int = 44, **kwargs):
+    capabilities: tuple[str, ...] = ("k",)
+
+    def __init__(self, *, k: int = 44, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 1 <= k <= self.latent_dim:
-            raise ValueError(f"k, how many codes are kept, is between 1 and latent_dim = {self.latent_dim}, not {k}.")
+            raise ValueError(f"k, the units kept, must be between 1 and latent_dim = {self.latent_dim}, not {k}.")
         self.k = k
 
     def largest(self, h: Tensor) -> Tensor:
-        """h with all but its k largest values of every row at 0, (n, latent_dim)."""
+        """Return h with all but the k largest values of each row set to 0, (n, latent_dim)."""
         values, units = h.topk(self.k, dim=-1)
         return torch.zeros_like(h).scatter(-1, units, values)
 

@@ -1,30 +1,37 @@
-"""Sparse autoencoder: a code whose units are silent for most data.
+"""Sparse autoencoder: a code whose units are inactive for most data points.
 
     z ~ flat                      the code, z in (0, 1)^latent_dim
     x ~ p(x | decoder(z))         the model of autoencoder.py
 
-The guide is the point z = sigmoid(A x + a) and brings a penalty, the factor `sparsity`, which adds to -ELBO
+The guide is the point z = sigmoid(A x + a). Its factor `sparsity` adds the penalty
 
     weight * sum_j KL(rho || rho_hat_j),    KL(r || s) = r log(r / s) + (1 - r) log((1 - r) / (1 - s)),
 
-nats per datum, where rho_hat_j is the mean of unit j over the minibatch: every unit is to be active in a share rho of
-the data. That is a KL between two coins, so activations have to lie in (0, 1): hence the sigmoid. The slides have a
-ReLU, under which rho_hat may exceed 1, where the penalty is not defined, and be 0, where it is infinite.
+to -ELBO, in nats per data point. rho_hat_j is the mean of unit j over the minibatch, and rho its target: every unit
+should be active for a share rho of the data. This is a KL between two Bernoulli distributions, so activations have to
+lie in (0, 1): hence the sigmoid. Under a ReLU rho_hat may exceed 1, where the penalty is undefined, or be 0, where it
+is infinite.
 
-The weight means nothing without the unit of the error it stands beside: here the squared error is summed over pixels
-(scale^2 = 1/2). The slides put weight 3 beside a *mean* squared error, which is 3 data_dim = 2352 beside the sum: then
-the units reach rho first of all, by not looking at x. After 5 epochs on grey MNIST the squared error is 49, that of
-the mean image 53, and 12 at weight 3 beside the sum. Later they do look, and the error stays some five times that of
-weight 3 beside the sum: the recipe `sparse_autoencoder:slides` has 20 epochs of it.
+The weight has a meaning only relative to the unit of the error: here the squared error is summed over pixels
+(scale^2 = 1/2). Weight 3 beside a *mean* squared error is weight 3 data_dim = 2352 beside the sum, for 784 pixels.
+At that weight the units reach rho before the reconstruction improves: after 5 epochs on grey MNIST the squared error
+is 49 (the mean image has 53, weight 3 beside the sum has 12). It stays some five times that of weight 3 beside the sum
+after 20 epochs, which are the recipe `sparse_autoencoder:slides`.
 
 The biases start at log(rho / (1 - rho)), so that the units start at rho. From 1/2, where sigmoids start otherwise, the
-penalty would first drive all of them down at once, and what they tell of x with them.
+penalty would first drive all of them down together, and with them the information that they carry about x.
+
+    >>> import torch
+    >>> pair = SparseAutoencoder(data_dim=6, latent_dim=2, rho=0.25)
+    >>> pair.encoder(torch.zeros(1, 6)).detach().round(decimals=4)  # units start at rho
+    tensor([[0.2500, 0.2500]])
 
     Ng, Sparse autoencoder, lecture notes CS294A, 2011 (weight 3, rho 0.05, beside a sum over pixels).
 """
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -38,19 +45,23 @@ __all__ = ["Deep", "SparseAutoencoder"]
 
 
 class SparseAutoencoder(Autoencoder):
-    """x: (n, data_dim). The mean activation of every unit of the code is drawn to rho.
+    """x: (n, data_dim). A penalty draws the mean activation of every unit of the code to rho.
 
-    :param rho: wanted mean activation of a unit
-    :param weight: of the penalty, in nats per datum
+    z: (n, latent_dim), in (0, 1).
+
+    :param rho: target mean activation of a unit
+    :param weight: weight of the penalty, in nats per data point
+    :raises ValueError: if rho is not strictly between 0 and 1, or weight is negative or not finite
     """
 
     activation = nn.Sigmoid
+    capabilities: tuple[str, ...] = ("rho",)
 
-    def __init__(self, *, rho: float = 0.05, weight: float = 3.0, **kwargs):
+    def __init__(self, *, rho: float = 0.05, weight: float = 3.0, **kwargs: Any) -> None:
         if not 0 < rho < 1:
-            raise ValueError(f"rho is the mean of activations in (0, 1): it lies between 0 and 1 and is {rho}.")
+            raise ValueError(f"rho, the target mean of activations in (0, 1), must lie between 0 and 1, not {rho}.")
         if not 0 <= weight < float("inf"):
-            raise ValueError(f"weight, of the penalty, is finite and not negative: it is {weight}.")
+            raise ValueError(f"weight, of the penalty, must be finite and not negative, not {weight}.")
         super().__init__(**kwargs)
         self.rho, self.weight = rho, weight
         for layer in self.encoder:
@@ -58,7 +69,7 @@ class SparseAutoencoder(Autoencoder):
                 nn.init.constant_(layer.bias, math.log(rho / (1 - rho)))
 
     def penalty(self, h: Tensor) -> Tensor:
-        """sum_j KL(rho || rho_hat_j) of activations (n, units), in nats: ()."""
+        """Compute sum_j KL(rho || rho_hat_j) of activations h, (n, units): (), in nats."""
         edge = torch.finfo(h.dtype)
         rho_hat = h.mean(0).clamp(edge.tiny, 1 - edge.eps)
         return kl_divergence(dist.Bernoulli(torch.full_like(rho_hat, self.rho)), dist.Bernoulli(rho_hat)).sum()
@@ -66,7 +77,7 @@ class SparseAutoencoder(Autoencoder):
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)
         h, penalty = x, x.new_zeros(())
-        for layer in self.encoder:  # the code's, and in ``Deep`` those before it
+        for layer in self.encoder:  # in ``Deep`` every sigmoid layer is penalised, not only the code
             h = layer(h)
             if isinstance(layer, nn.Sigmoid):
                 penalty = penalty + self.penalty(h)
@@ -78,9 +89,11 @@ class SparseAutoencoder(Autoencoder):
 class Deep(SparseAutoencoder):
     """x: (n, data_dim). Several sigmoid layers lead to the code, and every unit of them is penalised.
 
+    z: (n, latent_dim), in (0, 1).
+
     :param hidden: widths of the layers between pixels and code; the decoder has them in reverse, with ReLUs
     """
 
-    def __init__(self, *, hidden: Sequence[int] = (256,), **kwargs):
+    def __init__(self, *, hidden: Sequence[int] = (256,), **kwargs: Any) -> None:
         self.hidden = tuple(hidden)  # read by Autoencoder
         super().__init__(**kwargs)

@@ -1,21 +1,31 @@
 """Semi-supervised variational autoencoder (M2): a few labels, and a class for every image.
 
     y ~ Uniform over the classes, one-hot          the class; known for some images
-    z ~ Normal(0, I)                               what the class does not say: style, z in R^latent_dim
+    z ~ Normal(0, I)                               style: what varies within a class, z in R^latent_dim
     x ~ p(x | decoder(z, y))                       data_dim pixels, independent given z and y
 
-`given` holds the label of each image, -1 where it is missing, and the model is of x given what is known: the bound is
-one of log p(x | y) for a labelled image and of log p(x) for another. Both are written once. Where the label is known,
-prior and guide of y have all their mass on it: its logit is raised by CERTAIN, so that exp(-CERTAIN), the probability
-of the other classes, is zero in floating point. Where it is missing the prior is uniform and the guide is the
-classifier q(y | x). Then y is summed out for all alike,
+`given` holds the label of each image, -1 where it is missing. The model conditions on the known labels: the bound is
+one on log p(x | y) for a labelled image and on log p(x) for an unlabelled one. One program covers both. Where the label
+is known, prior and guide of y have all their mass on it: its logit is raised by `LABEL_LOGIT`, so that the probability
+of the other classes, exp(-LABEL_LOGIT), is zero in floating point. Where it is missing, the prior is uniform and the
+guide is the classifier q(y | x). Then y is summed out for every image,
 
     sum_y q(y | x) [log p(y) + log p(z_y) + log p(x | z_y, y) - log q(y | x) - log q(z_y | x, y)],  z_y ~ q(z | x, y),
 
-in which a labelled image has one term that counts. (The paper's bound for it, of log p(x, y), has the constant
--ln classes in addition.) So labels teach the decoder and q(z | x, y) what y means, but not the classifier, which is
-not in that term: in training `alpha` log q(label | x) is added for every label. It lowers the objective, which stays
-a bound, and is left out in evaluation mode.
+in which a labelled image has one term of nonzero weight. (The paper's bound for a labelled image, on log p(x, y), also
+has the constant -ln classes.) That term trains the decoder and q(z | x, y), but does not contain the classifier.
+
+In training mode: `alpha` log q(label | x) is added for every label, so that labels train the classifier. It lowers the
+objective, which stays a bound.
+In evaluation mode: that term is left out.
+
+    >>> import torch
+    >>> pair = SSVAE(data_dim=6, classes=3, latent_dim=2, hidden=(8,))
+    >>> pair.classify(torch.ones(5, 6)).sum(1).allclose(torch.ones(5))
+    True
+    >>> pair.label(torch.tensor([2, -1]), torch.ones(2, 6))  # the second label is missing
+    tensor([[0., 0., 1.],
+            [0., 0., 0.]])
 
     Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models, 2014.
 """
@@ -32,22 +42,27 @@ from gallery.models._nn import Likelihood, PairEncoder, PixelHead, mlp
 
 __all__ = ["SSVAE"]
 
-CERTAIN = 1e4
+LABEL_LOGIT = 1e4
+"""What the logit of a known label is raised by: exp(-1e4) is 0 in floating point."""
 
 
 class SSVAE(nn.Module):
-    """x: (n, data_dim); given: (n,), the classes as integers, -1 where the class is not known.
+    """x: (n, data_dim); given: (n,), the classes as integers, -1 where the class is unknown.
 
-    :param data_dim: pixels of an image
+    y: (n, classes), one-hot, under enumeration (classes, 1, classes); z: ([classes,] n, latent_dim).
+
+    :param data_dim: number of pixels
     :param classes: number of classes
     :param latent_dim: length of the code z
     :param hidden: widths of the hidden layers of the guide; the decoder has them in reverse
     :param likelihood: p(x | z, y) of a pixel: bernoulli for {0, 1}, continuous_bernoulli for [0, 1], gaussian
-    :param scale: standard deviation of the Gaussian likelihood; learned if not given
-    :param alpha: weight of each label in the classifier's log-likelihood; the paper's is 0.1 data / labels
+    :param scale: standard deviation of the Gaussian likelihood; learned if None
+    :param alpha: weight of each label in the classifier's log-likelihood; in the paper 0.1 total / number of labels
+    :raises ValueError: if alpha is negative or not finite, the likelihood is unknown, or the scale is not positive
     """
 
-    missing = -1  # the label of an image whose class is not known
+    capabilities: tuple[str, ...] = ("classify",)
+    missing = -1  # the label of an image whose class is unknown
 
     def __init__(
         self,
@@ -58,10 +73,10 @@ class SSVAE(nn.Module):
         likelihood: Likelihood = "bernoulli",
         scale: float | None = None,
         alpha: float = 60.0,
-    ):
+    ) -> None:
         super().__init__()
         if not 0 <= alpha < math.inf:
-            raise ValueError(f"alpha is a weight: it is finite and not negative, and not {alpha}.")
+            raise ValueError(f"alpha is a weight and must be finite and not negative, not {alpha}.")
         self.classes, self.latent_dim, self.alpha = classes, latent_dim, alpha
         self.decoder = nn.Sequential(
             mlp((latent_dim + classes, *reversed(hidden))), PixelHead(hidden[0], data_dim, likelihood, scale)
@@ -70,18 +85,18 @@ class SSVAE(nn.Module):
         self.encoder = PairEncoder(data_dim, classes, hidden, latent_dim)
 
     def label(self, given: Tensor, x: Tensor) -> Tensor:
-        """(n, classes): one-hot, and zero where the label is missing."""
+        """Return the labels one-hot, and zero where they are missing: (n, classes)."""
         return (given.unsqueeze(-1) == torch.arange(self.classes, device=x.device)).to(x.dtype)
 
     def draw_class(self, logits: Tensor) -> Tensor:
-        """y, one-hot: every one, (classes, 1, classes), under enumeration; else a draw, (n, classes)."""
+        """Return y one-hot: all values, (classes, 1, classes), under enumeration; else a draw, (n, classes)."""
         return pyro.sample("y", dist.OneHotCategorical(logits=logits), infer={"enumerate": "parallel"})
 
     def model(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         pyro.module("decoder", self.decoder)
         zero = x.new_zeros(len(x), self.latent_dim)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            y = self.draw_class(CERTAIN * self.label(given, x))
+            y = self.draw_class(LABEL_LOGIT * self.label(given, x))
             z = pyro.sample("z", dist.Normal(zero, zero + 1).to_event(1))  # ([classes,] n, latent_dim)
             code = torch.cat([z, y.expand(*z.shape[:-1], -1)], dim=-1)
             pyro.sample("x", self.decoder(code), obs=x)  # (n, data_dim)
@@ -91,12 +106,12 @@ class SSVAE(nn.Module):
         pyro.module("encoder", self.encoder)
         logits, label = self.classifier(x), self.label(given, x)  # (n, classes)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            y = self.draw_class(logits + CERTAIN * label)
+            y = self.draw_class(logits + LABEL_LOGIT * label)
             pyro.sample("z", self.encoder(x, y))
             if self.training:  # a factor of a guide enters the ELBO with a minus
                 log_q = (label * logits.log_softmax(-1)).sum(-1)  # log q(label | x), 0 where it is missing
                 pyro.factor("classification", -self.alpha * log_q, has_rsample=True)
 
     def classify(self, x: Tensor) -> Tensor:
-        """q(y | x), the probabilities of the classes: (n, classes)."""
+        """Return q(y | x), the probabilities of the classes: (n, classes)."""
         return self.classifier(x).softmax(-1)

@@ -1,16 +1,22 @@
-"""Variational autoencoder.
+"""Variational autoencoder: a nonlinear latent variable model with an amortised Gaussian guide.
 
     z ~ Normal(0, I)          the code, z in R^latent_dim
     x ~ p(x | decoder(z))     data_dim pixels, independent given z
 
-The guide is amortised: one network, q(z | x) = Normal(mu(x), diag sigma(x)^2), serves every x, and the
-reparametrised draw z = mu(x) + sigma(x) * eps lets the gradient of the ELBO reach it.
+The guide is amortised: one network gives q(z | x) = Normal(mu(x), diag sigma(x)^2) for every x. The reparametrised
+draw z = mu(x) + sigma(x) * eps, eps ~ Normal(0, I), carries the gradient of the ELBO to that network.
 
-The likelihood has to fit the pixels. A Bernoulli is a probability on {0, 1} only: put on grey pixels it is not a
-density, and its "ELBO" bounds nothing. Grey pixels take the continuous Bernoulli, a density on [0, 1], whose
-mean is not its parameter. The log of a density may be positive, and so may the ELBO. How high it gets on images that
-are black for the most part depends on how large a logit may be, which published numbers leave to the arithmetic
-(`BOUND` in `_nn.py`).
+The likelihood has to match the support of the pixels. A Bernoulli is a probability on {0, 1}: on grey pixels it is not
+a density, and its "ELBO" bounds nothing. Grey pixels take the continuous Bernoulli, a density on [0, 1] whose mean
+differs from its parameter. The log of a density may be positive, and so may this ELBO. On images that are mostly black
+its value depends on the largest logit allowed. Published values leave that to the floating-point arithmetic; here it is
+fixed (`MAX_LOGIT` in `_distributions.py`).
+
+    >>> import torch
+    >>> from pyro import poutine
+    >>> pair, x = VAE(data_dim=6, latent_dim=2, hidden=(8,)), torch.ones(5, 6)
+    >>> poutine.trace(pair.guide).get_trace(x).nodes["z"]["value"].shape
+    torch.Size([5, 2])
 
     Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     Loaiza-Ganem and Cunningham, The continuous Bernoulli: fixing a pervasive error in VAEs, 2019.
@@ -28,15 +34,16 @@ __all__ = ["VAE"]
 
 
 class VAE(nn.Module):
-    """x: (n, data_dim).
+    """x: (n, data_dim); z: (n, latent_dim).
 
-    :param data_dim: pixels of an image
+    :param data_dim: number of pixels
     :param latent_dim: length of the code z
     :param hidden: widths of the encoder's hidden layers; the decoder has them in reverse
-    :param dropout: probability of dropping a hidden unit during training
+    :param dropout: probability of dropping a hidden unit in training mode
     :param likelihood: p(x | z) of a pixel: bernoulli for {0, 1}, continuous_bernoulli for [0, 1], gaussian
-    :param scale: standard deviation of the Gaussian likelihood; learned if not given
+    :param scale: standard deviation of the Gaussian likelihood; learned if None
     :param activation: of the hidden layers: relu or tanh
+    :raises ValueError: if the likelihood is unknown or the scale is not positive
     """
 
     def __init__(
@@ -48,13 +55,15 @@ class VAE(nn.Module):
         likelihood: Likelihood = "bernoulli",
         scale: float | None = None,
         activation: Activation = "relu",
-    ):
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        layers = {"activation": ACTIVATIONS[activation], "dropout": dropout}
-        self.encoder = nn.Sequential(mlp((data_dim, *hidden), **layers), GaussianHead(hidden[-1], latent_dim))
+        self.encoder = nn.Sequential(
+            mlp((data_dim, *hidden), ACTIVATIONS[activation], dropout),
+            GaussianHead(hidden[-1], latent_dim),
+        )
         self.decoder = nn.Sequential(
-            mlp((latent_dim, *reversed(hidden)), **layers),
+            mlp((latent_dim, *reversed(hidden)), ACTIVATIONS[activation], dropout),
             PixelHead(hidden[0], data_dim, likelihood, scale),
         )
 

@@ -9,9 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from inference import SVI, Settings, eval_mode
-from inference.evaluation.metrics import FAINT, kl_per_latent
+from inference.evaluation.metrics import COLLAPSE_NATS, kl_per_latent
 from inference.pairs.info import inspect_pair
-from inference.pairs.run import arguments
+from inference.pairs.run import Batch
 
 KL_ROWS = 1000
 MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
@@ -46,7 +46,7 @@ class Collapse:
         self.told |= new
         return (
             f"{', '.join(sorted(new))} says nothing of x after epoch {line['epoch']}, every coordinate has less than "
-            f"{FAINT} nats of KL: posterior collapse, if it stays so. Try {' or '.join(self.remedies)}."
+            f"{COLLAPSE_NATS} nats of KL: posterior collapse, if it stays so. Try {' or '.join(self.remedies)}."
         )
 
 
@@ -138,10 +138,11 @@ class TensorBoard:
     def kl(self) -> dict[str, float]:
         svi = self.svi
         with eval_mode(svi.pair):
-            x, given = svi.transform(svi.x[:KL_ROWS]), None if svi.given is None else svi.given[:KL_ROWS]
-            if inspect_pair(svi.pair, arguments(svi.pair, x, given)).points:
+            few = Batch(svi.x, svi.given)[:KL_ROWS]
+            few = Batch(svi.transform(few.x), few.given)
+            if inspect_pair(svi.pair, few.args(svi.pair)).delta_sites:
                 return {}
-        found = kl_per_latent(svi.pair, x, given)
+        found = kl_per_latent(svi.pair, few.x, few.given)
         return {name: torch.tensor(values).sum().item() for name, values in found.items()}
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class Run:
         if ".py:" in model:  # it is found again from another folder
             path, _, attribute = model.rpartition(":")
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
-        return cls(model, resolved, data.located(data_name), chosen, validation, torch.get_num_threads())
+        return cls(model, resolved, data.absolute_name(data_name), chosen, validation, torch.get_num_threads())
 
     def datasets(self) -> dict[str, data.Dataset]:
         """The splits of the run on its device: train, test, and validation where it is kept apart."""

@@ -9,13 +9,11 @@ figures/                what they show
 draws.nc, onnx/, tensorboard/    what was exported, where that was asked for
 """
 
-import inspect
 import json
 import re
 import shutil
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -27,22 +25,18 @@ from torch import nn
 
 import data
 from gallery.errors import RunError
-from gallery.runs.registry import in_words, line_of
+from gallery.runs.metrics import evaluate_split, monitor_clustering
 from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory, processor
-from inference import SVI, InferenceError, collapsed, eval_mode, evaluate, monitor_elbo, pareto_k_summary
-from inference.evaluation.classification import accuracy, class_bounds, label_metrics
-from inference.evaluation.clustering import cluster, component_probabilities
-from inference.evaluation.log_weights import ROWS
+from inference import SVI, InferenceError, collapsed, monitor_elbo
 from inference.files import write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.pairs.info import inspect_pair
-from inference.pairs.run import arguments
+from inference.pairs.run import Batch
 
 SYNC_EVERY = 20  # between questions of several processes to each other: is one of them to stop?
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
-K_HAT_ROWS = 50  # held-out data whose importance weights are looked at
 MONITOR_ROWS = 500  # rows of training data that are looked at after an epoch: has a latent collapsed?
 FILES = ("run.json", "history.jsonl", "checkpoint.safetensors", "weights.safetensors", "metrics.json", "draws.nc")
 FOLDERS = ("figures", "tensorboard", "onnx")
@@ -169,51 +163,12 @@ def load(folder: Path) -> tuple[Run, nn.Module]:
     return run, pair
 
 
-def evaluate_split(
-    run: Run, pair: nn.Module, dataset: data.Dataset, held_out: bool, particles: int = 16, at_a_time: int = ROWS
-) -> dict:
-    """`inference.evaluate` of a split, `k_hat` where it is held out and, where the model conditions on a class, what
-    labels are worth to it."""
-    x = dataset.scored()
-    metrics = evaluate(pair, x, dataset.given, particles, held_out=held_out, at_a_time=at_a_time)
-    if run.keywords.get("classes", 1) > 1 and "given" in inspect.signature(pair.model).parameters and "elbo" in metrics:
-        metrics |= label_metrics(class_bounds(pair, x, run.keywords["classes"]), dataset.labels)
-    if hasattr(pair, "classify") and dataset.labels is not None:
-        with eval_mode(pair):
-            metrics["classifier_accuracy"] = accuracy(pair.classify(x), dataset.labels)
-    if found := _clustering(pair, dataset):
-        metrics["clustering"] = found
-    return metrics | (k_hat(pair, dataset) if held_out else {})
-
-
-def k_hat(pair: nn.Module, dataset: data.Dataset) -> dict[str, dict]:
-    """`inference.tails` of the first WEIGHED data: "k_hat" and "k_hat_above"; or why "k_hat" is "undefined"."""
-    few = dataset.head(K_HAT_ROWS)
-    try:
-        return pareto_k_summary(pair, few.scored(), few.given)
-    except InferenceError as error:
-        return {"k_hat": {"undefined": str(error)}}
-
-
-def _clustering(pair: nn.Module, dataset: data.Dataset) -> dict:
-    """`inference.clustering.cluster` of a pair with components; nothing where the rows are not of several classes."""
-    if dataset.labels is None or dataset.labels.unique().numel() < 2:
-        return {}
-    q = component_probabilities(pair, dataset.scored(), dataset.given)
-    return {} if q is None else cluster(q, dataset.labels)
-
-
-def _clustering_at_a_glance(pair: nn.Module, dataset: data.Dataset) -> dict[str, float]:
-    found = _clustering(pair, dataset)
-    return {"entropy": found["entropy_of_q"]["value"], "accuracy": found["accuracy"]["value"]} if found else {}
-
-
 def _collapsed(svi: SVI) -> list[str]:
     """Latents that say nothing of a few rows of training data, once the KL has its whole weight."""
-    if not svi.beta or svi.beta < svi.settings.beta or svi.per_datum:
+    if not svi.beta or svi.beta < svi.settings.beta or svi.plan.is_per_data_point:
         return []
-    x, given = svi.transform(svi.x[:MONITOR_ROWS]), None if svi.given is None else svi.given[:MONITOR_ROWS]
-    return collapsed(svi.pair, x, given)
+    few = Batch(svi.x, svi.given)[:MONITOR_ROWS]
+    return collapsed(svi.pair, svi.transform(few.x), few.given)
 
 
 def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
@@ -273,9 +228,9 @@ def _train(
 
     def held_out() -> dict[str, dict[str, float]]:
         return {
-            name: monitor_elbo(svi.pair, split.x, split.given) | _clustering_at_a_glance(svi.pair, split)
+            name: monitor_elbo(svi.pair, split.x, split.given) | monitor_clustering(svi.pair, split)
             for name, split in splits.items()
-            if name != "train" and not svi.per_datum
+            if name != "train" and not svi.plan.is_per_data_point
         }
 
     writes = distributed.rank() == 0
@@ -306,9 +261,9 @@ def _train(
                     watcher.epoch(line)
                 save()
                 clock = saved = time.perf_counter()
-            if svi.workers > 1 and step % SYNC_EVERY:
+            if distributed.workers() > 1 and step % SYNC_EVERY:
                 continue
-            late, stop = distributed.anyone(now - saved > CHECKPOINT_SECONDS), distributed.anyone(interrupted())
+            late, stop = distributed.any_worker(now - saved > CHECKPOINT_SECONDS), distributed.any_worker(interrupted())
             if late or stop:
                 seconds += now - clock
                 save()
@@ -325,10 +280,11 @@ def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, h
 
     save_tensors(folder / "weights.safetensors", svi.pair.state_dict(), {"model": run.model, "keywords": run.keywords})
     train, test = splits["train"], splits["test"]
-    seen = inspect_pair(svi.pair, arguments(svi.pair, train.scored(), train.given))
-    metrics: dict = {  # where a latent is global all training data have it in common
-        "test": evaluate_split(run, svi.pair, test, held_out=True),
-        "train": evaluate_split(run, svi.pair, train if seen.joint else train.head(len(test)), held_out=False),
+    info = inspect_pair(svi.pair, Batch(train.scored(), train.given).args(svi.pair))
+    few = train if info.has_global_latent else train.head(len(test))  # all training data share a global latent
+    metrics: dict = {
+        "test": evaluate_split(svi.pair, test, held_out=True),
+        "train": evaluate_split(svi.pair, few, held_out=False),
     }
     metrics["is_bound"] = "elbo" in metrics["test"]
     metrics |= {
@@ -341,11 +297,6 @@ def _finish(run: Run, svi: SVI, splits: dict[str, data.Dataset], folder: Path, h
         "data": run.data,
         "data_hash": train.hash,
     }
-    try:
-        draw(svi.pair, splits, history, folder / "figures")
-    except Exception as error:
-        if line_of(error) is None:  # a fault of the gallery
-            raise
-        warnings.warn(f"not all pictures could be drawn: {in_words(error)}", stacklevel=2)
+    draw(svi.pair, splits, history, folder / "figures")
     write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics

@@ -1,13 +1,13 @@
-"""The contract of a pair (CONTRIBUTING.md), clause by clause: what is broken, at which site, and how is it mended?
+"""Check a pair against the contract of CONTRIBUTING.md, clause by clause.
 
     case = Case(lambda: VAE(data_dim=64), (x[:12],))
     for name, clause in CLAUSES.items():
         for finding in clause(case):
             print(name, finding.text)
 
-A clause is a function whose docstring says what holds, and which yields a `Finding` for all that does not; it may also
-raise what model and guide raise. The clauses of a stage take for granted that those of the stages before hold. They
-seed torch's generator.
+A clause is a function. Its docstring is data: the statement that `gallery check` prints. It yields a `Finding` for
+each breach, and may raise what model and guide raise. The clauses of a stage assume that those of the earlier stages
+hold. They seed torch's generator.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from inference.contract.case import Case, Finding, watched
 from inference.contract.fit import draws, evaluation, gradients, registered, support
 from inference.contract.process import device, leftovers, repeatable, state, traceable
-from inference.contract.structure import plate, runs, shapes, signature, sites
+from inference.contract.structure import capabilities, plate, runs, shapes, signature, sites
 
 __all__ = ["CLAUSES", "STAGES", "Case", "Clause", "Finding", "watched"]
 
 Clause = Callable[[Case], Iterator[Finding]]
 STAGES: tuple[tuple[Clause, ...], ...] = (
-    (signature,),
+    (signature, capabilities),
     (sites, plate),
     (shapes,),
     (runs,),

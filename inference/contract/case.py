@@ -1,4 +1,4 @@
-"""What a clause is asked of: a pair that can be made anew, some data, and what came of running one on the other."""
+"""The input of a clause: a pair that can be built again, some data, and runs of the pair on them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,11 +24,11 @@ FEW = 4  # rows of a minibatch
 
 @dataclass(frozen=True)
 class Finding:
-    """What a clause has to say.
+    """A breach of a clause, or a remark.
 
-    :param text: in words: what came, what was expected, what to do
-    :param error: what was raised, if anything: its traceback has the line
-    :param remark: is it worth knowing, and no fault?
+    :param text: what is wrong, expected, got, what to do
+    :param error: the exception raised, if any; its traceback has the line
+    :param remark: whether it is a remark and no breach
     """
 
     text: str
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Ran:
-    """The guide, and the model on its draws, as far as they came: traces without log-densities, and what was raised."""
+    """A run of the guide, and of the model on its draws: traces without log-densities, and errors."""
 
     guide: poutine.Trace
     model: poutine.Trace
@@ -46,7 +46,7 @@ class Ran:
 
     @property
     def sites(self) -> Iterator[tuple[str, str, dict]]:
-        """("guide" or "model", name, site) of all that is sampled or observed, the indices of plates excepted."""
+        """("guide" or "model", name, site) of every sampled or observed site, without the indices of plates."""
         for part, trace in (("guide", self.guide), ("model", self.model)):
             for name, site in trace.nodes.items():
                 if site["type"] == "sample" and not site_is_subsample(site):
@@ -54,7 +54,7 @@ class Ran:
 
     @property
     def enumerates(self) -> bool:
-        """Is a site summed out, so that there are dimensions to the left of the plate?"""
+        """Whether a site is enumerated, so that there are dimensions to the left of the plate."""
         return any(site["infer"].get("_enumerate_dim") is not None for _, _, site in self.sites)
 
 
@@ -69,7 +69,7 @@ PROCESS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 @contextmanager
 def watched(left: dict[str, Any]) -> Iterator[None]:
-    """Notes in `left` which settings of the whole process are others afterwards, and puts them back."""
+    """Record in `left` the settings of the process that change within, and restore them."""
     before = {name: get() for name, (get, _) in PROCESS.items()}
     try:
         yield
@@ -82,12 +82,12 @@ def watched(left: dict[str, Any]) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is examined.
+    """A pair to check, with data.
 
-    :param build: makes the pair anew, its weights drawn from torch's generator
+    :param build: builds a new pair, its weights drawn from torch's generator
     :param args: (x,) or (x, given), as model and guide take them: more than FEW rows
-    :param objective: with which it is to be fitted; if None, enum where a site is marked for it and trace elsewhere
-    :param left: the settings of the process that the pair has changed so far, as `watched` notes them
+    :param objective: of the fit; if None, enum where a site is marked for enumeration and trace elsewhere
+    :param left: settings of the process that the pair has changed so far, as `watched` records them
     """
 
     build: Callable[[], nn.Module]
@@ -96,7 +96,7 @@ class Case:
     left: dict[str, Any] = field(default_factory=dict)
 
     def pair(self, seed: int = 0) -> nn.Module:
-        """A new pair."""
+        """Build a new pair."""
         torch.manual_seed(seed)
         with watched(self.left):
             return self.build()
@@ -110,11 +110,11 @@ class Case:
         change: Callable[[poutine.Trace], None] = lambda guide: None,
         drawn: poutine.Trace | None = None,
     ) -> Ran:
-        """A new pair on the first n rows, as a minibatch of all of them.
+        """Run a new pair on the first n rows, as a minibatch of all of them.
 
         :param training: in training mode, or in evaluation mode
         :param place: precision or device of the pair and its data
-        :param change: is done to the trace of the guide before the model is run on it
+        :param change: called with the trace of the guide before the model runs on it
         :param drawn: a trace of the guide whose draws are taken instead of new ones
         """
         pair, traces, errors = self.pair(seed).train(training).to(place), [drawn or poutine.Trace()], []
@@ -126,7 +126,7 @@ class Case:
                 handler = poutine.trace(poutine.replay(part, traces[-1]))
                 try:
                     handler(*few, total=len(self.args[0]))
-                except Exception as error:  # whatever it is
+                except Exception as error:  # any error of the user's code
                     errors.append(error)
                 traces.append(handler.trace)
                 if part is parts[0]:
@@ -144,12 +144,12 @@ class Case:
         return self.run(len(self.args[0]))
 
     def svi(self, pair: nn.Module) -> SVI:
-        """How the pair is fitted."""
-        summed = any(inspect_pair(pair, self.args).enumerated)
+        """Return the fit of a pair, before its first step."""
+        summed = inspect_pair(pair, self.args).enumerated
         return SVI(pair, *self.args, settings=Settings(objective=self.objective or ("enum" if summed else "trace")))
 
     def loss(self, pair: nn.Module) -> Tensor:
-        """The objective on all rows, always for the same noise."""
+        """Return the objective on all rows, always with the same noise; nats."""
         svi = self.svi(pair)
         torch.manual_seed(0)
         return svi.loss(torch.arange(len(self.args[0])))

@@ -1,4 +1,4 @@
-"""Clauses of what a fit takes for granted: supports, gradients through draws, and a gradient at every parameter."""
+"""Clauses on what a fit needs: supports, gradients through draws, and a gradient at every parameter."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,13 +15,13 @@ from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
 from inference.pairs.checks import check_data, parameter_faults
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import is_flat, latent_sites
 
-SCORED = ("score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
-DRAWS = 8  # of the guide for each row, held against the support of the prior
-NUDGE = 1e-2  # of weights and latent values, so that what depends on them moves
+SCORED = ("reinforce", "score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
+DRAWS = 8  # of the guide for each row, checked against the support of the prior
+NUDGE = 1e-2  # added to weights and latent values, so that what depends on them changes
 
 
 def support(case: Case) -> Iterator[Finding]:
@@ -40,39 +40,39 @@ def support(case: Case) -> Iterator[Finding]:
                 outside[name] = prior["fn"].support
     for name, expected in outside.items():
         yield Finding(
-            f"the guide draws values of {name} that are impossible under its prior, of which the support is "
-            f"{expected}: the ELBO is minus infinity. Choose a guide within it, or transform the draw."
+            f"the guide draws values of {name} that are impossible under its prior, whose support is {expected}: the "
+            "ELBO is minus infinity. Choose a guide with this support, or transform the draw."
         )
 
 
 def registered(case: Case) -> Iterator[Finding]:
-    """every parameter belongs to the pair, and none to Pyro's store alone"""
+    """every parameter belongs to the pair, none to Pyro's parameter store alone"""
     pair = case.pair()
     seen = inspect_pair(pair, case.args)
     yield from map(Finding, parameter_faults(pair, seen.model, seen.guide))
 
 
 def evaluation(case: Case) -> Iterator[Finding]:
-    """the model draws data without seeing any, the guide encodes them, and both reconstruct them"""
+    """data are drawn from the model without data, encoded by the guide, and reconstructed"""
     x, given = (*case.args, None)[:2]
     for use, n in ((sample, [len(x)]), (encode, []), (reconstruct, [])):
         try:
             use(case.pair(), x, *n, given)
-        except InferenceError:  # what is undefined, as draws from a flat prior are
+        except InferenceError:  # undefined, as draws from a flat prior are
             pass
-        except Exception as error:  # whatever it is
+        except Exception as error:  # any error of the user's code
             yield Finding(f"`{use.__name__}` cannot use the pair", error)
             return
     for name in _read_off(case):
         yield Finding(
-            f"the model computes {name} from the values of x, and there are none when data are drawn: compute it from "
-            "latents, from `given`, or from what pyro.sample returns."
+            f"the model computes {name} from the values of x, which are zeros when data are drawn. Compute it from "
+            "latents, from `given`, or from the value that pyro.sample returns."
         )
 
 
 def _read_off(case: Case) -> list[str]:
-    """Sites of the model that have another distribution where the argument x is another, and the values of all sites
-    and all noise are the same."""
+    """Return the sites of the model whose distribution changes with the argument x, at equal values of all sites and
+    equal noise."""
     pair, (x, *given) = case.pair(), case.args
     model = poutine.uncondition(pair.model)
     with eval_mode(pair):
@@ -89,31 +89,31 @@ def _read_off(case: Case) -> list[str]:
 
 
 def draws(case: Case) -> Iterator[Finding]:
-    """every draw of the guide is reparametrised, summed out or scored, and gradients pass through it"""
+    """every draw of the guide is reparametrised, enumerated or scored, and gradients pass through it"""
     for name, site in latent_sites(case.few.model).items():
         if name not in case.few.guide.nodes and not isinstance(site["fn"], dist.Categorical):
-            yield Finding(f"{name} is summed out by the model alone: it has to be a Categorical, {name} an index.")
+            yield Finding(f"{name} is enumerated by the model alone; expected a Categorical, with {name} an index.")
     drawn = {n: s for n, s in latent_sites(case.few.guide).items() if s["infer"].get("_enumerate_dim") is None}
     for name, site in drawn.items():
         value, fn = site["value"], site["fn"]
         if not fn.has_rsample and (case.objective or "").partition(":")[0] not in SCORED:
             kind, remedy = "not reparametrised", "choose a distribution that has rsample"
             if fn.support.is_discrete:
-                kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and fit with --objective enum'
+                kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and set objective="enum"'
             yield Finding(
-                f"draws of {name} are {kind}, so no gradient passes through them: {remedy}; or say --objective score, "
-                "graph or wake-sleep:K."
+                f"draws of {name} are {kind}, so no gradient passes through them: {remedy}; or set "
+                'objective="reinforce", "graph" or "wake-sleep:K".'
             )
         elif fn.has_rsample and not value.requires_grad and fn.log_prob(value).requires_grad:
             yield Finding(
-                f"the distribution of {name} in the guide depends on parameters and its value does not: leave the draw "
-                "to pyro.sample, or take rsample, without detach and no_grad."
+                f"the distribution of {name} in the guide depends on parameters and its value does not. Leave the draw "
+                "to pyro.sample, or use rsample, without detach and no_grad."
             )
     yield from _cuts(case, [name for name, site in drawn.items() if site["value"].is_floating_point()])
 
 
 def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
-    """Sites of the model whose density moves with a latent value and has no derivative by it."""
+    """Report sites of the model whose density changes with a latent value but has no derivative by it."""
 
     def densities(nudged: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         leaves = {}
@@ -135,18 +135,19 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
             passes = before[of].requires_grad and torch.autograd.grad(before[of].sum(), leaf, **options)[0].any()
             if not passes and not torch.equal(moved, before[of]):
                 yield Finding(
-                    f"the model computes {of} from {name}, and no gradient passes from {of} to {name}, so the guide "
-                    f"does not learn what {of} needs: leave out what cuts it, as detach, .data, no_grad or rounding."
+                    f"the model computes {of} from {name}, but no gradient passes from {of} to {name}. Remove what "
+                    "cuts it, such as detach, .data, no_grad or rounding."
                 )
 
 
 def gradients(case: Case) -> Iterator[Finding]:
-    """every parameter is told to Pyro, by the model or by the guide, and gets a finite gradient"""
+    """every parameter is registered, by the model or by the guide, and gets a finite gradient"""
     pair = case.pair()
     seen = inspect_pair(pair, case.args)
-    generative, inference = ({id(p): name for name, p in of.items()} for of in parameters(seen))
+    parts = seen.generative_parameters, seen.inference_parameters
+    generative, inference = ({id(p): name for name, p in of.items()} for of in parts)
     own = dict(pair.named_parameters())
-    with torch.no_grad():  # away from the points where a gradient is zero by symmetry
+    with torch.no_grad():  # away from points where a gradient is zero by symmetry
         for parameter in own.values():
             parameter.add_(NUDGE * torch.randn_like(parameter))
     case.loss(pair).backward()
@@ -162,8 +163,10 @@ def gradients(case: Case) -> Iterator[Finding]:
 
 
 def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
-    """Sites of a part whose distribution moves with the parameters that are `learnt` there and has no derivative by
-    any. What the guide borrows from the model, as for an exact posterior, it may hold fixed."""
+    """Report sites of a part whose distribution changes with the parameters `learnt` there but has no derivative.
+
+    Parameters that the guide borrows from the model, as for an exact posterior, may be held fixed.
+    """
 
     def nudged() -> nn.Module:
         pair, generator = case.build(), torch.Generator().manual_seed(0)
@@ -182,13 +185,13 @@ def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
         cut = [key for key, value in fixed.items() if not torch.equal(value, moved[key])]
         if cut and not is_flat(before[name]):
             yield Finding(
-                f"the {part} computes {' and '.join(cut)} of {name} from parameters, and no gradient passes from there "
-                "to them, so that they do not learn it: leave out what cuts it, as detach, .data, no_grad or rounding."
+                f"the {part} computes {' and '.join(cut)} of {name} from parameters, but no gradient reaches them. "
+                "Remove what cuts it, such as detach, .data, no_grad or rounding."
             )
 
 
 def _tensors(fn: Distribution | Transform) -> dict[str, Tensor]:
-    """What a distribution has for parameters, by name, under whatever wraps or transforms it."""
+    """Return the parameters of a distribution by name, those of wrapped distributions and transforms included."""
     found: dict[str, Tensor] = {}
     for name, value in vars(fn).items():
         if isinstance(value, Distribution):
@@ -205,20 +208,20 @@ def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | N
     network, gradient = name.partition(".")[0], parameter.grad
     if id(parameter) not in generative | inference:
         if gradient is None:
-            return "neither registered nor used: use it in model or guide, or leave it out"
+            return "neither registered nor used: use it in model or guide, or remove it"
         if network == name:
-            return "used and not registered: put it into an nn.ParameterDict, and register that by pyro.module"
+            return "used but not registered: put it into an nn.ParameterDict, and register that by pyro.module"
         return (
-            f"used and not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
-            "generative and in the guide if not"
+            f"used but not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
+            "generative and in the guide otherwise"
         )
     if gradient is None or not gradient.any():
         return (
-            "registered, and without a gradient: it is not used, or what it gives is cut off, as by detach, no_grad or "
+            "registered, but without a gradient: it is not used, or its output is cut off by detach, no_grad or "
             "sample in place of rsample"
         )
     if not gradient.isfinite().all():
-        return "with a gradient that is not finite: look at logarithms, divisions and roots near 0"
+        return "with a gradient that is not finite: check logarithms, divisions and roots near 0"
     if id(parameter) in generative & inference:
-        return "registered by both: what the guide borrows from the model, the model alone registers"
+        return "registered by both: a network that the guide borrows is registered by the model alone"
     return None

@@ -1,4 +1,4 @@
-"""Clauses of what a pair is within a process: it repeats itself, is kept and moved whole, and leaves nothing behind."""
+"""Clauses on a pair within a process: it is repeatable, saved and moved as a whole, and changes no global state."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ from inference.fit.graph import UntraceableError, traced
 from inference.pairs.run import param_scope
 from inference.pairs.sites import is_flat
 
-SEED = 7919  # one that nobody would choose
-FROM_X = "make new tensors from x, as by x.new_zeros(...), and constants buffers"
-NOISE = "take all noise from torch's generator, which --seed sets, and none from random or numpy"
+SEED = 7919  # unlikely to be the seed of a pair
+FROM_X = "make new tensors from x, e.g. by x.new_zeros(...), and register constants as buffers"
+NOISE = "draw all noise from torch's generator, which the setting seed controls, and none from random or numpy"
 
 
 def repeatable(case: Case) -> Iterator[Finding]:
@@ -21,13 +21,13 @@ def repeatable(case: Case) -> Iterator[Finding]:
     pair, again = case.pair(), case.pair()
     weights = again.state_dict()
     if any(not torch.equal(value, weights[name]) for name, value in pair.state_dict().items()):
-        yield Finding(f"with the same seed the constructor gives other weights: {NOISE}.")
+        yield Finding(f"with the same seed the constructor draws different weights: {NOISE}.")
     elif case.loss(pair) != case.loss(pair):
-        yield Finding(f"with the same seed and weights the loss is another: {NOISE}, and keep nothing between calls.")
+        yield Finding(f"with the same seed and weights the loss differs: {NOISE}, and keep no state between calls.")
 
 
 def state(case: Case) -> Iterator[Finding]:
-    """state_dict holds all that a pair learns"""
+    """state_dict holds everything that a pair learns"""
     pair, hidden = case.pair(), False
     known = {id(item) for item in (*pair.parameters(), *pair.buffers(), *pair.modules())}
     for path, module in pair.named_modules():
@@ -40,35 +40,39 @@ def state(case: Case) -> Iterator[Finding]:
                 if any(isinstance(item, kind) and id(item) not in known for item in within):
                     hidden = True
                     yield Finding(
-                        f"{'.'.join(filter(None, ['self', path, name]))} keeps a {kind.__name__} where state_dict and "
-                        f".to(device) do not see it: use {remedy}, or an nn.Parameter if it is learnt."
+                        f"{'.'.join(filter(None, ['self', path, name]))} keeps a {kind.__name__} that is neither in "
+                        f"state_dict nor moved by .to(device): use {remedy}, or an nn.Parameter if it is learnt."
                     )
     other = case.pair(seed=1)
     other.load_state_dict(pair.state_dict())
     if not hidden and case.loss(other) != case.loss(pair) == case.loss(pair):  # where it repeats itself
         yield Finding(
-            "with the weights of another pair the loss is not that of the other: the constructor draws or counts "
+            "with the weights of another pair loaded, the loss differs from that pair's: the constructor computes "
             "something that is not in state_dict. Make it a buffer, or compute it from the hyper-parameters."
         )
 
 
 def leftovers(case: Case) -> Iterator[Finding]:
-    """no setting of torch or Pyro, no seed and no parameter is left behind in the process"""
+    """settings of torch and Pyro, the seed and the parameter store are unchanged afterwards"""
     with param_scope():
         case.pair()
         if names := list(pyro.get_param_store().keys()):
-            yield Finding(f"the constructor leaves {', '.join(names)} in Pyro's store: register in model and guide.")
+            yield Finding(
+                f"the constructor leaves {', '.join(names)} in Pyro's store: call pyro.module in model and guide."
+            )
     case.run(FEW, SEED)
     if torch.initial_seed() != SEED:
-        yield Finding("the pair seeds torch's generator, so that --seed and checkpoints have no say: leave it out.")
+        yield Finding(
+            "the pair seeds torch's generator, which overrides the setting seed and checkpoints: remove the call."
+        )
     for name, value in case.left.items():
-        yield Finding(f"the pair changes {name} to {value}, for the whole process: leave it as it is.")
+        yield Finding(f"the pair changes {name} to {value} for the whole process: remove the change.")
 
 
 def device(case: Case) -> Iterator[Finding]:
-    """new tensors take the device and the dtype of x: in float64, and on a device without values"""
+    """new tensors take the device and the dtype of x: in float64, and on the meta device"""
     for place in (torch.float64, torch.device("meta")):
-        with pyro.validation_enabled(place == torch.float64):  # elsewhere there are no values to read
+        with pyro.validation_enabled(place == torch.float64):  # the meta device has no values to read
             ran = case.run(len(case.args[0]), place=place)
             failed = [("a step", error) for error in ran.errors[:1]]
             for part, name, site in ran.sites:
@@ -80,17 +84,19 @@ def device(case: Case) -> Iterator[Finding]:
                 if any(tensor.is_floating_point() and place not in (tensor.dtype, tensor.device) for tensor in tensors):
                     yield Finding(f"{name} of the {part} does not follow x to {place}: {FROM_X}.")
         for what, error in failed[:1]:
-            unknown = isinstance(error, NotImplementedError)  # of torch, without values
-            reads = "item() cannot be called on meta" in str(error)  # `traceable` says more of it
+            unknown = isinstance(error, NotImplementedError)  # torch lacks the operation on the meta device
+            reads = "item() cannot be called on meta" in str(error)  # reported by `traceable`
             remedy = "" if unknown else "it depends on values; " if reads else f"{FROM_X}; "
-            yield Finding(f"{what} cannot be computed in {place}: {remedy}torch says", error, remark=unknown or reads)
+            yield Finding(
+                f"{what} cannot be computed in {place}: {remedy}the error of torch is", error, remark=unknown or reads
+            )
 
 
 def traceable(case: Case) -> Iterator[Finding]:
-    """what is done does not depend on values, so that a step can be traced once and compiled"""
+    """the operations of a step do not depend on values, so it can be traced once and compiled"""
     svi = case.svi(case.pair().train())
     x = case.args[0]
     try:
-        traced(svi.gradients, (x.new_zeros(()), torch.arange(len(x)), x.new_ones(()), *case.args))
+        traced(svi.loss.gradients, (x.new_zeros(()), torch.arange(len(x)), x.new_ones(()), *case.args))
     except UntraceableError as error:
-        yield Finding(f"every step is run by Pyro, slower: {error}", remark=True)
+        yield Finding(f"every step is run by Pyro, which is slower: {error}", remark=True)

@@ -1,5 +1,7 @@
-"""Clauses of what model and guide are: their arguments, sites, plate and shapes. They look at as much of a run as there
-is, so that the cause of an error is named rather than the error."""
+"""Clauses on the structure of model and guide: arguments, sites, plate and shapes.
+
+They use as much of a run as there is, so that the cause of an error is reported rather than the error.
+"""
 
 import inspect
 import re
@@ -8,37 +10,38 @@ from collections.abc import Iterator
 import torch
 
 from inference.contract.case import FEW, Case, Finding
+from inference.pairs.capabilities import CAPABILITIES, declared
 from inference.pairs.checks import plate_faults, site_faults
 from inference.pairs.sites import is_local
 
-REMEDIES = {  # by what torch says
-    "Expected parameter scale_tril": " (a Cholesky factor has a positive diagonal: write it with softplus)",
-    "Expected parameter scale": " (a scale is positive: write softplus(...) of a network's output)",
-    "Expected parameter probs": " (probabilities lie in [0, 1]: write logits=... of a network's output)",
+REMEDIES = {  # by the beginning of torch's message
+    "Expected parameter scale_tril": " (a Cholesky factor needs a positive diagonal: apply softplus)",
+    "Expected parameter scale": " (a scale must be positive: write softplus(...) of a network's output)",
+    "Expected parameter probs": " (probabilities must lie in [0, 1]: write logits=... of a network's output)",
 }
 MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
 
 
 def signature(case: Case) -> Iterator[Finding]:
-    """model and guide take x, the same `given` where there is one, and total=None"""
+    """model and guide take x, the same `given` if any, and total=None"""
     taken = {part: inspect.signature(getattr(case.pair(), part)).parameters for part in ("model", "guide")}
     expected = ["x", *["given"] * any("given" in of for of in taken.values()), "total"]
     for part, of in taken.items():
         needed = [name for name, parameter in of.items() if parameter.default is parameter.empty]
         if list(of)[: len(expected)] != expected or needed != expected[:-1]:
             yield Finding(
-                f"{part} takes ({', '.join(of)}), and both have to take the same: write "
+                f"{part} takes ({', '.join(of)}); expected ({', '.join(expected)}) in model and guide. Write "
                 f"`def {part}(self, {', '.join(expected)}=None)`."
             )
 
 
 def sites(case: Case) -> Iterator[Finding]:
-    """model and guide have the same latent sites, and the data are the site x, or x_1, x_2, ..."""
+    """model and guide have the same latent sites; the data are the site x, or x_1, x_2, ..."""
     yield from map(Finding, site_faults(case.few.model, case.few.guide))
 
 
 def plate(case: Case) -> Iterator[Finding]:
-    """all that belongs to a datum stands in one plate, "data", and is scaled by total / n"""
+    """everything that belongs to a data point stands in one plate, "data", and is scaled by total / n"""
     wider = {(part, name): site["value"].shape for part, name, site in case.all.sites}
     varies = {
         (part, name)
@@ -49,7 +52,7 @@ def plate(case: Case) -> Iterator[Finding]:
 
 
 def shapes(case: Case) -> Iterator[Finding]:
-    """every datum has a log-density of its own, of events that are the same in model and guide"""
+    """each data point has its own log-density; event shapes agree between model and guide"""
     wider = {(part, name): site["fn"].event_shape for part, name, site in case.all.sites}
     events: dict[str, torch.Size] = {}
     for part, name, site in case.few.sites:
@@ -57,30 +60,40 @@ def shapes(case: Case) -> Iterator[Finding]:
         more = wider.get((part, name), event)
         if more != event:
             yield Finding(
-                f"{name} of the {part} has the event shape {tuple(event)} for {FEW} rows and {tuple(more)} for "
-                f"{len(case.args[0])}: the batch is folded into the event. Fold only what belongs to one datum: "
-                f".to_event({len(event) - 1})."
+                f"{name} of the {part} has event shape {tuple(event)} for {FEW} rows and {tuple(more)} for "
+                f"{len(case.args[0])} rows: the batch is part of the event. Write .to_event({len(event) - 1}), which "
+                "leaves the dimension of the plate."
             )
         elif len(site["fn"].batch_shape) > is_local(site) and not case.few.enumerates:
             yield Finding(
-                f"{name} of the {part} has the batch shape {tuple(site['fn'].batch_shape)}, where there is nothing but "
-                f"{'the plate of the data' if is_local(site) else 'one draw for all data'}: fold what belongs together "
-                "into the event, as by .to_event(1)."
+                f"{name} of the {part} has batch shape {tuple(site['fn'].batch_shape)}; expected "
+                f"{'the plate of the data alone' if is_local(site) else '(), one draw for all data'}. Make the other "
+                "dimensions part of the event by .to_event(1)."
             )
         elif events.setdefault(name, event) != event:
             yield Finding(
-                f"{name} has the event shape {tuple(events[name])} in the guide and {tuple(event)} in the model, and "
-                "it has to be the same: look at .to_event and at the widths of the networks."
+                f"{name} has event shape {tuple(events[name])} in the guide and {tuple(event)} in the model; expected "
+                "the same. Check .to_event and the widths of the networks."
             )
     for error in case.few.errors + case.all.errors:
         if found := MISFIT.search(str(error)):
             plate, name, rows, width = found.groups()
             text = (
-                f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows: fold "
-                "what belongs to one datum into the event, as by .to_event(1)."
+                f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows. Make the "
+                "dimensions of one data point part of the event by .to_event(1)."
             )
             yield Finding(text, error)
             return
+
+
+def capabilities(case: Case) -> Iterator[Finding]:
+    """every capability that the class declares is a known one, and the pair has it"""
+    pair = case.pair()
+    for name in declared(pair):
+        if name not in CAPABILITIES:
+            yield Finding(f"no capability {name!r}; expected one of {', '.join(CAPABILITIES)}. Leave it out.")
+        elif getattr(pair, name, None) is None:
+            yield Finding(f"capability {name!r} is declared, and the pair has no {name}: {CAPABILITIES[name]}.")
 
 
 def runs(case: Case) -> Iterator[Finding]:

@@ -1,17 +1,16 @@
-"""Annealed importance sampling: the evidence from both sides, without a guide.
+"""Annealed importance sampling, forwards and backwards: bounds on the evidence without a guide.
 
 From the prior to the posterior the densities p(z) p(x | z)^t, 0 = t_0 < ... < t_T = 1, change little from one to the
 next. A chain that starts at a draw of the prior and moves by Hamiltonian Monte Carlo at each t has the weight
 
     log w = sum_j (t_j - t_{j-1}) log p(x | z_{j-1}),    E[w] = p(x),    so E[log w] <= log p(x).
 
-A chain that starts at a draw of the posterior and goes back has a weight with E[1 / w] = 1 / p(x), so its -log of the
-mean of 1 / w lies above log p(x) in expectation. Draws of the posterior are known where the data are simulated:
-z ~ p(z) and x ~ p(x | z) make z one draw of p(z | x). The two together hold log p(x) of simulated data, and their
-distance says how much either can be wrong.
+A chain that starts at a draw of the posterior and runs backwards has a weight with E[1 / w] = 1 / p(x), so -log of the
+mean of 1 / w is at least log p(x) in expectation. Exact draws of the posterior are available for simulated data:
+z ~ p(z) and x ~ p(x | z) make z one draw of p(z | x). The two together bound log p(x) of simulated data (`bdmc`).
 
-Both inequalities need moves that leave each density as it is, and whose step sizes do not look at the chain they move.
-So the step sizes, one for each datum and each t, are found by a few pilot chains and held fixed.
+Both inequalities need moves that leave each density invariant, with step sizes that do not depend on the chain they
+move. So a few pilot chains adapt the step sizes, one for each data point and each t, which are then held fixed.
 
     Neal, Annealed importance sampling, 2001.
     Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
@@ -28,37 +27,36 @@ from torch import Tensor, nn
 from torch.distributions import Transform, biject_to, constraints
 
 from inference.errors import InferenceError
-from inference.evaluation.log_weights import iwae, iwae_variance
-from inference.evaluation.metrics import _estimate
-from inference.evaluation.predictive import sample
+from inference.evaluation.log_weights import MAX_ROWS, iwae
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.info import continuous_latents
 from inference.pairs.run import arguments, eval_mode, log_joint, repeat
 from inference.pairs.sites import is_local, latent_sites
 
-ROWS = 20_000  # data times chains at a time: what bounds the memory
-PILOTS = 4  # chains that find the step sizes
-ACCEPTED = 0.65  # the share of moves that the step sizes aim at
-GAIN = 0.1  # of log step size, for each move, per acceptance above or below
-BURN_IN = 50  # moves of the pilots at the prior, before they set out
+__all__ = ["ais", "gradients", "reverse_ais", "supports_of", "upper"]
+
+PILOT_CHAINS = 4  # that adapt the step sizes
+TARGET_ACCEPTANCE = 0.65  # of moves
+ADAPTATION_RATE = 0.1  # of log step size, for each move, per acceptance above or below the target
+PILOT_BURN_IN = 50  # moves of the pilots at the prior, before they anneal
 
 Density = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 class _Coordinates:
-    """All latents of a datum as one vector of unbounded numbers, and back."""
+    """All latents of a data point as one vector of unbounded numbers u, and back."""
 
     def __init__(self, latents: dict[str, Tensor], supports: dict[str, constraints.Constraint]):
         self.transforms: dict[str, Transform] = {name: biject_to(support) for name, support in supports.items()}
         self.shapes = {name: t.inv(latents[name][:1]).shape[1:] for name, t in self.transforms.items()}
 
     def flat(self, latents: dict[str, Tensor]) -> Tensor:
-        """(rows, d)"""
+        """Return u of the latents, (rows, d)."""
         parts = [transform.inv(latents[name]) for name, transform in self.transforms.items()]
         return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1)
 
     def latents(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The latents, and log |dz / du|, (rows,)."""
+        """Return the latents of u, and log |dz / du|, (rows,)."""
         latents, log_det = {}, u.new_zeros(len(u))
         parts = u.split([shape.numel() for shape in self.shapes.values()], dim=1)
         for (name, transform), part in zip(self.transforms.items(), parts, strict=True):
@@ -68,9 +66,12 @@ class _Coordinates:
         return latents, log_det
 
 
-def _density(pair: nn.Module, args: tuple, coordinates: _Coordinates, u: Tensor) -> Density:
-    """(u, t) to log p(z) with its volume and log p(x | z), (rows,), and the gradient of the first plus t times the
-    second, (rows, d): as one graph if the pair can be traced."""
+def _density(pair: nn.Module, args: tuple[Tensor, ...], coordinates: _Coordinates, u: Tensor) -> Density:
+    """Return the function from (u, t) to log p(z) with its volume, (rows,), log p(x | z), (rows,), and the gradient of
+    the first plus t times the second, (rows, d).
+
+    It is one graph if the pair can be traced.
+    """
 
     def density(u: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad(), pyro.validation_enabled(False):
@@ -86,10 +87,12 @@ def _density(pair: nn.Module, args: tuple, coordinates: _Coordinates, u: Tensor)
     return density
 
 
-def _move(density: Density, u: Tensor, state: tuple, t: Tensor, step: Tensor, leapfrog: int) -> tuple[Tensor, Tensor]:
-    """One step of Hamiltonian Monte Carlo at t: (u, probability with which the proposal was accepted).
+def _move(
+    density: Density, u: Tensor, state: tuple[Tensor, Tensor, Tensor], t: Tensor, step: Tensor, leapfrog: int
+) -> tuple[Tensor, Tensor]:
+    """Make one step of Hamiltonian Monte Carlo at t: (u, probability with which the proposal was accepted).
 
-    :param state: what `density` says at u
+    :param state: `density` at u
     :param step: size of a step of the integrator, (rows,); it is varied by a fifth, so that no orbit closes
     """
     prior, likelihood, gradient = state
@@ -108,13 +111,17 @@ def _move(density: Density, u: Tensor, state: tuple, t: Tensor, step: Tensor, le
 
 
 def _temperatures(steps: int, like: Tensor) -> Tensor:
-    """t_0, ..., t_steps from 0 to 1, dense at both ends: a sigmoid, as Grosse et al. have it."""
+    """Return t_0, ..., t_steps from 0 to 1, dense at both ends: a sigmoid, as in Grosse et al."""
     s = torch.sigmoid(torch.linspace(-4, 4, steps + 1, dtype=like.dtype, device=like.device))
     return (s - s[0]) / (s[-1] - s[0])
 
 
 def _anneal(density: Density, u: Tensor, temperatures: Tensor, sizes: Tensor, leapfrog: int) -> Tensor:
-    """The log-weights of chains from u, (rows,), through these temperatures with these step sizes, one row each."""
+    """Compute the log-weights, (rows,), of chains from u, (rows, d).
+
+    :param temperatures: (steps + 1,)
+    :param sizes: (steps + 1, rows) step sizes
+    """
     log_w = u.new_zeros(len(u), dtype=torch.float64)
     for j in range(1, len(temperatures)):
         state = density(u, temperatures[j])
@@ -125,56 +132,71 @@ def _anneal(density: Density, u: Tensor, temperatures: Tensor, sizes: Tensor, le
 
 
 def _step_sizes(density: Density, u: Tensor, temperatures: Tensor, pilots: int, leapfrog: int) -> Tensor:
-    """Step sizes for every temperature and datum, (temperatures, n), as pilot chains from u, (pilots * n, d), adapted
-    them on their way: up if more than ACCEPTED of their moves are accepted, down if less."""
+    """Adapt step sizes for every temperature and data point, (temperatures, n).
+
+    Pilot chains start from u, (pilots * n, d). Step sizes go up if more than TARGET_ACCEPTANCE of the pilots' moves are
+    accepted, down if less.
+    """
     log_size, sizes = u.new_full((len(u) // pilots,), -1.0), []
-    for t in [*[temperatures[0]] * BURN_IN, *temperatures]:
+    for t in [*[temperatures[0]] * PILOT_BURN_IN, *temperatures]:
         sizes.append(log_size.exp())
         u, accept = _move(density, u, density(u, t), t, sizes[-1].repeat(pilots), leapfrog)
-        log_size = log_size + GAIN * (accept.view(pilots, -1).mean(0) - ACCEPTED)
-    return torch.stack(sizes[BURN_IN:])
+        log_size = log_size + ADAPTATION_RATE * (accept.view(pilots, -1).mean(0) - TARGET_ACCEPTANCE)
+    return torch.stack(sizes[PILOT_BURN_IN:])
 
 
-def _prior(pair: nn.Module, args: tuple, names: Iterable[str]) -> dict[str, Tensor]:
-    """A draw of the latents of every row from the prior."""
+def _prior(pair: nn.Module, args: tuple[Tensor, ...], names: Iterable[str]) -> dict[str, Tensor]:
+    """Draw the latents of every row from the prior."""
     trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
     return {name: trace.nodes[name]["value"] for name in names}
 
 
-def _chains(pair, x, given, chains, steps, leapfrog, seed, posterior: dict[str, Tensor] | None = None) -> Tensor:
-    """Log-weights (chains, n): from the prior to the posterior or, from draws of the posterior, back."""
+def _chains(
+    pair: nn.Module,
+    x: Tensor,
+    given: Tensor | None,
+    chains: int,
+    steps: int,
+    leapfrog: int,
+    seed: int,
+    posterior: dict[str, Tensor] | None = None,
+) -> Tensor:
+    """Compute log-weights (chains, n): from the prior to the posterior or, from draws of the posterior, backwards."""
     for name, value in {"chains": chains, "steps": steps, "leapfrog": leapfrog}.items():
         if value < 1:
-            raise InferenceError(f"{name} must be at least 1, not {value}.")
-    columns, pilots = [], min(PILOTS, chains)
+            raise InferenceError(f"{name} must be at least 1; got {value}.")
+    columns, pilots = [], min(PILOT_CHAINS, chains)
     with eval_mode(pair, seed):
         every = arguments(pair, x, given)
         supports = supports_of(pair, tuple(a[:2] for a in every))
         if posterior is not None and posterior.keys() != supports.keys():
-            given_names = ", ".join(posterior) or "none"
-            raise InferenceError(f"draws of {', '.join(supports)} are needed for every datum, and not {given_names}.")
-        for rows in torch.arange(len(x), device=x.device).split(max(1, ROWS // chains)):
+            raise InferenceError(
+                f"draws of {', '.join(supports)} are needed for every data point; got {', '.join(posterior) or 'none'}."
+            )
+        for rows in torch.arange(len(x), device=x.device).split(max(1, MAX_ROWS // chains)):
             args = tuple(a[rows] for a in every)
-            few, many = repeat(args, pilots), repeat(args, chains)
-            start = _prior(pair, few, supports)
+            pilot_args, chain_args = repeat(args, pilots), repeat(args, chains)
+            start = _prior(pair, pilot_args, supports)
             coordinates = _Coordinates(start, supports)
             u = coordinates.flat(start)
             temperatures = _temperatures(steps, u)
-            sizes = _step_sizes(_density(pair, few, coordinates, u), u, temperatures, pilots, leapfrog)
+            sizes = _step_sizes(_density(pair, pilot_args, coordinates, u), u, temperatures, pilots, leapfrog)
             if posterior is None:
-                start = _prior(pair, many, supports)
+                start = _prior(pair, chain_args, supports)
             else:
                 start = dict(zip(posterior, repeat(tuple(z[rows] for z in posterior.values()), chains), strict=True))
                 temperatures, sizes = temperatures.flip(0), sizes.flip(0)
             u = coordinates.flat(start)
-            density = _density(pair, many, coordinates, u)
+            density = _density(pair, chain_args, coordinates, u)
             log_w = _anneal(density, u, temperatures, sizes.repeat(1, chains), leapfrog)
             columns.append((log_w if posterior is None else -log_w).view(chains, -1))
     return torch.cat(columns, dim=1)
 
 
-def supports_of(pair: nn.Module, args: tuple) -> dict[str, constraints.Constraint]:
-    """Where each latent of a datum may lie, by its site, for a model that can be annealed. Call it inside `judging`.
+def supports_of(pair: nn.Module, args: tuple[Tensor, ...]) -> dict[str, constraints.Constraint]:
+    """Return the support of each latent of a data point, by its site, of a model that can be annealed.
+
+    Call it inside `eval_mode`.
 
     :param args: some rows of the arguments of `model`
     :raises InferenceError: if a latent is global, discrete or summed out, or its prior is flat
@@ -183,20 +205,20 @@ def supports_of(pair: nn.Module, args: tuple) -> dict[str, constraints.Constrain
     others = latent_sites(poutine.trace(pair.model).get_trace(*args)).keys() - sites.keys()
     if others:
         raise InferenceError(
-            f"{', '.join(sorted(others))} of {name} is discrete, and annealing moves continuous latents only: use IWAE."
+            f"{', '.join(sorted(others))} of {name} is discrete, and annealing moves continuous latents only.",
+            "Use IWAE.",
         )
     joint = [key for key, site in sites.items() if not is_local(site)]
     if joint:
         raise InferenceError(
-            f"{', '.join(joint)} of {name} is global, and annealing is per data point: use NUTS, or IWAE."
+            f"{', '.join(joint)} of {name} is global, and annealing is per data point.", "Use NUTS, or IWAE."
         )
     return {key: site["fn"].support for key, site in sites.items()}
 
 
 def gradients(chains: int, steps: int, leapfrog: int) -> int:
-    """How many gradients of log p(x, z) `ais` or `reverse_ais` takes for a datum: those of all its chains, and those of
-    the pilots."""
-    pilots = min(PILOTS, chains) * (BURN_IN + steps + 1) * (leapfrog + 1)
+    """Count the gradients of log p(x, z) that `ais` or `reverse_ais` takes for a data point, pilots included."""
+    pilots = min(PILOT_CHAINS, chains) * (PILOT_BURN_IN + steps + 1) * (leapfrog + 1)
     return chains * (steps + (steps - 1) * leapfrog) + pilots
 
 
@@ -209,13 +231,22 @@ def ais(
     leapfrog: int = 10,
     seed: int = 0,
 ) -> Tensor:
-    """(chains, n) log-weights log w in nats, float64: E[w] = p(x), so `iwae` of them is a lower bound in expectation.
+    """Compute log-weights log w of annealed importance sampling, (chains, n) in nats, float64.
 
-    Its cost is `gradients`: about steps * (leapfrog + 1) for each chain, and as many for each of 4 pilots.
+    E[w] = p(x), so `iwae` of them is a lower bound in expectation. The cost is `gradients`: about
+    steps * (leapfrog + 1) for each chain, and the same for each of 4 pilots.
 
+    Neal, Annealed importance sampling, 2001.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
     :param steps: temperatures between prior and posterior
     :param leapfrog: steps of the integrator for one move
-    :raises InferenceError: if a latent is global, discrete or summed out, or its prior is flat
+    :raises InferenceError: if a number is below 1, a latent is global, discrete or summed out, or its prior is flat
+
+    >>> from inference.examples import LinearGaussian
+    >>> ais(LinearGaussian(), torch.zeros(3, 1), chains=4, steps=5, leapfrog=2).shape
+    torch.Size([4, 3])
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed)
 
@@ -230,54 +261,23 @@ def reverse_ais(
     leapfrog: int = 10,
     seed: int = 0,
 ) -> Tensor:
-    """(chains, n) log-weights log w in nats, float64: E[1 / w] = 1 / p(x), so `upper` of them is an upper bound in
-    expectation. All chains of a datum start at the one draw of its posterior.
+    """Compute log-weights log w of annealing from the posterior to the prior, (chains, n) in nats, float64.
 
-    :param latents: for every latent site a draw of the exact posterior of each datum, (n, ...), as `sample` gives it
-    :raises InferenceError: as `ais` does
+    E[1 / w] = 1 / p(x), so `upper` of them is an upper bound in expectation. All chains of a data point start at one
+    draw of its posterior. Grosse, Ghahramani and Adams, 2015.
+
+    :param latents: for every latent site a draw of the exact posterior of each data point, (n, ...), as from `sample`
+    :raises InferenceError: as `ais`, and if a site has no draw
+
+    >>> from inference.evaluation.predictive import sample
+    >>> from inference.examples import LinearGaussian
+    >>> draws = sample(LinearGaussian(), torch.zeros(1, 1), n=3)
+    >>> reverse_ais(LinearGaussian(), draws["x"], {"z": draws["z"]}, chains=4, steps=5, leapfrog=2).shape
+    torch.Size([4, 3])
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed, latents)
 
 
 def upper(log_w: Tensor) -> Tensor:
-    """-log of the mean of 1 / w for each datum, (n,) in nats, from the (chains, n) log-weights of `reverse_ais`."""
+    """Compute -log of the mean of 1 / w of each data point, (n,) in nats, from log-weights of `reverse_ais`."""
     return -iwae(-log_w)
-
-
-def bdmc(
-    pair: nn.Module,
-    like: Tensor,
-    n: int = 100,
-    given: Tensor | None = None,
-    chains: int = 16,
-    steps: int = 500,
-    leapfrog: int = 10,
-    seed: int = 0,
-) -> dict[str, dict]:
-    """The log evidence of n data simulated from the model, from both sides.
-
-    :param like: data of the shape and kind to be simulated, (any, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :return: "lower", "upper", "width" and, where the model knows it, "evidence", nats per data point: each {"value", "se"
-        over data, "mc_se" over chains, "n", "unit", "chains", "steps", "gradients" of a side for a datum}. For "upper"
-        all chains of a datum start at one draw, and "mc_se" does not know what another would have given
-    :raises InferenceError: as `ais` does
-    """
-    drawn = sample(pair, like, n, given, seed)
-    x = drawn.pop("x")
-    del drawn["mean"]
-    below = ais(pair, x, given, chains, steps, leapfrog, seed)
-    above = reverse_ais(pair, x, drawn, given, chains, steps, leapfrog, seed)
-    low, high = iwae(below), upper(above)
-    errors = [iwae_variance(below), iwae_variance(-above)]
-    about = {"chains": chains, "steps": steps, "gradients": gradients(chains, steps, leapfrog)}
-    result = {
-        "lower": _estimate(low.unsqueeze(0), n, errors[0], **about),
-        "upper": _estimate(high.unsqueeze(0), n, errors[1], **about),
-        "width": _estimate((high - low).unsqueeze(0), n, errors[0] + errors[1], **about),
-    }
-    if getattr(pair, "log_evidence", None):
-        with eval_mode(pair, seed):
-            exact = pair.log_evidence(*arguments(pair, x, given))
-        result["evidence"] = _estimate(exact.unsqueeze(0), n, exact=True)
-    return result

@@ -1,41 +1,42 @@
-"""Bayes' rule with a bound in place of the evidence: which class explains x best?"""
-
-import math
+"""Classify by Bayes' rule, with a bound in place of the evidence of each class."""
 
 import torch
 from torch import Tensor, nn
 
-from inference.evaluation.log_weights import draws
+from inference.evaluation.estimate import NATS, Estimate
+from inference.evaluation.log_weights import importance_terms
 from inference.pairs.run import eval_mode
+
+__all__ = ["accuracy", "class_bounds", "label_metrics"]
 
 
 def class_bounds(pair: nn.Module, x: Tensor, classes: int, particles: int = 1, seed: int = 0) -> Tensor:
-    """ELBO of x under every class, (n, classes) in nats, where `given` is a class; the same noise for all."""
+    """Estimate the ELBO of every data point under every class, (n, classes) in nats, where `given` is the class.
+
+    All classes share the same noise.
+    """
     columns = []
     for y in range(classes):
         with eval_mode(pair, seed):
             given = torch.full((len(x),), y, device=x.device)
-            columns.append(draws(pair, x, given, particles)["elbo"].mean(0))
+            columns.append(importance_terms(pair, x, given, particles)["elbo"].mean(0))
     return torch.stack(columns, dim=1)
 
 
-def label_metrics(bounds: Tensor, labels: Tensor) -> dict[str, dict]:
-    """From (n, classes) bounds: "accuracy" of argmax_y ELBO(x, y) under a uniform p(y), and "wrong_label_cost", the
-    nats that a wrong label, averaged over all wrong ones, takes from the ELBO; with standard errors over data."""
+def label_metrics(bounds: Tensor, labels: Tensor) -> dict[str, Estimate]:
+    """Compare the bounds of all classes with the labels.
+
+    :param bounds: (n, classes) in nats, from `class_bounds`
+    :param labels: (n,) integers from 0 on
+    :return: "accuracy" of argmax_y ELBO(x, y) under a uniform p(y), and "wrong_label_cost", the ELBO of the right label
+        less that of a wrong one, averaged over the wrong ones, in nats per data point
+    """
     classes = bounds.shape[1]
     right = bounds.gather(1, labels.unsqueeze(1)).squeeze(1)
     cost = right - (bounds.sum(1) - right) / (classes - 1)
-    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": entry(cost, "nats per data point")}
+    return {"accuracy": accuracy(bounds, labels), "wrong_label_cost": Estimate.of_mean(cost, NATS)}
 
 
-def accuracy(scores: Tensor, labels: Tensor) -> dict:
-    """The fraction of data whose label has the highest of their (n, classes) scores, with its standard error."""
-    return entry((scores.argmax(1) == labels).double(), "fraction")
-
-
-def entry(values: Tensor, unit: str) -> dict:
-    """The mean of one value for each datum, (n,), with its standard error over data, which one datum has not:
-    {"value", "se", "n", "unit"}."""
-    n = len(values)
-    error = {"se": values.std().item() / math.sqrt(n)} if n > 1 else {}
-    return {"value": values.mean().item(), **error, "n": n, "unit": unit}
+def accuracy(scores: Tensor, labels: Tensor) -> Estimate:
+    """Compute the fraction of data points whose label has the highest of their scores, (n, classes)."""
+    return Estimate.of_mean((scores.argmax(1) == labels).double(), "fraction")

@@ -1,100 +1,109 @@
-"""Nobody told the model of classes: how well do the components that it found agree with them?"""
+"""Compare the components of a discrete latent, which was fitted without labels, with the classes of the data."""
 
 import pyro.distributions as dist
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
-from inference.evaluation.classification import entry
+from inference.evaluation.estimate import NATS, Estimate
 from inference.evaluation.predictive import encode
+from inference.pairs.capabilities import capability
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.sites import is_local
+
+__all__ = ["cluster", "component_probabilities", "match"]
 
 
 def component_probabilities(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
-    """q(y | x), (n, components), of the discrete latent y that every datum has one of, where y is summed out: the
-    guide's or, where the model alone sums it out, that of its posterior.
+    """Return q(y | x), (n, components), of the one discrete latent y of each data point, where y is summed out.
 
-    None where there is no such latent, or another discrete one; and where the pair has a classifier of its own
-    (`pair.classify`), for its y are classes that it was told of.
+    It is the guide's or, where the model alone sums y out, the posterior of the model. None where there is no such
+    latent or a second discrete one, and where the pair has a classifier (`pair.classify`): its y are labelled classes.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
     """
-    if hasattr(pair, "classify"):
+    if capability(pair, "classify"):
         return None
     with eval_mode(pair):
-        seen = inspect_pair(pair, arguments(pair, x, given))
-    sites = latent_sites(seen.model) | latent_sites(seen.guide)
-    discrete = {name: site for name, site in sites.items() if site["fn"].support.is_discrete}
-    if len(discrete) != 1:
+        info = inspect_pair(pair, arguments(pair, x, given))
+    if len(info.discrete_sites) != 1:
         return None
-    ((name, site),) = discrete.items()
+    ((name, site),) = info.discrete_sites.items()
     categorical = isinstance(site["fn"], dist.Categorical | dist.OneHotCategorical)
-    if not (categorical and is_local(site) and name in set.union(*seen.enumerated)):
+    if not (categorical and is_local(site) and name in info.enumerated):
         return None
     return encode(pair, x, given)[name]
 
 
 def match(counts: Tensor) -> list[int | None]:
-    """The class of each component, one to one, that agree on the most data (the Hungarian method), from how many data
-    each pair of them shares, (components, classes). Of what there is more, some are left over: their class is None.
+    """Match components to classes, one to one, so that they agree on the most data points (the Hungarian method).
+
+    :param counts: (components, classes) number of data points of each component and class
+    :return: the class of each component; None for a component beyond the number of classes
     """
-    found = dict(zip(*(side.tolist() for side in linear_sum_assignment(counts.cpu(), maximize=True)), strict=True))
-    return [found.get(component) for component in range(len(counts))]
+    from scipy.optimize import linear_sum_assignment  # here, so that `import inference` does not load it
+
+    rows, columns = linear_sum_assignment(counts.cpu(), maximize=True)
+    matched = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    return [matched.get(component) for component in range(len(counts))]
 
 
-def cluster(probabilities: Tensor, labels: Tensor) -> dict:
-    """From q(y | x), (n, components), and the classes of the data, (n,) integers from 0 on.
+def cluster(probabilities: Tensor, labels: Tensor | None) -> dict:
+    """Compare q(y | x), (n, components), with the classes of the data, (n,) integers from 0 on.
 
-    A datum's component is the most probable one. With it are found
+    The component of a data point is the most probable one. Measures that need it:
 
-        accuracy                 the fraction of data whose component is matched to their class: the best one-to-one
-                                 matching on these same data, so it is above chance for any components
+        accuracy                 the fraction of data points whose component is matched to their class. The matching is
+                                 the best one-to-one matching on these same data, so the accuracy is above chance for
+                                 any components
         nmi                      mutual information of component and class over the mean of their entropies:
-                                 0 if independent, 1 if each tells the other; no matching is needed
-        class_given_component    the entropy H(class | component), nats: what is unknown of the class of a datum
-                                 whose component is told; ln classes if nothing is known and all are as frequent
-        shares                   the fraction of data in each component, a list
+                                 0 if independent, 1 if each determines the other; it needs no matching
+        class_given_component    the entropy H(class | component), nats: the uncertainty about the class of a data point
+                                 whose component is known; at most ln classes
+        shares                   the fraction of data points in each component, a list
         matching                 the class of each component, a list of integers and None
 
-    and without labels, of the probabilities themselves,
+    A measure of the probabilities alone:
 
-        entropy_of_q             the mean over data of H(q(y | x)), nats: how undecided the guide is; low also where it
-                                 is sure and wrong. The "conditional entropy" of the GMVAE's tutorial.
+        entropy_of_q             the mean over data of H(q(y | x)), nats: the uncertainty of the guide; low also
+                                 where it is certain and wrong. The "conditional entropy" of the GMVAE's tutorial.
 
-    Entropies are of the empirical frequencies, so biased by about cells / 2n; all standard errors are over data, to
-    first order (the delta method), and at the matching found.
+    Entropies are of the empirical frequencies, so biased by about cells / 2n. All standard errors are over data, to
+    first order (the delta method), at the matching that was chosen.
 
-    :return: every number, those of the list too, as {"value", "se", "n", "unit"}; "matching" as it is
-    :raises InferenceError: if probabilities and labels do not go together, or all data are of one class
+    :return: an `Estimate` for every number, those of the list too; "matching" is a plain list
+    :raises InferenceError: if there are no labels, shapes differ, probabilities are not finite or do not sum to 1, or
+        labels have fewer than two classes or a missing one
     """
     if labels is None:
-        raise InferenceError("components are judged by labels, and the data have none.")
+        raise InferenceError("clustering is evaluated against labels, and these data have none.")
     if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1]:
         shapes = f"{tuple(probabilities.shape)} and {tuple(labels.shape)}"
-        raise InferenceError(f"cluster expects probabilities (n, components) and labels (n,), not {shapes}.")
+        raise InferenceError(f"cluster expects probabilities (n, components) and labels (n,); got {shapes}.")
     q, labels = probabilities.detach().cpu().double(), labels.cpu()
     if not torch.isfinite(q).all() or (q < 0).any() or not torch.allclose(q.sum(1), q.new_ones(()), atol=1e-3):
-        raise InferenceError("cluster expects the probabilities of each datum to be finite and to sum to 1.")
+        raise InferenceError("cluster expects the probabilities of each data point to be finite and to sum to 1.")
     if labels.unique().numel() < 2 or labels.min() < 0:
-        raise InferenceError("components are judged by labels 0, 1, ... of at least two classes, none of them missing.")
+        raise InferenceError("cluster expects labels 0, 1, ... of at least two classes, none of them missing.")
     n, components = q.shape
     component, one = q.argmax(1), q.new_ones(n)
     counts = q.new_zeros(components, int(labels.max()) + 1).index_put_((component, labels), one, accumulate=True)
     matching = match(counts)
     matched = torch.tensor([-1 if y is None else y for y in matching])
 
-    # -log of the frequency of what each datum has, (n,): their means are the entropies
+    # -log of the frequency of each data point's component, class or both, (n,): their means are the entropies
     of_both = -(counts / n)[component, labels].log()
     of_component, of_class = -(counts.sum(1) / n)[component].log(), -(counts.sum(0) / n)[labels].log()
     entropies, information = of_component + of_class, of_component + of_class - of_both
     nmi = 2 * information.mean() / entropies.mean()
     first_order = nmi + (2 * information - nmi * entropies) / entropies.mean()  # of a ratio of means: its mean is nmi
     return {
-        "accuracy": entry((matched[component] == labels).double(), "fraction"),
-        "nmi": entry(first_order, "fraction"),
-        "entropy_of_q": entry(torch.special.entr(q).sum(1), "nats per data point"),
-        "class_given_component": entry(of_both - of_component, "nats per data point"),
-        "shares": [entry((component == k).double(), "fraction") for k in range(components)],
+        "accuracy": Estimate.of_mean((matched[component] == labels).double(), "fraction"),
+        "nmi": Estimate.of_mean(first_order, "fraction"),
+        "entropy_of_q": Estimate.of_mean(torch.special.entr(q).sum(1), NATS),
+        "class_given_component": Estimate.of_mean(of_both - of_component, NATS),
+        "shares": [Estimate.of_mean((component == k).double(), "fraction") for k in range(components)],
         "matching": matching,
     }

@@ -1,14 +1,16 @@
-"""Bounds on the evidence log p(x), per data point, all from one primitive: the log importance weights
+"""Bounds on the evidence log p(x) of each data point, all from the log importance weights
 
-    log w = log p(x, z) - log q(z | x),    z ~ q(z | x),
+    log w = log p(x, z) - log q(z | x),    z ~ q(z | x).
 
-whose mean is the ELBO, whose log-mean-exp over k draws is the bound IWAE-k, and which are constant when the
-guide is the exact posterior (Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016).
+Their mean is the ELBO. Their log-mean-exp over k draws is the bound IWAE-k. They are constant if the guide is the exact
+posterior.
+
+    Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016.
 """
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
@@ -20,27 +22,38 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, fused, traced
+from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
 from inference.pairs.sites import enumerated_sites, is_local, latent_sites, observed_sites
 
-ROWS = 20_000  # rows evaluated at a time, data times draws: what bounds the memory
+__all__ = [
+    "COMPILE_TILES",
+    "MAX_ROWS",
+    "effective_sample_size",
+    "importance_terms",
+    "iwae",
+    "iwae_variance",
+    "log_evidence",
+    "log_weights",
+]
+
+MAX_ROWS = 20_000  # rows evaluated together, data points times draws: bounds the memory
 COMPILE_TILES = 200  # below, compiling takes longer than it saves
 TERMS = ("weight", "elbo", "likelihood")
 
 
-def _is_simple(seen: PairInfo) -> bool:
-    """Is one continuous latent, local, no point and not masked, all that the guide draws or says, and the model without
-    factors?"""
-    sites = [site for site in seen.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
-    factors = any(site["infer"].get("is_auxiliary") for site in seen.model.nodes.values() if site["type"] == "sample")
-    alone = len(sites) == len(seen.continuous) == 1 and sites[0]["mask"] is None and not factors
-    return alone and not (seen.joint or seen.points or any(seen.enumerated))
+def _is_simple(info: PairInfo) -> bool:
+    """Return whether the guide is one continuous local latent, no point, without mask, and the model has no factors."""
+    sites = [site for site in info.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
+    factors = any(site["infer"].get("is_auxiliary") for site in info.model.nodes.values() if site["type"] == "sample")
+    alone = len(sites) == len(info.continuous_sites) == 1 and sites[0]["mask"] is None and not factors
+    return alone and not (info.has_global_latent or info.delta_sites or info.enumerated)
 
 
-def _simple_terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tensor]:
-    """`_terms` of a simple pair: the networks of the guide are run once for each datum, however many draws."""
+def _simple_terms(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
+    """Compute `_terms` of a simple pair: the networks of the guide run once for each data point, for any k."""
     with SetRows(rows):
         guide = poutine.trace(pair.guide).get_trace(*args)
     ((name, site),) = latent_sites(guide).items()
@@ -52,14 +65,16 @@ def _simple_terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[st
     return {"weight": weight, "elbo": weight, "likelihood": likelihood}
 
 
-def _terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tensor]:
-    """For k draws of the guide at every row, each (k * rows,): the log-weight with enumerated sites of the guide summed
-    out, the same averaged under the guide as the ELBO has it, and the log-likelihood averaged so."""
+def _terms(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
+    """Compute "weight", "elbo" and "likelihood" of k draws of the guide at every row, each (k * rows,).
+
+    Enumerated sites of the guide are summed out of "weight", and averaged under the guide in the other two.
+    """
     args, rows = repeat(args, k), rows.repeat(k)
     model, guide = importance_traces(pair, args, rows)
     zero = args[0].new_zeros(len(rows))
 
-    def total(sites) -> Tensor:  # what stands outside the plate counts once, so a share of it for each row
+    def total(sites: Iterable[dict]) -> Tensor:  # a site outside the plate counts once: 1 / rows of it for each row
         terms = (s["log_prob"] if is_local(s) else s["log_prob"] / len(rows) for s in sites if s["type"] == "sample")
         return sum(terms, zero)
 
@@ -69,22 +84,22 @@ def _terms(pair: nn.Module, args: tuple, rows: Tensor, k: int) -> dict[str, Tens
         log_p, likelihood = total(model.nodes.values()), total(observed_sites(model).values())
     weight = log_p - total(guide.nodes.values())
     cases = total(site for site in guide.nodes.values() if site.get("infer", {}).get("_enumerate_dim") is not None)
-    left = tuple(range(weight.dim() - 1))  # one dimension for every enumerated site
-    if not left:
+    enumerated_dims = tuple(range(weight.dim() - 1))
+    if not enumerated_dims:
         return {"weight": weight, "elbo": weight, "likelihood": likelihood}
     return {
-        "weight": (weight + cases).logsumexp(left),
-        "elbo": (cases.exp() * weight).sum(left),
-        "likelihood": (cases.exp() * likelihood).sum(left),
+        "weight": (weight + cases).logsumexp(enumerated_dims),
+        "elbo": (cases.exp() * weight).sum(enumerated_dims),
+        "likelihood": (cases.exp() * likelihood).sum(enumerated_dims),
     }
 
 
 def _summed_by_model(model: poutine.Trace, guide: poutine.Trace, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(x, z), with the sites that the model alone enumerates summed out, and the log-likelihood averaged over
-    their posterior, which is the derivative of log p(x^t, z) with respect to t at 1.
+    """Compute log p(x, z), with the sites that the model alone enumerates summed out, and the expected log-likelihood.
 
-    The sum goes site by site along the dependencies (message passing), as in TraceEnum_ELBO: its cost grows with the
-    length of a chain under `pyro.markov`, not exponentially.
+    The expectation is over the posterior of those sites. It is the derivative of log p(x^t, z) with respect to t at 1.
+    The sum goes site by site along the dependencies (message passing), as in TraceEnum_ELBO: its cost grows linearly,
+    not exponentially, with the length of a chain under `pyro.markov`.
     """
     guide.pack_tensors()
     model.pack_tensors(guide.plate_to_symbol)
@@ -111,9 +126,11 @@ def _summed_by_model(model: poutine.Trace, guide: poutine.Trace, rows: Tensor) -
     return (log_p, likelihood) if graph else (log_p.detach(), likelihood)
 
 
-def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = ROWS) -> Iterator[tuple[int, slice]]:
-    """Covers k draws x n data by tiles (number of draws, slice of data) of at most so many rows each, all cases of the
-    enumerated sites counted."""
+def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = MAX_ROWS) -> Iterator[tuple[int, slice]]:
+    """Cover k draws x n data points by tiles (number of draws, slice of data) of at most `at_a_time` rows each.
+
+    All cases of the enumerated sites count as rows.
+    """
     most = max(1, at_a_time // cases)
     width = min(n, max(1, most // k))
     height = min(k, max(1, most // width))
@@ -122,62 +139,80 @@ def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = ROWS) -> Iterator[tu
             yield min(height, k - j), slice(i, min(i + width, n))
 
 
-def draws(
+def importance_terms(
     pair: nn.Module,
     x: Tensor,
     given: Tensor | None = None,
     k: int = 1,
-    at_a_time: int = ROWS,
+    at_a_time: int = MAX_ROWS,
     first: int = 0,
     compiled: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] | None = None,
 ) -> dict[str, Tensor]:
-    """k independent draws of the guide for each of n data: "weight", "elbo" and "likelihood", each (k, n) in nats.
+    """Compute the terms of the bounds from k independent draws of the guide for each of n data points.
 
-    The data are repeated k times along the plate, so no network sees another dimension, and so many rows of them are
-    taken at a time; from COMPILE_TILES times on this is compiled. A guide that draws one site is run on the data as
-    they are, and its distribution drawn from k times.
-    "weight" has the enumerated sites of the guide summed out: log of sum_y p(x, y, z_y) / q(z_y | x, y); "elbo"
-    averages them under the guide: sum_y q(y | x) log of p(x, y, z_y) / q(y, z_y | x). Where nothing is enumerated
-    the two are the same. "likelihood" is log p(x | latents). A pair with a global latent has one number for all
-    the data together: (k, 1), nats for the whole data set.
+        "weight"        log sum_y p(x, y, z_y) / q(z_y | x, y): enumerated sites y of the guide are summed out
+        "elbo"          sum_y q(y | x) log p(x, y, z_y) / q(y, z_y | x): they are averaged under the guide
+        "likelihood"    log p(x | latents), averaged in the same way
 
-    Call it inside `judging`, or with gradients under a parameter store of your own.
+    If nothing is enumerated, "weight" and "elbo" are equal. A pair with a global latent has one number for all data
+    points together: (k, 1), nats for the whole data set.
 
-    :param first: which of all data is x[0], for a guide that has parameters for each of them
-    :param compiled: what was compiled by other calls for the same pair, which gets what is compiled by this one
+    The data are repeated k times along the plate, so no network gets another dimension, and processed in tiles of
+    `at_a_time` rows. From COMPILE_TILES equal tiles on, a tile is compiled. A guide that draws one site is run on the
+    data once, and its distribution sampled k times.
+
+    Call it inside `eval_mode`, or with gradients inside `param_scope`.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param at_a_time: rows, data points times draws, that are evaluated together: bounds the memory
+    :param first: the index of x[0] in the whole data set, for a guide with parameters for each data point
+    :param compiled: compiled tiles of previous calls for the same pair; new ones are added
+    :return: "weight", "elbo" and "likelihood", each (k, n) in nats
     :raises InferenceError: if k < 1
     """
     if k < 1:
-        raise InferenceError(f"k, the number of draws, must be at least 1, not {k}.")
+        raise InferenceError(f"the number of draws, k, must be at least 1; got {k}.")
     args, n = arguments(pair, x, given), len(x)
-    seen = inspect_pair(pair, args)
-    if seen.joint:
+    info = inspect_pair(pair, args)
+    if info.has_global_latent:
         rows = torch.arange(n, device=x.device)
         drawn = [_terms(pair, args, rows, 1) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
-    tiles = list(_tiles(n, k, seen.cases, at_a_time))
-    terms_of = partial(_simple_terms if _is_simple(seen) else _terms, pair)
+    tiles = list(_tiles(n, k, info.n_cases, at_a_time))
+    terms_of = partial(_simple_terms if _is_simple(info) else _terms, pair)
     sizes = Counter((height, data.stop - data.start) for height, data in tiles)
-    fast = {} if compiled is None else compiled
+    compiled = {} if compiled is None else compiled
     for height, data in tiles:
         part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device) + first
         size = height, len(rows)
-        if (size in fast or sizes[size] >= COMPILE_TILES) and not seen.enumerated[1] and not torch.is_grad_enabled():
-            if size not in fast:
-                fast[size] = _compiled(terms_of, part, rows, height)
-            terms = dict(zip(TERMS, fast[size](rows, *part), strict=True))
+        if (
+            (size in compiled or sizes[size] >= COMPILE_TILES)
+            and not info.enumerated_in_model
+            and not torch.is_grad_enabled()
+        ):
+            if size not in compiled:
+                compiled[size] = _compiled(terms_of, part, rows, height)
+            terms = dict(zip(TERMS, compiled[size](rows, *part), strict=True))
         else:
             terms = terms_of(part, rows, height)
-        kept = {name: value.clone().view(height, -1) for name, value in terms.items()}  # a replayed graph writes there
-        columns.setdefault(data.start, []).append(kept)
+        # cloned, because the next replay of a graph overwrites its outputs
+        columns.setdefault(data.start, []).append({name: v.clone().view(height, -1) for name, v in terms.items()})
     return {
         name: torch.cat([torch.cat([tile[name] for tile in column]) for column in columns.values()], dim=1)
         for name in TERMS
     }
 
 
-def _compiled(terms_of: Callable, args: tuple, rows: Tensor, k: int) -> Callable[..., tuple[Tensor, ...]]:
+def _compiled(
+    terms_of: Callable[[tuple[Tensor, ...], Tensor, int], dict[str, Tensor]],
+    args: tuple[Tensor, ...],
+    rows: Tensor,
+    k: int,
+) -> Callable[..., tuple[Tensor, ...]]:
+    """Compile the terms of one size of tile; a pair that cannot be traced is left as it is."""
+
     def run(rows: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
         terms = terms_of(args, rows, k)
         return tuple(terms[name] for name in TERMS)
@@ -189,18 +224,42 @@ def _compiled(terms_of: Callable, args: tuple, rows: Tensor, k: int) -> Callable
 
 
 def log_weights(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor:
-    """(k, n) log importance weights in nats, k draws for each of n data: "weight" of `draws`."""
-    return draws(pair, x, given, k)["weight"]
+    """Compute log importance weights, (k, n) in nats, of k draws of the guide for each of n data points.
+
+    They are "weight" of `importance_terms`: enumerated sites of the guide are summed out, and a pair with a global
+    latent has one weight of each draw for all data points together, (k, 1). Call it inside `eval_mode`.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if k < 1, or a conditional model has no `given`
+
+    >>> from inference.examples import LinearGaussian
+    >>> from inference.pairs.run import eval_mode
+    >>> pair = LinearGaussian()
+    >>> with eval_mode(pair):
+    ...     log_w = log_weights(pair, torch.zeros(5, 1), k=100)
+    >>> log_w.shape
+    torch.Size([100, 5])
+    """
+    return importance_terms(pair, x, given, k)["weight"]
 
 
 def iwae(log_w: Tensor) -> Tensor:
-    """The bound IWAE-k for each datum, (n,), from (k, n) log-weights; at k = 1 the one-draw ELBO."""
+    """Compute the bound IWAE-k of each data point, (n,) in nats, from (k, n) log-weights; at k = 1 the one-draw ELBO.
+
+    Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016.
+
+    >>> iwae(torch.tensor([[1.0], [3.0]]).log())
+    tensor([0.6931])
+    """
     return log_w.logsumexp(0) - math.log(len(log_w))
 
 
 def iwae_variance(log_w: Tensor) -> Tensor:
-    """The variance over draws of `iwae` of (k, n) log-weights, (n,), to first order: that of the mean of the weights
-    over its square; nan of a single draw."""
+    """Estimate the variance over draws of `iwae` of (k, n) log-weights, (n,), to first order; nan at k = 1.
+
+    It is the variance of the mean of the weights over the square of that mean.
+    """
     k = len(log_w)
     if k == 1:
         return log_w[0] * math.nan
@@ -208,11 +267,26 @@ def iwae_variance(log_w: Tensor) -> Tensor:
 
 
 def effective_sample_size(log_w: Tensor) -> Tensor:
-    """Kish's effective number of the k draws for each datum, (n,), from 1 to k."""
+    """Compute Kish's effective number of the k draws of each data point, (n,), from 1 to k, from (k, n) log-weights.
+
+    >>> effective_sample_size(torch.tensor([[0.0, 0.0], [0.0, -100.0]]))
+    tensor([2., 1.])
+    """
     return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
 
 
 def log_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
-    """The exact log p(x), nats: (n,) per data point, or () where a latent is global; None if the model does not know it."""
-    exact = getattr(pair, "log_evidence", None)
-    return exact and exact(*arguments(pair, x, given))
+    """Compute the exact log p(x) in nats, (n,), or () of all data points together where a latent is global.
+
+    None if the pair has no method `log_evidence`. Call it inside `eval_mode` for a value without gradient.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a conditional model has no `given`
+
+    >>> from inference.examples import LinearGaussian
+    >>> log_evidence(LinearGaussian(), torch.zeros(5, 1)).shape
+    torch.Size([5])
+    """
+    known = exact(pair, "log_evidence")
+    return None if known is None else known(*arguments(pair, x, given))

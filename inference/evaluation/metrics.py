@@ -1,102 +1,175 @@
-"""How good is a fitted pair on these data? Numbers that say what they are, as they stand in metrics.json."""
+"""Evaluate a fitted pair: bounds on the evidence, KL and active units, as they stand in metrics.json."""
 
 import math
-from dataclasses import dataclass
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from inference.evaluation.log_weights import ROWS, draws, effective_sample_size, iwae, iwae_variance, log_evidence
+from inference.evaluation.estimate import Estimate, Moments
+from inference.evaluation.log_weights import (
+    MAX_ROWS,
+    effective_sample_size,
+    importance_terms,
+    iwae,
+    iwae_variance,
+    log_evidence,
+)
 from inference.evaluation.predictive import encode
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode, importance_traces
-from inference.pairs.sites import children_of_enumerated, enumerated_sites, is_local, latent_sites, same_order
+from inference.pairs.sites import (
+    children_of_enumerated,
+    enumerated_sites,
+    independent_factors,
+    is_local,
+    latent_sites,
+    same_order,
+)
 
-KEPT = 8_000_000  # draws kept at a time, whatever they are of
-GLOBAL_DRAWS = 8  # of the guide at a glance, where one draw serves all data
-ACTIVE = 0.01  # a unit is active if the variance over data of its posterior mean exceeds this (Burda et al., 2016)
-MIN_ESS = 5  # effective draws, by which joint weights have a known spread
-FAINT = 0.01  # nats of KL of a coordinate, below which it is taken for the prior
+__all__ = [
+    "COLLAPSE_NATS",
+    "MAX_DRAWS_IN_MEMORY",
+    "collapsed",
+    "evaluate",
+    "joint_iwae_variance",
+    "kl_per_latent",
+    "monitor_elbo",
+]
 
-
-@dataclass(frozen=True)
-class _Draws:
-    """k draws of a quantity for each datum, (m,) each: their mean, and the variance of that mean; m is 1 where a latent
-    is global and a draw is for all data together."""
-
-    mean: Tensor
-    variance: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor) -> "_Draws":
-        """From (k, m); the variance of one draw is not known: nan."""
-        values = values.double()
-        return cls(values.mean(0), values.var(0) / len(values) if len(values) > 1 else values[0] * math.nan)
-
-    def estimate(self, n: int, **more) -> dict:
-        """The mean per data point in nats, with its standard error over data (se), and Monte Carlo at fixed data (mc_se)."""
-        result = {"value": self.mean.sum().item() / n, "n": n, "unit": "nats per data point", **more}
-        if len(self.mean) > 1:
-            result["se"] = self.mean.std().item() / math.sqrt(n)
-        if not self.variance.isnan().any():
-            result["mc_se"] = self.variance.sum().sqrt().item() / n
-        return result
+MAX_DRAWS_IN_MEMORY = 8_000_000  # of the guide, whatever their size
+GLOBAL_DRAWS = 8  # of the guide in `monitor_elbo`, where one draw serves all data points
+ACTIVE_UNIT_VARIANCE = 0.01  # over data, of a unit's posterior mean: above, the unit is active (Burda et al., 2016)
+MIN_ESS = 5  # effective draws, from which on the variance of joint weights is reliable
+COLLAPSE_NATS = 0.01  # KL of a coordinate, below which it is taken for the prior
 
 
-def _estimate(values: Tensor, n: int, mc_variance: Tensor | None = None, **more) -> dict:
-    """The entry of (k, m) draws; `mc_variance` of the mean over them, where it is not their sample variance / k."""
-    drawn = _Draws.of(values)
-    return (drawn if mc_variance is None else _Draws(drawn.mean, mc_variance)).estimate(n, **more)
+def evaluate(
+    pair: nn.Module,
+    x: Tensor,
+    given: Tensor | None = None,
+    particles: int = 16,
+    seed: int = 0,
+    held_out: bool = True,
+    at_a_time: int = MAX_ROWS,
+) -> dict:
+    """Estimate bounds and diagnostics of the pair on x, always at beta = 1 and without dropout.
+
+        "elbo", "iwae"          bounds on log p(x); the k of IWAE-k is the number of particles
+        "evidence"              log p(x), where the model knows it
+        "reconstruction"        the expected log-likelihood
+        "kl", "kl_per_latent"   KL(guide || prior), in all and of every coordinate
+        "active_units"          number of coordinates of the code that vary over data (Burda et al., 2016)
+
+    Each is an `Estimate` in nats per data point, but "kl_per_latent" (a list by site) and "active_units" (a number).
+    An undefined number is left out, and its reason stands under "undefined".
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param particles: draws of the guide for each data point
+    :param held_out: whether these are other data than the pair was fitted to
+    :param at_a_time: rows, data points times draws, that are evaluated together: bounds the memory
+    :return: the numbers by name; "iwae" of joint weights has no "mc_se" below MIN_ESS effective draws
+    :raises InferenceError: if `particles` < 1, or a conditional model has no `given`
+
+    >>> from inference.examples import LinearGaussian
+    >>> metrics = evaluate(LinearGaussian(), torch.zeros(100, 1), particles=64)
+    >>> sorted(metrics)
+    ['active_units', 'elbo', 'evidence', 'iwae', 'kl', 'kl_per_latent', 'reconstruction']
+    >>> round(metrics["evidence"]["value"], 4), metrics["evidence"]["unit"]
+    (-1.2655, 'nats per data point')
+    """
+    n, result, undefined = len(x), {}, {}
+    with eval_mode(pair, seed):
+        args = arguments(pair, x, given)
+        info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
+    if exact is not None:
+        result["evidence"] = Estimate.of_draws(exact.reshape(1, -1), n, exact=True)
+    if held_out and not info.has_global_latent and info.is_per_data_point:
+        reason = "the guide has parameters for each data point it was fitted to, and none for these"
+        return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
+    with eval_mode(pair, seed):
+        moments = _moments(pair, x, given, particles, at_a_time)
+    result["reconstruction"] = Estimate.of_moments(moments["reconstruction"], n, particles=particles)
+    if info.has_global_latent:
+        undefined["se"] = "a latent is global: the data points are dependent, the bounds are joint, divided by n"
+    if info.delta_sites:
+        reason = (
+            f"the guide of {', '.join(info.delta_sites)} is a point (Delta): it has no density, so there is no bound"
+        )
+        return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
+    result["elbo"] = Estimate.of_moments(moments["elbo"], n, particles=particles)
+    result["kl"] = Estimate.of_moments(moments["kl"], n, particles=particles)
+    result["iwae"] = Estimate.of_moments(moments["iwae"], n, k=particles)
+    if info.continuous_sites and not info.has_global_latent:
+        result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
+    if info.continuous_sites and not info.has_global_latent and n > 1:
+        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in info.continuous_sites]
+        result["active_units"] = sum(int((code.var(0) > ACTIVE_UNIT_VARIANCE).sum()) for code in codes)
+    return result | ({"undefined": undefined} if undefined else {})
 
 
-def _drawn(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: int) -> dict[str, _Draws]:
-    """ "elbo", "reconstruction", "kl" and "iwae" from k draws for each datum, of which so many data are taken at a time
-    that their draws stay within KEPT."""
-    parts: dict[str, list[_Draws]] = {}
+def _moments(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: int) -> dict[str, Moments]:
+    """Compute the moments of "elbo", "reconstruction", "kl" and "iwae" from k draws for each data point.
+
+    Data points are processed in parts whose draws stay within MAX_DRAWS_IN_MEMORY.
+    """
+    parts: dict[str, list[Moments]] = {}
     joint = inspect_pair(pair, arguments(pair, x, given)).joint
-    width, compiled = len(x) if joint else max(1, KEPT // k), {}
+    width, compiled = len(x) if joint else max(1, MAX_DRAWS_IN_MEMORY // k), {}
     for start in range(0, len(x), width):
         part = slice(start, start + width)
-        drawn = draws(pair, x[part], None if given is None else given[part], k, at_a_time, start, compiled)
-        weights = drawn["weight"].double()
-        found = {
-            "elbo": _Draws.of(drawn["elbo"]),
-            "reconstruction": _Draws.of(drawn["likelihood"]),
-            "kl": _Draws.of(drawn["likelihood"] - drawn["elbo"]),
-            "iwae": _Draws(iwae(weights), _known_variance(weights) if joint else iwae_variance(weights)),
+        terms = importance_terms(pair, x[part], None if given is None else given[part], k, at_a_time, start, compiled)
+        weights = terms["weight"].double()
+        of_part = {
+            "elbo": Moments.of_draws(terms["elbo"]),
+            "reconstruction": Moments.of_draws(terms["likelihood"]),
+            "kl": Moments.of_draws(terms["likelihood"] - terms["elbo"]),
+            "iwae": Moments(iwae(weights), joint_iwae_variance(weights) if joint else iwae_variance(weights)),
         }
-        for name, value in found.items():
-            parts.setdefault(name, []).append(value)
-    return {
-        name: _Draws(torch.cat([v.mean for v in values]), torch.cat([v.variance for v in values]))
-        for name, values in parts.items()
-    }
+        for name, moments in of_part.items():
+            parts.setdefault(name, []).append(moments)
+    return {name: Moments.concatenate(of_parts) for name, of_parts in parts.items()}
 
 
-def _known_variance(log_w: Tensor) -> Tensor:
-    """That of `iwae` of joint weights, of which one may outweigh all others: their spread then says nothing, nan."""
-    few = effective_sample_size(log_w) < MIN_ESS
-    return torch.where(few, math.nan, iwae_variance(log_w))
+def joint_iwae_variance(log_w: Tensor) -> Tensor:
+    """Estimate the variance of `iwae` of joint weights, (k, 1), as (1,); nan below MIN_ESS effective draws.
+
+    One of the joint weights may outweigh all others. Their spread is then no estimate of the variance.
+    """
+    unreliable = effective_sample_size(log_w) < MIN_ESS
+    return torch.where(unreliable, math.nan, iwae_variance(log_w))
 
 
 def monitor_elbo(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
-    """The number to follow during training, nats per data point: {"elbo": one draw for each datum, always of the same
-    noise}, or {"reconstruction"} where the guide is a point; with {"evidence"} where the model knows it."""
+    """Estimate the ELBO to follow during training, in nats per data point, with the same noise at every call.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :return: "elbo", from one draw for each data point, or "reconstruction", the expected log-likelihood, where the
+        guide is a point; and "evidence" where the model knows it
+    :raises InferenceError: if a conditional model has no `given`
+
+    >>> from inference.examples import LinearGaussian
+    >>> list(monitor_elbo(LinearGaussian(), torch.zeros(5, 1)))
+    ['elbo', 'evidence']
+    """
     with eval_mode(pair, seed):
-        seen = inspect_pair(pair, arguments(pair, x, given))
-        drawn = draws(pair, x, given, GLOBAL_DRAWS if seen.joint else 1)
+        info = inspect_pair(pair, arguments(pair, x, given))
+        terms = importance_terms(pair, x, given, GLOBAL_DRAWS if info.has_global_latent else 1)
         exact = log_evidence(pair, x, given)
-    result = {"elbo": drawn["elbo"]} if not seen.points else {"reconstruction": drawn["likelihood"]}
+    result = {"elbo": terms["elbo"]} if not info.delta_sites else {"reconstruction": terms["likelihood"]}
     if exact is not None:
         result["evidence"] = exact.reshape(1, -1)
     return {name: (value.mean(0).sum() / len(x)).item() for name, value in result.items()}
 
 
 def _kl(q: dist.Distribution, p: dist.Distribution, value: Tensor, closed: bool) -> Tensor:
-    """KL(q || p) in closed form, where that holds and torch knows it, else log q / p of a draw of q; nats, of the batch
-    shape that both have."""
+    """Compute KL(q || p) in nats, of the common batch shape.
+
+    In closed form, where that holds and torch knows it, else log q / p of a draw of q.
+    """
     try:
         if closed:
             return kl_divergence(q, p)
@@ -106,15 +179,19 @@ def _kl(q: dist.Distribution, p: dist.Distribution, value: Tensor, closed: bool)
 
 
 def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
-    """KL(guide || prior) of every coordinate of every local continuous latent, averaged over x, nats per data point.
+    """Compute KL(guide || prior) of every coordinate of every local continuous latent, in nats per data point.
 
-    In closed form where torch knows it and the guide draws in the order of the model, else from one draw for each
-    datum. Where prior or guide ties coordinates together (a full covariance) there is one number for the whole site.
+    In closed form where torch knows it and the guide draws in the order of the model, else from one draw for each data
+    point. Where prior or guide ties coordinates together (a full covariance) there is one number for the whole site.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :return: by site a list of the coordinates
     """
     totals: dict[str, Tensor] = {}
     with eval_mode(pair, seed):
-        for start in range(0, len(x), ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, len(x), MAX_ROWS):
+            part = slice(start, start + MAX_ROWS)
             args = arguments(pair, x[part], None if given is None else given[part])
             model, guide = importance_traces(pair, args, torch.arange(start, start + len(args[0]), device=x.device))
             kept, below, closed = (
@@ -128,9 +205,7 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
                     continue
                 p, q, value, mask = model.nodes[name]["fn"], q["fn"], q["value"], q["mask"]
                 batch_dims = max(len(p.batch_shape), len(q.batch_shape))
-                if isinstance(p, dist.Independent) and isinstance(q, dist.Independent):
-                    p, q = p.base_dist, q.base_dist
-                kl = _kl(q, p, value, closed)
+                kl = _kl(*independent_factors(q, p), value, closed)
                 coordinates = kl.dim() - batch_dims
                 if mask is not None:
                     mask = torch.as_tensor(mask, device=kl.device)
@@ -144,56 +219,18 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
 
 
 def collapsed(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> list[str]:
-    """The local continuous latents that say nothing of x: every coordinate of theirs has less than FAINT nats of KL."""
-    with eval_mode(pair):
-        seen = inspect_pair(pair, arguments(pair, x, given))
-    if seen.points or not seen.continuous:
-        return []
-    return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < FAINT]
+    """Return the names of the collapsed latents: local, continuous, and every coordinate below COLLAPSE_NATS of KL.
 
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a conditional model has no `given`
 
-def evaluate(
-    pair: nn.Module,
-    x: Tensor,
-    given: Tensor | None = None,
-    particles: int = 16,
-    seed: int = 0,
-    held_out: bool = True,
-    at_a_time: int = ROWS,
-) -> dict:
-    """Bounds and diagnostics of the pair on x, always at beta = 1 and without dropout.
-
-    :param particles: draws of the guide for each datum; also the k of IWAE-k
-    :param held_out: are these other data than the pair was fitted to?
-    :param at_a_time: rows, data times draws, that are evaluated together: what bounds the memory
-    :return: "elbo", "iwae" (with its k), "evidence" where the model knows it, "reconstruction" (the expected
-        log-likelihood), "kl" and "kl_per_latent", "active_units"; every number a dictionary of value, standard
-        error over data (se) and Monte Carlo at fixed data (mc_se), n and unit. What has no value is left out and
-        has its reason under "undefined"; an "iwae" of fewer than FEWEST effective joint draws has no mc_se
+    >>> from inference.examples import LinearGaussian
+    >>> collapsed(LinearGaussian(), torch.randn(50, 1))
+    []
     """
-    n, result, undefined = len(x), {}, {}
-    with eval_mode(pair, seed):
-        args = arguments(pair, x, given)
-        seen, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
-    if exact is not None:
-        result["evidence"] = _estimate(exact.reshape(1, -1), n, exact=True)
-    if held_out and not seen.joint and is_per_data_point(pair, tuple(a[:2] for a in args)):
-        reason = "the guide has parameters of its own for each datum it was fitted to, and none for these"
-        return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
-    with eval_mode(pair, seed):
-        drawn = _drawn(pair, x, given, particles, at_a_time)
-    result["reconstruction"] = drawn["reconstruction"].estimate(n, particles=particles)
-    if seen.joint:
-        undefined["se"] = "a latent is global: the data are dependent, the bounds are joint, divided by n"
-    if seen.points:
-        reason = f"the guide of {', '.join(seen.points)} is a point (Delta): it has no density, so there is no bound"
-        return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
-    result["elbo"] = drawn["elbo"].estimate(n, particles=particles)
-    result["kl"] = drawn["kl"].estimate(n, particles=particles)
-    result["iwae"] = drawn["iwae"].estimate(n, k=particles)
-    if seen.continuous and not seen.joint:
-        result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
-    if seen.continuous and not seen.joint and n > 1:
-        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in seen.continuous]
-        result["active_units"] = sum(int((code.var(0) > ACTIVE).sum()) for code in codes)
-    return result | ({"undefined": undefined} if undefined else {})
+    with eval_mode(pair):
+        info = inspect_pair(pair, arguments(pair, x, given))
+    if info.delta_sites or not info.continuous_sites:
+        return []
+    return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < COLLAPSE_NATS]

@@ -1,4 +1,4 @@
-"""Simulation, reconstruction and codes, read off the traces of any pair."""
+"""Simulate data, reconstruct and encode, from the traces of any pair."""
 
 from collections.abc import Callable
 
@@ -14,34 +14,33 @@ from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import is_flat, latent_sites, observed_sites
 
+__all__ = ["encode", "observed_value", "posterior_trace", "reconstruct", "sample"]
 
-def of_data(trace: poutine.Trace, what: Callable[[dict], Tensor], x: Tensor) -> Tensor:
-    """`what(site)` of the data's site, or of the sites x_1, x_2, ... put together, in the shape of x."""
-    parts = [what(site) for site in observed_sites(trace).values()]
+
+def observed_value(trace: poutine.Trace, of_site: Callable[[dict], Tensor], x: Tensor) -> Tensor:
+    """Return `of_site(site)` of the observed site, in the shape of x; of sites x_1, x_2, ... those of all, stacked."""
+    parts = [of_site(site) for site in observed_sites(trace).values()]
     return (parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)).reshape(x.shape)
-
-
-def _code(site: dict) -> Tensor:
-    """The mean of a site's distribution, the probabilities of a categorical one; its value where there is no mean."""
-    if isinstance(site["fn"], dist.Categorical):
-        return site["fn"].probs
-    try:
-        return site["fn"].mean
-    except NotImplementedError:
-        return site["value"]
 
 
 def sample(
     pair: nn.Module, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0
 ) -> dict[str, Tensor]:
-    """Draws n data from the model: {"x": (n, ...), "mean": E[x | latents], and every latent site by name}.
+    """Draw n data points from the model, with their latents.
 
-    :param like: data of the shape and kind to be drawn, (any, ...); its values are not used
+    :param like: (any, ...) data of the shape and type to be drawn; its values are not used
     :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if the prior is flat, so that there is nothing to draw from
+    :param seed: of a separate stream of random numbers; None draws from the current one
+    :return: "x" (n, ...), "mean" E[x | latents] (n, ...), and every latent site by name
+    :raises InferenceError: if n < 1, or if the prior is flat, so that it cannot be sampled
+
+    >>> from inference.examples import LinearGaussian
+    >>> draws = sample(LinearGaussian(), torch.zeros(1, 1), n=5)
+    >>> {name: tuple(value.shape) for name, value in draws.items()}
+    {'x': (5, 1), 'mean': (5, 1), 'z': (5, 1)}
     """
     if n < 1:
-        raise InferenceError(f"the number of draws must be at least 1, not {n}.")
+        raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
     with eval_mode(pair, seed):
         args = arguments(pair, like.new_zeros(n, *like.shape[1:]), given)
         trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
@@ -50,17 +49,21 @@ def sample(
         if is_flat(site):
             raise InferenceError(f"drawing from {type(pair).__name__} is undefined: the prior of {name} is flat.")
     return {
-        "x": of_data(trace, lambda site: site["value"], args[0]),
-        "mean": of_data(trace, lambda site: site["fn"].mean, args[0]),
+        "x": observed_value(trace, lambda site: site["value"], args[0]),
+        "mean": observed_value(trace, lambda site: site["fn"].mean, args[0]),
         **{name: site["value"] for name, site in latent.items()},
     }
 
 
-def posterior_draw(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
-    """A trace of one draw of the guide, which also has the sites that the model alone sums out, drawn from their
-    posterior given the others. Call it inside `judging`."""
+def posterior_trace(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
+    """Return a trace of one draw of all latents given the data: those of the guide and those the model alone sums out.
+
+    The latter are drawn from their posterior given the former. Call it inside `eval_mode`.
+
+    :param args: the arguments of `model` and `guide`
+    """
     guide = poutine.trace(pair.guide).get_trace(*args)
-    if inspect_pair(pair, args).enumerated[1]:
+    if inspect_pair(pair, args).enumerated_in_model:
         posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
         drawn = poutine.trace(posterior).get_trace(*args)
         guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
@@ -68,25 +71,55 @@ def posterior_draw(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
 
 
 def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
-    """E[x' | z] with z drawn from the guide at x, (n, ...): what the model makes of the code of x. Sites that the model
-    alone sums out are drawn from their posterior."""
+    """Compute the reconstruction E[x' | z] with z drawn from the guide at x, (n, ...).
+
+    Sites that the model alone sums out are drawn from their posterior.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a conditional model has no `given`
+
+    >>> from inference.examples import LinearGaussian
+    >>> reconstruct(LinearGaussian(), torch.randn(5, 1)).shape
+    torch.Size([5, 1])
+    """
     with eval_mode(pair, seed):
         args = arguments(pair, x, given)
-        guide = posterior_draw(pair, args)
+        guide = posterior_trace(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
-        return of_data(trace, lambda site: site["fn"].mean, x)
+        return observed_value(trace, lambda site: site["fn"].mean, x)
 
 
 def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
-    """The code of x: for every latent site the mean of the guide, (n, ...), the sites before it being at theirs, or at
-    the mode of a discrete one. Of a discrete site its probabilities, (n, ..., values); where the model alone sums it
-    out, those of its posterior."""
+    """Compute the code of x: the mean of the guide at every latent site, (n, ...).
+
+    Preceding sites are at their means, or at the mode of a discrete one. The code of a discrete site is its
+    probabilities, (n, ..., values); where the model alone sums it out, those of its posterior.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a conditional model has no `given`
+
+    >>> from inference.examples import LinearGaussian
+    >>> encode(LinearGaussian(), torch.randn(5, 1))["z"].shape
+    torch.Size([5, 1])
+    """
     with eval_mode(pair, seed):
         args = arguments(pair, x, given)
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(site) for name, site in latent_sites(guide).items()}
-        if inspect_pair(pair, args).enumerated[1]:
+        if inspect_pair(pair, args).enumerated_in_model:
             posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
             code |= {name: marginal.probs for name, marginal in posterior.items()}
     return code
+
+
+def _code(site: dict) -> Tensor:
+    """Return the mean of a site's distribution, the probabilities of a categorical one; its value if it has no mean."""
+    if isinstance(site["fn"], dist.Categorical):
+        return site["fn"].probs
+    try:
+        return site["fn"].mean
+    except NotImplementedError:
+        return site["value"]

@@ -1,20 +1,26 @@
 """One fit in several processes, on one host or many: `torchrun --nproc-per-node=2 -m -- gallery fit ...`.
 
-Every process has the same weights, takes rows of its own from each minibatch and draws its own noise; gradients are
-averaged over the processes once a step. So N processes make the steps of one with N times the batch size.
+Every process has the same weights, takes its own rows of each minibatch and draws its own noise. Gradients are averaged
+over the processes once a step. So N processes make the steps of one process with N times the batch size.
 """
 
 import os
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from inference.errors import InferenceError
 
+__all__ = ["any_worker", "gather", "join", "leave", "mean", "rank", "seed_noise", "workers"]
+
+T = TypeVar("T")
+
 
 def join() -> None:
-    """Joins the processes that torchrun started: by NCCL where this host has a GPU for each of its, else by gloo."""
+    """Join the processes that torchrun started: by NCCL if this host has a GPU for each, else by gloo."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         return
     if enough := torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])):
@@ -23,30 +29,37 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Ends what `join` began."""
+    """End what `join` began."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def workers() -> int:
-    """The number of processes of this fit."""
+    """Return the number of processes of this fit."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0; number 0 writes."""
+    """Return the number of this process, from 0; process 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def _gone(error: RuntimeError) -> InferenceError:
+def seed_noise(seed: int) -> None:
+    """Seed torch's generators differently in every process; with one process they stay as they are."""
+    if workers() > 1:
+        words = np.random.SeedSequence([seed, rank()]).generate_state(1)
+        torch.manual_seed(int(words[0]))
+
+
+def _lost_process(error: RuntimeError) -> InferenceError:
     reason = (str(error).splitlines() or [""])[0][:100]
-    return InferenceError(f"another process of this fit is gone: resume the run from its checkpoint ({reason}).")
+    return InferenceError(f"another process of this fit has ended ({reason}).", "Resume the run from its checkpoint.")
 
 
 def mean(tensors: list[Tensor | None]) -> list[Tensor | None]:
-    """Each tensor averaged over the processes; all travel together. What is None is None everywhere.
+    """Average each tensor over the processes, in one message. A None has to be None in every process.
 
-    :raises InferenceError: if a process is gone
+    :raises InferenceError: if another process has ended
     """
     if workers() == 1:
         return tensors
@@ -55,26 +68,26 @@ def mean(tensors: list[Tensor | None]) -> list[Tensor | None]:
     try:
         dist.all_reduce(flat)
     except RuntimeError as error:
-        raise _gone(error) from error
+        raise _lost_process(error) from error
     parts = iter((flat / workers()).split([t.numel() for t in present]))
     return [t if t is None else next(parts).view_as(t).to(t.dtype) for t in tensors]
 
 
-def anyone(flag: bool) -> bool:
-    """Is it so in any of the processes? They have to ask together."""
-    return flag if workers() == 1 else any(gathered(flag))
+def any_worker(flag: bool) -> bool:
+    """Return whether the flag is set in any of the processes, which have to call this together."""
+    return flag if workers() == 1 else any(gather(flag))
 
 
-def gathered(value) -> list:
-    """What every process has for `value`, in their order.
+def gather(value: T) -> list[T]:
+    """Return the `value` of every process, in the order of their numbers.
 
-    :raises InferenceError: if a process is gone
+    :raises InferenceError: if another process has ended
     """
     if workers() == 1:
         return [value]
-    values = [None] * workers()
+    values: list[T] = [value] * workers()
     try:
         dist.all_gather_object(values, value)
     except RuntimeError as error:
-        raise _gone(error) from error
+        raise _lost_process(error) from error
     return values

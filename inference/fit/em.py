@@ -1,4 +1,7 @@
-"""Expectation maximisation, for models that know their E and M steps."""
+"""Expectation maximisation, for models with an E and an M step in closed form.
+
+Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, 1977.
+"""
 
 from collections.abc import Iterator
 
@@ -6,20 +9,38 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.pairs.capabilities import exact
 from inference.pairs.run import arguments
+
+__all__ = ["em"]
 
 
 def em(pair: nn.Module, x: Tensor, iterations: int, given: Tensor | None = None) -> Iterator[float]:
-    """Runs EM on the generative parameters; yields the mean log evidence of x (nats per data point) before each
-    iteration and after the last. It never falls (Dempster, Laird and Rubin, 1977).
+    """Fit the generative parameters by EM; yields the mean log evidence of x, in nats per data point.
 
+    It is yielded before each iteration and after the last, and never falls (Dempster, Laird and Rubin, 1977).
+
+    >>> import torch
+    >>> from inference import InferenceError, em
+    >>> from inference.examples import LinearGaussian
+    >>> try:
+    ...     list(em(LinearGaussian(), torch.zeros(4, 1), iterations=3))
+    ... except InferenceError as error:
+    ...     print(error)
+    LinearGaussian has no E and M steps in closed form. Fit it by SVI.
+
+    :param pair: a model with methods `e_step`, `m_step` and `log_evidence`
+    :param x: (n, ...) all the data
+    :param iterations: number of E and M steps
+    :param given: (n, ...) labels or covariates, for a conditional model
     :raises InferenceError: if the model has no `e_step` and `m_step`
     """
-    if not (hasattr(pair, "e_step") and hasattr(pair, "m_step")):
-        raise InferenceError(f"{type(pair).__name__} has no closed E and M steps: it is fitted by SVI.")
+    log_evidence, e_step, m_step = exact(pair, "log_evidence"), exact(pair, "e_step"), exact(pair, "m_step")
+    if not (log_evidence and e_step and m_step):
+        raise InferenceError(f"{type(pair).__name__} has no E and M steps in closed form.", "Fit it by SVI.")
     args = arguments(pair, x, given)
     with torch.no_grad():
         for _ in range(iterations):
-            yield pair.log_evidence(*args).mean().item()
-            pair.m_step(pair.e_step(*args))
-        yield pair.log_evidence(*args).mean().item()
+            yield log_evidence(*args).mean().item()
+            m_step(e_step(*args))
+        yield log_evidence(*args).mean().item()

@@ -1,4 +1,4 @@
-"""Signal and noise of an objective's gradient."""
+"""Mean and variance of the gradient estimates of an objective."""
 
 import math
 
@@ -7,17 +7,26 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.fit.svi import SVI
-from inference.pairs.info import inspect_pair, parameters
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices
+
+__all__ = ["gradient_moments", "gradient_noise"]
 
 
 def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance over repeated noise of the gradient on one minibatch, as it stands: each (number of weights,)
-    for all of `svi.parameters` in a row, in nats per data point. In one pass: no gradient is kept."""
-    args, n = svi._arguments(rows), len(svi.x)
+    """Compute mean and variance over noise of the gradient on one minibatch, at the present weights.
+
+    Both are updated draw by draw (Welford), so no gradient is stored.
+
+    :param rows: (b,) row numbers of the minibatch
+    :param repeats: number of draws of the noise
+    :return: (mean, variance), each (number of weights,) for all of `svi.parameters` concatenated, of the loss in nats
+        per data point
+    """
+    args, n = svi.loss.step_arguments(rows), len(svi.x)
     mean = squares = torch.zeros((), device=svi.x.device, dtype=torch.float64)
     for i in range(repeats):
-        _, _, *gradients = svi.gradients(svi._lost, rows, svi._beta(), *args)
+        _, _, *gradients = svi.loss.gradients(*args)
         given = zip(svi.parameters, gradients, strict=True)
         flat = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in given]).double() / n
         away = flat - mean
@@ -27,28 +36,45 @@ def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tens
 
 
 def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int = 0) -> dict[str, dict]:
-    """Signal and noise of the gradient of an SVI at the weights it has, of all of them ("all") and of those of "model"
-    and "guide", in nats per data point.
+    """Estimate signal and noise of the gradient of a fit at its present weights.
 
-    The minibatches are the first of its stream, so with one seed and batch size they are the same for every objective,
-    and so is the stream of noise. "variance" is the sum over weights of the variance over repeated noise on one
-    minibatch, averaged over minibatches ("se" over those); "squared_norm" that of the mean gradient of all, less what
-    its own noise adds, so that it may come out below 0; "snr" the root of their ratio, 0 where there is no signal.
+    The minibatches are the first of its stream. So with one seed and batch size, minibatches and noise are the same for
+    every objective.
 
-    :raises InferenceError: of less than 2 minibatches or repeats
+    >>> import torch
+    >>> from inference import SVI, Settings, gradient_noise
+    >>> from inference.examples import LinearGaussian
+    >>> fit = SVI(LinearGaussian(), torch.zeros(4, 1), settings=Settings(batch_size=2))
+    >>> noise = gradient_noise(fit, minibatches=2, repeats=4)
+    >>> sorted(noise), noise["guide"]["unit"]
+    (['all', 'guide'], 'squared nats per data point')
+
+    :param svi: the fit
+    :param minibatches: number of minibatches
+    :param repeats: draws of the noise on each
+    :param seed: of the noise
+    :return: for the weights of "model", "guide" and "all", where there are any: "variance", the sum over weights of the
+        variance over noise on one minibatch, averaged over minibatches, with its standard error "se"; "squared_norm" of
+        the mean gradient, less the share of its noise, so that it may be negative; "snr", the square root of
+        squared_norm / variance, 0 where squared_norm is negative; "minibatches", "repeats" and "unit"
+    :raises InferenceError: if there are fewer than 2 minibatches or repeats
     """
     if min(minibatches, repeats) < 2:
-        raise InferenceError(f"noise shows from 2 minibatches and repeats on, not {minibatches} and {repeats}.")
+        raise InferenceError(f"minibatches and repeats must be at least 2, not {minibatches} and {repeats}.")
     mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
     with torch.random.fork_rng(cuda_devices(svi.pair)):
         rows = svi.rows(0)
-        generative, inference = parameters(inspect_pair(svi.pair, svi._arguments(rows)))
+        info = inspect_pair(svi.pair, svi.loss.batch(rows))
         torch.manual_seed(seed)
         for step in range(minibatches):
             of_one, variance = gradient_moments(svi, svi.rows(step), repeats)
             mean = mean + of_one / minibatches
             variances.append(variance)
-    groups = {"all": svi.parameters, "model": generative.values(), "guide": inference.values()}
+    groups = {
+        "all": svi.parameters,
+        "model": info.generative_parameters.values(),
+        "guide": info.inference_parameters.values(),
+    }
     result, about = {}, {"minibatches": minibatches, "repeats": repeats, "unit": "squared nats per data point"}
     for name, group in groups.items():
         ids = {id(p) for p in group}

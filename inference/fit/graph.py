@@ -1,13 +1,13 @@
-"""A function of tensors that runs a pair, as one graph: Pyro's handlers go once, at tracing; tensor code ever after.
+"""Trace a function of tensors that runs a pair into one graph, and compile the graph.
 
-    graph = traced(run, args)          # run(*args) -> tensors, its gradients taken inside
+    graph = traced(run, args)          # run(*args) -> tensors; gradients are taken inside
     fast = fused(graph, args)          # the same, compiled
-    loss, *gradients = fast(*args)
 
-Loss and gradient are traced together: of a loss alone, detached parts would get gradients. The graph holds the
-parameters themselves, so an optimiser that updates them in place updates it. All else that is not a tensor among the
-arguments is a constant of it: a schedule has to travel as a tensor. Random numbers stay random. Inside there are no
-checks of values: whoever traces runs the function once before, with validation on.
+Pyro's handlers run once, while tracing; later calls run tensor operations only. Loss and gradient are traced together,
+since detached parts of a loss would otherwise get gradients. The graph holds the parameters themselves, so an optimiser
+that updates them in place updates the graph. All else that is not a tensor argument is a constant of the graph: the
+value of a schedule has to be passed as a tensor. Random numbers are drawn anew at every call. The graph does not check
+values, so run the function once with validation on before tracing it.
 """
 
 import logging
@@ -25,17 +25,22 @@ from torch.overrides import TorchFunctionMode
 
 from inference.errors import InferenceError
 
+__all__ = ["HalfProducts", "UntraceableError", "fused", "traced"]
+
 
 class UntraceableError(InferenceError):
-    """A pair whose operations depend on values; the message names the line."""
+    """A function whose operations depend on the values of tensors; the message names the line."""
 
 
-class _WithoutReading(TorchFunctionMode):
-    """Answers the questions that Pyro's own code asks of values, as a fit that goes well would; the user's are left."""
+class ConstantChecks(TorchFunctionMode):
+    """While tracing, replaces Pyro's value-dependent checks (isfinite, .item(), .all()) by constants.
+
+    Code of the user is not affected.
+    """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.Tensor.register_hook and args[1].__module__ == "pyro.util":
-            return None  # a warning of gradients that are not finite
+            return None  # the hook only warns of gradients that are not finite
         if function is F.one_hot and len(args) > 1:  # its kernel reads the largest index
             return (args[0].unsqueeze(-1) == torch.arange(args[1], device=args[0].device)).long()
         caller = sys._getframe(1)
@@ -43,46 +48,48 @@ class _WithoutReading(TorchFunctionMode):
             caller = caller.f_back
         if caller.f_globals.get("__name__", "").startswith("pyro."):
             if function is torch.Tensor.item:
-                return args[0].detach()  # a loss that Pyro would return as a float
+                return args[0].detach()  # a loss that Pyro returns as a float
             if function is torch.Tensor.any:
-                return False  # is an element not finite?
+                return False  # whether an element is not finite
             if function is torch.Tensor.all:
-                return True  # are all weights positive?
+                return True  # whether all weights are positive
         return function(*args, **(kwargs or {}))
 
 
 def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> fx.GraphModule:
-    """`run` as a graph for arguments of these shapes; random generators are left as they were.
+    """Trace `run` into a graph for arguments of the shapes of `args`; random generators are left as they were.
 
     :raises UntraceableError: if its operations depend on the values of tensors
     """
 
-    def quietly(*args: Tensor) -> tuple[Tensor, ...]:
-        with _WithoutReading():  # within make_fx, so that it is the first to be asked
+    def with_constant_checks(*args: Tensor) -> tuple[Tensor, ...]:
+        with ConstantChecks():  # within make_fx, so that it comes before the mode of make_fx
             return run(*args)
 
     devices = [a.device for a in args if a.is_cuda]
     try:
         with torch.random.fork_rng(devices), pyro.validation_enabled(False):
-            graph = make_fx(quietly)(*args)
+            graph = make_fx(with_constant_checks)(*args)
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "?"
         words = (str(error).splitlines() or [""])[0][:100]
-        raise UntraceableError(f"at {where} ({type(error).__name__}: {words})") from error
+        raise UntraceableError(f"cannot be traced at {where} ({type(error).__name__}: {words})") from error
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
 
 
 def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
-    """The graph through the compiler behind torch.compile, for arguments of these shapes and no others, which is not
-    checked; on a GPU it is captured and replayed. On a CPU the noise is torch's own, that of the graph: the compiler's
-    costs ten times as much there."""
+    """Compile a graph by the compiler of torch.compile, for arguments of the shapes of `args`, which are not checked.
+
+    On a GPU the compiled graph is captured and replayed. On a CPU it draws from torch's generator, as the graph does,
+    since the compiler's generator is ten times slower there.
+    """
     devices = [a.device for a in args if a.is_cuda]
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
     with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compiler about itself
+        warnings.simplefilter("ignore")  # the compiler warns of its own code
         options = {"triton.cudagraphs": bool(devices), "fallback_random": not devices}
         return torch._inductor.compile(graph, list(args), options=options)
 
@@ -92,7 +99,7 @@ def _is_library(path: str) -> bool:
 
 
 class HalfProducts(TorchFunctionMode):
-    """The matrix products of networks in bfloat16, all else as it is: log-densities keep their precision."""
+    """Computes the matrix products of networks in bfloat16, and all else, such as log-densities, as before."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is F.linear and args[0].dtype == torch.float32:

@@ -1,12 +1,14 @@
-"""Hamiltonian Monte Carlo by Pyro's NUTS on the model of a pair: draws from the exact posterior, when it converges.
+"""Hamiltonian Monte Carlo by Pyro's NUTS on the model of a pair: draws from the exact posterior, if it converges.
 
-It takes the model alone, in evaluation mode and with all data at once: global latents, or those of a few data under
-weights that were fitted. Discrete latents are summed out by Pyro.
+The sampler runs the model alone, in evaluation mode and on all data at once. It suits global latents, or the latents of
+a few data points under fitted weights. Pyro sums out discrete latents.
 
     Hoffman and Gelman, The No-U-Turn sampler, 2014.
     Vehtari, Gelman, Simpson, Carpenter and Buerkner, Rank-normalization, folding, and localization: an improved R-hat,
     2021 (how to read R-hat and ESS).
 """
+
+from typing import Any
 
 import torch
 from pyro.infer import MCMC, NUTS
@@ -17,7 +19,9 @@ from inference.errors import InferenceError
 from inference.pairs.info import continuous_latents
 from inference.pairs.run import arguments, eval_mode
 
-DENSE = 100  # coordinates up to which the mass matrix is dense, and follows the correlations of the posterior
+__all__ = ["nuts", "summary"]
+
+DENSE = 100  # coordinates up to which the mass matrix is dense, so that it adapts to correlations of the posterior
 
 
 def nuts(
@@ -28,20 +32,35 @@ def nuts(
     warmup: int = 500,
     chains: int = 2,
     seed: int = 0,
-) -> dict:
-    """Draws from p(latents | x) by NUTS, chain after chain, each from a start of its own.
+) -> dict[str, Any]:
+    """Draw from p(latents | x) by NUTS, chain after chain, each from a different start.
 
-    :param draws: kept of each chain
-    :param warmup: steps before, in which step size and mass matrix adapt
-    :return: "draws", {site: (chains, draws, ...)}; "summary", {site: what `summary` tells of it}; "divergences", the
-        number of draws at which the integrator went astray: with any, or with an R-hat above 1.01, do not trust them;
-        and "gradients", how often the model was run for one
-    :raises InferenceError: if there is no continuous latent, one has a discrete parent, or its prior is flat
+    Do not use the draws if there are divergences, or if an R-hat is above 1.01.
+
+    >>> import torch
+    >>> from inference import nuts
+    >>> from inference.examples import LinearGaussian
+    >>> result = nuts(LinearGaussian(), torch.zeros(3, 1), draws=4, warmup=4, chains=2)
+    >>> result["draws"]["z"].shape
+    torch.Size([2, 4, 3, 1])
+
+    :param pair: the model, whose guide is not used
+    :param x: (n, ...) all the data
+    :param given: (n, ...) labels or covariates, for a conditional model
+    :param draws: number of draws of each chain
+    :param warmup: steps before them, in which step size and mass matrix adapt
+    :param chains: number of chains
+    :param seed: of the noise
+    :return: "draws", {site: (chains, draws, ...)}; "summary", {site: `summary`}; "divergences", the number of draws at
+        which the integrator diverged; "gradients", the number of gradient evaluations of the model
+    :raises InferenceError: if a number is too small, there is no continuous latent, one has a discrete parent, or its
+        prior is flat
     """
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
         if value < least:
             raise InferenceError(f"{name} must be at least {least}, not {value}.")
-    found, divergences, gradients = [], 0, 0
+    runs: list[dict[str, Tensor]] = []
+    divergences = gradients = 0
 
     def model(*args: Tensor) -> None:
         nonlocal gradients
@@ -54,9 +73,9 @@ def nuts(
         for _ in range(chains):
             mcmc = MCMC(NUTS(model, full_mass=size <= DENSE), draws, warmup, disable_progbar=True)
             mcmc.run(*args)
-            found.append(mcmc.get_samples(group_by_chain=True))
+            runs.append(mcmc.get_samples(group_by_chain=True))
             divergences += len(mcmc.diagnostics()["divergences"]["chain 0"])
-    values = {name: torch.cat([chain[name] for chain in found]).detach() for name in found[0]}
+    values = {name: torch.cat([chain[name] for chain in runs]).detach() for name in runs[0]}
     return {
         "draws": values,
         "summary": {name: summary(value) for name, value in values.items()},
@@ -66,7 +85,12 @@ def nuts(
 
 
 def summary(value: Tensor) -> dict[str, Tensor]:
-    """Of (chains, draws, ...): "mean", "sd", "mcse", the standard error of the mean, split "r_hat" and "ess", (...)."""
+    """Summarise draws.
+
+    :param value: (chains, draws, ...)
+    :return: "mean", "sd", "mcse" (the Monte Carlo standard error of the mean), split "r_hat" and "ess" (effective
+        sample size), (...) each
+    """
     sd, ess = value.flatten(0, 1).std(0), effective_sample_size(value)
     return {
         "mean": value.flatten(0, 1).mean(0),

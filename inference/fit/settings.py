@@ -1,4 +1,4 @@
-"""How a pair is fitted: every choice, its default, and what it may be."""
+"""Settings of a fit: their names, defaults and admissible values."""
 
 import math
 from collections.abc import Callable
@@ -10,49 +10,58 @@ import torch
 from inference.errors import InferenceError
 from inference.fit.objectives import parse_objective
 
+__all__ = ["DEFAULTS", "OPTIMISERS", "SCHEDULES", "Settings"]
+
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
 }
 
-_LEFT_OUT = {
+_EXCLUDED = {
     "Optimizer": "makes no updates",
-    "LBFGS": "asks for the loss again",
+    "LBFGS": "evaluates the loss several times a step",
     "SparseAdam": "takes sparse gradients",
 }
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     name: kind
     for name, kind in sorted(vars(torch.optim).items())
     if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
-    if name not in _LEFT_OUT
+    if name not in _EXCLUDED
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a pair is fitted.
+    """Settings of a fit by `SVI`.
+
+    The text of each parameter below is also the help of its command-line flag, so each has to be a sentence for users.
+
+    >>> from inference import Settings
+    >>> Settings(epochs=5, objective="iwae:5").lr
+    0.001
 
     :param epochs: passes over the data
     :param batch_size: rows of a minibatch, for each of the processes of a fit; all rows if there are fewer
     :param optimiser: the class of torch.optim that makes the updates, with torch's defaults in all but lr and betas
-    :param lr: learning rate; the gradient is of the loss of all data together, as in Pyro, so SGD, which takes it as it
-        is, needs a rate smaller by their number
+    :param lr: learning rate; the gradient is that of the loss of all data together, as in Pyro, so SGD, which does not
+        normalise it, needs a rate smaller by the number of data points
     :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
-    :param adam_beta2: memory of squared gradients, of Adam and its kin, no others; at 0.99 a steep start is forgotten
-        ten times faster
-    :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, score, graph, iwae:K, dreg:K,
-        renyi:ALPHA:K or wake-sleep:K
-    :param particles: draws of the guide the objective averages over
+    :param adam_beta2: decay of the average of squared gradients, of Adam and its variants only; at 0.99 large gradients
+        at the start are forgotten ten times faster
+    :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, reinforce, graph, iwae:K,
+        dreg:K, renyi:ALPHA:K or wake-sleep:K
+    :param particles: draws of the guide that the objective averages over
     :param beta: weight of the KL in the objective; the objective is a bound only at 1
     :param warmup: epochs over which the weight of the KL rises linearly from 0 to beta
-    :param final_temperature: of a relaxed pair, to which its temperature falls geometrically; it stays as it is if None
+    :param final_temperature: the temperature to which that of a relaxed model falls geometrically; constant if None
     :param shuffle: a new order of the rows in every epoch, else the order of the file
-    :param seed: of the order of the rows, and of all other noise
+    :param seed: seed of the order of the rows and of all other noise
     :param device: cpu, cuda, or auto: cuda where there is one
-    :param precision: float32, float64, or bfloat16: the matrix products of networks alone in it, all else in float32
-    :param compile: Pyro's handlers run once, and the graph of the step is compiled (yes) or every step is run by Pyro
-        (no); by itself, compiled from 3000 steps on, which pay for it, and the graph as it is for fewer
+    :param precision: float32, float64, or bfloat16: the matrix products of networks in bfloat16, all else in float32
+    :param compile: compile the graph of one traced step (yes), or have Pyro run every step (no); if None, compile from
+        3000 steps on, which repay it, and run the traced graph without compilation from 200 steps on
+    :raises InferenceError: if a value is out of range
     """
 
     epochs: int = 10
@@ -72,7 +81,7 @@ class Settings:
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     compile: bool | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "particles"):
             if getattr(self, name) < 1:
                 raise InferenceError(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -82,12 +91,12 @@ class Settings:
             raise InferenceError(f"adam_beta2 must be between 0 and 1, not {self.adam_beta2}.")
         for name in ("beta", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise InferenceError(f"{name} must be finite and not negative, it is {getattr(self, name)}.")
+                raise InferenceError(f"{name} must be finite and not negative, not {getattr(self, name)}.")
         if self.final_temperature is not None and not 0 < self.final_temperature < math.inf:
-            raise InferenceError(f"final_temperature must be positive and finite, it is {self.final_temperature}.")
+            raise InferenceError(f"final_temperature must be positive and finite, not {self.final_temperature}.")
         parse_objective(self.objective)
         if self.seed < 0:
-            raise InferenceError(f"seed must not be negative, it is {self.seed}.")
+            raise InferenceError(f"seed must not be negative, not {self.seed}.")
         for name, known in {
             "optimiser": OPTIMISERS,
             "lr_schedule": SCHEDULES,
@@ -95,22 +104,31 @@ class Settings:
         }.items():
             if getattr(self, name) not in known:
                 value = getattr(self, name)
-                why = f", which {_LEFT_OUT[value]}" if value in _LEFT_OUT else ""
+                why = f", which {_EXCLUDED[value]}" if value in _EXCLUDED else ""
                 raise InferenceError(f"{name} must be one of {', '.join(known)}, not {value!r}{why}.")
 
     @property
+    def scales_kl(self) -> bool:
+        """Whether the weight of the KL is other than 1 at a step."""
+        return self.beta != 1.0 or self.warmup > 0
+
+    @property
     def dtype(self) -> torch.dtype:
+        """The type of parameters and data."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
     def torch_device(self) -> torch.device:
-        """:raises InferenceError: if there is no such device here"""
+        """Return the device of the fit.
+
+        :raises InferenceError: if there is no such device here
+        """
         name = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         try:
             torch.empty(0, device=name)
             return torch.device(name)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0][:100]
-            raise InferenceError(f"device {name!r} cannot be used: {reason} Use --device cpu or auto.") from None
+            reason = str(error).splitlines()[0][:100].rstrip(".")
+            raise InferenceError(f"device {name!r} cannot be used: {reason}.", ("device", "cpu")) from None
 
 
 DEFAULTS = Settings()

@@ -1,13 +1,13 @@
-"""Guides with free parameters: a distribution for each datum, or one for all, of a family that has a name.
+"""Guides with free parameters, of a named family: a distribution for each data point, or one for all.
 
-Latents outside the plate of the data get one distribution, those of a datum one for each datum, with parameters
-(n, ...): there is no network, so nothing is amortised, and of new data such a guide knows nothing. A latent that is not
-real is the image of real numbers u under Pyro's `biject_to`.
+Latents outside the plate of the data get one distribution. Latents inside get one for each data point, with parameters
+(n, ...): there is no network, so nothing is amortised, and such a guide does not apply to new data. A latent that is
+not real is the image of real numbers u under Pyro's `biject_to`.
 
-Pyro's autoguides have these families over all latents of a program at once: a full covariance would tie all data
-together, every latent is a `Delta` beside an auxiliary draw of them all, and constrained parameters are no leaves, as
-torch's optimisers want them. So the families are made here of Pyro's distributions, a site for each latent. Where both
-exist a test holds them to the same numbers.
+Pyro's autoguides have these families over all latents of a program at once: a full covariance would make all data
+points dependent, every latent is a `Delta` beside an auxiliary draw of them all, and constrained parameters are no
+leaves, as torch's optimisers need them. So the families are built here from Pyro's distributions, a site for each
+latent. Where both exist a test holds them to the same numbers.
 
     Kucukelbir, Tran, Ranganath, Gelman and Blei, Automatic differentiation variational inference, 2017.
     Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, 2017 (the flow).
@@ -30,12 +30,14 @@ from torch.distributions.constraints import Constraint
 
 from inference.errors import InferenceError
 
-SCALE = 0.1  # of u before the fit, as Pyro's autoguides have it
-COUPLINGS = 4
+__all__ = ["FLOW_COUPLINGS", "FreeGuide", "Latent"]
+
+INITIAL_SCALE = 0.1  # of u before the fit, as in Pyro's autoguides
+FLOW_COUPLINGS = 4
 
 
 class Onto(transforms.ComposeTransform):
-    """`biject_to` a support, which it knows: torch's is told to lead to all real numbers if it ends with a shift."""
+    """`biject_to` a support, with that support as codomain: torch's has all real numbers if it ends with a shift."""
 
     def __init__(self, support: Constraint, cache_size: int = 0):
         self.support = support
@@ -53,9 +55,9 @@ class Onto(transforms.ComposeTransform):
 class Latent:
     """A continuous latent of a model.
 
-    :param local: does it belong to a datum?
+    :param local: whether it is inside the plate of the data
     :param support: of its values
-    :param shape: of u, for one datum if it is local
+    :param shape: of u, for one data point if it is local
     """
 
     name: str
@@ -65,20 +67,21 @@ class Latent:
 
     @property
     def size(self) -> int:
+        """The number of coordinates of u."""
         return math.prod(self.shape)
 
     def is_onto(self, *known: Constraint) -> bool:
-        """Is every coordinate in one of these, on its own?"""
+        """Return whether the support of every coordinate is one of these."""
         return getattr(self.support, "base_constraint", self.support) in known
 
     def value(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """(value, log |d value / d u|) from u, (..., size)."""
+        """Compute (value, log |d value / d u|) from u, (..., size)."""
         batch, u, onto = u.shape[:-1], u.reshape((*u.shape[:-1], *self.shape)), biject_to(self.support)
         value = onto(u)
         return value, onto.log_abs_det_jacobian(u, value).reshape((*batch, -1)).sum(-1)
 
     def unconstrained(self, value: Tensor) -> Tensor:
-        """u, (..., size)."""
+        """Compute u, (..., size), of a value."""
         u = biject_to(self.support).inv(value)
         return u.reshape((*u.shape[: u.dim() - len(self.shape)], self.size))
 
@@ -87,8 +90,9 @@ class FreeGuide(nn.Module):
     """A guide of a family over these latents; its `forward` is the `guide` of a pair.
 
     :param family: delta, normal, multivariate, low_rank, flow, or laplace: a point, whose density is that of u
-    :param n: number of data
-    :param like: of whose precision and device the parameters are
+    :param latents: in the order of the model
+    :param n: number of data points
+    :param like: a tensor with the precision and device of the parameters
     """
 
     def __init__(self, family: str, latents: list[Latent], n: int, like: Tensor):
@@ -97,9 +101,9 @@ class FreeGuide(nn.Module):
         self.q, self.nets = nn.ModuleDict(), nn.ModuleDict()
         for i, latent in enumerate(latents):
             d, shape = latent.size, (n,) * latent.local + (latent.size,)
-            q = {"loc": SCALE * torch.randn(shape).to(like)}  # not quite 0, which may be a saddle
+            q = {"loc": INITIAL_SCALE * torch.randn(shape).to(like)}  # 0 itself may be a saddle
             if family not in ("delta", "laplace"):
-                q["log_scale"] = torch.full_like(q["loc"], math.log(SCALE))
+                q["log_scale"] = torch.full_like(q["loc"], math.log(INITIAL_SCALE))
             if family == "multivariate":
                 before = [other for other in latents[:i] if other.local <= latent.local]
                 q |= {f"on_{other.name}": like.new_zeros(*shape, other.size) for other in before}
@@ -108,26 +112,32 @@ class FreeGuide(nn.Module):
                 rank = round(d**0.5)
                 q["W"] = torch.randn(*shape, rank).to(like) / rank**0.5
             elif family == "flow" and d > 1:
-                nets = [DenseNN(d // 2, [max(16, 2 * d)], [d - d // 2] * 2, nn.Tanh()) for _ in range(COUPLINGS)]
+                nets = [DenseNN(d // 2, [max(16, 2 * d)], [d - d // 2] * 2, nn.Tanh()) for _ in range(FLOW_COUPLINGS)]
                 for parameter in itertools.chain.from_iterable(net.layers[-1].parameters() for net in nets):
                     nn.init.zeros_(parameter)  # every coupling starts as the identity
                 self.nets[latent.name] = nn.ModuleList(nets).to(like)
             self.q[latent.name] = nn.ParameterDict(q)
 
     def forward(self, x: Tensor, *given: Tensor, total: int | None = None) -> None:
+        """Run the guide at the rows of the plate.
+
+        :raises InferenceError: if a row has no parameters
+        """
         pyro.module("free_guide", self)
         if any(latent.local for latent in self.latents):
             plate = pyro.plate("data", total or len(x), subsample_size=len(x))
             rows = plate.indices
             if is_validation_enabled() and rows.max() >= self.n:
-                raise InferenceError(f"the guide has parameters for {self.n} data, and none for row {rows.max()}.")
+                raise InferenceError(
+                    f"the guide has parameters for {self.n} data points, and none for row {rows.max()}."
+                )
         drawn: dict[str, Tensor] = {}
         for latent in self.latents:
             q = dict(self.q[latent.name])
             if latent.local:
                 q = {name: value[rows] for name, value in q.items()}
             for name, u in drawn.items():
-                if f"on_{name}" in q:  # the mean of a normal is linear in what was drawn before
+                if f"on_{name}" in q:  # the mean of a normal is linear in the preceding latents
                     q["loc"] = q["loc"] + (q[f"on_{name}"] * u.unsqueeze(-2)).sum(-1)
             with plate if latent.local else nullcontext():
                 value = pyro.sample(latent.name, self.distribution(latent, q))
@@ -135,13 +145,13 @@ class FreeGuide(nn.Module):
                 drawn[latent.name] = latent.unconstrained(value)
 
     def distribution(self, latent: Latent, q: dict[str, Tensor]) -> dist.Distribution:
-        """That of a latent from its parameters, of which "loc" is (..., size), with batch shape (...)."""
+        """Return the distribution of a latent, of batch shape (...), from its parameters; "loc" is (..., size)."""
         batch, reals = q["loc"].shape[:-1], len(latent.shape)
         if self.family == "delta":
             point, _ = latent.value(q["loc"])
             return dist.Delta(point, event_dim=point.dim() - len(batch))
         loc = q["loc"].reshape((*batch, *latent.shape))
-        parts = [] if latent.is_onto(constraints.real) else [Onto(latent.support, 1)]  # it keeps the u of a draw
+        parts = [] if latent.is_onto(constraints.real) else [Onto(latent.support, 1)]  # caches the u of a draw
         if self.family == "laplace":
             u = dist.Delta(loc, event_dim=reals)
         elif self.family == "normal" or latent.size == 1:
@@ -150,13 +160,13 @@ class FreeGuide(nn.Module):
                 return dist.LogNormal(loc, scale).to_event(reals)
             u = dist.Normal(loc, scale).to_event(reals)
         else:
-            u = self._together(latent.name, q)
+            u = self._vector_distribution(latent.name, q)
             if reals != 1:
                 parts.insert(0, transforms.ReshapeTransform((latent.size,), latent.shape))
         return dist.TransformedDistribution(u, parts) if parts else u
 
-    def _together(self, name: str, q: dict[str, Tensor]) -> dist.Distribution:
-        """The distribution of u as a vector, where its coordinates depend on each other."""
+    def _vector_distribution(self, name: str, q: dict[str, Tensor]) -> dist.Distribution:
+        """Return the distribution of u as a vector with dependent coordinates."""
         loc, scale = q["loc"], q["log_scale"].exp()
         if self.family == "multivariate":
             unit = torch.eye(loc.shape[-1], dtype=loc.dtype, device=loc.device) + q["A"].tril(-1)
@@ -166,13 +176,16 @@ class FreeGuide(nn.Module):
         parts, backwards = [], torch.arange(loc.shape[-1] - 1, -1, -1, device=loc.device)
         for net in self.nets[name]:
             coupling = transforms.AffineCoupling(loc.shape[-1] // 2, net)
-            coupling._cache_size = 0  # what is kept of a draw without gradient would give the score a wrong one
+            coupling._cache_size = 0  # the cache of a draw without gradient would make the score's wrong
             parts += [coupling, transforms.Permute(backwards)]
         return dist.TransformedDistribution(dist.Normal(loc, scale).to_event(1), parts)
 
     def set_normal(self, m: Tensor, L: Tensor) -> None:
-        """Makes a multivariate guide Normal(m, L L') over the u of all latents, all local or all global, one after the
-        other: m of (..., d), L of (..., d, d)."""
+        """Set a multivariate guide to Normal(m, L L') over the concatenated u of all latents, all local or all global.
+
+        :param m: (..., d)
+        :param L: (..., d, d) lower triangular
+        """
         done: list[Latent] = []
         for latent in self.latents:
             i = sum(other.size for other in done)
@@ -187,6 +200,6 @@ class FreeGuide(nn.Module):
                 new |= {f"on_{other.name}": part for other, part in zip(done, parts, strict=True)}
             with torch.no_grad():
                 for name, value in (new | {"loc": loc}).items():
-                    if name in q:  # one number alone has no A
+                    if name in q:  # a single coordinate has no A
                         q[name].copy_(value)
             done.append(latent)

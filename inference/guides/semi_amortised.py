@@ -1,9 +1,9 @@
-"""Semi-amortised guides: what one network says of every datum is where some gradient steps start, for each datum alone.
+"""Semi-amortised guides: the output of a network is refined by gradient steps, for each data point alone.
 
-The network is fitted as it is, with the model. In evaluation its distribution q(z | x) is refined: the parameters of
-its family ascend the ELBO of that datum for a few steps of Adam, and are kept where other draws than those of the steps
-say that they are surely better, for few and noisy steps may well make them worse. The bound then has a smaller
-amortisation gap, on any data, at the price of the steps.
+The network is fitted with the model as any guide. In evaluation its distribution q(z | x) is refined: the parameters of
+its family ascend the ELBO of the data point for a few steps of Adam. They are kept only where fresh draws show a
+significant gain, because few and noisy steps may lower the bound. The bound then has a smaller amortisation gap, on any
+data, at the price of the steps.
 
     Kim, Wiseman, Miller, Sontag and Rush, Semi-amortized variational autoencoders, 2018 (who also fit through the
     steps, which is not done here).
@@ -20,54 +20,67 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
-from inference.evaluation.gap import ROWS
-from inference.guides.per_datum import family, fit_per_data_point, log_w
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.guides.per_data_point import family, fit_per_data_point, log_weights_of
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices, eval_mode
 from inference.pairs.sites import latent_sites
 
-RATE, DRAWS = 0.05, 8  # Adam's at first, and of q for each datum in every step
-JUDGED, ERRORS = 64, 3  # draws that tell which is better, and by how many standard errors it has to be
+__all__ = ["check_amortised", "semi_amortised"]
+
+LEARNING_RATE, FIT_DRAWS = 0.05, 8  # of Adam at first, and draws of q for each data point in every step
+TEST_DRAWS, MIN_STANDARD_ERRORS = 64, 3  # fresh draws that compare before and after, and the least gain
+MAX_ROWS = 20_000  # data points times draws evaluated together: bounds the memory
 
 
-def check_amortised(pair: nn.Module, args: tuple) -> None:
-    """:raises InferenceError: if the guide does not read one continuous latent, of a family, off each datum"""
+def check_amortised(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Check that the guide computes the distribution of one continuous latent, of a family, from each data point.
+
+    :raises InferenceError: if it does not
+    """
     with eval_mode(pair):
-        seen = inspect_pair(pair, args)
-        sites = list(latent_sites(seen.guide).values())
-        simple = len(sites) == 1 and not (any(seen.enumerated) or seen.joint or seen.points)
-        if simple and not is_per_data_point(pair, tuple(a[:2] for a in args)):
+        info = inspect_pair(pair, args)
+        sites = list(info.guide_sites.values())
+        simple = len(sites) == 1 and not (info.enumerated or info.has_global_latent or info.delta_sites)
+        if simple and not info.is_per_data_point:
             family(sites[0]["fn"])
             return
     raise InferenceError(
-        f"the guide of {type(pair).__name__} does not read the distribution of one continuous latent off each datum: "
-        "there is nothing for semi_amortised to refine. Use own."
+        f"the guide of {type(pair).__name__} does not compute the distribution of one continuous latent from each data "
+        "point: semi_amortised has nothing to refine.",
+        ("guides", "own"),
     )
 
 
 def semi_amortised(steps: int, pair: nn.Module, x: Tensor, given: Tensor | None = None) -> nn.Module:
-    """A deep copy of a pair that refines its guide by so many steps in evaluation mode, whatever the data; in training
-    mode it is as it was."""
+    """Return a deep copy of the pair that refines its guide by `steps` steps, for any data, in evaluation mode only."""
     new = copy.deepcopy(pair)
     new.guide = partial(_refined, new, new.guide, steps)
     return new
 
 
-def _refined(pair: nn.Module, own: Callable, steps: int, x: Tensor, *given: Tensor, total: int | None = None) -> None:
+def _refined(
+    pair: nn.Module,
+    own: Callable[..., None],
+    steps: int,
+    x: Tensor,
+    *given: Tensor,
+    total: int | None = None,
+) -> None:
+    """Run the guide: the model's own in training mode, its refinement in evaluation mode."""
     if pair.training:
         return own(x, *given, total=total)
-    found: list[list[Tensor]] = []
-    with poutine.block():  # the sites of guide and model within are not this guide's
+    chosen: list[list[Tensor]] = []
+    with poutine.block():  # the inner sites of guide and model are not sites of this guide
         ((name, site),) = latent_sites(poutine.trace(own).get_trace(x, *given)).items()
         every, make = family(site["fn"])
-        for rows in torch.arange(len(x), device=x.device).split(max(1, ROWS // JUDGED)):
+        for rows in torch.arange(len(x), device=x.device).split(max(1, MAX_ROWS // TEST_DRAWS)):
             args, start = tuple(a[rows] for a in (x, *given)), [p[rows] for p in every]
-            end, _ = family(fit_per_data_point(pair, args, name, start, make, DRAWS, steps, RATE))
-            with torch.random.fork_rng(cuda_devices(pair)):
-                before = log_w(pair, args, name, make(start), make(start), JUDGED)
-            gain = log_w(pair, args, name, make(end), make(end), JUDGED) - before  # of the same noise, spent by now
-            better = gain.mean(0) > ERRORS * gain.std(0) / JUDGED**0.5
+            end, _ = family(fit_per_data_point(pair, args, name, start, make, FIT_DRAWS, steps, LEARNING_RATE))
+            with torch.random.fork_rng(cuda_devices(pair)):  # the same noise before and after
+                before = log_weights_of(pair, args, name, make(start), make(start), TEST_DRAWS)
+            gain = log_weights_of(pair, args, name, make(end), make(end), TEST_DRAWS) - before
+            better = gain.mean(0) > MIN_STANDARD_ERRORS * gain.std(0) / TEST_DRAWS**0.5
             both = zip(start, end, strict=True)
-            found.append([torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in both])
+            chosen.append([torch.where(better.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in both])
     with pyro.plate("data", total or len(x), subsample_size=len(x)):
-        pyro.sample(name, make([torch.cat(parts) for parts in zip(*found, strict=True)]))
+        pyro.sample(name, make([torch.cat(parts) for parts in zip(*chosen, strict=True)]))

@@ -1,10 +1,8 @@
-"""Is there sense in fitting this pair to these data? Asked once, before the first step, in words."""
+"""Validate model, guide and data before training, and name what is not finite in a fit that failed."""
 
-import math
 from collections.abc import Callable, Collection, Iterator
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
@@ -12,10 +10,13 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from inference.errors import InferenceError
+from inference.pairs import capabilities
 from inference.pairs.run import arguments, eval_mode, importance_traces, param_scope
-from inference.pairs.sites import is_delta, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_delta, latent_sites, observed_sites, unwrap
 
-PLATE = 'write pyro.plate("data", total or len(x), subsample_size=len(x))'
+__all__ = ["check_data", "check_fit", "first_not_finite", "parameter_faults", "plate_faults", "site_faults"]
+
+PLATE = 'Write pyro.plate("data", total or len(x), subsample_size=len(x))'
 _NAMES = [
     (constraints.boolean, "{0, 1}"),
     (constraints.unit_interval, "[0, 1]"),
@@ -26,58 +27,61 @@ _NAMES = [
 ]
 
 
-def _words(support: constraints.Constraint) -> str:
-    support = getattr(support, "base_constraint", support)
-    return next((words for known, words in _NAMES if support == known), str(support))
+def _base(support: constraints.Constraint) -> constraints.Constraint:
+    return getattr(support, "base_constraint", support)
 
 
-def _family(site: dict) -> str:
-    fn = site["fn"]
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return type(fn).__name__
+def _name(support: constraints.Constraint) -> str:
+    return next((name for known, name in _NAMES if _base(support) == known), str(_base(support)))
+
+
+def _family(site: Site) -> str:
+    return type(unwrap(site["fn"])).__name__
 
 
 def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
-    """Latents that model and guide do not share, and data that are not the site x; of what has come to its end."""
-    drawn, seen = latent_sites(guide), observed_sites(model)
-    prior = {name: site for name, site in latent_sites(model).items() if name not in seen}  # also without data
+    """Yield a sentence for each latent that model and guide do not share, and for observed sites that are not x.
+
+    A trace that an exception has cut short is checked as far as it goes.
+    """
+    inferred, observed = latent_sites(guide), observed_sites(model)
+    prior = {name: site for name, site in latent_sites(model).items() if name not in observed}  # also without data
     if "_RETURN" in guide.nodes:
         for name, site in prior.items():
-            if name not in drawn and not site["infer"].get("enumerate"):
+            if name not in inferred and not site["infer"].get("enumerate"):
                 yield (
-                    f"{name} is latent in the model, and the guide has no {name}: draw it in the guide too, or give "
+                    f"{name} is latent in the model, and the guide has no {name}. Sample it in the guide too, or give "
                     "it obs=... in the model if it is data."
                 )
     if "_RETURN" not in model.nodes:
         return
-    for name in drawn:
+    for name in inferred:
         if name not in prior:
             yield (
-                f"{name} is latent in the guide, and not in the model: give it a prior there, or mark it "
+                f"{name} is latent in the guide, and not in the model. Give it a prior there, or mark it "
                 'infer={"is_auxiliary": True} if it is noise of the guide alone.'
             )
-    if not seen or seen.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(seen) + 1)}):
+    if not observed or observed.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(observed) + 1)}):
         yield (
-            f"the observed sites of the model are: {', '.join(seen) or 'none'}. The data are "
-            'pyro.sample("x", ..., obs=x), or "x_1", "x_2", ... where there is one for each step of time.'
+            f"the observed sites of the model are: {', '.join(observed) or 'none'}; expected x, or x_1, x_2, ... with "
+            'one for each time step. Write pyro.sample("x", ..., obs=x).'
         )
 
 
 def plate_faults(
     model: poutine.Trace, guide: poutine.Trace, rows: int, total: int, varies: Collection[tuple[str, str]] = ()
 ) -> Iterator[str]:
-    """What does not stand in the plate of the data as it should, in a minibatch of so many rows of so many data.
+    """Yield a sentence for each plate or site that does not scale a minibatch of `rows` out of `total` data points.
 
-    :param varies: (part, name) of the sites whose shape is another with more rows
+    :param varies: (part, name) of the sites whose shape differs with more rows; part is "model" or "guide"
     """
     for part, trace in (("guide", guide), ("model", model)):
         fn = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
-        told = fn is None or (fn.size, fn.subsample_size) == (total, rows)
-        if not told:
+        right = fn is None or (fn.size, fn.subsample_size) == (total, rows)
+        if not right:
             yield (
-                f"the plate of the {part} is told of {fn.size} data, {fn.subsample_size or 'all'} of them in the "
-                f"minibatch, where there are {total}, and {rows} in the minibatch: {PLATE}."
+                f"{part}: plate 'data' has size {fn.size}, subsample_size {fn.subsample_size or fn.size}; expected "
+                f"size {total}, subsample_size {rows}. {PLATE}."
             )
         for name, site in trace.nodes.items():
             if site["type"] != "sample" or site_is_subsample(site):
@@ -87,125 +91,140 @@ def plate_faults(
             if plates not in ({}, {"data": -1}):
                 which = ", ".join(f"{key!r} (dim {dim})" for key, dim in plates.items())
                 yield (
-                    f"{name} of the {part} stands in the plates {which}, and there is one, 'data' (dim -1): {PLATE} "
-                    "around what belongs to a datum, nothing around what all data share, and fold other dimensions "
-                    "into the event by .to_event."
+                    f"{part}: site {name} is in the plates {which}; expected 'data' (dim -1) alone. {PLATE} around "
+                    "what belongs to a data point, no plate around global latents, and fold other dimensions into the "
+                    "event by .to_event."
                 )
             elif not plates and ((part, name) in varies or name in observed_sites(model)):
-                yield f"{name} of the {part} belongs to a datum and stands outside the plate: {PLATE} around it."
-            elif told and float(site["scale"]) != expected:
+                yield f"{part}: site {name} belongs to a data point and is outside the plate 'data'. {PLATE} around it."
+            elif right and float(site["scale"]) != expected:
                 yield (
-                    f"{name} of the {part} is scaled by {float(site['scale']):g} and not by {expected:g}: leave out "
-                    "poutine.scale, and weigh the KL by --beta."
+                    f"{part}: site {name} has scale {float(site['scale']):g}; expected {expected:g}. Leave out "
+                    "poutine.scale, and weight the KL by the setting beta."
                 )
 
 
 def parameter_faults(pair: nn.Module, model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
-    """Parameters of Pyro's store alone."""
+    """Yield a sentence for each parameter that is in Pyro's parameter store alone."""
     own = {id(parameter) for parameter in pair.parameters()}
     for trace in (model, guide):
         for name, site in trace.nodes.items():
             if site["type"] == "param" and id(site["value"]) not in own:
                 yield (
-                    f"pyro.param({name.replace('$$$', '.')!r}) is a parameter outside of the pair, which no optimiser "
-                    "and no file of weights knows: make it an nn.Parameter in an nn.ParameterDict, with its constraint "
-                    "written out."
+                    f"pyro.param({name.replace('$$$', '.')!r}) is outside the module, so no optimiser and no file of "
+                    "weights has it. Make it an nn.Parameter in an nn.ParameterDict, with its constraint written out."
                 )
 
 
 def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
-    """Raises InferenceError where data and pair cannot go together (`check_data`), or where Pyro's store would have
-    parameters that the pair does not have."""
+    """Check that the pair can be fitted to the data.
+
+    :param x: (n, ...) all the data
+    :param given: (n, ...) labels or covariates, for a model that conditions on them
+    :raises InferenceError: if data and pair do not go together (`check_data`), or a parameter is in Pyro's store alone
+    """
     model, guide = check_data(pair, x, given)
     for fault in parameter_faults(pair, model, guide):
         raise InferenceError(fault)
 
 
 def check_data(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
-    """Traces of the model, without data, and of the guide, of two rows; InferenceError where data and pair cannot go
-    together.
+    """Check that data and pair go together; return traces of two rows: of the model, without data, and of the guide.
 
-    Checked: sites and plate as CONTRIBUTING.md has them, all the data against the support of the likelihood
-    and the `bounds` of the pair, classes against the number of them, covariates against their width (`given_dim`), data
-    against those that a guide has parameters for (`total`), and for every latent site that the guide's support lies
-    within the prior's: where it does not, the KL is infinite. Some points are asked, so a guide that is too wide by
-    little may pass.
+    Checked are sites and plate (CONTRIBUTING.md), all the data against the support of the likelihood and the optional
+    attributes of the pair (`bounds`, `classes`, `given_dim`, `total`), and for every latent site that the support of
+    the guide lies within that of the prior: where it does not, the KL is infinite. The supports are compared at a few
+    points, so a guide that is slightly too wide may pass.
+
+    :raises InferenceError: if they do not go together
     """
     if len(x) == 0:
-        raise InferenceError("there are no data: x has no rows.")
+        raise InferenceError("x has no rows; expected at least one.")
     if not torch.isfinite(x).all():
-        raise InferenceError("x has values that are not finite: remove or replace them.")
-    low, high = getattr(pair, "bounds", (-math.inf, math.inf))
+        raise InferenceError("x has values that are not finite.", "Remove or replace them.")
     least, greatest = x.min().item(), x.max().item()
-    if least < low or greatest > high:
-        raise InferenceError(
-            f"{type(pair).__name__} expects values in [{low:g}, {high:g}]; x has others, between {least:.3g} and "
-            f"{greatest:.3g}: rescale them."
-        )
     args = arguments(pair, x, given)
-    classes = getattr(pair, "classes", None)
-    if len(args) > 1 and classes is not None:
-        low, high, missing = given.min().item(), given.max().item(), getattr(pair, "missing", 0)
-        if given.is_floating_point() or low < missing or high >= classes:
-            gaps = f", or {missing} where one is missing" if missing < 0 else ""
-            raise InferenceError(
-                f"labels must be integers from 0 to {classes - 1}{gaps}, and these go from {low} to {high}."
-            )
-    width, total = getattr(pair, "given_dim", None), getattr(pair, "total", None)
-    if len(args) > 1 and width is not None and given.shape[1:] != (width,):
-        other = "labels" if given.dim() == 1 else f"{given.shape[1]} of them"
-        raise InferenceError(
-            f"{type(pair).__name__} conditions on {width} covariates of each datum, and these are {other}: choose data "
-            "with as many covariates."
-        )
-    if isinstance(total, int) and total != len(x):
-        raise InferenceError(
-            f"{type(pair).__name__} has parameters for {total} data, each its own, and here are {len(x)}: build it for "
-            f"total={len(x)}."
-        )
+    _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
     few = tuple(a[:2] for a in args)
     prior = _few(pair, poutine.uncondition(pair.model), few, "model")
-    data = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
-    if data:
-        site = data[0]
-        expected = site["value"].shape[1:]
-        if site["name"] == "x" and x.shape[1:] != expected:
-            flat = " Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each step of time."
-            raise InferenceError(
-                f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
-                f"{tuple(x.shape[1:])}.{flat * (expected.numel() == x.shape[1:].numel())}"
-            )
-        support = getattr(site["fn"].support, "base_constraint", site["fn"].support)
-        if not support.check(x).all():
-            raise InferenceError(
-                f"{_family(site)} needs values in {_words(support)}; x has others, between {least:.3g} "
-                f"and {greatest:.3g}."
-            )
+    sites = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
+    if sites:
+        _check_likelihood(pair, sites[0], x, (least, greatest))
     guide = _few(pair, pair.guide, few, "guide")
     for fault in site_faults(prior, guide):
         raise InferenceError(fault)
-    probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
-    for name, site in latent_sites(guide).items():
-        if name not in prior.nodes or is_delta(site):  # the support of a point is all real numbers, wherever it is
-            continue
-        supports = (prior.nodes[name]["fn"].support, site["fn"].support)
-        of_prior, of_guide = (getattr(support, "base_constraint", support) for support in supports)
-        if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
-            at = probes.reshape(-1, *[1] * site["value"].dim())  # against bounds of every datum and coordinate
-            outside = of_guide.check(at) & ~of_prior.check(at)
-            if outside.any():
-                raise InferenceError(
-                    f"the guide's {name} ~ {_family(site)} lives on {_words(of_guide)}, its prior on "
-                    f"{_words(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
-                    f"guide within {_words(of_prior)}."
-                )
+    _check_supports(x, prior, guide)
     return prior, guide
 
 
-def _few(pair: nn.Module, part: Callable, few: tuple[Tensor, ...], name: str) -> poutine.Trace:
-    """A trace of the model, or the guide, on a few rows as a minibatch of twice as many.
+def _check_attributes(pair: nn.Module, x: Tensor, given: Tensor | None, ends: tuple[float, float]) -> None:
+    """:raises InferenceError: if the data do not agree with the optional attributes of the pair"""
+    name, (low, high) = type(pair).__name__, capabilities.bounds(pair)
+    if ends[0] < low or ends[1] > high:
+        raise InferenceError(
+            f"{name} expects values in [{low:g}, {high:g}]; x has others, between {ends[0]:.3g} and {ends[1]:.3g}: "
+            "rescale them."
+        )
+    classes, missing = capabilities.count(pair, "classes"), capabilities.count(pair, "missing") or 0
+    if given is not None and classes is not None:
+        least, greatest = given.min().item(), given.max().item()
+        if given.is_floating_point() or least < missing or greatest >= classes:
+            gaps = f", or {missing} where one is missing" if missing < 0 else ""
+            raise InferenceError(
+                f"labels must be integers from 0 to {classes - 1}{gaps}, and these go from {least} to {greatest}."
+            )
+    width, total = capabilities.count(pair, "given_dim"), capabilities.count(pair, "total")
+    if given is not None and width is not None and given.shape[1:] != (width,):
+        got = "labels" if given.dim() == 1 else f"{given.shape[1]} of them"
+        raise InferenceError(
+            f"{name} conditions on {width} covariates of each data point, and these are {got}.",
+            "Choose data with as many covariates.",
+        )
+    if total is not None and total != len(x):
+        raise InferenceError(
+            f"{name} has separate parameters for {total} data points, and x has {len(x)}.", ("total", str(len(x)))
+        )
 
-    :raises InferenceError: if it cannot be run, or its plate is not that of the data
+
+def _check_likelihood(pair: nn.Module, site: Site, x: Tensor, ends: tuple[float, float]) -> None:
+    """:raises InferenceError: if x has another shape than the observed site, or values outside its support"""
+    expected = site["value"].shape[1:]
+    if site["name"] == "x" and x.shape[1:] != expected:
+        flat = "Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each time step."
+        raise InferenceError(
+            f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
+            f"{tuple(x.shape[1:])}.",
+            flat if expected.numel() == x.shape[1:].numel() else None,
+        )
+    if not _base(site["fn"].support).check(x).all():
+        raise InferenceError(
+            f"{_family(site)} needs values in {_name(site['fn'].support)}; x has others, between {ends[0]:.3g} "
+            f"and {ends[1]:.3g}."
+        )
+
+
+def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> None:
+    """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
+    probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
+    for name, site in latent_sites(guide).items():
+        if name not in prior.nodes or is_delta(site):  # the support of a Delta is the real numbers, wherever it is
+            continue
+        of_prior, of_guide = _base(prior.nodes[name]["fn"].support), _base(site["fn"].support)
+        if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
+            at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
+            outside = of_guide.check(at) & ~of_prior.check(at)
+            if outside.any():
+                raise InferenceError(
+                    f"the guide's {name} ~ {_family(site)} lives on {_name(of_guide)}, its prior on "
+                    f"{_name(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
+                    f"guide within {_name(of_prior)}."
+                )
+
+
+def _few(pair: nn.Module, part: Callable[..., None], few: tuple[Tensor, ...], name: str) -> poutine.Trace:
+    """Return a trace of the model, or the guide, on a few rows as a minibatch of twice as many.
+
+    :raises InferenceError: if it cannot be run, or its plate is wrong
     """
     handler, refused = poutine.trace(part), None
     with eval_mode(pair):
@@ -217,14 +236,19 @@ def _few(pair: nn.Module, part: Callable, few: tuple[Tensor, ...], name: str) ->
     for fault in plate_faults(**traces, rows=len(few[0]), total=2 * len(few[0])):
         raise InferenceError(fault) from refused
     if refused is not None:
-        words = str(refused).partition("Trace Shapes")[0].split()
-        raise InferenceError(f"{type(pair).__name__} refuses these data: {' '.join(words)}") from refused
+        reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
+        raise InferenceError(f"{type(pair).__name__} refuses these data: {reason}") from refused
     return handler.trace
 
 
-def first_not_finite(pair: nn.Module, args: tuple, rows: Tensor) -> str:
-    """Names the first parameter, latent value or log-density of the pair that is not finite, for an error message; in
-    the mode that the pair is in, for what failed in training mode need not be there in evaluation mode."""
+def first_not_finite(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor) -> str:
+    """Return the name of the first parameter, latent value or log-density that is not finite, for an error message.
+
+    The pair is run in the mode that it is in: what fails in training mode may be finite in evaluation mode.
+
+    :param args: (x,) or (x, given), (n, ...) each
+    :param rows: (n,) their indices among all data
+    """
     with torch.no_grad(), param_scope(), pyro.validation_enabled(False):
         model, guide = importance_traces(pair, args, rows)
     for trace in (guide, model):

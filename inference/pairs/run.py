@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pyro
 import torch
@@ -15,28 +16,84 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
 
+__all__ = [
+    "Batch",
+    "arguments",
+    "cuda_devices",
+    "eval_mode",
+    "importance_traces",
+    "log_joint",
+    "param_scope",
+    "repeat",
+    "same_buffers",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of data with what a conditional model conditions on, sliced, moved and repeated together.
+
+    >>> batch = Batch(torch.arange(6.0).reshape(3, 2), torch.tensor([0, 1, 2]))
+    >>> batch[1:].given
+    tensor([1, 2])
+
+    :param x: (n, ...) data
+    :param given: (n, ...) labels or covariates, or None
+    """
+
+    x: Tensor
+    given: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Batch":
+        return Batch(self.x[rows], None if self.given is None else self.given[rows])
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Batch":
+        """Return the batch on another device, its floating-point values in another type."""
+        x, given = (
+            t if t is None else t.to(device, dtype if t.is_floating_point() else None) for t in (self.x, self.given)
+        )
+        return Batch(x, given)
+
+    def repeat(self, k: int) -> "Batch":
+        """Return every row k times, row r being row r % n of this batch."""
+        return Batch(*repeat((self.x,) if self.given is None else (self.x, self.given), k))
+
+    def args(self, pair: nn.Module) -> tuple[Tensor, ...]:
+        """Return the positional arguments of `model` and `guide`: (x,), or (x, given) for a conditional model.
+
+        :raises InferenceError: if the model conditions on something and the batch has nothing, or other rows of it
+        """
+        if "given" not in inspect.signature(pair.model).parameters:
+            return (self.x,)
+        if self.given is None:
+            raise InferenceError(
+                f"{type(pair).__name__} conditions on labels or covariates, and the data have none.",
+                "Choose data that have them.",
+            )
+        if len(self.given) != len(self.x):
+            raise InferenceError(f"`given` has {len(self.given)} rows and x has {len(self.x)}; expected as many.")
+        return (self.x, self.given)
+
 
 def arguments(pair: nn.Module, x: Tensor, given: Tensor | None) -> tuple[Tensor, ...]:
-    """The positional arguments of `model` and `guide`: (x,), or (x, given) for a conditional model."""
-    if "given" not in inspect.signature(pair.model).parameters:
-        return (x,)
-    if given is None:
-        raise InferenceError(f"{type(pair).__name__} conditions on labels or covariates, and the data have none.")
-    if len(given) != len(x):
-        raise InferenceError(f"`given` has {len(given)} rows and x has {len(x)}: they must agree.")
-    return (x, given)
+    """Return the positional arguments of `model` and `guide`, as `Batch.args`."""
+    return Batch(x, given).args(pair)
 
 
 @contextmanager
 def param_scope() -> Iterator[None]:
-    """A fresh scope of Pyro's parameter store, so that two models of one class never meet in it."""
+    """Open an empty scope of Pyro's parameter store, so that two models of one class never share parameters."""
     with pyro.get_param_store().scope():
         yield
 
 
 @contextmanager
 def eval_mode(pair: nn.Module, seed: int | None = 0) -> Iterator[None]:
-    """No gradient, evaluation mode, an own store; with a seed also an own stream of random numbers."""
+    """Run in evaluation mode, without gradients and in a scoped parameter store; with a seed also with that seed, after
+    which the random generators are put back."""
     training = pair.training
     with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair), enabled=seed is not None), param_scope():
         if seed is not None:
@@ -48,10 +105,15 @@ def eval_mode(pair: nn.Module, seed: int | None = 0) -> Iterator[None]:
             pair.train(training)
 
 
-def importance_traces(pair: nn.Module, args: tuple, rows: Tensor | None = None, total: int | None = None):
-    """Traces (model, guide) with log-densities: the guide drawn, the model run on its draw.
+def importance_traces(
+    pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor | None = None, total: int | None = None
+) -> tuple[poutine.Trace, poutine.Trace]:
+    """Return the traces (model, guide) with log-densities: the guide sampled, the model run on its sample.
 
     Sites marked ``infer={"enumerate": "parallel"}`` are enumerated to the left of the plate's dimension -1.
+
+    :param rows: (n,) indices of the rows among all data; 0, 1, ... by default
+    :param total: number of all data; n by default
     """
     guide, model = EnumMessenger(first_available_dim=-2)(pair.guide), EnumMessenger()(pair.model)
     with SetRows(torch.arange(len(args[0]), device=args[0].device) if rows is None else rows):
@@ -60,7 +122,7 @@ def importance_traces(pair: nn.Module, args: tuple, rows: Tensor | None = None, 
 
 @contextmanager
 def same_buffers(pair: nn.Module) -> Iterator[None]:
-    """What is run within leaves the buffers of the pair, such as running means of batches, as they were."""
+    """Restore the buffers of the pair, such as running means of batch normalisation, on exit."""
     before = [buffer.clone() for buffer in pair.buffers()]
     try:
         yield
@@ -71,17 +133,17 @@ def same_buffers(pair: nn.Module) -> Iterator[None]:
 
 
 def cuda_devices(pair: nn.Module) -> list[torch.device]:
-    """The CUDA devices that the pair is on: their random generators are forked with the CPU's."""
+    """Return the CUDA devices that the pair is on, whose random generators are forked with the CPU's."""
     return list({p.device for p in pair.parameters() if p.device.type == "cuda"})
 
 
 def repeat(args: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
-    """Every argument, (n, ...), k times: (k * n, ...), row r being row r % n of the data."""
+    """Return every argument, (n, ...), repeated k times: (k * n, ...), row r being row r % n of the data."""
     return tuple(a.repeat(k, *[1] * (a.dim() - 1)) for a in args)
 
 
-def log_joint(pair: nn.Module, args: tuple, latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """(log p(z), log p(x | z)) of every row, each (rows,) in nats, at given values of all latents, which are local."""
+def log_joint(pair: nn.Module, args: tuple[Tensor, ...], latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return (log p(z), log p(x | z)) of every row, each (rows,) in nats, at values of all latents, which are local."""
     trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
     trace.compute_log_prob(lambda name, site: not site_is_subsample(site))
     zero, terms = args[0].new_zeros(len(args[0])), ([], [])

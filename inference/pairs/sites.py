@@ -1,12 +1,40 @@
-"""Sites of a trace: which are latent, observed, local, flat, deterministic or enumerated."""
+"""Classify the sites of a trace (latent, observed, local, flat, Delta, enumerated) and unwrap their distributions."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pyro.distributions as dist
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
+from torch import distributions as torch_dist
+
+__all__ = [
+    "INDEPENDENT",
+    "TRANSFORMED",
+    "WRAPPERS",
+    "Site",
+    "children_of_enumerated",
+    "enumerated_sites",
+    "independent_factors",
+    "is_delta",
+    "is_flat",
+    "is_local",
+    "latent_sites",
+    "layers",
+    "observed_sites",
+    "same_order",
+    "unwrap",
+]
+
+Site = dict[str, Any]
+INDEPENDENT = (torch_dist.Independent,)
+WRAPPERS = (torch_dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)
+TRANSFORMED = (*WRAPPERS, torch_dist.TransformedDistribution)
 
 
-def latent_sites(trace: poutine.Trace) -> dict[str, dict]:
-    """The sampled sites of a trace of a model or guide by name, without auxiliary and deterministic ones and plates."""
+def latent_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """Return the sampled sites of a trace of a model or guide by name, without auxiliary and deterministic sites and
+    plates; under `uncondition` they include the sites of data."""
     return {
         name: site
         for name, site in trace.nodes.items()
@@ -14,9 +42,9 @@ def latent_sites(trace: poutine.Trace) -> dict[str, dict]:
     }
 
 
-def observed_sites(trace: poutine.Trace) -> dict[str, dict]:
-    """The sites of data in a trace of a model, also of one run without them; factors and
-    deterministic ones excepted."""
+def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """Return the observed sites of a trace of a model by name, also of one under `uncondition`, without factors and
+    deterministic sites."""
     return {
         name: site
         for name, site in trace.nodes.items()
@@ -26,18 +54,19 @@ def observed_sites(trace: poutine.Trace) -> dict[str, dict]:
     }
 
 
-def _is_aside(site: dict) -> bool:
+def _is_aside(site: Site) -> bool:
     return bool(site["infer"].get("is_auxiliary") or site["infer"].get("_deterministic"))
 
 
 def enumerated_sites(model: poutine.Trace, guide: poutine.Trace) -> tuple[set[str], set[str]]:
-    """Names of the sites that are enumerated: (in the guide, by the model alone)."""
+    """Return the names of the enumerated sites: (those in the guide, those of the model alone)."""
     every = {name for name, site in latent_sites(model).items() if site["infer"].get("_enumerate_dim") is not None}
     return every & guide.nodes.keys(), every - guide.nodes.keys()
 
 
 def children_of_enumerated(model: poutine.Trace, guide: poutine.Trace) -> set[str]:
-    """Names of the guide's sites whose prior depends on one that the model alone sums out: no KL is theirs alone."""
+    """Return the names of the guide's sites whose prior depends on a site that the model alone enumerates: they have no
+    KL of one site."""
     if not enumerated_sites(model, guide)[1]:
         return set()
     priors = {name: model.nodes[name]["fn"] for name in latent_sites(guide) if name in model.nodes}
@@ -45,24 +74,56 @@ def children_of_enumerated(model: poutine.Trace, guide: poutine.Trace) -> set[st
 
 
 def same_order(model: poutine.Trace, guide: poutine.Trace) -> bool:
-    """Does the guide draw the latents in the order of the model? Elsewhere the prior of one may depend on another that
-    the guide drew from it, and then E log q(z) / p(z) is no KL in closed form of q(z) and p(z)."""
+    """Return whether the guide samples the latents in the order of the model.
+
+    Elsewhere the prior of one latent may depend on another that the guide draws from it, and then E log q(z) / p(z) is
+    not the KL of q(z) and p(z) in closed form.
+    """
     return list(latent_sites(guide)) == [name for name in latent_sites(model) if name in guide.nodes]
 
 
-def is_local(site: dict) -> bool:
-    """Does the site stand inside the plate "data"?"""
+def is_local(site: Site) -> bool:
+    """Return whether the site is inside the plate "data"."""
     return any(frame.name == "data" for frame in site["cond_indep_stack"])
 
 
-def is_flat(site: dict) -> bool:
-    """Is the density of the site masked out, as under the flat prior of a deterministic code?"""
+def is_flat(site: Site) -> bool:
+    """Return whether the density of the site is masked out, as under the flat prior of a deterministic code."""
     return site["mask"] is False or getattr(site["fn"], "_mask", None) is False
 
 
-def is_delta(site: dict) -> bool:
-    """Is the distribution of the site a point, a Delta without a density, under whatever wraps it?"""
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
+def is_delta(site: Site) -> bool:
+    """Return whether the distribution of the site is a Delta without a density, under any wrapper."""
+    fn = unwrap(site["fn"], TRANSFORMED)
     return isinstance(fn, dist.Delta) and not fn.log_density.any()
+
+
+def layers(fn: dist.Distribution, wrappers: tuple[type, ...] = WRAPPERS) -> Iterator[dist.Distribution]:
+    """Yield a distribution, then the one within each of its wrappers, from the outside in.
+
+    :param wrappers: the classes that are unwrapped
+    """
+    yield fn
+    while isinstance(fn, wrappers):
+        fn = fn.base_dist
+        yield fn
+
+
+def unwrap(fn: dist.Distribution, wrappers: tuple[type, ...] = WRAPPERS) -> dist.Distribution:
+    """Return the distribution within its wrappers.
+
+    >>> unwrap(dist.Normal(0.0, 1.0).expand([3]).to_event(1).mask(False))
+    Normal(loc: torch.Size([3]), scale: torch.Size([3]))
+
+    :param wrappers: the classes that are unwrapped: by default `Independent`, `ExpandedDistribution` and
+        `MaskedDistribution`, which leave the family as it is; with TRANSFORMED also transforms
+    """
+    *_, base = layers(fn, wrappers)
+    return base
+
+
+def independent_factors(q: dist.Distribution, p: dist.Distribution) -> tuple[dist.Distribution, dist.Distribution]:
+    """Return q and p without the `Independent` wrappers that both have, so that their KL keeps the coordinates."""
+    while isinstance(q, INDEPENDENT) and isinstance(p, INDEPENDENT):
+        q, p = q.base_dist, p.base_dist
+    return q, p

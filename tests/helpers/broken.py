@@ -35,21 +35,25 @@ BROKEN = {
         {DRAW: DRAW.replace("F.softplus(pre_scale)", "pre_scale")},
     ),
     "probabilities that are logits": ("runs", ["write logits="], {DATA: DATA.replace("logits=", "")}),
-    "a plate without the total": ("plate", ["of the model", "12"], {PLATES[0]: PLATES[0].replace("total or ", "")}),
+    "a plate without the total": (
+        "plate",
+        ["model: plate 'data'", "expected size 12"],
+        {PLATES[0]: PLATES[0].replace("total or ", "")},
+    ),
     "a plate without the minibatch": (
         "plate",
-        ["of the guide", "subsample_size=len(x)"],
+        ["guide: plate 'data'", "subsample_size=len(x)"],
         {PLATES[1]: PLATES[1].replace(", subsample_size=len(x)", "")},
     ),
     "a plate of another name": ("plate", ["'batch'"], {'"data"': '"batch"'}),
     "an observation outside the plate": (
         "plate",
-        ["x of the model", "outside"],
+        ["model: site x", "outside"],
         {f"            {DATA}": f"        {DATA}"},
     ),
     "a scale of one's own": (
         "plate",
-        ["x of the model", "scaled by 6 and not by 3"],
+        ["model: site x", "scale 6; expected 3"],
         {f"            {DATA}": f"            with pyro.poutine.scale(scale=2.0):\n                {DATA}"},
     ),
     "data that are read by the model": (
@@ -193,7 +197,7 @@ BROKEN = {
     ),
     "a distribution without rsample": (
         "draws",
-        ["not reparametrised", "--objective score"],
+        ["not reparametrised", 'objective="reinforce"'],
         {
             "import pyro.d": "from pyro.distributions.testing import fakes\nimport pyro.d",
             DRAW: DRAW.replace("dist.N", "fakes.NonreparameterizedN"),
@@ -201,7 +205,7 @@ BROKEN = {
     ),
     "a discrete latent, neither summed out nor scored": (
         "draws",
-        ["draws of y are discrete", "--objective enum"],
+        ["draws of y are discrete", 'objective="enum"'],
         DISCRETE,
     ),
     "it cannot be evaluated": (

@@ -1,10 +1,10 @@
-"""What a page says beside the code of a model: one file, `NAME.toml`, for each file of gallery/models.
+"""The text of the model pages: one file, `NAME.toml`, for each file of gallery/models.
 
-    entry("vae").story      # ((LaTeX, words), ...): the generative process line by line, in the docstring's symbols
-    entry("vae").bound      # the same of the objective: the whole first, then term by term
+    entry("vae").story      # ((LaTeX, text), ...): the generative process line by line, in the docstring's symbols
+    entry("vae").bound      # the objective in the same form: as a whole, then term by term
 
-In words, $...$ is a formula and `...` a name. What a file says is checked when it is read: its keys, that neighbours
-are entries, and that what it quotes of sources.md stands there, once.
+In a text, $...$ is a formula and `...` a name. A file is validated when it is read: its keys, that neighbours are
+entries, and that each quotation from sources.md occurs in exactly one statement there.
 """
 
 import re
@@ -12,46 +12,49 @@ import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gallery.catalogue.recipes import AUTOENCODERS, BERNOULLI, TUTORIAL, VARIATIONAL
 from gallery.errors import RunError, unknown
 from gallery.models import MODELS
 
+__all__ = ["FOLDER", "LETTERS", "NAMES", "Entry", "corrections", "entry", "read", "sources_map"]
+
 FOLDER = Path(__file__).parent
 NAMES = tuple(name for name in MODELS if ":" not in name)
 LETTERS = {"[T]": TUTORIAL, "[L]": AUTOENCODERS, "[V]": VARIATIONAL, "[B]": BERNOULLI}
-"""The sources that sources.md and the entries name by a letter; others are named in full."""
+"""The sources that sources.md and the entries cite by a letter. Others are named in full."""
 
 Lines = tuple[tuple[str, str], ...]
-SetRows = tuple[dict[str, str], ...]
+Rows = tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model in words.
+    """The description of a model.
 
-    :param story: (LaTeX, words) for every line of the generative process
-    :param guide: the same of what stands for the posterior
-    :param bound: the same of the objective that is fitted, and of its terms
+    :param story: (LaTeX, text) for every line of the generative process
+    :param guide: (LaTeX, text) for every line of the guide
+    :param bound: (LaTeX, text) for the objective and its terms
     :param exercises: rows of "question" and "answer"
-    :param neighbours: rows of "model", another entry, and "words": what leads there
-    :param sources: rows of "source", "where" in it, and the "command" that shows it
+    :param neighbours: rows of "model" (another entry) and "words" (how the two are related)
+    :param sources: rows of "source", "where" (the place in it) and "command" (which shows it)
     :param bibtex: the references
-    :param wrong: parts of the statements in sources.md that concern the model
+    :param wrong: quotations that identify the statements of sources.md on the model
     """
 
     name: str
     story: Lines
     guide: Lines
     bound: Lines
-    exercises: SetRows
-    neighbours: SetRows
-    sources: SetRows
+    exercises: Rows
+    neighbours: Rows
+    sources: Rows
     bibtex: str
     wrong: tuple[str, ...]
 
     def corrections(self) -> list[dict[str, str]]:
-        """The rows of sources.md that concern the model."""
+        """Return the rows of sources.md on the model."""
         return [row for part in self.wrong for row in corrections() if part in row["statement"]]
 
 
@@ -64,9 +67,9 @@ COLUMNS = {
 
 @cache
 def entry(name: str) -> Entry:
-    """The entry of a model.
+    """Return the entry of a model.
 
-    :raises RunError: if there is none, or its file says what is not so
+    :raises RunError: if there is none, or its file is invalid
     """
     if name not in NAMES:
         raise unknown("entry", name, NAMES)
@@ -74,7 +77,10 @@ def entry(name: str) -> Entry:
 
 
 def read(path: Path) -> Entry:
-    """:raises RunError: if the file cannot be read as an entry, with what is wrong"""
+    """Read and validate the file of an entry.
+
+    :raises RunError: if it is no valid entry; the message names the file and the error
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return _checked(path.stem, content)
@@ -82,40 +88,40 @@ def read(path: Path) -> Entry:
         raise RunError(f"{path.name}: {' '.join(str(error).split())}") from error
 
 
-def _checked(name: str, content: dict) -> Entry:
+def _checked(name: str, content: dict[str, Any]) -> Entry:
     wanted = {field.name for field in fields(Entry)} - {"name"}
     if odd := wanted ^ content.keys():
         raise RunError(
-            f"it has the keys {', '.join(sorted(wanted))}, and {', '.join(sorted(odd))} is missing or unknown."
+            f"the keys {', '.join(sorted(odd))} are missing or unknown; expected {', '.join(sorted(wanted))}."
         )
     for key in ("story", "guide", "bound"):
         if not all(isinstance(line, list) and [type(part) for part in line] == [str, str] for line in content[key]):
-            raise RunError(f"{key} has lines of [LaTeX, words].")
+            raise RunError(f"{key} has a line of another form; expected [LaTeX, text].")
         content[key] = tuple(map(tuple, content[key]))
     for key, columns in COLUMNS.items():
         if not all(isinstance(row, dict) and row.keys() == columns for row in content[key]):
-            raise RunError(f"{key} has rows of {', '.join(sorted(columns))}.")
+            raise RunError(f"{key} has a row with other keys; expected {', '.join(sorted(columns))}.")
         content[key] = tuple(content[key])
     for row in content["neighbours"]:
         if row["model"] not in NAMES:
             raise unknown("neighbour", row["model"], NAMES)
     for part in content["wrong"]:
         if (count := sum(part in row["statement"] for row in corrections())) != 1:
-            raise RunError(f"{part!r} stands in {count} statements of sources.md: quote a part of one.")
+            raise RunError(f"{part!r} occurs in {count} statements of sources.md; quote a part of exactly one.")
     return Entry(name, **content | {"wrong": tuple(content["wrong"])})
 
 
 @cache
 def corrections() -> tuple[dict[str, str], ...]:
-    """The table of sources.md: "source", "statement", "so", "seen" of what the sources say and what is so."""
+    """Return the table of sources.md: rows of "source", "statement", "correction" and "shown_in"."""
     lines = (FOLDER.parent / "sources.md").read_text(encoding="utf-8").splitlines()
     rows = [line.strip("| ") for line in lines if line.startswith("| [")]
     cells = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)] for row in rows]
-    return tuple(dict(zip(("source", "statement", "so", "seen"), row, strict=True)) for row in cells)
+    return tuple(dict(zip(("source", "statement", "correction", "shown_in"), row, strict=True)) for row in cells)
 
 
 def sources_map() -> list[dict[str, str]]:
-    """What of each source is where: rows of "source", "where", "entry" and "command", source by source."""
+    """Return the entries by source: rows of "source", "where", "entry" and "command", in the order of the sources."""
     rows = [{"entry": name, **row} for name in NAMES for row in entry(name).sources]
     order = [*LETTERS, *dict.fromkeys(row["source"] for row in rows)]
     return sorted(rows, key=lambda row: order.index(row["source"]))

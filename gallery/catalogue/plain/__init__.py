@@ -14,6 +14,8 @@ from torch import Tensor
 
 from gallery.models import MODELS
 
+__all__ = ["LOSSES"]
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     name: import_module(f".{name}", __name__).loss for name in MODELS if ":" not in name
 }

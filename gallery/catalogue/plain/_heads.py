@@ -5,7 +5,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gallery.models._nn import BOUND
+from gallery.models._distributions import MAX_LOGIT
+
+__all__ = ["log_p", "normal"]
 
 
 def normal(head: nn.Module, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,7 +22,7 @@ def log_p(head: nn.Module, h: Tensor, x: Tensor) -> Tensor:
     if head.likelihood == "bernoulli":
         return (x * eta - F.softplus(eta)).sum(-1)
     if head.likelihood == "continuous_bernoulli":
-        logit = BOUND * (eta / BOUND).tanh()
+        logit = MAX_LOGIT * (eta / MAX_LOGIT).tanh()
         size = logit.abs().clamp(min=1e-3)  # closer to 0 the logarithm below is 0 up to 4e-8
         log_norm = (logit + size) / 2 + (-(-size).expm1() / size).log()  # log((exp(logit) - 1) / logit)
         return (x * logit - log_norm).sum(-1)

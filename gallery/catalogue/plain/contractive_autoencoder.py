@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute the mean of -log p(x | z) + weight * |dz / dx|_F^2 over x, (n, data_dim), in nats per data point."""

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.special import log_ndtr, ndtr, ndtri
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, 1), with one sample of z per data point, in nats per data point."""

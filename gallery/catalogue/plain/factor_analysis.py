@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), with one sample of z per data point, in nats per data point."""

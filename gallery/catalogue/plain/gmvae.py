@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p, normal
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), with one sample of z per x and y, in nats per data point."""

@@ -5,6 +5,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute the mean of -log p(x_1, ..., x_T) over x, (n, T), in nats per data point."""

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
     """Estimate -ELBO / n of all x, (n, 1), at covariates, (n, given_dim), with one w, in nats per data point."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+__all__ = ["loss"]
+
 
 def log_dirichlet(p: Tensor, a: Tensor) -> Tensor:
     """Compute log Dirichlet(p; a), a scalar, for p and a, (faces,)."""

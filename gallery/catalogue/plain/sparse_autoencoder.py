@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute the mean of -log p(x | z) over x, (n, data_dim), plus their penalty, in nats per data point."""

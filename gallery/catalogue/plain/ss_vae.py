@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from gallery.catalogue.plain._heads import log_p, normal
 
+__all__ = ["loss"]
+
 
 def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), given labels, (n,), -1 if missing, in nats per data point.

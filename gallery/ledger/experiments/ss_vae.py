@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +27,7 @@ from gallery.runs import training
 from gallery.runs.specification import Run
 from inference import SVI
 from inference.evaluation.classification import accuracy, class_bounds
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.probes import features, probe
 from inference.files import write_atomically
 
@@ -128,10 +128,7 @@ def plane(fitted: Path, epochs: int | None = None) -> dict[str, Any]:
         "classes": {name: way(grid).reshape(SIDE, SIDE).tolist() for name, way in ways.items()},
         "codes": codes.tolist(),
         "labels": labels.tolist(),
-        "accuracy": {
-            name: {"value": p, "se": float(np.sqrt(p * (1 - p) / len(test))), "n": len(test), "unit": "fraction"}
-            for name, p in right.items()
-        },
+        "accuracy": {name: Estimate.of_fraction(p, len(test)) for name, p in right.items()},
     }
 
 

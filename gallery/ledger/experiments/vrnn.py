@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import torch
 
-from gallery.models.vrnn import VRNN, Smoothing
+from gallery.models.vrnn import VRNN
+from gallery.models.vrnn_smoothing import SmoothingVRNN
 from gallery.runs import training
 from inference import SVI, Settings, evaluate
 from inference.files import write_atomically
@@ -33,7 +34,7 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any
     filtering = cast(VRNN, loaded)
     splits = run.datasets()
     torch.manual_seed(0)
-    smoothing = Smoothing(**run.keywords).to(splits["train"].x)
+    smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
     smoothing.start_from(filtering)
     result: dict[str, Any] = {"epochs": epochs}
     result["filtering as fitted"] = evaluate(filtering, splits["test"].x, particles=1)["elbo"]

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gallery.report.diagram.graph import ROW, Node
-from inference.pairs.sites import is_delta, is_flat
+from inference.pairs.sites import is_delta, is_flat, unwrap
 
 __all__ = ["Trails", "Watch", "bare"]
 
@@ -77,9 +77,7 @@ class Watch(Messenger):
 
 def bare(fn: dist.Distribution) -> dist.Distribution:
     """The distribution without its mask and what only arranges its dimensions."""
-    while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    return fn
+    return unwrap(fn)
 
 
 def _family(fn: dist.Distribution) -> str:

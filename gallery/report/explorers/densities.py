@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from data import Dataset
 from gallery.figures.exact import PARTICLES, gap
-from gallery.figures.traits import Traits
+from gallery.figures.info import info_of
 from gallery.report.explorers.fragment import fragment, packed, rounded
 from inference import eval_mode, log_evidence
+from inference.pairs.capabilities import exact
 from inference.pairs.sites import latent_sites
 
 POSITIONS, POINTS = 81, 201  # of x on the slider, of z on a curve
@@ -26,9 +27,9 @@ def densities(pair: nn.Module, test: Dataset) -> str | None:
 
     :param pair: on the CPU and in float64, as the data
     """
-    traits = Traits(pair, test)
-    exact = all(callable(getattr(pair, name, None)) for name in ("posterior", "log_evidence"))
-    if not (exact and traits.scalar) or traits.per_datum:
+    info = info_of(pair, test)
+    known = exact(pair, "posterior") and exact(pair, "log_evidence")
+    if not (known and info.is_scalar) or info.is_per_data_point:
         return None
     low, high = test.x.quantile(torch.tensor(WITHIN).to(test.x)).tolist()
     x = torch.linspace(low, high, POSITIONS).to(test.x).unsqueeze(-1)

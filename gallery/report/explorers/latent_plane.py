@@ -17,12 +17,13 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.info import codes_of, info_of
 from gallery.figures.style import CLASSES
-from gallery.figures.traits import Traits
-from gallery.models._nn import BOUND
+from gallery.models._distributions import MAX_LOGIT
 from gallery.report.explorers.fragment import fragment, options, packed, rounded
 from gallery.report.explorers.network import MEANS, Network, as_packed, pack
 from inference import eval_mode
+from inference.pairs.info import PairInfo
 from inference.pairs.run import arguments
 from inference.pairs.sites import is_delta, is_flat
 
@@ -37,25 +38,25 @@ def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
 
     :param pair: on the CPU and in float64, as the data
     """
-    traits, network = Traits(pair, test), Network.of(getattr(pair, "decoder", None))
-    if network is None or not test.is_image or not _one_code(traits):
+    info, network = info_of(pair, test), Network.of(getattr(pair, "decoder", None))
+    if network is None or not test.is_image or not _one_code(info):
         return None
     if sum(layer.weight.numel() for layer in network.layers[1:]) > MOST:
         return None
-    (code,), choice, count = traits.codes, None, 1
-    if traits.by_class:
+    (code,), choice, count = info.codes, None, 1
+    if info.conditional:
         choice, count = "class", test.classes
-    elif traits.component:
-        choice, count = "component", traits.prior[traits.component]["fn"].probs.shape[-1]
+    elif info.component:
+        choice, count = "component", info.prior[info.component]["fn"].probs.shape[-1]
     few, each = test.head(CODES), torch.arange(count)
-    codes = traits.encode(few.x, few.given if traits.conditional else None)
+    codes = codes_of(info, few.x, few.given if info.conditional else None)
     directions, share = _directions(codes)
     points = codes[:SHOWN] @ directions
-    prior, _, _ = _run(traits, each)
-    flat = is_flat(traits.prior[code])
-    by_codes = flat or is_delta(traits.guide[code])
+    prior, _, _ = _run(info, each)
+    flat = is_flat(info.prior[code])
+    by_codes = flat or is_delta(info.guide_sites[code])
     centre = (codes.mean(0) if by_codes else prior.mean).expand(count, -1)  # (choices, length of z)
-    on_plane = _on_plane(traits, network, directions, centre - centre @ directions @ directions.T, points)
+    on_plane = _on_plane(info, network, directions, centre - centre @ directions @ directions.T, points)
     if on_plane is None:
         return None
     decoder, error = on_plane
@@ -75,19 +76,19 @@ def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
         "channels": 3 if len(test.shape) == 3 and test.shape[0] == 3 else 1,
         **decoder,
     }
-    caption = _caption(traits, data, "the codes" if by_codes else "the prior", share, error)
+    caption = _caption(info, test, data, "the codes" if by_codes else "the prior", share, error)
     return fragment("latent_plane", caption, _body(data, test.shape[-2:]), data)
 
 
-def _one_code(traits: Traits) -> bool:
+def _one_code(info: PairInfo) -> bool:
     """Is there one site of data and one code of each datum, of two numbers at least, and given a class at most?"""
-    if traits.is_global or len(traits.codes) != 1 or len(traits.sites) != 1 or traits.per_datum:
+    if info.has_global_latent or len(info.codes) != 1 or len(info.data_sites) != 1 or info.is_per_data_point:
         return False
-    site = traits.prior.get(traits.codes[0])
-    if traits.component and not isinstance(traits.prior[traits.component]["fn"], COMPONENTS):
+    site = info.prior.get(info.codes[0])
+    if info.component and not isinstance(info.prior[info.component]["fn"], COMPONENTS):
         return False
     one = site is not None and len(site["fn"].event_shape) == 1 and site["fn"].event_shape.numel() > 1
-    return one and traits.conditional == traits.by_class
+    return one and info.conditional == info.conditions_on_class
 
 
 def _directions(codes: Tensor) -> tuple[Tensor, float]:
@@ -102,7 +103,7 @@ def _directions(codes: Tensor) -> tuple[Tensor, float]:
 
 
 def _on_plane(
-    traits: Traits, network: Network, directions: Tensor, rest: Tensor, points: Tensor
+    info: PairInfo, network: Network, directions: Tensor, rest: Tensor, points: Tensor
 ) -> tuple[dict, float] | None:
     """(the decoder of z = (a, b) directions + rest as data for a page; what rounding its weights changes at most in a
     pixel at the points, each with a choice in turn). `rest` has a row for each choice. None if the model's mean of x is
@@ -110,9 +111,9 @@ def _on_plane(
     each, (first, *others) = torch.arange(len(rest)), network.layers
     corners = torch.cat([torch.zeros_like(directions[:, :1]), directions], 1).T  # (a, b) = (0, 0), (1, 0), (0, 1)
     z = rest.unsqueeze(1) + corners  # (choices, 3, length of z)
-    read = _run(traits, each.repeat_interleave(3), z.flatten(0, 1))[1]
+    read = _run(info, each.repeat_interleave(3), z.flatten(0, 1))[1]
     some = torch.arange(len(points)) % len(each)
-    _, seen, mean = _run(traits, some, points @ directions.T + rest[some])
+    _, seen, mean = _run(info, some, points @ directions.T + rest[some])
     if read is None or read.shape[1:] != (first.in_features,):
         return None
     read = read.unflatten(0, (-1, 3))
@@ -129,28 +130,28 @@ def _on_plane(
         "layers": [pack(layer) for layer in others],
         "activation": network.activation,
         "mean": name,
-        "bound": BOUND,
+        "bound": MAX_LOGIT,
     }
     return decoder, error
 
 
-def _run(traits: Traits, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor | None, Tensor]:
+def _run(info: PairInfo, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor | None, Tensor]:
     """(p(z | choice), what the decoder reads first, E[x | z, choice]) of n data; choice is (n,) and of no matter to a
     model without classes and components, z is (n, length of z) or drawn."""
-    pair, latents = traits.pair, {} if z is None else {traits.codes[0]: z}
-    like = traits.dataset.x.new_zeros(len(choice), traits.dataset.x.shape[1])
-    if traits.component and not traits.by_class:
-        fn = traits.prior[traits.component]["fn"]
-        latents[traits.component] = torch.eye(fn.probs.shape[-1]).to(like)[choice] if fn.event_shape else choice
+    pair, latents = info.pair, {} if z is None else {info.codes[0]: z}
+    like = info.args[0].new_zeros(len(choice), info.args[0].shape[1])
+    if info.component and not info.conditional:
+        fn = info.prior[info.component]["fn"]
+        latents[info.component] = torch.eye(fn.probs.shape[-1]).to(like)[choice] if fn.event_shape else choice
     read: list[Tensor] = []
     hook = pair.decoder.register_forward_pre_hook(lambda _, args: read.extend(args[:1]))
     try:
         with eval_mode(pair):
             model = poutine.condition(poutine.uncondition(pair.model), data=latents)
-            trace = poutine.trace(model).get_trace(*arguments(pair, like, choice if traits.by_class else None))
+            trace = poutine.trace(model).get_trace(*arguments(pair, like, choice if info.conditional else None))
     finally:
         hook.remove()
-    return trace.nodes[traits.codes[0]]["fn"], next(iter(read), None), trace.nodes[traits.sites[0]]["fn"].mean
+    return trace.nodes[info.codes[0]]["fn"], next(iter(read), None), trace.nodes[info.data_sites[0]]["fn"].mean
 
 
 def _ellipses(prior: dist.Distribution, directions: Tensor) -> list[list[float]] | None:
@@ -177,9 +178,9 @@ def _body(data: dict, sides: tuple[int, int]) -> str:
 <output data-part="said"></output>"""
 
 
-def _caption(traits: Traits, data: dict, across: str, share: float, error: float) -> str:
-    test, choice = traits.dataset, data["choice"]
-    of = "E[x | z, y]" if traits.by_class else "E[x | z]"
+def _caption(info: PairInfo, test: Dataset, data: dict, across: str, share: float, error: float) -> str:
+    choice = data["choice"]
+    of = "E[x | z, y]" if info.conditional else "E[x | z]"
     said = [f"Drag the point, or move it with the arrow keys: beside it is the decoder's mean image {of}."]
     if wide := data["axes"][0] != "z₁":
         said.append(f"The plane has two principal directions of the codes, with {100 * share:.0f} % of their variance;")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gallery.models._nn import BOUND, ContinuousBernoulli, PixelHead
+from gallery.models._distributions import MAX_LOGIT, ContinuousBernoulli
+from gallery.models._nn import PixelHead
 from gallery.report.explorers.fragment import packed
 
 LEVEL = 2047  # of 12 bits, -2047 to 2047
@@ -17,7 +18,7 @@ LEVEL = 2047  # of 12 bits, -2047 to 2047
 MEANS: dict[str, Callable[[Tensor], Tensor]] = {  # of x, from the last outputs
     "identity": lambda eta: eta,
     "sigmoid": torch.sigmoid,
-    "continuous_bernoulli": lambda eta: ContinuousBernoulli(logits=BOUND * (eta / BOUND).tanh()).mean,
+    "continuous_bernoulli": lambda eta: ContinuousBernoulli(logits=MAX_LOGIT * (eta / MAX_LOGIT).tanh()).mean,
 }
 
 

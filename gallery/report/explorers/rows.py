@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.figures.info import info_of
 from gallery.figures.sequence import HIDDEN, complete
 from gallery.figures.style import limits
-from gallery.figures.traits import Traits
 from gallery.report.explorers.fragment import fragment, options, packed
 from inference import sample
 
@@ -19,12 +19,12 @@ def rows(pair: nn.Module, test: Dataset, seed: int = 0) -> str | None:
 
     :param pair: on the CPU
     """
-    traits = Traits(pair, test)
-    if not traits.in_steps or traits.conditional or not traits.generates:
+    info = info_of(pair, test)
+    if not info.generates_rows(test.shape) or info.conditional or not info.generates:
         return None
-    steps, n = len(traits.sites), COLUMNS * DOWN
+    steps, n = len(info.data_sites), COLUMNS * DOWN
     sets = [("drawn from the model", sample(pair, test.x, n, seed=seed)["mean"], 0)]
-    if traits.filters:
+    if info.filters:
         few = test.head(COLUMNS)
         means = torch.cat([complete(pair, few, seed + i) for i in range(DOWN)])
         sets.append((f"completed from the first {steps // 2} rows of {test.split} images", means, steps // 2))
@@ -46,7 +46,7 @@ def rows(pair: nn.Module, test: Dataset, seed: int = 0) -> str | None:
         f"{n} images, told in {steps} steps from the top: the mean E[x_t | x_1:t−1, z_1:t], ink on white, where "
         "what is fed back into the model is a sample of x_t and not its mean. Grey is not told yet."
     )
-    if traits.filters:
+    if info.filters:
         caption += (
             f" Completed: a {test.split} image in each column, and its second half drawn {DOWN} times, given the first "
             "half and the latents that the guide draws for it."

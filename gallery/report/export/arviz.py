@@ -29,11 +29,11 @@ from data import Dataset
 from gallery.errors import RunError
 from gallery.runs.specification import Run
 from inference import eval_mode
-from inference.evaluation.predictive import of_data, posterior_draw
+from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.files import write_atomically
-from inference.pairs.info import inspect_pair, is_per_data_point
+from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
-from inference.pairs.sites import is_flat, is_local, latent_sites, observed_sites
+from inference.pairs.sites import is_local, latent_sites, observed_sites
 
 MOST = 2**31  # bytes that the draws of x may take
 WHAT = {  # the groups of a file, and the attribute "about" of each
@@ -56,7 +56,7 @@ def _values(trace: poutine.Trace) -> Sites:
 
 def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighs: bool, flat: bool) -> dict[str, Sites]:
     """One draw for all rows of the data: the sites of every group."""
-    drawn = posterior_draw(pair, args)
+    drawn = posterior_trace(pair, args)
     latents = {name: site["value"] for name, site in latent_sites(drawn).items()}
     log_prior, log_likelihood = log_joint(pair, args, latents)
     model = poutine.uncondition(pair.model)
@@ -64,7 +64,7 @@ def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighs: bool, flat: bool) -
     found = {
         "posterior": _values(drawn),
         "log_likelihood": {"x": (log_likelihood, True)},
-        "posterior_predictive": {"x": (of_data(anew, lambda site: site["value"], args[0]), True)},
+        "posterior_predictive": {"x": (observed_value(anew, lambda site: site["value"], args[0]), True)},
     }
     if weighs:
         drawn.compute_log_prob()
@@ -93,8 +93,8 @@ def groups(pair: nn.Module, dataset: Dataset, draws: int = 200, seed: int = 0) -
         x = dataset.scored()
         args = arguments(pair, x, dataset.given)
         seen = inspect_pair(pair, args)
-        weighs = not (seen.joint or seen.points or seen.enumerated[1])
-        flat = any(is_flat(site) for site in latent_sites(seen.model).values())
+        weighs = not (seen.has_global_latent or seen.delta_sites or seen.enumerated_in_model)
+        flat = not seen.generates
         for _ in range(draws):
             for group, sites in _draw(pair, args, weighs, flat).items():
                 for name, (value, local) in sites.items():
@@ -148,7 +148,7 @@ def write(run: Run, pair: nn.Module, dataset: Dataset, out: Path, draws: int = 2
         )
     few, fitted = dataset.head(2), dataset.split in ("train", "all")
     args = arguments(pair, few.scored(), few.given)
-    if not fitted and not inspect_pair(pair, args).joint and is_per_data_point(pair, args):
+    if not fitted and not (info := inspect_pair(pair, args)).has_global_latent and info.is_per_data_point:
         raise RunError(
             f"the guide of {run.model} has parameters of its own for each datum it was fitted to, and none for these: "
             "use --split train."

@@ -15,10 +15,10 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference import InferenceError, eval_mode
-from inference.evaluation.predictive import of_data, posterior_draw
+from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
-from inference.pairs.info import is_per_data_point
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.info import inspect_pair
+from inference.pairs.sites import is_local, latent_sites, unwrap
 
 
 class NoNetworkError(InferenceError):
@@ -26,10 +26,7 @@ class NoNetworkError(InferenceError):
 
 
 def _inner(site: dict) -> dist.Distribution:
-    fn = site["fn"]
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
+    return unwrap(site["fn"], (dist.Independent, dist.MaskedDistribution))
 
 
 def _parameters(fn: dist.Distribution) -> dict[str, Tensor]:
@@ -76,7 +73,7 @@ class Decoder(nn.Module):
         trace = poutine.trace(model).get_trace(x, *args[len(latents) :])
         for name in latents:
             trace.remove_node(name)
-        return {"mean": of_data(trace, lambda site: site["fn"].mean, x)}
+        return {"mean": observed_value(trace, lambda site: site["fn"].mean, x)}
 
 
 def encoder(pair: nn.Module, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Tensor], dict[str, str]]:
@@ -92,7 +89,7 @@ def encoder(pair: nn.Module, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[st
         raise NoNetworkError(f"{name} has no encoder: its guide has no latent.")
     if shared := [site for site in sites if not is_local(sites[site])]:
         raise NoNetworkError(f"{name} has no encoder: all data share {', '.join(shared)}.")
-    if is_per_data_point(pair, tuple(a[:2] for a in args)):
+    if inspect_pair(pair, args).is_per_data_point:
         raise NoNetworkError(f"{name} has no encoder: its guide has parameters of its own for each datum.")
     families = {f"q({site})": type(_inner(sites[site])).__name__ for site in sites}
     return module, dict(zip(("x", "given"), args, strict=False)), families
@@ -105,7 +102,7 @@ def decoder(pair: nn.Module, args: tuple[Tensor, ...]) -> tuple[Decoder, dict[st
     """
     name = type(pair).__name__
     with eval_mode(pair):
-        sites = latent_sites(posterior_draw(pair, args))
+        sites = latent_sites(posterior_trace(pair, args))
     if shared := [site for site in sites if not is_local(sites[site])]:
         raise NoNetworkError(f"{name} has no decoder: all data share {', '.join(shared)}.")
     inputs = {site: sites[site]["value"] for site in sites} | dict(zip(["given"], args[1:], strict=False))

@@ -1,15 +1,16 @@
-"""The gallery as static pages: opened from disk, or put on any web server.
+"""The gallery as static pages, opened from disk or served by any web server.
 
     write_site(Path("site"))                        # the committed ledger
-    write_site(Path("site"), runs=Path("runs"))     # and runs of one's own, with what can be moved in them
+    write_site(Path("site"), runs=Path("runs"))     # and your runs, with their explorers
 
-No page asks for anything but the pictures beside it: a Content-Security-Policy forbids the rest, and every script but
-those of the explorers.
+A page loads nothing but the pictures beside it. A Content-Security-Policy forbids every other request, and every script
+except those of the explorers.
 """
 
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import data
 from gallery.catalogue.entries import FOLDER, LETTERS, NAMES, corrections, entry, sources_map
@@ -18,82 +19,85 @@ from gallery.errors import RunError
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
 from gallery.report.explorers import explorer
-from gallery.report.site import svi_example as loop
+from gallery.report.site import svi_example
+from gallery.report.site.api import api
 from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
-from gallery.report.site.k_hat import trust
-from gallery.report.site.lessons import compared
-from gallery.report.site.model_page import all_measured, plain_step, source, variants
+from gallery.report.site.k_hat import k_hat_verdict
+from gallery.report.site.lessons import comparisons_of
+from gallery.report.site.model_page import all_measured, has_experiments, plain_step, source, variants
 from gallery.report.site.numbers import kl_bars
 from gallery.report.site.page import write_page
-from gallery.report.site.pictures import hang
-from gallery.report.site.run_pages import Found, runs_below
-from gallery.report.site.sections import ROOMS, card, room_of, title
+from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.run_pages import RunPage, runs_below
+from gallery.report.site.sections import SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
 from gallery.runs.registry import in_words, line_of, model_class
 from inference import InferenceError
 
 __all__ = ["write_site"]
+
 SOURCES = FOLDER.parent / "sources.md"
 
 
-def write_site(out: Path, runs: Path | None = None, say: Callable[[str], None] = print) -> Path:
-    """Writes all pages into a folder; returns the first of them.
+def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None] = print) -> Path:
+    """Write all pages into a folder, and return the path of the first.
 
-    :param out: a new or empty folder, or one that a site was written to; on an error it stays as it was
-    :param runs: every finished run below it gets a page
-    :param say: is told of what cannot be shown
-    :raises RunError: if `out` holds files of somebody else or cannot be written, or there is no folder `runs`
+    :param out: a new or empty folder, or one that a site was written to. It is unchanged on an error
+    :param runs: every finished run below this folder gets a page
+    :param report: called with one line for each run without a page or an explorer
+    :raises RunError: if `out` holds other files or cannot be written, or if there is no folder `runs`
     """
-    found, skipped = runs_below(Path(runs)) if runs is not None else ([], [])
+    run_pages, skipped = runs_below(Path(runs)) if runs is not None else ([], [])
     for line in skipped:
-        say(line)
+        report(line)
     with replaced(Path(out)) as site:
-        explored = {run.page: _explored(run, say) for run in found}
-        for run in found:
-            _write_run(site, run, explored[run.page])
+        explorers = {run.page: _explorer_of(run, report) for run in run_pages}
+        for run in run_pages:
+            _write_run(site, run, explorers[run.page])
         ledger = read(tables.LEDGER / "ledger.json")
         for family in NAMES:
-            _write_model(site, family, ledger, [run for run in found if run.family == family], explored)
-        _write_index(site, ledger, found)
+            _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
+        _write_index(site, ledger, run_pages)
         _write_others(site)
     return Path(out) / "index.html"
 
 
-def _explored(run: Found, say: Callable[[str], None]) -> str | None:
-    """The explorer of a run, where there is one and what it needs is here."""
+def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
+    """Return the explorer of a run, or None if there is none or its data are missing."""
+    reason: str | Exception = "no explorer applies to its model."
     try:
-        explored, reason = explorer(run.folder), "there is none for such a model"
+        fragment = explorer(run.folder)
     except (RunError, InferenceError, data.DataError) as error:
-        explored, reason = None, error
+        fragment, reason = None, error
     except Exception as error:
         if line_of(error) is None:  # a fault of the gallery
             raise
-        explored, reason = None, in_words(error)
-    if explored is None:
-        say(f"{run.name} has nothing to explore: {reason}")
-    return explored
+        fragment, reason = None, in_words(error)
+    if fragment is None:
+        report(f"{run.name} has no explorer: {reason}")
+    return fragment
 
 
-def _write_run(site: Path, run: Found, explored: str | None) -> None:
+def _write_run(site: Path, run: RunPage, fragment: str | None) -> None:
     write_page(
         site,
         run.page,
         "run.html.j2",
-        [explored],
+        [fragment],
         run=run,
         home=f"{run.family}.html" if run.family in NAMES else None,
         numbers=run.numbers(),
         undefined=run.undefined(),
         kl=kl_bars(run.metrics),
-        trust=trust(run.folder),
-        pictures=hang(run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}"),
+        k_hat=k_hat_verdict(run.folder),
+        pictures=copy_pictures(run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}"),
         own=_own_source(run),
     )
 
 
-def _own_source(run: Found) -> str | None:
-    """The file of the reader's own model, if it is still where it was."""
+def _own_source(run: RunPage) -> str | None:
+    """Return the source of the file of a user's model, or None if it is missing."""
     if run.family in NAMES:
         return None
     try:
@@ -102,13 +106,15 @@ def _own_source(run: Found) -> str | None:
         return None
 
 
-def _write_model(site: Path, family: str, ledger: dict, runs: list[Found], explored: dict[str, str | None]) -> None:
-    moved = next((run for run in runs if explored[run.page]), None)
+def _write_model(
+    site: Path, family: str, ledger: dict[str, Any], runs: list[RunPage], explorers: dict[str, str | None]
+) -> None:
+    explored = next((run for run in runs if explorers[run.page]), None)
     write_page(
         site,
         f"{family}.html",
         "model.html.j2",
-        [explored[moved.page]] if moved else [],
+        [explorers[explored.page]] if explored else [],
         title=title(family),
         family=family,
         variants=variants(family),
@@ -118,23 +124,24 @@ def _write_model(site: Path, family: str, ledger: dict, runs: list[Found], explo
         source=source(family),
         plain=plain_step(family),
         recipes=all_measured(family, ledger, tables.LEDGER, site),
-        experiments=hang(
+        has_experiments=has_experiments(family, tables.LEDGER),
+        experiments=copy_pictures(
             tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
         ),
         runs=runs,
-        moved=moved,
+        explored=explored,
     )
 
 
-def _write_index(site: Path, ledger: dict, found: list[Found]) -> None:
+def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage]) -> None:
     cards = {
-        name: card(name, ledger, tables.LEDGER, [run for run in found if run.family == name], site) for name in NAMES
+        name: card(name, ledger, tables.LEDGER, [run for run in runs if run.family == name], site) for name in NAMES
     }
-    rooms = [
-        {"title": room, "about": about, "cards": [cards[name] for name in NAMES if room_of(name) == room]}
-        for room, about in ROOMS.items()
+    sections = [
+        {"title": section, "about": about, "cards": [cards[name] for name in NAMES if section_of(name) == section]}
+        for section, about in SECTIONS.items()
     ]
-    write_page(site, "index.html", "index.html.j2", rooms=rooms, runs=found)
+    write_page(site, "index.html", "index.html.j2", sections=sections, runs=runs)
 
 
 def _write_others(site: Path) -> None:
@@ -144,14 +151,16 @@ def _write_others(site: Path) -> None:
         "comparisons.html",
         "comparisons.html.j2",
         lessons=LESSONS,
-        compared={name: compared(name, tables.LEDGER, site) for name in LESSONS},
+        comparisons={name: comparisons_of(name, tables.LEDGER, site) for name in LESSONS},
         experiments=experiments,
     )
-    performance = markdown(tables.performance_table(), "Milliseconds of a step")
-    write_page(site, "inference.html", "inference.html.j2", loop=inspect.getsource(loop.fit), performance=performance)
+    performance = markdown(tables.performance_table(), "Milliseconds per step")
+    loop = inspect.getsource(svi_example.fit)
+    write_page(site, "inference.html", "inference.html.j2", loop=loop, performance=performance)
+    write_page(site, "api.html", "api.html.j2", packages=api())
     sources: dict[str, list[dict[str, str]]] = {}
     for row in sources_map():
         sources.setdefault(row["source"], []).append(row | {"title": title(row["entry"])[0]})
     write_page(site, "map.html", "map.html.j2", sources=sources, letters=LETTERS)
     about, *_ = SOURCES.read_text(encoding="utf-8").partition("\n|")
-    write_page(site, "wrong.html", "wrong.html.j2", about=markdown(about, ""), rows=corrections())
+    write_page(site, "corrections.html", "corrections.html.j2", about=markdown(about, ""), rows=corrections())

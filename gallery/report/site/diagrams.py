@@ -1,4 +1,4 @@
-"""The plate diagrams of a model and its guides: what their code does when it is run, on nothing but shapes."""
+"""The plate diagrams of a model and its guides, from traces of their code."""
 
 import inspect
 from dataclasses import dataclass, replace
@@ -13,13 +13,17 @@ from gallery.models import MODELS
 from gallery.report.diagram import factorisation, relations, svg
 from gallery.runs.specification import run_of
 
-IMAGES, PIXELS, ROWS = 60_000, 784, 28  # of MNIST: images for training, pixels of one, and its rows
+__all__ = ["Drawing", "diagrams", "example"]
+
+IMAGES, PIXELS, ROWS = 60_000, 784, 28  # MNIST: training images, pixels per image, rows per image
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A diagram on a page.
+    """A plate diagram on a page.
 
+    :param name: the model in the registry
+    :param of: "model" or "guide"
     :param factors: the factorisation in one line
     """
 
@@ -30,8 +34,12 @@ class Drawing:
 
 
 def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...], int]:
-    """A pair as its recipe has it, (x,) or (x, given) of the size of its data, and how many those are. MNIST need not
-    be here: the embedded digits stand for it."""
+    """Build the pair of a recipe, and data of the right shape.
+
+    MNIST is not needed: the embedded digits stand for it.
+
+    :return: (pair, (x,) or (x, given), number of data points)
+    """
     run = run_of(recipe_for(name), 0, quick=True)
     train = run.datasets()["train"]
     x, total = train.x, len(train)
@@ -45,7 +53,7 @@ def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...], int]:
 
 
 def diagrams(family: str) -> list[Drawing]:
-    """Model and guide of a file of gallery/models, then what its variants do otherwise."""
+    """Return the diagrams of a file of gallery/models: model and guide, then those of the variants that differ."""
     drawn: dict[tuple[str, str], Drawing] = {}
     for name in MODELS:
         if name.partition(":")[0] == family:

@@ -1,7 +1,7 @@
-"""A folder that is written whole: first beside what is there, under a name of its own, and then moved into place.
+"""A folder that is replaced as a whole: files are written to a staging folder first, then moved into place.
 
-It keeps a list of what it wrote. Another build replaces that and nothing else; where a folder holds anything that is
-not on the list, it is refused.
+contents.txt lists the files that were written. Another build replaces these and no others. A folder that holds a file
+outside the list is refused.
 """
 
 import shutil
@@ -12,6 +12,8 @@ from pathlib import Path
 from gallery.errors import RunError
 from inference.files import write_atomically
 
+__all__ = ["replaced"]
+
 LIST, STAGE = "contents.txt", ".building"
 
 
@@ -20,35 +22,35 @@ def _files(folder: Path) -> set[str]:
 
 
 def _listed(out: Path) -> set[str]:
-    """What a build before this one wrote into `out`.
+    """Return the names of the files that an earlier build wrote into `out`.
 
-    :raises RunError: if `out` is a file, or holds others
+    :raises RunError: if `out` is a file, or holds other files
     """
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file: choose a folder with --out DIR.")
+        raise RunError(f"{out} is a file, and the site needs a folder: use --out DIR.")
     listed = set((out / LIST).read_text().splitlines()) | {LIST} if (out / LIST).is_file() else set()
-    strange = {name for name in _files(out) - listed if not name.startswith(f"{STAGE}/")} if out.is_dir() else set()
-    strange |= {name for name in listed if (out / name).is_symlink()}
-    if strange:
+    unlisted = {name for name in _files(out) - listed if not name.startswith(f"{STAGE}/")} if out.is_dir() else set()
+    unlisted |= {name for name in listed if (out / name).is_symlink()}
+    if unlisted:
         raise RunError(
-            f"{out} holds files that `gallery site` did not write ({min(strange)}): choose an empty or new folder "
-            "with --out DIR."
+            f"{out} holds files that `gallery site` did not write ({min(unlisted)}). Use --out DIR with a new or empty "
+            "folder."
         )
     return listed
 
 
 @contextmanager
 def replaced(out: Path) -> Iterator[Path]:
-    """An empty folder within `out`, whose files are at the end those of `out`; on an error `out` is as it was.
+    """Yield an empty folder whose files replace those of `out` at the end. On an error `out` is unchanged.
 
-    :raises RunError: if `out` holds files of somebody else, or cannot be written
+    :raises RunError: if `out` holds files that another program wrote, or cannot be written
     """
     listed, existed = _listed(out), out.is_dir()
     try:
-        shutil.rmtree(out / STAGE, ignore_errors=True)  # of a build that was killed
+        shutil.rmtree(out / STAGE, ignore_errors=True)  # left by a build that was killed
         (out / STAGE).mkdir(parents=True)
     except OSError as error:
-        raise RunError(f"cannot write into {out}: {error.strerror}.") from error
+        raise RunError(f"{out} cannot be written: {error.strerror}. Use another folder with --out DIR.") from error
     try:
         yield out / STAGE
         new = _files(out / STAGE)

@@ -1,29 +1,36 @@
-"""Can the bounds of a run be trusted? The Pareto k-hat of its test data, in words."""
+"""The Pareto k-hat of the test data of a run: how reliable its importance-weighted estimates are."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import data
 from gallery.errors import RunError
-from gallery.runs import training as runs
+from gallery.runs import training
+from gallery.runs.metrics import k_hat
 from inference import InferenceError
-from inference.evaluation.diagnostics import RELIABLE
+from inference.evaluation.diagnostics import K_HAT_THRESHOLD
+
+__all__ = ["k_hat_verdict"]
 
 
-def trust(folder: Path) -> str | None:
-    """How heavy the tails of the importance weights are, datum by datum; None where there are none: under a guide that
-    is a point or has parameters for each datum, a global latent, or data that are not here."""
+def k_hat_verdict(folder: Path) -> str | None:
+    """Return a sentence on the Pareto k-hat per data point of the test data of a run.
+
+    :return: None if k-hat is undefined (a Delta guide, a guide with parameters per data point, a global latent) or if
+        the run or its data are missing
+    """
     try:
-        run, pair = runs.load(folder)
+        run, pair = training.load(folder)
         run = replace(run, settings=replace(run.settings, device="cpu"))
-        found = runs.k_hat(pair.to("cpu"), run.datasets()["test"])
+        summary = k_hat(pair.to("cpu"), run.datasets()["test"])
     except (RunError, InferenceError, data.DataError):
         return None
-    if "k_hat_above" not in found:
+    if "k_hat_above" not in summary:
         return None
-    median, above = found["k_hat"], found["k_hat_above"]
+    median, above = summary["k_hat"], summary["k_hat_above"]
     middle = f"median {median['value']:.2f}" if "value" in median else median["undefined"]
     return (
-        f"Pareto k-hat of {above['n']} test data, from {above['particles']} draws each: {middle}; above {RELIABLE}, "
-        f"where no practical number of draws makes the mean of importance weights reliable, for {above['value']:.0%}."
+        f"Pareto k-hat of {above['n']} test data points, from {above['particles']} particles each: {middle}; "
+        f"k-hat > {K_HAT_THRESHOLD} for {above['value']:.0%}. Importance-weighted estimates are unreliable there, whatever "
+        "the practical number of particles."
     )

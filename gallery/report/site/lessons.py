@@ -1,51 +1,54 @@
-"""The comparisons of the ledger, a section for each lesson: tables and pictures of what `gallery compare` wrote."""
+"""The comparisons of the ledger, one section per lesson: tables and pictures that `gallery compare` wrote."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from gallery.catalogue.lessons import LESSONS
 from gallery.compare.report import tables
-from gallery.report.site.pictures import Picture, hang
+from gallery.report.site.pictures import Picture, copy_pictures
+
+__all__ = ["Comparison", "comparisons_of"]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One comparison of a lesson.
+class Comparison:
+    """A comparison of a lesson.
 
-    :param tables: of numbers: "head", "rows", "caption"
-    :param remarks: on what has no number
+    :param tables: tables of numbers: "head", "rows", "caption"
+    :param remarks: the reasons why numbers are undefined
     """
 
-    tables: list[dict]
+    tables: list[dict[str, Any]]
     remarks: list[str]
     pictures: list[Picture]
 
 
-def compared(name: str, kept: Path, site: Path) -> list[Compared]:
-    """The comparisons of a lesson, one for each compare.json; none if it was not run.
+def comparisons_of(name: str, ledger: Path, site: Path) -> list[Comparison]:
+    """Return the comparisons of a lesson, one per compare.json, and copy their pictures to the site.
 
-    :param kept: the folder of the ledger
+    :param ledger: the folder of the ledger
     """
-    found = []
-    for file in sorted((kept / "lessons" / name).rglob("compare.json")):
+    comparisons = []
+    for file in sorted((ledger / "lessons" / name).rglob("compare.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         parts = list(tables(content))
-        where = "-".join(file.parent.relative_to(kept).parts)
+        where = "-".join(file.parent.relative_to(ledger).parts)
         of = f"{LESSONS[name].title}: {content['model']} on {content['data']}"
-        found.append(
-            Compared(
+        comparisons.append(
+            Comparison(
                 [_cells(part) for part in parts if isinstance(part, Table)],
                 [part for part in parts if isinstance(part, str)],
-                hang(file.parent, site, where, of),
+                copy_pictures(file.parent, site, where, of),
             )
         )
-    return found
+    return comparisons
 
 
-def _cells(table: Table) -> dict:
-    """What a table for the terminal holds."""
+def _cells(table: Table) -> dict[str, Any]:
+    """Return head, rows and caption of a terminal table."""
     rows = zip(*(column.cells for column in table.columns), strict=True)
     return {"head": [column.header for column in table.columns], "rows": list(rows), "caption": table.caption}

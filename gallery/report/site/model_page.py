@@ -1,22 +1,33 @@
-"""What the page of a model says: entry, diagrams, source, and for each of its recipes what was measured."""
+"""The parts of a model page that come from the code and the ledger: sources, and the results of each recipe."""
 
 import inspect
 import statistics
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gallery.catalogue import plain
 from gallery.catalogue.recipes import Recipe
-from gallery.models import MODELS
+from gallery.models import MODELS, family_module
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
-from gallery.report.site.pictures import Picture, hang
+from gallery.report.site.pictures import Picture, copy_pictures
 from gallery.report.site.sections import recipes_of
+
+__all__ = ["Measured", "all_measured", "has_experiments", "measured", "plain_step", "source", "variants"]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A recipe and what the ledger has of it."""
+    """A recipe with its results in the ledger.
+
+    :param command: the command that reproduces it
+    :param refused: why it was refused before the fit; empty if it was not
+    :param seeds: the seeds that were run
+    :param about: the settings of the recipe
+    :param bounds: lower bounds and evidence of the first seed
+    :param kl: see `kl_bars`, of the first seed
+    """
 
     recipe: Recipe
     command: str
@@ -27,42 +38,50 @@ class Measured:
     numbers: list[Number]
     pictures: list[Picture]
     bounds: list[Number] = field(default_factory=list)
-    kl: dict | None = None
+    kl: dict[str, Any] | None = None
     information: str = ""
 
 
 def variants(family: str) -> list[str]:
-    """The other models of the file."""
+    """Return the names of the variants in the file of a model."""
     return [name for name in MODELS if name.startswith(f"{family}:")]
 
 
 def source(family: str) -> str:
-    """The file of a model."""
-    return inspect.getsource(sys.modules[MODELS[family].__module__])
+    """Return the source of the file of a model."""
+    return inspect.getsource(family_module(MODELS[family]))
 
 
 def plain_step(family: str) -> str:
-    """The same step in plain PyTorch: the file of gallery/plain."""
+    """Return the source of the same loss in plain PyTorch: its file of gallery/catalogue/plain."""
     return inspect.getsource(sys.modules[plain.LOSSES[family].__module__])
 
 
 def _settings(recipe: Recipe) -> str:
-    """What a recipe sets, in words."""
+    """Return the settings of a recipe as a line of text."""
     settings = {**recipe.keywords, **recipe.settings}
     values = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v for name, v in settings.items()}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
 
 
-def _learning_curve(entry: dict | None) -> str:
-    """What can be read off the learning curve of a run."""
-    curve = entry and entry["curve"].get("elbo")
-    return curve and f"The ELBO goes from {curve[0]:.2f} after epoch 1 to {curve[-1]:.2f} after epoch {len(curve)}."
+def has_experiments(family: str, ledger: Path) -> bool:
+    """Return whether the ledger has experiments on a model."""
+    return (ledger / "experiments" / family).is_dir()
 
 
-def measured(recipe: Recipe, row: dict | None, kept: Path, site: Path) -> Measured:
-    """A recipe beside what the ledger has of it; its pictures are copied to the site.
+def _learning_curve(entry: dict[str, Any] | None) -> str:
+    """Return a sentence on the learning curve of a run; empty without a curve."""
+    curve = entry["curve"].get("elbo") if entry else None
+    if not curve:
+        return ""
+    return f"The ELBO goes from {curve[0]:.2f} after epoch 1 to {curve[-1]:.2f} after epoch {len(curve)}."
 
-    :param kept: the folder of the ledger, with its pictures
+
+def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Path) -> Measured:
+    """Return a recipe with its results, and copy its pictures to the site.
+
+    :param row: its row of the ledger; None if it was not run
+    :param ledger: the folder of the ledger
     """
     runs = (row or {"runs": {}})["runs"]
     seeds, first = sorted(runs, key=int), next(iter(runs.values()), None)
@@ -83,11 +102,11 @@ def measured(recipe: Recipe, row: dict | None, kept: Path, site: Path) -> Measur
         caption,
         _settings(recipe),
         numbers(recipe, row),
-        hang(kept / "pictures" / folder, site, folder, of, {"learning_curve": _learning_curve(first)}),
+        copy_pictures(ledger / "pictures" / folder, site, folder, of, {"learning_curve": _learning_curve(first)}),
         **({"bounds": bounds(first), "kl": kl_bars(first), "information": information(first)} if first else {}),
     )
 
 
-def all_measured(family: str, ledger: dict, kept: Path, site: Path) -> list[Measured]:
-    """Every recipe of a file of gallery/models."""
-    return [measured(recipe, ledger.get(recipe.name), kept, site) for recipe in recipes_of(family)]
+def all_measured(family: str, rows: dict[str, Any], ledger: Path, site: Path) -> list[Measured]:
+    """Return all recipes of a file of gallery/models with their results."""
+    return [measured(recipe, rows.get(recipe.name), ledger, site) for recipe in recipes_of(family)]

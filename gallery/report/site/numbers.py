@@ -1,75 +1,81 @@
-"""Numbers as the pages say them: what each is, of which data, with which errors."""
+"""Numbers as the pages print them: name, meaning, value, number of data points, unit and standard errors."""
 
 import math
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 from gallery.catalogue.recipes import Recipe
 from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.tables import number
+from inference.evaluation.estimate import Estimate
+
+__all__ = ["MEANINGS", "Number", "bounds", "headline", "information", "kl_bars", "numbers", "spread", "written"]
 
 MEANINGS = {
-    "error of q(y | x)": "test images whose class q(y | x) gets wrong; lower is better",
+    "error of q(y | x)": "share of test images that q(y | x) misclassifies; lower is better",
     "ELBO": "a lower bound on log p(x); higher is better",
     "ELBO, training data": "a lower bound on log p(x) of the data it was fitted to; higher is better",
     "log p(x), exact": "the evidence itself; higher is better",
-    "squared error": "of reconstructed test images; lower is better, and no bound: the code is a point",
-    "k-hat above 0.7": "test data whose importance weights have no reliable mean; lower is better",
+    "squared error": "of reconstructed test images; lower is better. It is no bound: the guide is a point",
+    "k-hat above 0.7": "share of test data with unreliable importance-weighted estimates; lower is better",
 }
-"""The number on a card is the first of these that was measured."""
+"""The meaning of each number. A card shows the first of them that was measured."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A line of a table.
+    """A line of a table of numbers.
 
-    :param measured: of all seeds, the median [range]; empty if it was not measured
-    :param entry: the number of the first seed with its errors, n, draws and unit
-    :param seeds: how many of them
+    :param measured: median [range] over the seeds; empty if it was not measured
+    :param entry: the number of the first seed with its errors, n, particles and unit
+    :param seeds: number of seeds
     """
 
     name: str
     measured: str
     published: str
-    entry: dict
+    entry: dict[str, Any]
     seeds: int = 0
 
     @property
     def meaning(self) -> str:
+        """The meaning of the number; empty if the gallery has none."""
         return MEANINGS.get(self.name, "")
 
     @property
     def unit(self) -> str:
-        """Unit of the number, with the draws that it is an average over; what is looked at after an epoch has one."""
+        """The unit, with the number of particles it averages over. Monitoring after an epoch uses one."""
         if not self.entry and self.name.startswith("ELBO"):
-            return "nats per data point" + (", 1 draw" if "epoch" in self.name else "")
-        draws = f", {self.entry['particles']} draws" if "particles" in self.entry else ""
+            return "nats per data point" + (", 1 particle" if "epoch" in self.name else "")
+        draws = f", {self.entry['particles']} particles" if "particles" in self.entry else ""
         return self.entry.get("unit", "") + draws
 
     @property
     def n(self) -> str:
+        """The number of data points; empty if it is unknown."""
         return f"{self.entry['n']:,}" if "n" in self.entry else ""
 
     def error(self, kind: str) -> str:
         """The standard error over data, "se", or of Monte Carlo, "mc_se"; empty where there is none."""
-        return f"{self.entry[kind]:.2g}" if kind in self.entry else ""
+        return Estimate(self.entry).error(kind)
 
 
 def written(value: float) -> str:
-    """With a true minus."""
+    """Return a number as text with a minus sign (U+2212)."""
     return number(value).replace("-", "−")
 
 
 def spread(values: list[float]) -> str:
-    """The median, and the range of several where it is not the median itself; empty for none."""
+    """Return the median, with the range if it differs from the median; empty for no values."""
     if not values:
         return ""
     middle, low, high = (written(f(values)) for f in (statistics.median, min, max))
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def numbers(recipe: Recipe, row: dict | None) -> list[Number]:
-    """What is published and what was measured of a recipe."""
+def numbers(recipe: Recipe, row: dict[str, Any] | None) -> list[Number]:
+    """Return the published and measured numbers of a recipe."""
     first = next(iter((row or {"runs": {}})["runs"].values()), {})
     return [
         Number(name, spread(values), "" if known is None else written(known), find_entry(first, name), len(values))
@@ -78,19 +84,19 @@ def numbers(recipe: Recipe, row: dict | None) -> list[Number]:
 
 
 def headline(lines: list[Number]) -> Number | None:
-    """The number for a card."""
+    """Return the number for a card."""
     measured = {number.name: number for number in lines if number.measured}
     return next((measured[name] for name in MEANINGS if name in measured), None)
 
 
-def bounds(entry: dict) -> list[Number]:
-    """What bounds the evidence from below in a run, and the evidence itself where it is known."""
+def bounds(entry: dict[str, Any]) -> list[Number]:
+    """Return the lower bounds on the evidence of a run, and the evidence itself if it is known."""
     rows = [(name, find_entry(entry, name)) for name in ("ELBO", "IWAE-16", "log p(x), exact")]
     return [Number(name, f"{it['value']:.4f}".replace("-", "−"), "", it, 1) for name, it in rows if it]
 
 
-def kl_bars(entry: dict) -> dict | None:
-    """KL of every latent dimension of a run, nats per data point: the heights of bars, and words for them."""
+def kl_bars(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the KL of every latent dimension of a run, nats per data point: "values", "largest" and "text"."""
     latents = entry.get("test", {}).get("kl_per_latent")
     values = [value for dimensions in (latents or {}).values() for value in dimensions]
     if not values or not all(map(math.isfinite, values)):
@@ -105,17 +111,20 @@ def kl_bars(entry: dict) -> dict | None:
     active = entry["test"].get("active_units")
     text = (
         f"KL from the prior of {len(values)} dimensions of "
-        f"{first if first == last else f'{first} to {last}'}, nats per data point: largest {written(max(values))}, median "
-        f"{written(statistics.median(values))}, smallest {written(min(values))}, together {written(sum(values))}"
+        f"{first if first == last else f'{first} to {last}'}, nats per data point: largest {written(max(values))}, "
+        f"median {written(statistics.median(values))}, smallest {written(min(values))}, together {written(sum(values))}"
         + ("" if active is None else f"; {active} active")
     )
     return {"values": values, "largest": max(*values, 1e-9), "text": text}
 
 
-def information(entry: dict) -> str:
-    """Mutual information of x and z under the guide, with the cap of an estimate from n data; empty where undefined."""
+def information(entry: dict[str, Any]) -> str:
+    """Return a sentence on the mutual information of x and z under the guide; empty if it is undefined.
+
+    An estimate from n data points cannot exceed its cap, which the sentence states.
+    """
     it = entry.get("mutual_information", {}).get("mutual_information")
     if not it:
         return ""
-    cap = f"; an estimate from {it['n']:,} data cannot exceed {it['cap']:.2f}" if "cap" in it else ""
+    cap = f"; an estimate from {it['n']:,} data points cannot exceed {it['cap']:.2f}" if "cap" in it else ""
     return f"Mutual information of x and z: {it['value']:.2f} nats, standard error {it['se']:.2g}{cap}."

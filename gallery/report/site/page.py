@@ -1,4 +1,4 @@
-"""One page: a template of Jinja2 with everything escaped, the style inlined, and a policy that lets nothing else in."""
+"""One page: a Jinja2 template with autoescaping, an inlined style sheet and a Content-Security-Policy."""
 
 import hashlib
 import re
@@ -13,12 +13,15 @@ from markupsafe import Markup
 
 from gallery.report.site.text import code, mathematics, words
 
+__all__ = ["PAGES", "policy", "write_page"]
+
 PAGES = {
     "index.html": "Models",
     "comparisons.html": "Comparisons",
     "inference.html": "Inference",
+    "api.html": "API",
     "map.html": "From the sources",
-    "wrong.html": "What they get wrong",
+    "corrections.html": "Corrections to the sources",
 }
 ENVIRONMENT = Environment(
     loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
@@ -27,7 +30,7 @@ ENVIRONMENT.filters |= {"code": code, "mathematics": mathematics, "words": words
 
 
 def policy(fragments: Iterable[str]) -> str:
-    """What a page may load: nothing but the pictures beside it; what it may run: the scripts of `fragments`."""
+    """Return a Content-Security-Policy that permits the pictures beside a page and the scripts of `fragments`."""
     scripts = [script for part in fragments for script in re.findall(r"<script>(.*?)</script>", part, flags=re.DOTALL)]
     hashes = sorted({f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts})
     allowed = " ".join(hashes) or "'none'"
@@ -38,9 +41,10 @@ def policy(fragments: Iterable[str]) -> str:
 
 
 def write_page(site: Path, file: str, template: str, explorers: Iterable[str | None] = (), **context: Any) -> None:
-    """Writes `site/file` from a template.
+    """Write `site/file` from a template.
 
-    :param explorers: fragments with scripts that stand on the page, which the template gets as Markup
+    :param explorers: fragments with scripts, which the template gets as Markup
+    :param context: the other variables of the template
     """
     fragments = [fragment for fragment in explorers if fragment]
     html = ENVIRONMENT.get_template(template).render(

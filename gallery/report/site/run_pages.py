@@ -1,9 +1,10 @@
-"""Runs of the reader's own: every folder below DIR with a run.json and a metrics.json."""
+"""Pages of the user's runs: one for every folder below DIR with a run.json and a metrics.json."""
 
 import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gallery.errors import RunError
 from gallery.ledger.fields import PATHS
@@ -11,38 +12,41 @@ from gallery.models import MODELS
 from gallery.report.site.numbers import MEANINGS, Number, kl_bars, written
 from gallery.runs.specification import Run
 
+__all__ = ["RunPage", "runs_below", "without_folders"]
+
 
 @dataclass(frozen=True)
-class Found:
-    """A finished run.
+class RunPage:
+    """A finished run and its page.
 
-    :param name: of its folder, below DIR
-    :param page: file of its page
-    :param metrics: content of metrics.json
+    :param name: the path of its folder relative to DIR
+    :param page: the file name of its page
+    :param metrics: the content of metrics.json
     """
 
     folder: Path
     name: str
     page: str
     run: Run
-    metrics: dict = field(repr=False)
+    metrics: dict[str, Any] = field(repr=False)
 
     @property
     def family(self) -> str:
-        """The file of the gallery that its model is in, or what it is called where it is the reader's own."""
+        """The file of gallery/models that its model is in, or the name of a user's model."""
         return self.run.model.partition(":")[0] if self.run.model in MODELS else self.run.model
 
     @property
     def model(self) -> str:
-        """As a page names it: of a file of the reader's own not where it is on their disk."""
+        """The name of the model, without the folders of a user's file."""
         return without_folders(self.run.model)
 
     @property
     def data(self) -> str:
+        """The name of the data, without the folders of a user's file."""
         return without_folders(self.run.data)
 
     def numbers(self) -> list[Number]:
-        """Its numbers on test data, the most telling first."""
+        """Return its numbers on test data, those of `MEANINGS` first."""
         names = {path.removeprefix("test "): name for name, path in PATHS.items() if path.startswith("test ")}
         order = list(MEANINGS)
         lines = [
@@ -53,7 +57,7 @@ class Found:
         return sorted(lines, key=lambda line: order.index(line.name) if line.meaning else len(order))
 
     def undefined(self) -> dict[str, list[str]]:
-        """The reasons why numbers are not defined, each with their names."""
+        """Return the reasons why numbers are undefined, each with the names of these numbers."""
         reasons: dict[str, list[str]] = {}
         for name, reason in self.metrics["test"].get("undefined", {}).items():
             reasons.setdefault(reason, []).append(name)
@@ -61,18 +65,19 @@ class Found:
 
 
 def without_folders(name: str) -> str:
-    """`file.py:CLASS` or `images:grey` from a path to it; another name as it is."""
+    """Return `file.py:CLASS` or `images:grey` without its folders. Other names are unchanged."""
     return Path(name.replace("/:", ":")).name
 
 
-def runs_below(folder: Path) -> tuple[list[Found], list[str]]:
-    """(finished runs, a line for each that cannot be read).
+def runs_below(folder: Path) -> tuple[list[RunPage], list[str]]:
+    """Return the finished runs below a folder, and one line for each that cannot be read.
 
     :raises RunError: if there is no such folder
     """
     if not folder.is_dir():
-        raise RunError(f"there is no folder {folder}: --runs needs one with runs below it.")
-    found, skipped = [], []
+        raise RunError(f"{folder} is no folder. Use --runs DIR with a folder that contains runs.")
+    pages: list[RunPage] = []
+    skipped: list[str] = []
     for path in sorted(folder.rglob("run.json")):
         name = path.parent.relative_to(folder).as_posix() if path.parent != folder else folder.resolve().name
         if not (path.parent / "metrics.json").is_file():
@@ -81,11 +86,11 @@ def runs_below(folder: Path) -> tuple[list[Found], list[str]]:
         try:
             run, _ = Run.from_json(path)
             metrics = json.loads((path.parent / "metrics.json").read_text())
-            one = Found(path.parent, name, f"run-{len(found) + 1}-{slug}.html", run, metrics)
-            for line in one.numbers():  # can all be written that will be?
+            one = RunPage(path.parent, name, f"run-{len(pages) + 1}-{slug}.html", run, metrics)
+            for line in one.numbers():  # fails here if a number cannot be written
                 str((line.n, line.unit, line.error("se"), line.error("mc_se")))
             one.undefined(), kl_bars(metrics)
-            found.append(one)
+            pages.append(one)
         except (RunError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            skipped.append(f"{path.parent} is left out: {' '.join(str(error).split())[:120]}")
-    return found, skipped
+            skipped.append(f"{path.parent} is skipped: {' '.join(str(error).split())[:120]}")
+    return pages, skipped

@@ -1,16 +1,19 @@
-"""Stochastic variational inference in ten lines, as the page on inference shows it: by Pyro, with nothing of ours."""
+"""Stochastic variational inference in ten lines of Pyro, for the page on inference. It uses nothing of this project."""
 
 import pyro
 import torch
 from pyro.infer import SVI, Trace_ELBO
+from torch import Tensor, nn
+
+__all__ = ["fit"]
 
 
-def fit(pair, x, epochs=20, batch_size=100, lr=1e-3):
+def fit(pair: nn.Module, x: Tensor, epochs: int = 20, batch_size: int = 100, lr: float = 1e-3) -> list[float]:
     adam = pyro.optim.Adam({"lr": lr})
     svi = SVI(pair.model, pair.guide, adam, Trace_ELBO())
     losses = []
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(batch_size):
-            loss = svi.step(x[rows], len(x))  # for all of x
+            loss = svi.step(x[rows], len(x))  # an estimate for all of x
             losses.append(loss / len(x))
     return losses

@@ -1,4 +1,4 @@
-"""Mathematics, words, source code and Markdown as HTML. What is not written here is escaped.
+"""Mathematics, sentences, source code and Markdown as HTML. All other text is escaped.
 
 words("The guide is $q(z \\mid x)$, in `vae.py`.")     # MathML and code in a sentence
 """
@@ -13,17 +13,21 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
-LETTERS = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')
-"""What latex2mathml makes of \\mathrm{Normal}: letter by letter. As one word it is upright, and is read as a word."""
+__all__ = ["code", "markdown", "mathematics", "words"]
 
-LONG = 32  # characters of a formula that may not fit into a line of a phone, where it scrolls by itself
+LETTERS = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')
+"""The output of latex2mathml for \\mathrm{Normal}, letter by letter. One <mi> is set upright, and read as a word."""
+
+LONG = 32  # characters; a longer formula scrolls on a narrow screen
 
 
 @cache
 def mathematics(latex: str, display: str = "inline") -> Markup:
-    """LaTeX as MathML; `display` is inline or block.
+    """Convert LaTeX to MathML.
 
-    latex2mathml writes < and > of its input as they are, and ~ as a letter: hence the replacements.
+    latex2mathml copies < and > of its input unescaped, and writes ~ as a letter. The replacements correct this.
+
+    :param display: "inline" or "block"
     """
     safe = latex.replace("<", r"\lt ").replace(">", r"\gt ")
     html = LETTERS.sub(lambda word: f"<mi>{re.sub('<[^>]*>', '', word[0])}</mi>", convert(safe, display=display))
@@ -32,21 +36,21 @@ def mathematics(latex: str, display: str = "inline") -> Markup:
 
 
 def words(text: str) -> Markup:
-    """A sentence with $mathematics$, `code` and *emphasis* in it."""
+    """Convert a sentence with $mathematics$, `code` and *emphasis* to HTML."""
     marks = {"$": mathematics, "`": Markup("<code>{}</code>").format, "*": Markup("<em>{}</em>").format}
     parts = re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*]*\*)", text)
     return Markup("").join(marks[part[0]](part[1:-1]) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def code(source: str, language: str = "python") -> Markup:
-    """Source with its words marked by the classes that style.css colours, for a <code> element."""
+    """Highlight source code with the classes of style.css, for a <code> element."""
     return Markup(highlight(source, get_lexer_by_name(language, stripnl=False), HtmlFormatter(nowrap=True)))
 
 
 def markdown(text: str, of: str) -> Markup:
-    """CommonMark with tables; HTML in it is shown as text, and a table scrolls in a box of its own.
+    """Convert CommonMark with tables to HTML. HTML in it is escaped, and each table scrolls in a box.
 
-    :param of: what a table is of, for readers who do not see it
+    :param of: the accessible name of a table
     """
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text.replace("<br>", "; "))
     box = Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}"><table>').format(of)

@@ -15,7 +15,7 @@ from data.synthetic import FA_SIGMA, FA_W
 from gallery.catalogue.entries import NAMES, entry
 from gallery.catalogue.plain import LOSSES
 from gallery.catalogue.recipes import RECIPES
-from gallery.models._nn import ContinuousBernoulli
+from gallery.models._distributions import ContinuousBernoulli, Softmax
 from gallery.models.autoencoder import Autoencoder
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
@@ -24,7 +24,7 @@ from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.hmm import HMM
 from gallery.models.linear_regression import LinearRegression
-from gallery.models.loaded_die import LoadedDie, Softmax
+from gallery.models.loaded_die import LoadedDie
 from gallery.models.squared_gaussian import SquaredGaussian
 
 LOG_10 = math.log(10)

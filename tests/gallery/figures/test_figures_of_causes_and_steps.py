@@ -10,8 +10,8 @@ from torch import nn
 
 import data
 from gallery.figures import completion, components, draw, latent_scatter, save, save_frames, sequence_animation
+from gallery.figures.info import codes_of, info_of
 from gallery.figures.sequence import HIDDEN, complete
-from gallery.figures.traits import Traits
 from gallery.models import MODELS
 from inference import encode, sample
 
@@ -226,7 +226,7 @@ def test_a_guide_that_looks_ahead_is_told_by_what_it_does(digits):
         (Repeats(), True),
         (Repeats(ahead=1), False),
     ):
-        assert Traits(pair, digits).filters is filters
+        assert info_of(pair, digits).filters is filters
         assert (completion(pair, digits) is not None) is filters
     assert completion(MODELS["vae"](**NETS), digits) is None
     assert sequence_animation(MODELS["vae"](**NETS), digits) is None
@@ -234,7 +234,7 @@ def test_a_guide_that_looks_ahead_is_told_by_what_it_does(digits):
 
 def test_codes_of_a_sequence_are_those_of_all_steps(digits):
     pair = MODELS["vrnn"](**STEPS)
-    codes = Traits(pair, digits).encode(digits.x)
+    codes = codes_of(info_of(pair, digits), digits.x)
     means = encode(pair, digits.x)
     assert torch.equal(codes, torch.cat([means[f"z_{t}"] for t in range(1, 9)], dim=1))
     ax = latent_scatter(pair, digits).axes[0]

@@ -10,7 +10,7 @@ import torch
 from broken import write
 
 from gallery.errors import RunError
-from gallery.figures.traits import Traits, decode
+from gallery.figures.info import decode, info_of
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.vae import VAE
 from gallery.report.explorers import explorer
@@ -154,9 +154,9 @@ def slide(page, name, to):
 
 def code(pair, test, data, point, choice):
     """z at a point of the plane, and what it is given, worked out from the definition: (1, d) and keywords."""
-    traits = Traits(pair, test)
-    given = torch.tensor([choice]) if traits.conditional else None
-    codes = encode(pair, test.x, test.given if traits.conditional else None)["z"]
+    info = info_of(pair, test)
+    given = torch.tensor([choice]) if info.conditional else None
+    codes = encode(pair, test.x, test.given if info.conditional else None)["z"]
     d = codes.shape[1]
     directions = torch.eye(2).double()
     if d > 2:

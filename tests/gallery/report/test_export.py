@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import data
 from gallery.cli.main import main
 from gallery.errors import RunError
-from gallery.figures.traits import decode
+from gallery.figures.info import decode
 from gallery.models import MODELS
 from gallery.report import export
 from gallery.runs.specification import Run

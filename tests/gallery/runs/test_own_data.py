@@ -100,10 +100,10 @@ def test_a_path_is_the_same_data_from_any_folder(typed, kept, here, tmp_path, mo
         (here / "grey.npz").rename(here / "blob")
         (here / "link.npz").symlink_to("blob")
         (here / "grey.npz").symlink_to("blob")
-    name, expected = data.located(typed), data.load(typed)
+    name, expected = data.absolute_name(typed), data.load(typed)
     assert name == kept.format(here.resolve())
     monkeypatch.chdir(tmp_path)
-    assert data.located(name) == name
+    assert data.absolute_name(name) == name
     assert data.load(name).hash == expected.hash
 
 

@@ -135,7 +135,7 @@ def test_information_is_the_same_in_parts_and_is_of_the_first_data(monkeypatch):
     pair, x = small_vae(), torch.rand(30, 6, dtype=torch.float64).round()
     whole = mutual_information(pair, x, n=20)
     assert whole == mutual_information(pair, x[:20])
-    monkeypatch.setattr("inference.evaluation.mutual_information.NUMBERS", 7 * 20 * 2)
+    monkeypatch.setattr("inference.evaluation.mutual_information.MAX_ELEMENTS", 7 * 20 * 2)
     for name, found in mutual_information(pair, x, n=20).items():
         assert found == pytest.approx(whole[name], abs=1e-12)
 
@@ -176,7 +176,7 @@ def test_jacobian_of_a_contractive_code_is_the_closed_form(monkeypatch):
     close(jacobian_norm(pair, x), closed)
     assert mean_jacobian_norm(pair, x)["value"] == pytest.approx(closed.mean().item(), rel=1e-10)
     assert mean_jacobian_norm(pair, x)["se"] == pytest.approx(closed.std().item() / math.sqrt(12), rel=1e-10)
-    monkeypatch.setattr(jacobian_module, "ROWS", 5)
+    monkeypatch.setattr(jacobian_module, "MAX_ROWS", 5)
     close(jacobian_norm(pair, x), closed)
     deep = Deep(data_dim=7, latent_dim=5, hidden=(6, 4)).double()
     close(jacobian_norm(deep, x), deep.penalty(x, deep.encoder(x)).detach())

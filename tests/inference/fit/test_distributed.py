@@ -30,7 +30,7 @@ pair = build("autoencoder").double()
 svi = SVI(pair, *arguments("autoencoder", torch.float64), settings=Settings(epochs=2, batch_size=3))
 losses = torch.stack([loss for _, loss in svi])
 rows = torch.stack([svi.rows(step) for step in range(4)])
-both = distributed.gathered(rows)
+both = distributed.gather(rows)
 if distributed.rank() == 0:
     save_tensors(sys.argv[1], pair.state_dict() | {"losses": losses, "rows": torch.cat(both, 1)}, {})
 distributed.leave()

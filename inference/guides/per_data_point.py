@@ -12,20 +12,21 @@ from torch.distributions import constraints, transform_to
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.run import log_joint, repeat
+from inference.pairs.sites import INDEPENDENT, unwrap
 
-BETAS = (0.9, 0.95)  # of Adam: a steep start is soon forgotten
+__all__ = ["Family", "family", "fit_per_data_point", "full_covariance", "log_weights_of"]
 
-
+ADAM_BETAS = (0.9, 0.95)  # a short memory of the steep start
 TRACE_STEPS = 100  # below, tracing a step takes longer than it saves
 
-
 Family = Callable[[list[Tensor]], dist.Distribution]
+"""Unbounded parameters, each of batch shape (n, ...), to a distribution."""
 
 
 def family(q: dist.Distribution) -> tuple[list[Tensor], Family]:
-    """(unbounded parameters, each of batch shape (n, ...); the function from them to a distribution): q and its like.
+    """Return the unbounded parameters of q, each of batch shape (n, ...), and the family that q is a member of.
 
-    :raises InferenceError: if q is not told by parameters that can be varied, as that of a flow
+    :raises InferenceError: if q has no free parameters, as the distribution of a flow
     """
     if isinstance(q, dist.Independent):
         inner, make = family(q.base_dist)
@@ -34,7 +35,7 @@ def family(q: dist.Distribution) -> tuple[list[Tensor], Family]:
         return _normal(q.loc, q.scale_tril, (q.scale_tril != 0).flatten(0, -3).any(0))
     bounds = q.arg_constraints
     if not bounds or not q.has_rsample or {"probs", "logits"} <= bounds.keys():
-        raise InferenceError(f"{type(q).__name__} has no parameters that could be fitted for each datum.")
+        raise InferenceError(f"{type(q).__name__} has no parameters that could be fitted for each data point.")
     transforms = {name: transform_to(bound) for name, bound in bounds.items()}
 
     def make_another(free: list[Tensor]) -> dist.Distribution:
@@ -44,14 +45,17 @@ def family(q: dist.Distribution) -> tuple[list[Tensor], Family]:
 
 
 def _normal(loc: Tensor, L: Tensor, used: Tensor) -> tuple[list[Tensor], Family]:
-    """The normals Normal(loc, L L'), each (n, d, ...), whose L is zero where it is not `used`, (d, d)."""
+    """Return the family of Normal(loc, L L'), loc (n, d), L (n, d, d), with L zero where it is not `used`, (d, d)."""
     to_factor = transform_to(constraints.lower_cholesky)
     return [loc, to_factor.inv(L)], lambda free: dist.MultivariateNormal(free[0], scale_tril=to_factor(free[1]) * used)
 
 
 def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
-    """The family of normals of any covariance, from a normal q of several coordinates that is diagonal; else None."""
-    base = q.base_dist if isinstance(q, dist.Independent) else q
+    """Return the family of normals of any covariance that contains q, if q is a diagonal normal of several coordinates.
+
+    None for any other q.
+    """
+    base = unwrap(q, INDEPENDENT)
     if len(q.event_shape) != 1 or q.event_shape[0] < 2 or not isinstance(base, dist.Normal | dist.MultivariateNormal):
         return None
     L = base.scale.diag_embed() if isinstance(base, dist.Normal) else base.scale_tril
@@ -60,30 +64,48 @@ def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
     return _normal(base.loc, L, torch.ones_like(L[0]).tril())
 
 
-def log_w(pair: nn.Module, args: tuple, name: str, q: dist.Distribution, at: dist.Distribution, k: int) -> Tensor:
-    """(k, n) log-weights of k draws of q for each datum, with the log-density of `at`, which is equal to q."""
+def log_weights_of(
+    pair: nn.Module, args: tuple[Tensor, ...], name: str, q: dist.Distribution, density: dist.Distribution, k: int
+) -> Tensor:
+    """Compute the log-weights of k draws of q for each data point, (k, n) in nats.
+
+    :param name: of the one latent site
+    :param density: a distribution equal to q, whose log-density is taken; detached, its gradient drops the score
+    """
     z = q.rsample((k,))
     prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
-    return (prior + likelihood).view(k, -1) - at.log_prob(z)
+    return (prior + likelihood).view(k, -1) - density.log_prob(z)
 
 
 def fit_per_data_point(
-    pair: nn.Module, args: tuple, name: str, free: list[Tensor], make: Family, k: int, steps: int, lr: float
+    pair: nn.Module,
+    args: tuple[Tensor, ...],
+    name: str,
+    free: list[Tensor],
+    make: Family,
+    k: int,
+    steps: int,
+    lr: float,
 ) -> dist.Distribution:
-    """The member of the family that Adam ends at when it ascends the ELBO of every datum, each at parameters of its
-    own, from `free`, with k draws for each in every step and a rate that falls to 0."""
+    """Fit a member of the family to each data point, by Adam on its ELBO.
+
+    :param name: of the one latent site
+    :param free: unbounded parameters to start from, (n, ...)
+    :param k: draws for each data point in every step
+    :param lr: learning rate of the first step; it falls linearly to 0
+    """
 
     def gradients(*free: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad(), pyro.validation_enabled(False):
             free = [p.detach().requires_grad_() for p in free]
-            elbo = log_w(pair, args, name, make(free), make([p.detach() for p in free]), k).mean(0)
+            elbo = log_weights_of(pair, args, name, make(free), make([p.detach() for p in free]), k).mean(0)
             return torch.autograd.grad(-elbo.sum(), free)
 
     free = [p.clone(memory_format=torch.contiguous_format) for p in free]
     if steps >= TRACE_STEPS:
         with suppress(UntraceableError):
             gradients = traced(gradients, tuple(free))
-    optimiser = torch.optim.Adam(free, lr, BETAS)
+    optimiser = torch.optim.Adam(free, lr, ADAM_BETAS)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = lr * (1 - step / steps)
         for p, gradient in zip(free, gradients(*free), strict=True):

@@ -1,0 +1,52 @@
+"""Smoothing variational recurrent network: the model of vrnn.py with a guide that depends on the rows to come.
+
+    q(z_t | h_t, x_t:T),  h_t replaced by h_t + C b_t in the encoder      T = steps
+    b_t = GRU(b_{t+1}, x_t)                                               a summary of x_t:T, in R^state_dim
+
+The posterior of z_t depends on later rows, which the filtering guide q(z_t | h_t, x_t) does not use. (It also depends
+on the whole memory of the LSTM, of which both guides use h_t only.) With C = 0 the two guides are the same, so a
+smoothing fit can start from a filtering one.
+
+    >>> import torch
+    >>> sizes = {"data_dim": 6, "steps": 3, "latent_dim": 2, "state_dim": 4, "hidden": (8,)}
+    >>> filtering, smoothing = VectorisedVRNN(**sizes), SmoothingVRNN(**sizes)
+    >>> smoothing.start_from(filtering)
+    >>> bool(smoothing.future(torch.ones(5, 3, 2)).eq(0).all())
+    True
+
+    Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017.
+"""
+
+from typing import Any
+
+import pyro
+from torch import Tensor, nn
+
+from gallery.models.vrnn import VRNN
+from gallery.models.vrnn_vectorised import VectorisedVRNN
+
+__all__ = ["SmoothingVRNN"]
+
+
+class SmoothingVRNN(VectorisedVRNN):
+    """x: (n, data_dim), in {0, 1}. The guide depends on later rows as well as on earlier ones.
+
+    In training mode: one site z, (n, steps, latent_dim), as VectorisedVRNN.
+    In evaluation mode: a site z_t per row, (n, latent_dim), as VRNN.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.backward_recurrence = nn.GRU(self.row_dim, self.state_dim, batch_first=True)
+        self.C = nn.Linear(self.state_dim, self.state_dim, bias=False)
+
+    def future(self, rows: Tensor) -> Tensor:
+        """Compute C b_t of each row, (n, steps, state_dim)."""
+        pyro.module("backward_recurrence", self.backward_recurrence)
+        pyro.module("C", self.C)
+        return self.C(self.backward_recurrence(rows.flip(1))[0].flip(1))
+
+    def start_from(self, filtering: VRNN) -> None:
+        """Copy the weights of a filtering pair and set C to 0, so that the two guides are the same."""
+        self.load_state_dict(filtering.state_dict(), strict=False)
+        nn.init.zeros_(self.C.weight)

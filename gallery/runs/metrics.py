@@ -1,0 +1,173 @@
+"""The metrics of a fitted pair: which apply to it and its data, and what each computes.
+
+A table has a row for each metric: its name, whether it applies, and a function that returns entries of metrics.json.
+METRICS is the evaluation of a run; `gallery.ledger.extra_metrics` adds the rows of the ledger. A metric that fails
+costs itself alone: under its name stands the reason as "undefined".
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyro
+from torch import Tensor, nn
+
+from data import Dataset
+from inference import InferenceError, eval_mode, evaluate, pareto_k_summary
+from inference.evaluation.classification import accuracy, class_bounds, label_metrics
+from inference.evaluation.clustering import cluster, component_probabilities
+from inference.evaluation.log_weights import MAX_ROWS
+from inference.pairs.capabilities import capability, count
+from inference.pairs.info import PairInfo, inspect_pair
+from inference.pairs.run import Batch
+
+__all__ = ["METRICS", "Metric", "Subject", "compute", "evaluate_split", "k_hat", "monitor_clustering"]
+
+K_HAT_ROWS = 50  # held-out data points for k-hat
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A fitted pair beside the data that it is evaluated on.
+
+    :param held_out: whether the data are other data than the pair was fitted to
+    :param particles: draws of the guide for each data point
+    :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
+    :param train: the data that the pair was fitted to, where a metric needs them
+    :param grey: "train" and "test" as grey images, where a metric needs them
+    """
+
+    pair: nn.Module
+    dataset: Dataset
+    held_out: bool = True
+    particles: int = 16
+    at_a_time: int = MAX_ROWS
+    train: Dataset | None = None
+    grey: dict[str, Dataset] | None = None
+
+    @cached_property
+    def info(self) -> PairInfo:
+        """The structure of the pair in evaluation mode."""
+        few = self.dataset.head(2)
+        with eval_mode(self.pair), pyro.validation_enabled(False):
+            return inspect_pair(self.pair, Batch(few.scored(), few.given).args(self.pair))
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The data as the likelihood scores them: one draw for all metrics where pixels are drawn."""
+        return self.dataset.scored()
+
+    @property
+    def has_elbo(self) -> bool:
+        """Whether the pair has a bound on the evidence of these data."""
+        fitted = self.held_out and not self.info.has_global_latent and self.info.is_per_data_point
+        return not (self.info.delta_sites or fitted)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of the table.
+
+    :param name: the entry that states the reason if the metric fails
+    :param applies: whether the metric applies to the pair and the data
+    :param function: returns entries by name
+    """
+
+    name: str
+    applies: Callable[[Subject], bool]
+    function: Callable[[Subject], dict[str, Any]]
+
+
+def compute(table: tuple[Metric, ...], subject: Subject) -> dict[str, Any]:
+    """Return the entries of all metrics of a table that apply.
+
+    An exception in a metric is named in a warning of one line, and stands under the metric's name as {"undefined":
+    reason}.
+    """
+    entries: dict[str, Any] = {}
+    for metric in table:
+        try:
+            if metric.applies(subject):
+                entries |= metric.function(subject)
+        except Exception as error:  # whatever the code of a model can raise
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            warnings.warn(f"metric {metric.name} is undefined: {reason}", stacklevel=2)
+            entries[metric.name] = {"undefined": reason}
+    return entries
+
+
+def k_hat(pair: nn.Module, dataset: Dataset) -> dict[str, dict]:
+    """Return `inference.pareto_k_summary` of the first K_HAT_ROWS data points: "k_hat" and "k_hat_above".
+
+    Where the pair has none, "k_hat" has the reason as "undefined".
+    """
+    few = dataset.head(K_HAT_ROWS)
+    try:
+        return pareto_k_summary(pair, few.scored(), few.given)
+    except InferenceError as error:
+        return {"k_hat": {"undefined": str(error)}}
+
+
+def _bounds(s: Subject) -> dict[str, Any]:
+    return evaluate(s.pair, s.x, s.dataset.given, s.particles, held_out=s.held_out, at_a_time=s.at_a_time)
+
+
+def _has_label_bounds(s: Subject) -> bool:
+    classes = count(s.pair, "classes") or 1
+    return s.info.conditions_on_class and classes > 1 and s.dataset.labels is not None and s.has_elbo
+
+
+def _labels(s: Subject) -> dict[str, Any]:
+    classes = count(s.pair, "classes") or 1
+    return label_metrics(class_bounds(s.pair, s.x, classes), s.dataset.labels)
+
+
+def _classifier(s: Subject) -> dict[str, Any]:
+    with eval_mode(s.pair):
+        return {"classifier_accuracy": accuracy(capability(s.pair, "classify")(s.x), s.dataset.labels)}
+
+
+def _clustering(s: Subject) -> dict[str, Any]:
+    probabilities = component_probabilities(s.pair, s.dataset.scored(), s.dataset.given)
+    return {} if probabilities is None else {"clustering": cluster(probabilities, s.dataset.labels)}
+
+
+def _has_classes(dataset: Dataset) -> bool:
+    return dataset.labels is not None and dataset.labels.unique().numel() > 1
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("bounds", lambda s: True, _bounds),
+    Metric("accuracy", _has_label_bounds, _labels),
+    Metric(
+        "classifier_accuracy",
+        lambda s: capability(s.pair, "classify") is not None and s.dataset.labels is not None,
+        _classifier,
+    ),
+    Metric("clustering", lambda s: _has_classes(s.dataset), _clustering),
+    Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset)),
+)
+
+
+def evaluate_split(
+    pair: nn.Module, dataset: Dataset, held_out: bool, particles: int = 16, at_a_time: int = MAX_ROWS
+) -> dict[str, Any]:
+    """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
+
+    :param held_out: whether these are other data than the pair was fitted to
+    :param particles: draws of the guide for each data point, and the k of IWAE-k
+    :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
+    """
+    return compute(METRICS, Subject(pair, dataset, held_out, particles, at_a_time))
+
+
+def monitor_clustering(pair: nn.Module, dataset: Dataset) -> dict[str, float]:
+    """Return "entropy" of the component probabilities, in nats, and "accuracy" of the components, for the history of a
+    fit; nothing for a pair without components or data of one class."""
+    row = next(metric for metric in METRICS if metric.name == "clustering")
+    entry = compute((row,), Subject(pair, dataset)).get("clustering", {})
+    if not entry or "undefined" in entry:
+        return {}
+    return {"entropy": entry["entropy_of_q"]["value"], "accuracy": entry["accuracy"]["value"]}

@@ -1,0 +1,71 @@
+"""Detection of losses that are not finite, without a reading from the device at every step."""
+
+import torch
+from torch import Tensor
+
+from inference.errors import InferenceError
+
+__all__ = ["CHECK_STEPS", "LossGuard", "not_finite"]
+
+CHECK_STEPS = 100  # steps between two readings of the losses
+
+
+class LossGuard:
+    """Losses since the last check, with the state of the random generators before each.
+
+    `failed` is a scalar on the device: 1 from the first loss that is not finite, else 0. No weights are updated from
+    then on, so at the next check they are still those before the failure.
+
+    :param x: (n, ...) the data, on the device of the fit
+    """
+
+    def __init__(self, x: Tensor):
+        self.failed = x.new_zeros((), dtype=torch.float32)
+        self._recent: list[tuple[dict[str, Tensor], Tensor]] = []
+        self._checked = 0  # number of the step of the first of them
+
+    def record(self, noise: dict[str, Tensor], loss: Tensor, failed: Tensor | None = None) -> None:
+        """Append the loss of a step, the state of the random generators before it, and whether a loss has failed.
+
+        :param failed: a scalar above 0 if a loss was not finite in one of the processes
+        """
+        self._recent.append((noise, loss))
+        if failed is not None:
+            self.failed.copy_(failed.ceil())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the losses of CHECK_STEPS steps have not been read yet."""
+        return len(self._recent) == CHECK_STEPS
+
+    def first_failure(self, step: int) -> tuple[int, dict[str, Tensor]] | None:
+        """Read the losses of all steps before `step` that have not been read.
+
+        :return: (step, random state before it) of the first loss that is not finite; None if all are finite
+        """
+        finite = torch.isfinite(torch.stack([loss for _, loss in self._recent] or [self.failed]))
+        if finite.all():
+            self._recent.clear()
+            self._checked = step
+            return None
+        bad = finite.tolist().index(False)
+        return self._checked + bad, self._recent[bad][0]
+
+    def reset(self, step: int) -> None:
+        """Forget all losses, and any failure, before a fit goes on from `step`."""
+        self._checked = step
+        self._recent.clear()
+        self.failed.zero_()
+
+
+def not_finite(name: str, step: int, epoch: int) -> InferenceError:
+    """Return the error for a loss that is not finite.
+
+    :param name: the first site or parameter that is not finite
+    :param step: number of the step, from 0
+    :param epoch: number of whole epochs before it
+    """
+    return InferenceError(
+        f"the loss is not finite at step {step} (epoch {epoch + 1}): {name} is the first that is not.",
+        "Use a smaller lr.",
+    )

@@ -1,0 +1,103 @@
+"""The table of objectives: their names, estimators and parameters."""
+
+import math
+from collections.abc import Callable
+
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
+
+from inference.errors import InferenceError
+from inference.fit.objectives.checks import Checked
+from inference.fit.objectives.importance import DReG_ELBO, Renyi_ELBO, WakeSleep_ELBO
+from inference.fit.objectives.mean_field import FreeBits_ELBO, MeanField_ELBO, TraceEnumMeanField_ELBO
+from inference.fit.objectives.score_function import Graph_ELBO, Reinforce_ELBO
+from inference.pairs.info import PairInfo
+
+__all__ = ["ALIASES", "OBJECTIVES", "check_objective", "objective", "parse_objective"]
+
+OBJECTIVES: dict[str, tuple[type[ELBO], str]] = {
+    "trace": (Trace_ELBO, "the ELBO with every term sampled"),
+    "analytic": (MeanField_ELBO, "KL(guide || prior) in closed form where Pyro has one"),
+    "free-bits:NATS": (
+        FreeBits_ELBO,
+        "analytic, with NATS of KL in every dimension of a latent free of charge",
+    ),
+    "enum": (TraceEnum_ELBO, "discrete latent sites that are marked for enumeration summed out"),
+    "enum_analytic": (TraceEnumMeanField_ELBO, "enum, with KL(guide || prior) of the other sites in closed form"),
+    "graph": (Graph_ELBO, "trace, with less noise where draws are not reparametrised and depend on each other"),
+    "reinforce": (Reinforce_ELBO, "trace without reparametrisation: the score-function gradient"),
+    "iwae:K": (Renyi_ELBO, "the importance weighted bound of K draws for each data point"),
+    "dreg:K": (DReG_ELBO, "the bound of iwae:K with a doubly reparametrised gradient of the guide"),
+    "renyi:ALPHA:K": (Renyi_ELBO, "Renyi's bound of order ALPHA of K draws for each data point; order 0 is iwae:K"),
+    "wake-sleep": (WakeSleep_ELBO, "reweighted wake-sleep, wake phases only, with 10 draws for each data point"),
+    "wake-sleep:K": (WakeSleep_ELBO, "wake-sleep with K draws for each data point"),
+}
+ALIASES = {"score": "reinforce"}  # names of earlier versions, in runs and ledgers that were written by them
+_SYMBOLS: dict[str, tuple[str, Callable[[str], float]]] = {
+    "K": ("draws", int),
+    "ALPHA": ("alpha", float),
+    "NATS": ("nats", float),
+}
+
+
+def parse_objective(name: str) -> tuple[type[ELBO], dict[str, float]]:
+    """Return the estimator called `name`, such as "iwae:5" for "iwae:K", and its parameters by keyword.
+
+    >>> parse_objective("renyi:0.5:3")[1]
+    {'alpha': 0.5, 'draws': 3}
+
+    :raises InferenceError: if there is no objective of that name, or a parameter is out of range
+    """
+    head, *texts = ALIASES.get(name, name).split(":")
+    for form, (kind, _) in OBJECTIVES.items():
+        known, *symbols = form.split(":")
+        if known != head or len(symbols) != len(texts):
+            continue
+        try:
+            values = {_SYMBOLS[s][0]: _SYMBOLS[s][1](text) for s, text in zip(symbols, texts, strict=True)}
+        except ValueError:
+            break
+        if values.get("draws", 1) < 1:
+            raise InferenceError(f"K, the number of draws, must be at least 1: {name} has {values['draws']}.")
+        if values.get("alpha") == 1:
+            raise InferenceError(f"{name}: Renyi's bound of order 1 is the ELBO.", ("objective", "trace"))
+        if not 0 <= values.get("alpha", 0) < math.inf:
+            raise InferenceError(f"{name}: ALPHA must be finite and not negative; below 0 there is no lower bound.")
+        if not 0 <= values.get("nats", 0) < math.inf:
+            raise InferenceError(f"{name}: NATS, free in every dimension, must be finite and not negative.")
+        return kind, values
+    raise InferenceError(f"no objective {name!r}: expected one of {', '.join(OBJECTIVES)}.")
+
+
+def objective(name: str, particles: int = 1, vectorize: bool = False) -> ELBO:
+    """Return the estimator called `name`, for `estimator.differentiable_loss(model, guide, x)`.
+
+    The loss is minus the bound scaled to all the data, one tensor in nats, whose gradient is that of the estimator.
+
+    >>> import torch
+    >>> from inference import objective, param_scope
+    >>> from inference.examples import LinearGaussian
+    >>> pair, x = LinearGaussian(), torch.zeros(3, 1)
+    >>> with param_scope():
+    ...     loss = objective("iwae:5").differentiable_loss(pair.model, pair.guide, x)
+    >>> loss.shape
+    torch.Size([])
+
+    :param name: one of `OBJECTIVES`, with numbers in place of its capital letters
+    :param particles: number of draws of the guide that are averaged, or of bounds of K draws
+    :param vectorize: draw along a new dimension to the left, which the pair has to broadcast over; needed by bounds of
+        K draws where a latent is global
+    :raises InferenceError: if there is no objective of that name, or a parameter is out of range
+    """
+    kind, values = parse_objective(name)
+    return kind(num_particles=particles, max_plate_nesting=1, vectorize_particles=vectorize, **values)
+
+
+def check_objective(name: str, info: PairInfo) -> None:
+    """Check that an objective applies to a pair.
+
+    :param info: the pair, inspected in training mode
+    :raises InferenceError: if it does not, with the reason
+    """
+    kind, _ = parse_objective(name)
+    if issubclass(kind, Checked):
+        kind.check(info.model, info.guide)

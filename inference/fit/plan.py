@@ -1,0 +1,117 @@
+"""What a fit takes from the pair before its first step, with checks that pair, data and settings go together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from inference.errors import InferenceError
+from inference.fit.objectives import check_objective
+from inference.fit.settings import Settings
+from inference.pairs import capabilities
+from inference.pairs.checks import check_fit
+from inference.pairs.info import PairInfo, inspect_pair
+from inference.pairs.run import arguments, cuda_devices, eval_mode
+
+__all__ = ["Plan", "plan_fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a fit takes from a pair.
+
+    :param parameters: the parameters that are fitted, each once
+    :param is_conditional: whether model and guide take `given`
+    :param has_global_latent: whether a latent is outside the plate of the data
+    :param is_per_data_point: whether the guide has separate parameters for each data point
+    :param is_relaxed: whether a site that is enumerated in evaluation is sampled in training
+    :param enumerated_in_model: sites that the model alone enumerates; their log-densities belong to the likelihood
+    :param labelled: (n,) booleans for a stratified sample: rows with a label, where labels may be missing
+    :param temperature: temperature of the pair before the fit, if settings have a final one
+    """
+
+    parameters: list[nn.Parameter]
+    is_conditional: bool
+    has_global_latent: bool
+    is_per_data_point: bool
+    is_relaxed: bool
+    enumerated_in_model: frozenset[str]
+    labelled: Tensor | None
+    temperature: float | None
+
+
+def plan_fit(
+    pair: nn.Module,
+    x: Tensor,
+    given: Tensor | None,
+    settings: Settings,
+    transform: Callable[[Tensor], Tensor],
+    only: Literal["model", "guide"] | None = None,
+) -> Plan:
+    """Check that pair, data and settings go together, and return what a fit takes from the pair.
+
+    The pair is left in training mode, random generators as they were.
+
+    :param x: (n, ...) all the data
+    :param given: (n, ...) labels or covariates, for a conditional model
+    :param only: "model" or "guide", to fit the parameters of one
+    :raises InferenceError: if they do not go together
+    """
+    with torch.random.fork_rng(cuda_devices(pair)):
+        check_fit(pair, transform(x), given)
+        few = arguments(pair, transform(x[:2]), None if given is None else given[:2])
+    with eval_mode(pair):
+        enumerated = inspect_pair(pair, few).enumerated
+    pair.train()
+    info = inspect_pair(pair, few)
+    generative, inference = info.generative_parameters, info.inference_parameters
+    fitted = [*({} if only == "guide" else generative).values(), *({} if only == "model" else inference).values()]
+    by_model = info.enumerated_in_model
+    _check_enumeration(pair, settings, info)
+    check_objective(settings.objective, info)
+    return Plan(
+        parameters=list({id(p): p for p in fitted}.values()),
+        is_conditional=len(few) > 1,
+        has_global_latent=info.has_global_latent,
+        is_per_data_point=info.is_per_data_point,
+        is_relaxed=info.enumerated != enumerated,
+        enumerated_in_model=frozenset(by_model),
+        labelled=None if by_model or len(few) < 2 else _labelled(pair, given),  # Pyro's sum has one scale for all rows
+        temperature=_temperature(pair, settings),
+    )
+
+
+def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> None:
+    """:raises InferenceError: if the objective does not suit the enumerated sites, or beta those that depend on them"""
+    name, by_model = type(pair).__name__, info.enumerated_in_model
+    summed, enumerates = ", ".join(sorted(info.enumerated)), settings.objective in ("enum", "enum_analytic")
+    if enumerates and not summed:
+        raise InferenceError(f"{name} has no discrete latent to enumerate.", ("objective", "trace"))
+    if summed and not enumerates:
+        raise InferenceError(
+            f"{name} sums out {summed}; objective {settings.objective!r} does not.", ("objective", "enum")
+        )
+    children = info.children_of_enumerated
+    if settings.scales_kl and children:
+        raise InferenceError(
+            f"the prior of {', '.join(sorted(children))} depends on {', '.join(sorted(by_model))}, which the model "
+            "sums out, so there is no KL to weight.",
+            "Use beta=1 and warmup=0.",
+        )
+
+
+def _labelled(pair: nn.Module, given: Tensor | None) -> Tensor | None:
+    """Return which rows have a label, (n,) booleans, of a pair whose labels may be missing; else None."""
+    missing = capabilities.count(pair, "missing")
+    return None if given is None or missing is None else given != missing
+
+
+def _temperature(pair: nn.Module, settings: Settings) -> float | None:
+    if settings.final_temperature is None:
+        return None
+    temperature = capabilities.capability(pair, "temperature")
+    if temperature is None:
+        raise InferenceError(f"{type(pair).__name__} has no temperature.", ("final_temperature", "None"))
+    return temperature.item()

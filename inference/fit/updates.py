@@ -1,0 +1,83 @@
+"""Updates of parameters by an optimiser of `torch.optim`."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.errors import InferenceError
+from inference.fit.settings import OPTIMISERS, Settings
+
+__all__ = ["FUSED_SKIP_OPTIMISERS", "Updates"]
+
+FUSED_SKIP_OPTIMISERS = ("Adam", "AdamW", "SGD")  # with a fused kernel that skips the update where found_inf is 1
+
+
+def _make_optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    kind = OPTIMISERS[settings.optimiser]
+    keywords: dict[str, Any] = {}
+    if "betas" in inspect.signature(kind).parameters:
+        keywords["betas"] = (0.9, settings.adam_beta2)
+    if settings.optimiser in FUSED_SKIP_OPTIMISERS:
+        keywords["fused"] = True
+    try:
+        return kind(parameters, lr=settings.lr, **keywords)
+    except ValueError as error:
+        raise InferenceError(
+            f"optimiser {settings.optimiser} cannot fit this pair: {str(error).rstrip('.')}.", ("optimiser", "Adam")
+        ) from None
+
+
+class Updates:
+    """The optimiser of a fit, which skips updates after a loss that is not finite.
+
+    :param settings: of the fit: optimiser, lr and adam_beta2
+    :param parameters: the parameters that are fitted; there may be none
+    :param failed: a scalar on the device: no updates where it is 1
+    :raises InferenceError: if the optimiser cannot take the parameters
+    """
+
+    def __init__(self, settings: Settings, parameters: list[nn.Parameter], failed: Tensor):
+        self.parameters, self.failed = parameters, failed
+        self.optimiser = _make_optimiser(settings, parameters) if parameters else None
+        self._skips_on_device = settings.optimiser in FUSED_SKIP_OPTIMISERS
+        if self.optimiser is not None and self._skips_on_device:
+            self.optimiser.found_inf, self.optimiser.grad_scale = failed, None
+
+    def apply(self, gradients: list[Tensor | None], lr: float) -> None:
+        """Update all parameters.
+
+        :param gradients: one for each parameter; the list is emptied, so that its memory is free for the next step
+        :param lr: learning rate
+        """
+        if self.optimiser is None:
+            return
+        for parameter in reversed(self.parameters):
+            parameter.grad = gradients.pop()
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        if self._skips_on_device or not self.failed.item():
+            self.optimiser.step()
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimiser's tensors as {"NUMBER OF PARAMETER.NAME": tensor}."""
+        if self.optimiser is None:
+            return {}
+        entries = self.optimiser.state_dict()["state"].items()
+        return {f"{i}.{name}": v for i, values in entries for name, v in values.items() if torch.is_tensor(v)}
+
+    def set_state(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        if self.optimiser is None:
+            return
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            i, name = key.split(".")
+            state.setdefault(int(i), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        for i, entries in state.items():  # torch casts each to the type of the parameter: restore its own
+            kept = self.optimiser.state[self.parameters[i]]
+            kept |= {name: value.to(kept[name].device) for name, value in entries.items()}

@@ -1,0 +1,52 @@
+"""NUTS on posteriors that are known, and models that are refused."""
+
+import pytest
+import torch
+from cases import arguments, build
+
+import data
+from gallery.models.exponential_gaussian import ExponentialGaussian
+from gallery.models.linear_regression import LinearRegression
+from inference import InferenceError, nuts
+
+
+def exponential_gaussian():
+    return ExponentialGaussian().double(), torch.tensor([[-1.0], [0.5], [3.0]], dtype=torch.float64)
+
+
+def test_nuts_on_linear_regression_is_the_conjugate_posterior():
+    dataset = data.load("line").to(dtype=torch.float64)
+    pair = LinearRegression().double()
+    result = nuts(pair, dataset.x, dataset.given, draws=300, warmup=150)
+    p, w = pair.posterior(dataset.x, dataset.given), result["summary"]["w"]
+    assert result["draws"]["w"].shape == (2, 300, 2)
+    assert result["divergences"] == 0
+    assert result["gradients"] > 900
+    assert ((w["mean"] - p.mean).abs() < 4 * w["mcse"]).all()
+    squares = (result["draws"]["w"] - p.mean).square()  # the variance is the mean of these
+    error = squares.flatten(0, 1).std(0) / w["ess"].sqrt()
+    assert ((squares.mean((0, 1)) - p.variance).abs() < 4 * error).all()
+
+
+def test_nuts_on_local_latents():
+    pair, x = exponential_gaussian()
+    result = nuts(pair, x, draws=500, warmup=200, chains=1)
+    z, p = result["summary"]["z"], pair.posterior(x)
+    assert result["draws"]["z"].min() > 0
+    assert ((z["mean"] - p.mean).abs() < 4 * z["mcse"]).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("gaussian_mixture", "no continuous"),
+        ("gmvae", "discrete parent"),
+        ("autoencoder", "flat"),
+        ("ss_vae", "sum out"),
+    ],
+)
+def test_nuts_refuses(model, message):
+    with pytest.raises(InferenceError, match=message):
+        nuts(build(model), *arguments(model))
+    with pytest.raises(InferenceError, match="draws must be at least 4"):
+        nuts(build("vae"), *arguments("vae"), draws=0)

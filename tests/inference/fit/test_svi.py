@@ -1,0 +1,54 @@
+"""How steps are run, and what a fit leaves as it is."""
+
+import torch
+from cases import N, arguments, build
+from fits import run_steps
+from torch import nn
+
+from gallery.models.vae import VAE
+from inference import SVI, Settings, with_guide
+from inference.fit.step import COMPILE_STEPS, TRACE_STEPS
+
+
+def test_the_help_names_the_steps_from_which_a_step_is_traced_and_compiled():
+    words = " ".join(Settings.__doc__.split())
+    assert f"compile from {COMPILE_STEPS} steps on" in words
+    assert f"from {TRACE_STEPS} steps on" in words
+
+
+def test_how_steps_are_run_goes_by_their_number():
+    x = arguments("vae")[0]
+
+    def mode(**settings):
+        return SVI(build("vae"), x, settings=Settings(batch_size=N, **settings)).mode
+
+    assert [mode(epochs=e) for e in (199, 200, 2999, 3000)] == ["eager", "graph", "graph", "compiled"]
+    assert mode(epochs=1, compile=True) == "compiled"
+    assert mode(epochs=5000, compile=False) == "eager"
+
+
+def test_a_single_data_point_can_be_fitted_by_a_guide_with_separate_parameters():
+    x = (torch.rand(1, 6) > 0.5).float()
+    pair = with_guide(build("vae"), "normal", x)
+    SVI(pair, x, settings=Settings(epochs=2)).train_step()
+
+
+class Normalised(VAE):
+    """A VAE with a running mean of batches, which neither inspection of the pair nor a trace of its step may change."""
+
+    def __init__(self):
+        super().__init__(6, 2, (5,), dropout=0.0, likelihood="bernoulli")
+        self.encoder = nn.Sequential(nn.BatchNorm1d(6), self.encoder)
+
+
+def test_buffers_are_moved_by_training_steps_only():
+    x, counts = (torch.rand(N, 6) > 0.5).float(), {}
+    for mode in ("eager", "graph"):
+        torch.manual_seed(0)
+        svi = SVI(Normalised(), x, settings=Settings(epochs=200, batch_size=4))
+        svi.mode = mode
+        assert svi.pair.encoder[0].num_batches_tracked == 0
+        run_steps(svi, 3)
+        counts[mode] = svi.pair.encoder[0].num_batches_tracked.item(), svi.pair.encoder[0].running_mean.clone()
+    assert counts["eager"][0] == counts["graph"][0] == 3
+    torch.testing.assert_close(counts["eager"][1], counts["graph"][1])
