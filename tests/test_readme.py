@@ -1,20 +1,54 @@
-"""What README shows is what is there, and runs as printed."""
+"""README, RESULTS and BENCHMARKS: tables are generated, commands and snippets run as printed."""
 
 import re
 import shlex
 
 import pytest
+from PIL import Image
 
 from gallery.cli.main import app, command_of, main
-from gallery.ledger.tables import README, with_tables
+from gallery.figures.front import PICTURE, front
+from gallery.figures.style import save
+from gallery.ledger.tables import FILES, README, with_tables
+from gallery.models import MODELS
 
 TEXT = README.read_text()
 LINES = [line.partition("#")[0].strip() for line in re.findall(r"^    (gallery \w.*)", TEXT, flags=re.MULTILINE)]
 SHORT = ("list", "show", "fit", "evaluate", "sample", "export", "resume", "data")  # the others take minutes
 
 
-def test_tables_are_generated():
-    assert with_tables(TEXT) == TEXT
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_tables_are_generated(file):
+    text = file.read_text()
+    assert "<!-- /" in text
+    assert with_tables(text) == text
+
+
+def test_every_model_has_a_row():
+    rows = re.findall(r"^\| \[`(\w+)`\]\((.*?)\) \|(.*)\|$", TEXT, flags=re.MULTILINE)
+    assert [name for name, *_ in rows] == [name for name in MODELS if ":" not in name]
+    for _, path, cells in rows:
+        assert (README.parent / path).exists()
+        assert len(re.split(r"(?<!\\)\|", cells)) == 4
+
+
+def test_readme_is_short_and_its_links_lead_somewhere():
+    assert len(TEXT.splitlines()) < 200
+    for file in FILES:
+        for path in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
+            assert path.startswith("http") or (README.parent / path).exists(), path
+
+
+def test_the_picture_is_small_and_drawn_by_its_script():
+    assert (README.parent / "docs" / "front.png") == PICTURE
+    assert PICTURE.stat().st_size < 150_000
+
+
+@pytest.mark.slow
+def test_the_picture_is_drawn_anew(tmp_path):
+    drawn = save(front(), tmp_path / "front.png")
+    with Image.open(drawn) as new, Image.open(PICTURE) as old:
+        assert new.size == old.size
 
 
 def test_python_runs_as_printed(capsys):

@@ -12,12 +12,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.figures import compression, overfitting, save
+from gallery.models.autoencoder import Autoencoder
 from gallery.runs import training
 from inference import SVI
 from inference.files import write_atomically
@@ -28,7 +29,7 @@ WIDTHS, FEW, LEVELS = (2, 8, 32, 144, 1024), 1000, (2, 4, 8, 16, 32)
 
 
 @torch.no_grad()
-def _error(pair: nn.Module, x: Tensor, z: Tensor) -> float:
+def _error(pair: Autoencoder, x: Tensor, z: Tensor) -> float:
     """Return the squared error of images decoded from z, summed over pixels and averaged over images."""
     return (pair.decoder(z).mean - x).square().sum(1).mean().item()
 
@@ -68,7 +69,7 @@ def reproduce(
         x = train[:n]
         for width in widths:
             torch.manual_seed(run.settings.seed)
-            pair = replace(run, keywords=run.keywords | {"latent_dim": width}).build()
+            pair = cast(Autoencoder, replace(run, keywords=run.keywords | {"latent_dim": width}).build())
             settings = replace(run.settings, epochs=round(run.settings.epochs * len(train) / n))
             for _ in SVI(pair, x, settings=settings):
                 pass

@@ -9,11 +9,12 @@ norm of the Jacobian of the map from x to its reconstruction has no unit, and is
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from gallery.catalogue.recipes import RECIPES
+from gallery.models.contractive_autoencoder import ContractiveAutoencoder
 from gallery.runs import training
 from gallery.runs.specification import Run
 from inference import SVI, reconstruct
@@ -25,18 +26,18 @@ __all__ = ["map_norm", "reproduce"]
 SNAPSHOTS_PER_EPOCH = 20  # of the autoencoder without the penalty
 
 
-def map_norm(pair: torch.nn.Module, x: torch.Tensor) -> float:
+def map_norm(pair: ContractiveAutoencoder, x: torch.Tensor) -> float:
     """Return |dx' / dx|_F^2 of the reconstruction x', a mean over the rows of x."""
     x = x.detach().requires_grad_()
     totals = pair.decoder(pair.encoder(x)).mean.sum(0).unbind()  # each row depends on its x only
     return sum(torch.autograd.grad(t, x, retain_graph=True)[0].square().sum().item() for t in totals) / len(x)
 
 
-def _error(pair: torch.nn.Module, x: torch.Tensor) -> float:
+def _error(pair: ContractiveAutoencoder, x: torch.Tensor) -> float:
     return (x - reconstruct(pair, x)).square().sum(1).mean().item()
 
 
-def _numbers(pair: torch.nn.Module, x: torch.Tensor) -> dict[str, float]:
+def _numbers(pair: ContractiveAutoencoder, x: torch.Tensor) -> dict[str, float]:
     norm = jacobian_norm(pair, x[:500]).mean().item()
     return {"squared_error": _error(pair, x), "jacobian_norm": norm, "map_norm": map_norm(pair, x[:100])}
 
@@ -50,11 +51,11 @@ def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
     """
     run, contractive = training.load(fitted)
     x = run.datasets()["test"].x
-    goal = _numbers(contractive, x)
+    goal = _numbers(cast(ContractiveAutoencoder, contractive), x)
     about = run.keywords | {"weight": 0.0}, {"seed": run.settings.seed}
     plain = Run.of("contractive_autoencoder", RECIPES["contractive_autoencoder"], run.data, *about)
     torch.manual_seed(run.settings.seed)
-    pair = plain.build()
+    pair = cast(ContractiveAutoencoder, plain.build())
     train = plain.datasets()["train"]
     snapshots = [copy.deepcopy(pair)]
     for step, _ in SVI(pair, train.x, settings=plain.settings):

@@ -41,7 +41,9 @@ def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict[s
         for _ in SVI(pair, x, settings=Settings(**RECIPES[name].settings, seed=seed)):
             pass
         with eval_mode(pair):
-            gap = log_evidence(pair, x) - log_weights(pair, x, k=64)
+            evidence = log_evidence(pair, x)
+            assert evidence is not None
+            gap = evidence - log_weights(pair, x, k=64)
         error = gap.var(0).div(len(gap)).sum().sqrt().item() / len(x)
         result[name] = {"gap": gap.mean().item(), "mc_se": error, "n": len(x), "unit": "nats per data point"}
         pairs[variant] = pair

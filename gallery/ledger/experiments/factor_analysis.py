@@ -9,11 +9,11 @@ import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, kl_divergence
+from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
 import data
 from gallery.figures import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples, save
@@ -38,13 +38,15 @@ __all__ = [
 ]
 
 STEPS_PER_PHASE = 1000
+Schedule = Literal["constant", "cosine"]
+SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
 
 
 def exact_gap(pair: FactorAnalysis, x: Tensor) -> float:
     """Return KL(q(z | x) || p(z | x)) averaged over x, nats per data point: the evidence minus the exact ELBO."""
     with eval_mode(pair), SetRows(torch.arange(len(x))):
         q = latent_sites(importance_traces(pair, (x,))[1])["z"]["fn"]
-        return kl_divergence(q, pair.posterior(x)).mean().item()
+        return kl_divergence(q, cast(Distribution, pair.posterior(x))).mean().item()
 
 
 def true_evidence(x: Tensor) -> float:
@@ -54,7 +56,7 @@ def true_evidence(x: Tensor) -> float:
     return truth.log_prob(x.double()).mean().item()
 
 
-def _settings(seed: int, steps: int, schedule: str = "constant") -> Settings:
+def _settings(seed: int, steps: int, schedule: Schedule = "constant") -> Settings:
     epochs = -(-steps * 32 // 1000)  # minibatches of 32 of 1000 data points
     return Settings(epochs, batch_size=32, lr=1e-2, lr_schedule=schedule, seed=seed, shuffle=False)
 
@@ -140,7 +142,7 @@ def exact_em(iterations: int = 400, seed: int = 42) -> tuple[FactorAnalysis, dic
     return pair, curve
 
 
-def seeds(count: int = 10, steps: int = 3200, schedule: str = "constant") -> list[dict[str, float]]:
+def seeds(count: int = 10, steps: int = 3200, schedule: Schedule = "constant") -> list[dict[str, float]]:
     """Fit with SVI from seeds 0, 1, ..., and compute the exact mean evidence at the end, nats per data point.
 
     :return: for each seed {"seed", "train", "test"}
@@ -206,7 +208,7 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
         "em": {"iterations": len(by_em["train"]) - 1, "train": by_em["train"][-1], "test": by_em["test"][-1]},
         "gradient_of_the_guide": noises,
         "prior_samples": by_prior,
-        "seeds_3200_steps": {schedule: seeds(count, schedule=schedule) for schedule in ("constant", "cosine")},
+        "seeds_3200_steps": {schedule: seeds(count, schedule=schedule) for schedule in SCHEDULES},
         "published": {"test_step_999": -4.033, "alternating_4000_steps": -4.494, "true_parameters_test": -3.9705},
     }
     save(fa_data(train), folder / "data.png")

@@ -10,7 +10,7 @@ labelled images, and by the guide of a fitted M2 applied to the image that the V
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sklearn.pipeline import make_pipeline
@@ -21,6 +21,8 @@ from torch import nn
 import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import labels_grow, parted_plane, save
+from gallery.models.ss_vae import SSVAE
+from gallery.models.vae import VAE
 from gallery.runs import training
 from gallery.runs.specification import Run
 from inference import SVI
@@ -64,12 +66,15 @@ def errors(
     """
     result: list[dict[str, Any]] = []
     test = data.load("digits:threshold", "test")
+    assert test.labels is not None
+    assert test.classes is not None
     for count in labels:
         for draw in range(draws):
             name = f"digits:threshold:{count}-labels-{draw}"
             train = data.load(name, "train")
             keywords = NETWORKS | {"alpha": 0.1 * (len(train) / count) ** 2}
-            pair = _fit(Run.of("ss_vae", None, name, keywords, settings | {"seed": draw}, validation=True))
+            assert train.labels is not None
+            pair = cast(SSVAE, _fit(Run.of("ss_vae", None, name, keywords, settings | {"seed": draw}, validation=True)))
             with torch.no_grad():
                 right = {"q(y | x)": accuracy(pair.classify(test.x), test.labels)["value"]}
             bounds = class_bounds(pair, test.x, test.classes, particles=16)
@@ -93,22 +98,25 @@ def plane(fitted: Path, epochs: int | None = None) -> dict[str, Any]:
     """
     run, m2 = training.load(fitted)
     train, test = (run.datasets()[split] for split in ("train", "test"))
+    assert train.labels is not None
+    assert test.labels is not None
     recipe = RECIPES["vae:slides"]
     settings = {} if epochs is None else {"epochs": epochs}
     base = ":".join((run.data.partition(":")[0], "threshold"))
-    vae = _fit(Run.of(recipe.model, recipe, base, settings=settings))
+    vae = cast(VAE, _fit(Run.of(recipe.model, recipe, base, settings=settings)))
     x = {split: data.load(base, split).x for split in (train.split, "test")}
 
     codes, labels = features(vae, x[train.split][train.known]), train.labels[train.known]
     of_test = features(vae, x["test"])
     between = of_test.quantile(torch.tensor([0.005, 0.995]), dim=0)  # (2, 2)
-    axes = [torch.linspace(*between[:, i].tolist(), SIDE) for i in (0, 1)]
+    (left, bottom), (right, top) = between.tolist()
+    axes = [torch.linspace(left, right, SIDE), torch.linspace(bottom, top, SIDE)]
     grid = torch.stack(torch.meshgrid(*axes, indexing="xy"), dim=-1).flatten(0, 1)
     svm = make_pipeline(StandardScaler(), LinearSVC(dual=False)).fit(codes.numpy(), labels.numpy())
 
     @torch.no_grad()
     def by_guide(z: torch.Tensor) -> torch.Tensor:
-        return m2.classify((vae.decoder(z).mean > 0.5).float()).argmax(1)
+        return cast(SSVAE, m2).classify((vae.decoder(z).mean > 0.5).float()).argmax(1)
 
     ways = {
         "linear SVM on the codes": lambda z: torch.from_numpy(svm.predict(z.numpy())),

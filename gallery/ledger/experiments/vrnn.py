@@ -9,10 +9,11 @@ and not of training time.
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from gallery.models.vrnn import VRNN
 from gallery.models.vrnn_smoothing import SmoothingVRNN
 from gallery.runs import training
 from inference import SVI, Settings, evaluate
@@ -29,7 +30,8 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any
     :param fitted: folder of the run
     :return: the content of the file: the ELBO of test data by guide, nats per data point
     """
-    run, filtering = training.load(fitted)
+    run, loaded = training.load(fitted)
+    filtering = cast(VRNN, loaded)
     splits = run.datasets()
     torch.manual_seed(0)
     smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
@@ -37,7 +39,8 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any
     result: dict[str, Any] = {"epochs": epochs}
     result["filtering as fitted"] = evaluate(filtering, splits["test"].x, particles=1)["elbo"]
     settings = Settings(epochs=epochs, lr=run.settings.lr, lr_schedule="cosine")
-    for name, pair in {"filtering, trained on": copy.deepcopy(filtering), "smoothing": smoothing}.items():
+    pairs: dict[str, VRNN] = {"filtering, trained on": copy.deepcopy(filtering), "smoothing": smoothing}
+    for name, pair in pairs.items():
         frozen = {key: value.clone() for key, value in pair.decoder.state_dict().items()}
         torch.manual_seed(0)
         for _ in SVI(pair, splits["train"].x, settings=settings, only="guide"):

@@ -1,6 +1,7 @@
-"""Recipes into a ledger, and what README says of it."""
+"""Recipes are run into a ledger, and the tables are generated from it."""
 
 import json
+import re
 from functools import partial
 
 import pytest
@@ -8,11 +9,11 @@ import pytest
 import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.errors import RunError
-from gallery.ledger import extra_metrics as extra_metrics
+from gallery.ledger import extra_metrics
 from gallery.ledger.extra_metrics import EXTRA_METRICS
 from gallery.ledger.fields import LAST_EPOCHS, PATHS, displayed_fields, field_value
 from gallery.ledger.reproduce import entry, read, reproduce
-from gallery.ledger.tables import README
+from gallery.ledger.tables import LEDGER, headline, recipes_table, results_sections
 from gallery.runs.specification import run_of
 from inference import bdmc
 
@@ -51,7 +52,7 @@ def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
     assert one == entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text())
 
 
-def test_pictures_are_those_of_the_least_seed(tmp_path):
+def test_pictures_are_those_of_the_smallest_seed(tmp_path):
     for seed in (1, 0, 2):
         quick(["gaussian_mixture"], tmp_path, [seed])
     kept = list((tmp_path / "pictures" / "gaussian_mixture").glob("learning_curve.png"))
@@ -63,7 +64,7 @@ def test_pictures_are_those_of_the_least_seed(tmp_path):
         assert [picture.read_bytes() == figure.read_bytes() for figure in figures] == [True, False, False]
 
 
-def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_the_rest(tmp_path, monkeypatch):
+def test_a_finished_run_gets_the_extra_metrics_that_it_lacks_and_keeps_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr("gallery.ledger.extra_metrics.bdmc", partial(bdmc, chains=2, steps=20, leapfrog=2))
     first = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
     sides = [field_value(first, f"log p(x) of simulated data, from {side}") for side in ("below", "above")]
@@ -72,7 +73,7 @@ def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_t
     folder = tmp_path / "runs" / "squared_gaussian" / "seed-0"
     metrics = json.loads((folder / "metrics.json").read_text())
     old = metrics | {"test": {name: value for name, value in metrics["test"].items() if not name.startswith("k_hat")}}
-    del old["simulated"]  # a run from before there were these judges
+    del old["simulated"]  # as in a run of an older version
     (folder / "metrics.json").write_text(json.dumps(old))
     weights = (folder / "weights.safetensors").stat().st_mtime_ns
     again = quick(["squared_gaussian"], tmp_path)["squared_gaussian"]["runs"]["0"]
@@ -81,7 +82,7 @@ def test_a_finished_run_gets_what_a_judge_of_its_recipe_has_not_said_and_keeps_t
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     left = (folder / "metrics.json").stat().st_mtime_ns
     quick(["squared_gaussian"], tmp_path)
-    assert (folder / "metrics.json").stat().st_mtime_ns == left  # nothing is judged twice
+    assert (folder / "metrics.json").stat().st_mtime_ns == left  # nothing is evaluated twice
 
 
 def test_rows_of_another_version_stay_in_the_ledger(tmp_path):
@@ -91,7 +92,7 @@ def test_rows_of_another_version_stay_in_the_ledger(tmp_path):
     assert set(quick(["gaussian_mixture"], tmp_path)) == {"gaussian_mixture", "of_tomorrow"}
 
 
-def test_recipes_list_judges_that_there_are():
+def test_recipes_list_existing_extra_metrics():
     assert {name for recipe in RECIPES.values() for name in recipe.extra_metrics} == set(EXTRA_METRICS)
 
 
@@ -101,7 +102,7 @@ def test_a_pair_that_cannot_be_fitted_has_the_reason_in_its_row(tmp_path):
     assert "KL(guide || prior) is infinite" in row["refused"]
 
 
-def test_a_pixel_law_of_minibatches_is_judged_too(tmp_path, monkeypatch):
+def test_a_model_with_dynamic_binarisation_is_evaluated_too(tmp_path, monkeypatch):
     monkeypatch.setattr(extra_metrics, "IWAE_DRAWS", 50)
     row = quick(["vae:iwae"], tmp_path)["vae:iwae"]
     assert 0 < field_value(row["runs"]["0"], "10-NN on codes") <= 1
@@ -127,8 +128,8 @@ def test_a_folder_with_another_run_and_a_damaged_ledger_are_refused(tmp_path):
     assert (tmp_path / "ledger.json").read_text() == "{"
 
 
-def test_every_published_number_is_measured_or_said_to_be_another():
-    """A name that no measure has is of a published number alone, and says in words what it is of."""
+def test_every_published_number_is_measured_or_known_not_to_be():
+    """A published number without a measured field is listed here."""
     alone = {
         "ELBO of the published weights",
         "ELBO, epoch 78, printed without -ln 10",
@@ -142,12 +143,40 @@ def test_every_published_number_is_measured_or_said_to_be_another():
             assert known or name in alone or "no gradient through z" in name, name
 
 
-def test_every_recipe_has_a_row_and_what_was_not_run_says_so():
-    table = results_table()
-    assert table in README.read_text()
-    rows = {line.split("|")[1].strip(" `"): line for line in table.splitlines()[2:]}
+def test_every_recipe_has_a_row_and_a_section_and_those_without_a_run_are_marked():
+    ledger = read(LEDGER / "ledger.json")
+    rows = {line.split("|")[1].strip(" `"): line for line in recipes_table().splitlines()[2:]}
     assert list(rows) == list(RECIPES)
-    ledger = read(README.parent / "gallery" / "ledger" / "results" / "ledger.json")
     for name, line in rows.items():
         assert ("not run" in line) == (name not in ledger), name
+    sections = results_sections()
+    assert re.findall(r"^### `(.*)`$", sections, flags=re.MULTILINE) == list(RECIPES)
+    assert sections.count("It was not run.") == len(set(RECIPES) - set(ledger))
     assert not list(displayed_fields(RECIPES["squared_gaussian"], None))
+
+
+def test_a_table_has_one_number_a_cell():
+    """A measured cell has one number; equal values are printed once; a refused recipe has no table."""
+    for line in results_sections().splitlines():
+        if not line.startswith("| ") or line.startswith(("| quantity", "| ---")):
+            continue
+        name, median, published, lowest, highest, error = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+        assert name
+        assert all(re.fullmatch(r"-?[\d.]+(e[+-]\d+)?|", cell) for cell in (median, published, lowest, highest, error))
+        assert bool(lowest) == bool(highest)
+        assert not lowest or not lowest == median == highest
+    refused = results_sections().partition("### `exponential_gaussian:normal`")[2].partition("###")[0]
+    assert "KL(guide || prior) is infinite" in refused
+    assert "| median" not in refused
+
+
+def test_a_published_number_is_beside_the_measured_number_of_its_field():
+    ledger = read(LEDGER / "ledger.json")
+    for name, row in ledger.items():
+        shown = headline(RECIPES[name], row)
+        if shown is not None and shown.published is not None:
+            assert RECIPES[name].published[shown.name] == shown.published
+            assert shown.values == [field_value(entry, shown.name) for entry in row["runs"].values()]
+    assert headline(RECIPES["vae"], ledger["vae"]).name == "ELBO, epoch 46"
+    assert headline(RECIPES["factor_analysis"], ledger["factor_analysis"]).name == "ELBO"
+    assert headline(RECIPES["exponential_gaussian:normal"], ledger["exponential_gaussian:normal"]) is None
