@@ -21,7 +21,7 @@ def test_em_never_falls_and_ends_where_the_gradient_is_zero():
 
 
 class Errors(nn.Module):
-    """x ~ Normal(slope * given + z, 1) with z ~ Normal(0, 1) for each data point: its slope is that of least squares."""
+    """x ~ Normal(slope * given + z, 1), z ~ Normal(0, 1) for each data point: its slope is that of least squares."""
 
     def __init__(self):
         super().__init__()

@@ -10,7 +10,7 @@ from discrete_cases import fit
 
 import data
 from gallery.figures import two_kls_fits
-from gallery.figures.exact import gap
+from inference.evaluation.evidence_gap import evidence_gap
 from gallery.models.squared_gaussian import SquaredGaussian
 from inference import encode
 
@@ -43,7 +43,7 @@ def test_squared_gaussian_evidence_and_variance_by_other_quadratures(s, t):
 def test_squared_gaussian_guide_pays_log_2_for_the_hump_that_it_leaves():
     x = data.load("squared_gaussian").x
     pair, at = fit(SquaredGaussian(), x, "squared_gaussian", epochs=15), torch.tensor([[2.5], [4.0]])
-    missing, error = gap(pair, at, 4000)
+    missing, error = evidence_gap(pair, at, 4000)
     for i, value in enumerate(at.squeeze(-1).tolist()):
         best = two_kls_fits(x=value).seeking.kl  # of all normals
         assert best == pytest.approx(math.log(2), abs=0.02)

@@ -31,6 +31,6 @@ def k_hat_verdict(folder: Path) -> str | None:
     middle = f"median {median['value']:.2f}" if "value" in median else median["undefined"]
     return (
         f"Pareto k-hat of {above['n']} test data points, from {above['particles']} particles each: {middle}; "
-        f"k-hat > {K_HAT_THRESHOLD} for {above['value']:.0%}. Importance-weighted estimates are unreliable there, whatever "
-        "the practical number of particles."
+        f"k-hat > {K_HAT_THRESHOLD} for {above['value']:.0%}. Importance-weighted estimates are unreliable there, "
+        "whatever the practical number of particles."
     )

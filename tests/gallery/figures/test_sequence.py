@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gallery.figures.traits import Traits
+from gallery.figures.info import codes_of, info_of
 from PIL import Image
 from sequence_cases import NETS, STEPS, Repeats, images_in, rows_of
 
@@ -91,7 +91,7 @@ def test_a_guide_filters_if_its_draws_do_not_depend_on_later_steps(digits):
         (Repeats(), True),
         (Repeats(ahead=1), False),
     ):
-        assert Traits(pair, digits).filters is filters
+        assert info_of(pair, digits).filters is filters
         figures = [fig for fig in [completion(pair, digits)] if fig]
         assert [len(rows_of(fig)[1]) for fig in figures] == [5] * filters
     assert completion(MODELS["vae"](**NETS), digits) is None
@@ -100,7 +100,7 @@ def test_a_guide_filters_if_its_draws_do_not_depend_on_later_steps(digits):
 
 def test_codes_of_a_sequence_are_those_of_all_steps(digits):
     pair = MODELS["vrnn"](**STEPS)
-    codes = Traits(pair, digits).encode(digits.x)
+    codes = codes_of(info_of(pair, digits), digits.x)
     means = encode(pair, digits.x)
     assert torch.equal(codes, torch.cat([means[f"z_{t}"] for t in range(1, 9)], dim=1))
     ax = latent_scatter(pair, digits).axes[0]

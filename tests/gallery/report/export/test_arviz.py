@@ -8,7 +8,7 @@ import cases
 import numpy as np
 import pytest
 import torch
-from gallery.figures.traits import decode
+from gallery.figures.info import decode
 
 import data
 from gallery.cli.main import main
