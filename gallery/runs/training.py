@@ -214,7 +214,10 @@ class _Training:
                     clock = saved = time.perf_counter()
                 if distributed.workers() > 1 and step % SYNC_EVERY:
                     continue
-                late, stop = distributed.any_worker(now - saved > CHECKPOINT_SECONDS), distributed.any_worker(interrupted())
+                late, stop = (
+                    distributed.any_worker(now - saved > CHECKPOINT_SECONDS),
+                    distributed.any_worker(interrupted()),
+                )
                 if late or stop:
                     self.seconds += now - clock
                     self.save()

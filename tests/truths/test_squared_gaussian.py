@@ -10,9 +10,9 @@ from discrete_cases import fit
 
 import data
 from gallery.figures import two_kls_fits
-from inference.evaluation.evidence_gap import evidence_gap
 from gallery.models.squared_gaussian import SquaredGaussian
 from inference import encode
+from inference.evaluation.evidence_gap import evidence_gap
 
 
 @pytest.mark.parametrize(("s", "t"), [(1.0, 0.5), (1.0, 0.1), (2.0, 1.0), (0.5, 2.0)])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from gallery.figures.info import codes_of, info_of
 from PIL import Image
 from sequence_cases import NETS, STEPS, Repeats, images_in, rows_of
 
 import data
 from gallery.figures import completion, latent_scatter, save, save_frames, sequence_animation
+from gallery.figures.info import codes_of, info_of
 from gallery.figures.sequence import HIDDEN, complete
 from gallery.models import MODELS
 from inference import encode, sample

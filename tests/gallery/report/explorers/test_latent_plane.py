@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 from explorer_cases import PLANES, code, inline, loaded, of_text, part, pixels, rounding, status, value_text
-from gallery.figures.info import decode
 
+from gallery.figures.info import decode
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.vae import VAE
 from gallery.report.explorers.network import Network, as_packed

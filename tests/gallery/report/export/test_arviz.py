@@ -8,10 +8,10 @@ import cases
 import numpy as np
 import pytest
 import torch
-from gallery.figures.info import decode
 
 import data
 from gallery.cli.main import main
+from gallery.figures.info import decode
 from gallery.models import MODELS
 from inference import eval_mode, log_evidence
 
