@@ -102,6 +102,6 @@ def test_a_checkpoint_of_two_processes_is_not_one_of_one():
         name: torch.zeros_like(value) if name.startswith("weights.") else value for name, value in tensors.items()
     }
     of_two["worker.1.rng.cpu"] = tensors["worker.0.rng.cpu"]
-    with pytest.raises(ValueError, match="of a fit in 2 processes, and here are 1: resume with 2"):
+    with pytest.raises(ValueError, match=r"of a fit in 2 processes; this fit has 1\. Resume with 2"):
         svi.set_state(of_two, about)
     assert all(torch.equal(a, b) for a, b in zip(svi.parameters, before, strict=True))
