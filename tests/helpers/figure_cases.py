@@ -26,7 +26,7 @@ def fitted(name, data_name, steps=6, **keywords):
     svi, history = SVI(pair, train.x, train.given, Settings(lr=1e-2), train.transform), []
     for _, (step, loss) in zip(range(steps), svi, strict=False):
         line = {"epoch": step, "loss": loss.item(), "loss_is_bound": True, "lr": svi.lr, "beta": 1.0, "seconds": 0.1}
-        if not svi.per_datum:
+        if not svi.plan.is_per_data_point:
             line["test"] = monitor_elbo(pair, splits["test"].x, splits["test"].given)
         history.append(line)
     return pair, splits, history

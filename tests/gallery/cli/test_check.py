@@ -75,7 +75,7 @@ def test_a_discrete_latent_may_be_scored_or_summed_out(run):
     assert code == 0, out
     code, out, _ = run("check", "marked.py:Skeleton", "--objective", "trace")
     assert code == 2
-    assert "use --objective enum" in out
+    assert 'objective="enum"' in out
 
 
 @pytest.mark.parametrize("name", ["linear_regression", "gaussian_mixture", "cvae"])

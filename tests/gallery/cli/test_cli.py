@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from gallery.cli.main import format_error
+from gallery.cli.main import message_of
 from gallery.errors import RunError
 from gallery.models import MODELS
 from inference import InferenceError
@@ -201,7 +201,7 @@ def test_version_is_that_of_the_distribution(run):
 )
 @pytest.mark.parametrize("kind", [RunError, InferenceError])
 def test_a_remedy_is_a_flag(kind, remedy, words):
-    assert format_error(kind("wrong.", remedy)) == f"wrong. {words}".strip()
+    assert message_of(kind("wrong.", remedy)) == f"wrong. {words}".strip()
     assert "--" not in str(kind("wrong.", remedy))
 
 

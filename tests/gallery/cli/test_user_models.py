@@ -21,7 +21,7 @@ FAULTS = {
     "syntax": ("x = (\n", ["cannot be imported", "SyntaxError", "mine.py:1"]),
     "import": ("import nothing_of_that_name\n", ["cannot be imported", "nothing_of_that_name", "mine.py:1"]),
     "exit": ("raise SystemExit(3)\n", ["cannot be imported", "SystemExit", "mine.py:1"]),
-    "no class": ("class Other:\n    pass\n", ["no class Skeleton", "it has Other"]),
+    "no class": ("class Other:\n    pass\n", ["no class Skeleton", "Its classes: Other"]),
     "no module": ("class Skeleton:\n    pass\n", ["not a torch.nn.Module"]),
     "no guide": (GOOD.replace("def guide", "def guess"), ["no method guide"]),
     "no default": (GOOD.replace("data_dim: int = 64", "width: int, data_dim: int = 64"), ["width has no default"]),
