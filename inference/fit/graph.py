@@ -89,7 +89,7 @@ def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tupl
     devices = [a.device for a in args if a.is_cuda]
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
     with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler warns of its own code
+        warnings.simplefilter("ignore")  # the compiler warns that it has code
         options = {"triton.cudagraphs": bool(devices), "fallback_random": not devices}
         return torch._inductor.compile(graph, list(args), options=options)
 

@@ -20,7 +20,7 @@ COMPILE_STEPS = 3000  # below, compiling it does
 
 
 def choose_mode(compile: bool | None, steps: int) -> Mode:
-    """Return how a fit of so many steps is run, where `compile` does not decide it."""
+    """Return how a fit of that many steps is run, where `compile` does not decide it."""
     if compile is not None:
         return "compiled" if compile else "eager"
     return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "eager"
