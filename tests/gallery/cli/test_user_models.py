@@ -151,7 +151,7 @@ def test_a_fit_does_not_begin_with_parameters_that_are_not_learnt(refused):
 def test_a_picture_that_cannot_be_drawn_does_not_cost_the_fit(run, monkeypatch):
     monkeypatch.setattr("gallery.figures.draw", draw)
     changes = {PLATES[0]: f'        if not x.any():\n            raise ValueError("no counts")\n{PLATES[0]}'}
-    with pytest.warns(UserWarning, match=r"not all pictures could be drawn: .*no counts"):
+    with pytest.warns(UserWarning, match=r"figure \w+ is left out: .*no counts"):
         code, out, _ = run("fit", write(changes), *DIGITS)
     assert code == 0
     assert "test ELBO" in out
@@ -160,7 +160,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_cost_the_fit(run, monkeypatch):
 
 def test_a_file_without_a_class_is_refused_with_the_names_of_its_classes(refused):
     path = write({}).partition(":")[0]
-    refused(["fit", path, *DIGITS], f"{path}:CLASS", "Skeleton")
+    refused(["fit", path, *DIGITS], "path/to/file.py:CLASS", "Its classes: Skeleton")
 
 
 def test_events_of_steps_and_coordinates_must_be_flat(refused):
