@@ -88,7 +88,7 @@ def test_gradients_of_annealing_are_counted(monkeypatch):
             return super().model(x, total)
 
     def untraceable(*args):
-        raise UntraceableError
+        raise UntraceableError("at a line")
 
     monkeypatch.setattr("inference.evaluation.ais.traced", untraceable)
     x = torch.zeros(3, 1, dtype=torch.float64)
@@ -103,9 +103,9 @@ def test_gradients_of_annealing_are_counted(monkeypatch):
     [
         ("linear_regression", "w of LinearRegression is global"),
         ("gaussian_mixture", "no continuous latent"),
-        ("gmvae", "z of GMVAE has a discrete parent"),
+        ("gmvae", "z of GMVAE has an enumerated parent"),
         ("autoencoder", "the prior of z in Autoencoder is flat"),
-        ("ss_vae", "the model of SSVAE cannot sum out"),
+        ("ss_vae", "the model of SSVAE cannot enumerate"),
     ],
 )
 def test_annealing_refuses(model, message):

@@ -35,7 +35,7 @@ def test_codes_and_raw_pixels_are_judged_alike():
     ("change", "words"),
     [
         ({"labels": None}, "needs labels"),
-        ({"labels": torch.zeros(3)}, "as many labels as rows"),
+        ({"labels": torch.zeros(3)}, "one label for each row"),
         ({"labels": torch.zeros(20)}, "two classes"),
         ({"x": torch.full((20, 2), math.nan)}, "finite"),
         ({"neighbours": 21}, "20 training rows"),

@@ -40,9 +40,9 @@ def test_nuts_on_local_latents():
     ("model", "message"),
     [
         ("gaussian_mixture", "no continuous"),
-        ("gmvae", "discrete parent"),
+        ("gmvae", "enumerated parent"),
         ("autoencoder", "flat"),
-        ("ss_vae", "sum out"),
+        ("ss_vae", "cannot enumerate"),
     ],
 )
 def test_nuts_refuses(model, message):
