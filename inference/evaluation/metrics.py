@@ -226,8 +226,8 @@ def collapsed(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> list[s
     :raises InferenceError: if a conditional model has no `given`
 
     >>> from inference.examples import LinearGaussian
-    >>> collapsed(LinearGaussian(), torch.randn(50, 1))
-    []
+    >>> collapsed(LinearGaussian(), torch.randn(50, 1))  # before a fit the guide is the prior
+    ['z']
     """
     with eval_mode(pair):
         info = inspect_pair(pair, arguments(pair, x, given))

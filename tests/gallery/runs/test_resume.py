@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InferenceError, match="No space left on device. The previous file is kept"):
+    with pytest.raises(InferenceError, match=r"No space left on device\. The previous file is kept"):
         save_tensors(path, {"a": torch.zeros(3)}, {"step": 2})
     assert load_tensors(path)[1] == {"step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.safetensors"]
