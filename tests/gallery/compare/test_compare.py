@@ -53,7 +53,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     lines = [part for part in tables(result) if isinstance(part, str)]
     assert lines == [
         "failed: score, seed 0: InferenceError: the loss is not finite at step 7",
-        "refused: enum: FactorAnalysis has no discrete latent to enumerate: --objective trace.",
+        'refused: enum: FactorAnalysis has no discrete latent to enumerate. Use objective="trace".',
     ]
     assert bound(result).axes[0].get_ylabel() == "ELBO of test data, nats per data point"
     monkeypatch.setattr(work, "follow", follow)
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("--lesson sore", "it is one of score, enumeration"),
         ("factor_analysis --objectives elbo", "no objective 'elbo'"),
         ("factor_analysis --objectives iwae:0", "at least 1: iwae:0 has 0"),
-        ("factor_analysis --objectives renyi:1:5", "is the ELBO: use trace"),
+        ("factor_analysis --objectives renyi:1:5", "is the ELBO. Use --objective trace."),
         ("factor_analysis --guides mean_field", "no guide 'mean_field'"),
         ("factor_analysis --samplers hmc", "no sampler 'hmc': it is one of nuts, em"),
         ("factor_analysis --samplers ais:0", "STEPS must be a whole number of at least 1"),
@@ -88,7 +88,10 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("factor_analysis --objectives none --samplers ais", "weights, to be fitted first"),
         ("linear_regression --objectives none --samplers ais", "w of LinearRegression is global"),
         ("gaussian_mixture --objectives none --samplers ais", "no continuous latent"),
-        ("gmvae --data digits:threshold --objectives none --samplers ais", "discrete parent that is summed out"),
+        (
+            "gmvae --data digits:threshold --objectives none --samplers ais",
+            "z of GMVAE has an enumerated parent",
+        ),
         ("factor_analysis --seeds 0", "seeds must be at least 1, not 0"),
         ("factor_analysis --eval-draws 1", "eval_draws must be at least 2, not 1"),
         ("factor_analysis --jobs 0", "jobs must be at least 1, not 0"),
@@ -97,7 +100,10 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("factor_analysis --objectives enum", "no discrete latent to enumerate"),
         ("gaussian_mixture --objectives iwae:5", "sums out y"),
         ("gaussian_mixture --objectives none --samplers nuts", "no continuous latent"),
-        ("gmvae --data digits:threshold --objectives none --samplers nuts", "discrete parent that is summed out"),
+        (
+            "gmvae --data digits:threshold --objectives none --samplers nuts",
+            "z of GMVAE has an enumerated parent",
+        ),
         ("linear_regression --objectives none --samplers nuts --batch-size 20", "no minibatch"),
         ("linear_regression --objectives iwae:5 --batch-size 20", "Use --batch-size 200"),
         ("linear_regression --objectives none --samplers em", "no closed E and M steps"),

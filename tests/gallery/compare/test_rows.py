@@ -5,7 +5,7 @@ import torch
 from comparisons import compared, comparing
 
 from gallery.compare import Row
-from gallery.compare import follow as followed
+from gallery.compare.follow import passes_per_step
 from gallery.errors import RunError
 from gallery.figures.comparison import variance
 
@@ -65,7 +65,7 @@ def test_relaxed_estimators_are_evaluated_as_their_exact_parent(tmp_path):
 def test_work_is_rows_times_draws(name, draws):
     comparison = comparing("factor_analysis", (name,), settings={"particles": 2})
     svi = comparison.svi(comparison.rows[0], comparison.run.datasets()["train"])
-    assert followed.passes(svi) == 32 * draws * 2
+    assert passes_per_step(svi) == 32 * draws * 2
 
 
 def test_processes_give_what_one_gives(tmp_path):
