@@ -33,6 +33,7 @@ from inference.fit.settings import Settings
 from inference.fit.svi import SVI, svi
 from inference.guides.registry import GUIDES, finish, with_guide
 from inference.pairs.checks import check_fit
+from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode, param_scope
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SVI",
     "Estimate",
     "InferenceError",
+    "Pair",
     "Settings",
     "ais",
     "bdmc",

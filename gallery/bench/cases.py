@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.errors import unknown
 from gallery.models import MODELS
 from gallery.runs.registry import model_class
 from gallery.runs.specification import Run
-from inference import Settings
+from inference import Pair, Settings
 
 __all__ = ["CASES", "Case", "case"]
 
@@ -42,7 +42,7 @@ class Case:
         """Return the settings of the fit, with changes."""
         return Settings(**(self.settings | settings))
 
-    def build(self, model: str | None = None) -> nn.Module:
+    def build(self, model: str | None = None) -> Pair:
         """Return a new pair, its weights drawn from torch's generator."""
         return model_class(model or self.model)(**self.keywords).to(self.fit().torch_device())
 

@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.bench import floor
 from gallery.bench.cases import Case
-from inference import eval_mode
+from inference import Pair, eval_mode
 from inference.evaluation.log_weights import COMPILE_TILES, importance_terms
 from inference.pairs.run import arguments
 
@@ -22,7 +22,7 @@ __all__ = ["products", "time_iwae"]
 ROUNDS = 3
 
 
-def products(pair: nn.Module, args: tuple[Tensor, ...], k: int) -> list[tuple]:
+def products(pair: Pair, args: tuple[Tensor, ...], k: int) -> list[tuple]:
     """Return the matrix products of the log-weights of k draws for each data point; to be called in `eval_mode`."""
     return floor.record_products(lambda *args: tuple(importance_terms(pair, *args, k=k).values()), args)
 

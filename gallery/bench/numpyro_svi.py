@@ -11,10 +11,10 @@ import numpyro
 import numpyro.distributions as dist
 import torch
 from numpyro.infer import SVI, Trace_ELBO
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.bench.stock import Stepper
-from inference import Settings
+from inference import Pair, Settings
 
 __all__ = ["PAIRS", "STEPS", "runs_on", "stepper"]
 
@@ -91,7 +91,7 @@ def _confine(threads: int) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def stepper(name: str, pair: nn.Module, x: Tensor, settings: Settings, steps: int = 1) -> Stepper:
+def stepper(name: str, pair: Pair, x: Tensor, settings: Settings, steps: int = 1) -> Stepper:
     """Return the steps of the case called `name`.
 
     :param steps: number of steps in each compiled call

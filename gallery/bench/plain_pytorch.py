@@ -9,17 +9,17 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.bench.stock import Stepper, minibatches
 from gallery.catalogue import plain
 from gallery.catalogue.plain._heads import normal
-from inference import Settings
+from inference import Pair, Settings
 
 __all__ = ["LOSSES", "compiled_stepper", "stepper", "vrnn"]
 
 
-def vrnn(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def vrnn(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Return the loss of the VRNN in nats per data point for x of shape (n, data_dim)."""
     rows, (first, second) = x.reshape(len(x), pair.steps, -1), pair.recurrence
     x_t, z_t = torch.zeros_like(rows[:, 0]), x.new_zeros(len(x), pair.latent_dim)
@@ -44,21 +44,19 @@ LOSSES: dict[str, Callable[..., Tensor]] = plain.LOSSES | {"vrnn": vrnn}
 """Functions of (pair, x) or (pair, x, given); they return the loss, a scalar in nats per data point."""
 
 
-def stepper(loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings) -> Stepper:
+def stepper(loss: Callable[..., Tensor], pair: Pair, data: tuple[Tensor, ...], settings: Settings) -> Stepper:
     """Return steps of `loss` with Adam, data in memory."""
     return _stepper(partial(loss, pair), _adam(pair, settings), data, settings)
 
 
-def compiled_stepper(
-    loss: Callable[..., Tensor], pair: nn.Module, data: tuple[Tensor, ...], settings: Settings
-) -> Stepper:
+def compiled_stepper(loss: Callable[..., Tensor], pair: Pair, data: tuple[Tensor, ...], settings: Settings) -> Stepper:
     """Return the same steps with the loss through torch.compile, in the mode for the device, and Adam in one kernel."""
     mode = "reduce-overhead" if data[0].is_cuda else None
     compiled = torch.compile(partial(loss, pair), fullgraph=True, dynamic=False, mode=mode)
     return _stepper(compiled, _adam(pair, settings, fused=True), data, settings)
 
 
-def _adam(pair: nn.Module, settings: Settings, fused: bool | None = None) -> torch.optim.Adam:
+def _adam(pair: Pair, settings: Settings, fused: bool | None = None) -> torch.optim.Adam:
     return torch.optim.Adam(pair.parameters(), settings.lr, (0.9, settings.adam_beta2), fused=fused)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import pyro.infer
 import pyro.optim
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from inference import Settings, objective, param_scope
+from inference import Pair, Settings, objective, param_scope
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments
 
@@ -41,7 +41,7 @@ def minibatches_of_loader(size: int, *data: Tensor) -> Iterator[tuple[Tensor, ..
 
 
 def stepper(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None,
     settings: Settings,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 import data as data_sets
 from gallery.cli.fit import print_run, train
@@ -15,7 +14,7 @@ from gallery.errors import RunError
 from gallery.runs import training
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.specification import Run
-from inference import check_fit
+from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
 
@@ -128,7 +127,7 @@ def export(
         print(line)
 
 
-def _dataset(spec: Run, pair: nn.Module, name: str | None, split: str) -> data_sets.Dataset:
+def _dataset(spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.Dataset:
     """Return a split of the run's data, or of the data set `name`, validated against the pair.
 
     :raises RunError: if its rows have another length than those that the run was fitted to

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
+from inference import Pair
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_evidence
 from inference.evaluation.metrics import evaluate, monitor_elbo
@@ -73,7 +74,7 @@ def follow(svi: SVI, x: Tensor, given: Tensor | None = None) -> list[dict[str, f
 
 
 def follow_em(
-    pair: nn.Module, iterations: int, train: tuple[Tensor, Tensor | None], x: Tensor, given: Tensor | None = None
+    pair: Pair, iterations: int, train: tuple[Tensor, Tensor | None], x: Tensor, given: Tensor | None = None
 ) -> list[dict[str, float]]:
     """Train by EM, and return the curve as `follow` does, of the exact evidence.
 
@@ -92,16 +93,14 @@ def follow_em(
     return _follow_steps(islice(steps, iterations), iterations, len(train[0]), monitor)
 
 
-def exact_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Estimate | None:
+def exact_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Estimate | None:
     """Compute log p(x) in nats per data point, with its error over data; None if the model does not know it."""
     with eval_mode(pair):
         exact = log_evidence(pair, x, given)
     return None if exact is None else Estimate.of_draws(exact.reshape(1, -1), len(x), exact=True)
 
 
-def final_evaluation(
-    pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True
-) -> dict:
+def final_evaluation(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True) -> dict:
     """Evaluate a pair, and its "gap" where "evidence" and "elbo" are known.
 
     The gap is KL(guide || posterior) in nats per data point, with the Monte Carlo error at these data points.

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from data import Dataset
 from gallery.errors import RunError
 from gallery.models import MODELS
 from gallery.runs.registry import constructor
 from gallery.runs.specification import Run
-from inference import SVI
+from inference import SVI, Pair
 from inference.evaluation.ais import supports_of
 from inference.fit.objectives import parse_objective
 from inference.guides.registry import GUIDES, parse_guide, with_guide
@@ -162,7 +161,7 @@ class Comparison:
         keywords = {name: value for name, value in self.run.keywords.items() if name in known}
         return Run.of(model, None, self.run.data, keywords, asdict(settings), self.run.validation)
 
-    def pair(self, row: Row, train: Dataset) -> nn.Module:
+    def pair(self, row: Row, train: Dataset) -> Pair:
         """Return the pair of a row before it is fitted."""
         torch.manual_seed(row.seed)
         pair, run = self.run.build(), self.run_of(row)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from data import Dataset
 from gallery.compare.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
 from gallery.compare.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
+from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
 from inference.files import write_atomically
@@ -103,7 +103,7 @@ def bound_evidence(comparison: Comparison, row: Row, folder: Path, split: str, a
 
 def _fitted(
     comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None
-) -> tuple[nn.Module, torch.Tensor, torch.Tensor | None, str | None]:
+) -> tuple[Pair, torch.Tensor, torch.Tensor | None, str | None]:
     """Return a row's pair with the weights of the fitted row `at`.
 
     :return: (pair, x, given, label of `at`; None if the model has no weights)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from torch import nn
 
 from data import Dataset
 from gallery.figures.autoencoders import activations, contraction, denoised, sparsity
@@ -36,6 +35,7 @@ from gallery.figures.sequence import completion, sequence_animation
 from gallery.figures.style import save, save_frames
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
+from inference import Pair
 from inference.evaluation.metrics import kl_per_latent
 from inference.pairs.capabilities import capability, exact
 from inference.pairs.info import PairInfo
@@ -87,7 +87,7 @@ class Subject:
     :param history: a dictionary for every epoch, as `learning_curve` takes them
     """
 
-    pair: nn.Module
+    pair: Pair
     train: Dataset
     test: Dataset
     history: list[dict]
@@ -181,7 +181,7 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
 """By name: whether the figure applies, and the function that draws it; the function returns None where it does not."""
 
 
-def draw(pair: nn.Module, datasets: dict[str, Dataset], history: list[dict], folder: Path, seed: int = 0) -> list[Path]:
+def draw(pair: Pair, datasets: dict[str, Dataset], history: list[dict], folder: Path, seed: int = 0) -> list[Path]:
     """Draw and save every figure that applies to a fitted pair; return the paths.
 
     A figure that fails is left out, and named in a warning of one line.

@@ -5,20 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.style import BLUE, GREY, INK, ORANGE, array, dress, figure, label_ends, limits, number, show, tile
-from inference import encode
+from inference import Pair, encode
 
 __all__ = ["activations", "contraction", "denoised", "sparsity"]
 
 TITLE_ROWS = 2000  # data points at most for a number in a title
 
 
-def denoised(
-    pair: nn.Module, dataset: Dataset, levels: Sequence[float] | None = None, n: int = 8, seed: int = 0
-) -> Figure:
+def denoised(pair: Pair, dataset: Dataset, levels: Sequence[float] | None = None, n: int = 8, seed: int = 0) -> Figure:
     """Draw images above their reconstructions E[x | z], clean and at several levels of corruption, in n columns.
 
     The noise is the same at all levels. The error is the squared error to the clean image.
@@ -44,7 +42,7 @@ def denoised(
     return fig
 
 
-def activations(pairs: dict[str, nn.Module], dataset: Dataset, n: int = 10) -> Figure | None:
+def activations(pairs: dict[str, Pair], dataset: Dataset, n: int = 10) -> Figure | None:
     """Draw the codes of n images as square images, one row per pair.
 
     :param pairs: name -> pair with one latent site, its code

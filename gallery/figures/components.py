@@ -4,12 +4,12 @@ import math
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import decode, info_of
 from gallery.figures.style import figure, limits, show, tile
-from inference import encode
+from inference import Pair, encode
 from inference.evaluation.clustering import match
 from inference.pairs.info import PairInfo
 
@@ -18,7 +18,7 @@ __all__ = ["components"]
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 
 
-def components(pair: nn.Module, dataset: Dataset, each: int = 15, seed: int = 0) -> Figure | None:
+def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> Figure | None:
     """Draw the mean E[x | z] of draws z given each component, in a row with its class and its share of the data.
 
     A data point is assigned to the most probable component under q(y | x). Rows are in the order of the classes that

@@ -4,10 +4,10 @@ import torch
 from matplotlib.figure import Figure
 from pyro import poutine
 from pyro.distributions import Distribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.figures.style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
-from inference import eval_mode, log_evidence
+from inference import Pair, eval_mode, log_evidence
 from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import latent_sites
@@ -17,7 +17,7 @@ __all__ = ["PARTICLES", "amortisation", "evidence_curve", "posterior_1d"]
 PARTICLES = 10_000
 
 
-def _like(pair: nn.Module, values: Tensor | float) -> Tensor:
+def _like(pair: Pair, values: Tensor | float) -> Tensor:
     """Return values as data, (n, 1), with dtype and device of the pair."""
     kind = next(pair.parameters(), torch.empty(0))
     return torch.as_tensor(values, dtype=kind.dtype, device=kind.device).reshape(-1, 1)
@@ -30,7 +30,7 @@ def _density(fn: Distribution, z: Tensor) -> Tensor:
     return density
 
 
-def posterior_1d(pair: nn.Module, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | None = None) -> Figure:
+def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | None = None) -> Figure:
     """Draw prior, exact posterior and fitted guide of a scalar z at each x, with log p(x), ELBO and gap in nats.
 
     :param xs: one panel for each value of x
@@ -76,7 +76,7 @@ def posterior_1d(pair: nn.Module, xs: tuple[float, ...] = (1.5, 0.0), data: Tens
     return fig
 
 
-def evidence_curve(pair: nn.Module, lo: float = -2.0, hi: float = 6.0, particles: int = 1000) -> Figure:
+def evidence_curve(pair: Pair, lo: float = -2.0, hi: float = 6.0, particles: int = 1000) -> Figure:
     """Draw exact log p(x) and ELBO over x from lo to hi, and below the gap with its Monte Carlo error, in nats."""
     x = _like(pair, torch.linspace(lo, hi, 81))
     missing, error = (array(value) for value in evidence_gap(pair, x, particles))
@@ -95,7 +95,7 @@ def evidence_curve(pair: nn.Module, lo: float = -2.0, hi: float = 6.0, particles
     return fig
 
 
-def amortisation(amortised: nn.Module | None, per_datum: nn.Module, x: Tensor, particles: int = 200) -> Figure:
+def amortisation(amortised: Pair | None, per_datum: Pair, x: Tensor, particles: int = 200) -> Figure:
     """Draw the gap log p(x) - ELBO of each data point, under a guide per data point and under an amortised guide.
 
     Gaps below 1e-6 nats, which the particles do not resolve, lie on the lower edge.

@@ -4,17 +4,17 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
-from inference import encode, eval_mode
+from inference import Pair, encode, eval_mode
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
 
 __all__ = ["codes_of", "decode", "info_of"]
 
 
-def info_of(pair: nn.Module, dataset: Dataset) -> PairInfo:
+def info_of(pair: Pair, dataset: Dataset) -> PairInfo:
     """Return the structure of the pair in evaluation mode, from a run on the first two rows of the data set."""
     few = dataset.head(2)
     with eval_mode(pair), pyro.validation_enabled(False):  # pixels may be outside the support of the likelihood
@@ -28,7 +28,7 @@ def codes_of(info: PairInfo, x: Tensor, given: Tensor | None = None, seed: int =
 
 
 def decode(
-    pair: nn.Module, like: Tensor, latents: dict[str, Tensor], given: Tensor | None = None, seed: int = 0
+    pair: Pair, like: Tensor, latents: dict[str, Tensor], given: Tensor | None = None, seed: int = 0
 ) -> dist.Distribution:
     """Return the distribution p(x | latents) of n data points, for a model with one observed site.
 

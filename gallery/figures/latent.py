@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
-from torch import nn
 
 from data import Dataset
 from gallery.figures.info import codes_of, info_of
 from gallery.figures.style import BLUE, CLASSES, GREEN, INK, array, dress, figure
+from inference import Pair
 from inference.pairs.capabilities import exact
 
 __all__ = ["latent_scatter"]
@@ -27,7 +27,7 @@ def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
     return points, f"\nt-SNE of {codes.shape[1]} dimensions"
 
 
-def latent_scatter(pair: nn.Module, dataset: Dataset, n: int = 2000) -> Figure:
+def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
     """Draw the posterior means of the first n data points: 1-D in a strip per class, 2-D unchanged, else by t-SNE.
 
     Each class has a colour and, at its median, its label. A scalar x without labels is drawn against its code.

@@ -4,12 +4,12 @@ import pyro.distributions as dist
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import decode, info_of
 from gallery.figures.style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
-from inference import log_evidence, reconstruct, sample
+from inference import Pair, log_evidence, reconstruct, sample
 from inference.pairs.capabilities import exact
 from inference.pairs.info import PairInfo
 from inference.pairs.sites import INDEPENDENT, unwrap
@@ -19,7 +19,7 @@ __all__ = ["manifold", "pairs", "reconstructions", "samples", "three_views"]
 MIN_WIDTH = 4.0  # inches, for the title; half of it in height leaves space for the labels of the axes
 
 
-def samples(pair: nn.Module, dataset: Dataset, n: int = 30, seed: int = 0, each: int = 10) -> Figure:
+def samples(pair: Pair, dataset: Dataset, n: int = 30, seed: int = 0, each: int = 10) -> Figure:
     """Draw samples from the model.
 
     Images: the mean E[x | z] and a sample x of each, and the parameter of the likelihood if it is not the mean; one row
@@ -57,7 +57,7 @@ def _parameter(info: PairInfo, drawn: dict[str, Tensor], given: Tensor | None) -
     return unwrap(decode(info.pair, info.args[0], latents, given), INDEPENDENT).probs
 
 
-def three_views(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure | None:
+def three_views(pair: Pair, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure | None:
     """Draw parameter, mean and a sample of p(x | z) at the same n draws of z, in three rows.
 
     :return: None unless the data are images under a continuous Bernoulli, whose parameter is not its mean
@@ -106,7 +106,7 @@ def pairs(axes: list[Axes], clouds: list[tuple[str, str, Tensor]], between: tupl
         ax.set(xlim=between, ylim=between, aspect="equal")
 
 
-def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
+def _clouds(pair: Pair, dataset: Dataset, seed: int) -> Figure:
     """Draw up to 2000 data points and equally many samples: a histogram, or planes of the first four coordinates."""
     x = dataset.x[:2000]
     given = dataset.given[:2000] if info_of(pair, dataset).conditional else None
@@ -146,7 +146,7 @@ def _clouds(pair: nn.Module, dataset: Dataset, seed: int) -> Figure:
     return fig
 
 
-def reconstructions(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure:
+def reconstructions(pair: Pair, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure:
     """Draw the first n images of the data set above their reconstructions E[x' | z], z ~ q(z | x)."""
     x = dataset.x[:n]
     given = dataset.given[:n] if info_of(pair, dataset).conditional else None
@@ -159,7 +159,7 @@ def reconstructions(pair: nn.Module, dataset: Dataset, n: int = 10, seed: int = 
     return fig
 
 
-def manifold(pair: nn.Module, dataset: Dataset, side: int = 20) -> Figure | None:
+def manifold(pair: Pair, dataset: Dataset, side: int = 20) -> Figure | None:
     """Draw the decoder's mean over the plane of codes, at side x side quantiles of the prior (inverse normal CDF).
 
     :return: None unless the data are images and the only latent site is z ~ Normal(0, I) in R^2

@@ -8,11 +8,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pyro import poutine
-from torch import nn
 
 from data import Dataset
 from gallery.figures.style import BLUE, GREEN, GREY, INK, RED, array, dress, figure
-from inference import eval_mode
+from inference import Pair, eval_mode
 from inference.pairs.capabilities import exact
 
 __all__ = ["regression"]
@@ -25,7 +24,7 @@ def _ellipse(ax: Axes, normal: dist.MultivariateNormal, sd: float, **style: Any)
     ax.plot(*array(points), **style)
 
 
-def regression(pair: nn.Module, dataset: Dataset, lines: int = 40, draws: int = 2000, seed: int = 0) -> Figure:
+def regression(pair: Pair, dataset: Dataset, lines: int = 40, draws: int = 2000, seed: int = 0) -> Figure:
     """Draw data, least squares line, lines from the guide and its 95 % predictive band, and the posterior of the line.
 
     The right panel has intercept and slope, with 1 and 2 standard deviations of the guide and, if known, of the exact

@@ -3,12 +3,12 @@
 import torch
 from matplotlib.figure import Figure
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import info_of
 from gallery.figures.style import figure, limits, show, tile
-from inference import eval_mode, sample
+from inference import Pair, eval_mode, sample
 from inference.pairs.run import arguments
 
 __all__ = ["HIDDEN", "complete", "completion", "sequence_animation"]
@@ -16,7 +16,7 @@ __all__ = ["HIDDEN", "complete", "completion", "sequence_animation"]
 HIDDEN = 0.15  # the grey of later or hidden rows, between white (0) and black (1)
 
 
-def sequence_animation(pair: nn.Module, dataset: Dataset, side: int = 10, seed: int = 0) -> list[Figure] | None:
+def sequence_animation(pair: Pair, dataset: Dataset, side: int = 10, seed: int = 0) -> list[Figure] | None:
     """Draw the mean E[x_t | x_1:t-1, z_1:t] of side x side samples: figure k shows the first k steps.
 
     A sample of x_t is the input of the next step.
@@ -42,7 +42,7 @@ def _grey(dataset: Dataset) -> float:
     return low + HIDDEN * (high - low)
 
 
-def complete(pair: nn.Module, dataset: Dataset, seed: int = 0) -> Tensor:
+def complete(pair: Pair, dataset: Dataset, seed: int = 0) -> Tensor:
     """Return x with the second half of its steps replaced by the mean E[x_t | x_1:t-1, z_1:t] of a sample, (n, d).
 
     The model is conditioned on the first half, and on the latents of that half drawn from the guide. The guide has to
@@ -62,7 +62,7 @@ def complete(pair: nn.Module, dataset: Dataset, seed: int = 0) -> Tensor:
     return torch.cat([shown[:, : info.width_of(half)], *means], dim=1)
 
 
-def completion(pair: nn.Module, dataset: Dataset, n: int = 8, times: int = 3, seed: int = 0) -> Figure | None:
+def completion(pair: Pair, dataset: Dataset, n: int = 8, times: int = 3, seed: int = 0) -> Figure | None:
     """Draw the first n images in columns: the image, its first half, and completions of it.
 
     :param times: number of completions

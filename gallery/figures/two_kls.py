@@ -10,9 +10,9 @@ of p, and covers both modes and the valley between them.
 
 import torch
 from matplotlib.figure import Figure
-from torch import nn
 
 from gallery.figures.style import BLUE, GREY, INK, RED, array, dress, figure, number
+from inference import Pair
 from inference.evaluation.nearest_normals import NearestNormals, modes, nearest_normals, two_kls_fits
 
 __all__ = ["two_kls", "two_kls_fits", "two_kls_of"]
@@ -23,7 +23,7 @@ def two_kls(s: float = 1.0, t: float = 0.5, x: float = 1.5) -> Figure:
     return _draw(two_kls_fits(s, t, x), f"z ~ Normal(0, {s:g}), x ~ Normal(z², {t:g}), observed x = {number(x, 'g')}")
 
 
-def two_kls_of(pair: nn.Module, x: float = 1.5, points: int = 8001) -> Figure | None:
+def two_kls_of(pair: Pair, x: float = 1.5, points: int = 8001) -> Figure | None:
     """Draw `two_kls` for a pair with an exact posterior of a scalar z given a scalar x.
 
     :return: None if the posterior has one mode

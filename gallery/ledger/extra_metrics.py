@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from data import Dataset
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from gallery.runs.metrics import Metric, Subject, compute, k_hat
-from inference import InferenceError, bdmc, encode, evaluate, reconstruct, sample
+from inference import InferenceError, Pair, bdmc, encode, evaluate, reconstruct, sample
 from inference.evaluation.classification import accuracy
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.jacobian import mean_jacobian_norm
@@ -84,7 +84,7 @@ def scores(classifier: nn.Module, x: Tensor, rows: int = 1000) -> Tensor:
 
 
 def conditional_generations(
-    pair: nn.Module,
+    pair: Pair,
     classifier: nn.Module,
     like: Tensor,
     classes: int,
@@ -110,7 +110,7 @@ def conditional_generations(
     return {"accuracy": accuracy(logits, intended), "per_class": [accuracy(part, y) for part, y in by_class]}
 
 
-def bdmc_100(pair: nn.Module, test: Dataset) -> dict[str, dict]:
+def bdmc_100(pair: Pair, test: Dataset) -> dict[str, dict]:
     """Return `inference.bdmc` of 100 data points simulated from the model, in nats per data point, as "sandwich".
 
     Where it does not apply, "sandwich" has the reason as "undefined".
@@ -123,12 +123,12 @@ def bdmc_100(pair: nn.Module, test: Dataset) -> dict[str, dict]:
         return {"sandwich": {"undefined": str(error)}}
 
 
-def iwae_5000(pair: nn.Module, test: Dataset) -> dict[str, dict]:
+def iwae_5000(pair: Pair, test: Dataset) -> dict[str, dict]:
     """Return IWAE-5000 of all test data as "iwae_5000", the estimate of log p(x) that is published of many VAEs."""
     return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=IWAE_DRAWS)["iwae"]}
 
 
-EXTRA_METRICS: dict[str, tuple[str, Callable[[nn.Module, Dataset], dict[str, dict]]]] = {
+EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset], dict[str, dict]]]] = {
     "k_hat": ("test", k_hat),
     "iwae_5000": ("test", iwae_5000),
     "sandwich": ("simulated", bdmc_100),
@@ -246,7 +246,7 @@ LEDGER_METRICS: tuple[Metric, ...] = (
 
 
 def ledger_metrics(
-    pair: nn.Module, train: Dataset, test: Dataset, grey: dict[str, Dataset] | None = None
+    pair: Pair, train: Dataset, test: Dataset, grey: dict[str, Dataset] | None = None
 ) -> dict[str, dict]:
     """Return all LEDGER_METRICS of a pair that apply; none if its guide has no codes for new data.
 

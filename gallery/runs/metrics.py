@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 import pyro
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
-from inference import InferenceError, eval_mode, evaluate, pareto_k_summary
+from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summary
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
 from inference.evaluation.log_weights import MAX_ROWS
@@ -39,7 +39,7 @@ class Subject:
     :param grey: "train" and "test" as grey images, where a metric needs them
     """
 
-    pair: nn.Module
+    pair: Pair
     dataset: Dataset
     held_out: bool = True
     particles: int = 16
@@ -98,7 +98,7 @@ def compute(table: tuple[Metric, ...], subject: Subject) -> dict[str, Any]:
     return entries
 
 
-def k_hat(pair: nn.Module, dataset: Dataset) -> dict[str, dict]:
+def k_hat(pair: Pair, dataset: Dataset) -> dict[str, dict]:
     """Return `inference.pareto_k_summary` of the first K_HAT_ROWS data points: "k_hat" and "k_hat_above".
 
     Where the pair has none, "k_hat" has the reason as "undefined".
@@ -152,7 +152,7 @@ METRICS: tuple[Metric, ...] = (
 
 
 def evaluate_split(
-    pair: nn.Module, dataset: Dataset, held_out: bool, particles: int = 16, at_a_time: int = MAX_ROWS
+    pair: Pair, dataset: Dataset, held_out: bool, particles: int = 16, at_a_time: int = MAX_ROWS
 ) -> dict[str, Any]:
     """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
 
@@ -163,7 +163,7 @@ def evaluate_split(
     return compute(METRICS, Subject(pair, dataset, held_out, particles, at_a_time))
 
 
-def monitor_clustering(pair: nn.Module, dataset: Dataset) -> dict[str, float]:
+def monitor_clustering(pair: Pair, dataset: Dataset) -> dict[str, float]:
     """Return "entropy" of the component probabilities, in nats, and "accuracy" of the components, for the history of a
     fit; nothing for a pair without components or data of one class."""
     row = next(metric for metric in METRICS if metric.name == "clustering")

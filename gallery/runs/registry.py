@@ -27,6 +27,7 @@ from torch import nn
 
 from gallery.errors import RunError, unknown
 from gallery.models import MODELS
+from inference import Pair
 
 __all__ = ["constructor", "format_error", "installed", "line_of", "model_class"]
 
@@ -40,7 +41,7 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group="gallery.models") if point.name not in MODELS}
 
 
-def model_class(name: str) -> type[nn.Module]:
+def model_class(name: str) -> type[Pair]:
     """Return the class of that name, or CLASS of `path/to/file.py:CLASS`.
 
     :raises RunError: if there is none, it is not a pair of model and guide, or it cannot be imported
@@ -73,7 +74,7 @@ def model_class(name: str) -> type[nn.Module]:
     raise unknown("model", name, MODELS.keys() | installed().keys())
 
 
-def _pair(cls: Any, name: str) -> type[nn.Module]:
+def _pair(cls: Any, name: str) -> type[Pair]:
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:

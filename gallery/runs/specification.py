@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from torch import nn
 
 import data
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.registry import constructor, model_class
-from inference import Settings
+from inference import Pair, Settings
 
 __all__ = ["Run", "from_data", "run_of"]
 
@@ -126,7 +125,7 @@ class Run:
                     raise
         return {name: dataset.to(device, dtype) for name, dataset in splits.items()}
 
-    def build(self) -> nn.Module:
+    def build(self) -> Pair:
         """Return a new pair, with weights drawn from torch's generator.
 
         :raises RunError: if the constructor refuses its keywords

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import data
 from gallery.errors import RunError
@@ -29,7 +29,7 @@ from gallery.runs.metrics import monitor_clustering
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory
-from inference import SVI, InferenceError, collapsed, monitor_elbo
+from inference import SVI, InferenceError, Pair, collapsed, monitor_elbo
 from inference.files import write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import load_tensors, save_tensors
@@ -90,7 +90,7 @@ def resume(folder: Path, listener: ProgressListener | None = None) -> dict[str, 
         return training.run_to_end()
 
 
-def load(folder: Path) -> tuple[Run, nn.Module]:
+def load(folder: Path) -> tuple[Run, Pair]:
     """Return (run, fitted pair) of a folder: the final weights, or those of the checkpoint of an unfinished run.
 
     :raises RunError: if the folder holds no run, or its weights do not fit the model

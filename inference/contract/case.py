@@ -11,12 +11,13 @@ import torch
 from pyro import poutine
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.util import is_validation_enabled, site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from inference.fit.svi import SVI, Settings
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import param_scope
 
 FEW = 4  # rows of a minibatch
@@ -90,12 +91,12 @@ class Case:
     :param left: settings of the process that the pair has changed so far, as `watched` records them
     """
 
-    build: Callable[[], nn.Module]
+    build: Callable[[], Pair]
     args: tuple[Tensor, ...]
     objective: str | None = None
     left: dict[str, Any] = field(default_factory=dict)
 
-    def pair(self, seed: int = 0) -> nn.Module:
+    def pair(self, seed: int = 0) -> Pair:
         """Build a new pair."""
         torch.manual_seed(seed)
         with watched(self.left):
@@ -143,12 +144,12 @@ class Case:
         """A minibatch of all rows."""
         return self.run(len(self.args[0]))
 
-    def svi(self, pair: nn.Module) -> SVI:
+    def svi(self, pair: Pair) -> SVI:
         """Return the fit of a pair, before its first step."""
         summed = inspect_pair(pair, self.args).enumerated
         return SVI(pair, *self.args, settings=Settings(objective=self.objective or ("enum" if summed else "trace")))
 
-    def loss(self, pair: nn.Module) -> Tensor:
+    def loss(self, pair: Pair) -> Tensor:
         """Return the objective on all rows, always with the same noise; nats."""
         svi = self.svi(pair)
         torch.manual_seed(0)

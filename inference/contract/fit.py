@@ -16,6 +16,7 @@ from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
 from inference.pairs.checks import check_data, parameter_faults
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import is_flat, latent_sites
 
@@ -168,7 +169,7 @@ def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
     Parameters that the guide borrows from the model, as for an exact posterior, may be held fixed.
     """
 
-    def nudged() -> nn.Module:
+    def nudged() -> Pair:
         pair, generator = case.build(), torch.Generator().manual_seed(0)
         with torch.no_grad():
             for name, parameter in pair.named_parameters():

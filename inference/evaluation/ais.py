@@ -23,13 +23,14 @@ from contextlib import suppress
 import pyro
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
 from inference.errors import InferenceError
 from inference.evaluation.log_weights import MAX_ROWS, iwae
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.info import continuous_latents
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode, log_joint, repeat
 from inference.pairs.sites import is_local, latent_sites
 
@@ -66,7 +67,7 @@ class _Coordinates:
         return latents, log_det
 
 
-def _density(pair: nn.Module, args: tuple[Tensor, ...], coordinates: _Coordinates, u: Tensor) -> Density:
+def _density(pair: Pair, args: tuple[Tensor, ...], coordinates: _Coordinates, u: Tensor) -> Density:
     """Return the function from (u, t) to log p(z) with its volume, (rows,), log p(x | z), (rows,), and the gradient of
     the first plus t times the second, (rows, d).
 
@@ -145,14 +146,14 @@ def _step_sizes(density: Density, u: Tensor, temperatures: Tensor, pilots: int, 
     return torch.stack(sizes[PILOT_BURN_IN:])
 
 
-def _prior(pair: nn.Module, args: tuple[Tensor, ...], names: Iterable[str]) -> dict[str, Tensor]:
+def _prior(pair: Pair, args: tuple[Tensor, ...], names: Iterable[str]) -> dict[str, Tensor]:
     """Draw the latents of every row from the prior."""
     trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
     return {name: trace.nodes[name]["value"] for name in names}
 
 
 def _chains(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None,
     chains: int,
@@ -193,7 +194,7 @@ def _chains(
     return torch.cat(columns, dim=1)
 
 
-def supports_of(pair: nn.Module, args: tuple[Tensor, ...]) -> dict[str, constraints.Constraint]:
+def supports_of(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, constraints.Constraint]:
     """Return the support of each latent of a data point, by its site, of a model that can be annealed.
 
     Call it inside `eval_mode`.
@@ -223,7 +224,7 @@ def gradients(chains: int, steps: int, leapfrog: int) -> int:
 
 
 def ais(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None = None,
     chains: int = 16,
@@ -252,7 +253,7 @@ def ais(
 
 
 def reverse_ais(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     latents: dict[str, Tensor],
     given: Tensor | None = None,

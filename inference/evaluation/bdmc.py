@@ -6,19 +6,20 @@ posterior, which simulation gives, it bounds log p(x) from above. The distance o
     Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.evaluation.ais import ais, gradients, reverse_ais, upper
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import iwae, iwae_variance, log_evidence
 from inference.evaluation.predictive import sample
+from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 
 __all__ = ["bdmc"]
 
 
 def bdmc(
-    pair: nn.Module,
+    pair: Pair,
     like: Tensor,
     n: int = 100,
     given: Tensor | None = None,

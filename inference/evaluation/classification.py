@@ -1,16 +1,17 @@
 """Classify by Bayes' rule, with a bound in place of the evidence of each class."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.evaluation.estimate import NATS, Estimate
 from inference.evaluation.log_weights import importance_terms
+from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 
 __all__ = ["accuracy", "class_bounds", "label_metrics"]
 
 
-def class_bounds(pair: nn.Module, x: Tensor, classes: int, particles: int = 1, seed: int = 0) -> Tensor:
+def class_bounds(pair: Pair, x: Tensor, classes: int, particles: int = 1, seed: int = 0) -> Tensor:
     """Estimate the ELBO of every data point under every class, (n, classes) in nats, where `given` is the class.
 
     All classes share the same noise.

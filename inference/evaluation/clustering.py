@@ -2,20 +2,21 @@
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import NATS, Estimate
 from inference.evaluation.predictive import encode
 from inference.pairs.capabilities import capability
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import is_local
 
 __all__ = ["cluster", "component_probabilities", "match"]
 
 
-def component_probabilities(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
+def component_probabilities(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor | None:
     """Return q(y | x), (n, components), of the one discrete latent y of each data point, where y is summed out.
 
     It is the guide's or, where the model alone sums y out, the posterior of the model. None where there is no such

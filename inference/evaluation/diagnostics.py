@@ -13,13 +13,14 @@ from collections.abc import Callable
 import torch
 from pyro import poutine
 from pyro.ops.stats import fit_generalized_pareto
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_weights
 from inference.evaluation.predictive import observed_value, posterior_trace, sample
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -71,7 +72,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
 
 
 def pareto_k_summary(
-    pair: nn.Module, x: Tensor, given: Tensor | None = None, draws: int = 400, seed: int = 0
+    pair: Pair, x: Tensor, given: Tensor | None = None, draws: int = 400, seed: int = 0
 ) -> dict[str, Estimate]:
     """Summarise the `pareto_k` of data points under the guide by their median and the fraction above K_HAT_THRESHOLD.
 
@@ -117,7 +118,7 @@ def pareto_k_summary(
 Posterior = Callable[..., dict[str, Tensor]]
 
 
-def _guide_sampler(pair: nn.Module) -> Posterior:
+def _guide_sampler(pair: Pair) -> Posterior:
     """Return the function that draws from the guide."""
 
     def posterior(*args: Tensor, draws: int) -> dict[str, Tensor]:
@@ -128,7 +129,7 @@ def _guide_sampler(pair: nn.Module) -> Posterior:
 
 
 def calibration_ranks(
-    pair: nn.Module,
+    pair: Pair,
     like: Tensor,
     simulations: int = 640,
     draws: int = 63,
@@ -210,7 +211,7 @@ def uniformity(ranks: Tensor, draws: int, bins: int = 16) -> Tensor:
 
 
 def predictive_check(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     statistic: Callable[[Tensor], Tensor],
     given: Tensor | None = None,

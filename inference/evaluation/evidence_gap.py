@@ -3,15 +3,16 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.evaluation.log_weights import log_evidence, log_weights
+from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 
 __all__ = ["evidence_gap"]
 
 
-def evidence_gap(pair: nn.Module, x: Tensor, particles: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def evidence_gap(pair: Pair, x: Tensor, particles: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Estimate KL(q(z | x) || p(z | x)) = log p(x) - ELBO of each data point, in nats.
 
     With r = w / p(x), the mean of -log r under the guide is the gap. So is the mean of r - 1 - log r, because r has

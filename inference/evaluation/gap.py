@@ -16,7 +16,7 @@ zero: a diagonal guide remains diagonal. The error of the optimiser, some 1e-5 n
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.ais import ais
@@ -24,6 +24,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import MAX_ROWS, iwae, iwae_variance, log_evidence
 from inference.guides.per_data_point import family, fit_per_data_point, full_covariance, log_weights_of
 from inference.pairs.info import continuous_latents, inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces
 from inference.pairs.sites import is_local, latent_sites
 
@@ -31,7 +32,7 @@ __all__ = ["gap"]
 
 
 def gap(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None = None,
     draws: int = 100,
@@ -117,7 +118,7 @@ def gap(
     }
 
 
-def _check(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
+def _check(pair: Pair, args: tuple[Tensor, ...]) -> None:
     """Check that the gap is defined.
 
     :raises InferenceError: if it is not

@@ -9,12 +9,13 @@ the unit of the code. A decoder can undo a change of unit at the same reconstruc
 
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -23,7 +24,7 @@ __all__ = ["jacobian_norm", "mean_jacobian_norm"]
 MAX_ROWS = 1000  # data points at a time
 
 
-def jacobian_norm(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def jacobian_norm(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute |dz / dx|_F^2 at every row of x, (n,).
 
     z is the code of `encode`, of all continuous latents together, in evaluation mode and with a discrete latent at its
@@ -59,6 +60,6 @@ def jacobian_norm(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Te
     return torch.cat(norms)
 
 
-def mean_jacobian_norm(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Estimate:
+def mean_jacobian_norm(pair: Pair, x: Tensor, given: Tensor | None = None) -> Estimate:
     """Estimate the mean over data of `jacobian_norm`, in squared units of the code per squared unit of x."""
     return Estimate.of_mean(jacobian_norm(pair, x, given), "squared change of the code per squared change of x")

@@ -18,13 +18,14 @@ from pyro import poutine
 from pyro.ops import packed
 from pyro.ops.contract import contract_tensor_tree
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, fused, traced
 from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
 from inference.pairs.sites import enumerated_sites, is_local, latent_sites, observed_sites
 
@@ -52,7 +53,7 @@ def _is_simple(info: PairInfo) -> bool:
     return alone and not (info.has_global_latent or info.delta_sites or info.enumerated)
 
 
-def _simple_terms(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
+def _simple_terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
     """Compute `_terms` of a simple pair: the networks of the guide run once for each data point, for any k."""
     with SetRows(rows):
         guide = poutine.trace(pair.guide).get_trace(*args)
@@ -65,7 +66,7 @@ def _simple_terms(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor, k: in
     return {"weight": weight, "elbo": weight, "likelihood": likelihood}
 
 
-def _terms(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
+def _terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
     """Compute "weight", "elbo" and "likelihood" of k draws of the guide at every row, each (k * rows,).
 
     Enumerated sites of the guide are summed out of "weight", and averaged under the guide in the other two.
@@ -140,7 +141,7 @@ def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = MAX_ROWS) -> Iterato
 
 
 def importance_terms(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None = None,
     k: int = 1,
@@ -223,7 +224,7 @@ def _compiled(
         return run
 
 
-def log_weights(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor:
+def log_weights(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor:
     """Compute log importance weights, (k, n) in nats, of k draws of the guide for each of n data points.
 
     They are "weight" of `importance_terms`: enumerated sites of the guide are summed out, and a pair with a global
@@ -275,7 +276,7 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
     return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
 
 
-def log_evidence(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor | None:
+def log_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor | None:
     """Compute the exact log p(x) in nats, (n,), or () of all data points together where a latent is global.
 
     None if the pair has no method `log_evidence`. Call it inside `eval_mode` for a value without gradient.

@@ -4,7 +4,7 @@ import math
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import kl_divergence
 
 from inference.evaluation.estimate import Estimate, Moments
@@ -18,6 +18,7 @@ from inference.evaluation.log_weights import (
 )
 from inference.evaluation.predictive import encode
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, eval_mode, importance_traces
 from inference.pairs.sites import (
     children_of_enumerated,
@@ -46,7 +47,7 @@ COLLAPSE_NATS = 0.01  # KL of a coordinate, below which it is taken for the prio
 
 
 def evaluate(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None = None,
     particles: int = 16,
@@ -110,7 +111,7 @@ def evaluate(
     return result | ({"undefined": undefined} if undefined else {})
 
 
-def _moments(pair: nn.Module, x: Tensor, given: Tensor | None, k: int, at_a_time: int) -> dict[str, Moments]:
+def _moments(pair: Pair, x: Tensor, given: Tensor | None, k: int, at_a_time: int) -> dict[str, Moments]:
     """Compute the moments of "elbo", "reconstruction", "kl" and "iwae" from k draws for each data point.
 
     Data points are processed in parts whose draws stay within MAX_DRAWS_IN_MEMORY.
@@ -142,7 +143,7 @@ def joint_iwae_variance(log_w: Tensor) -> Tensor:
     return torch.where(unreliable, math.nan, iwae_variance(log_w))
 
 
-def monitor_elbo(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
+def monitor_elbo(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
     """Estimate the ELBO to follow during training, in nats per data point, with the same noise at every call.
 
     :param x: (n, ...)
@@ -178,7 +179,7 @@ def _kl(q: dist.Distribution, p: dist.Distribution, value: Tensor, closed: bool)
     return q.log_prob(value) - p.log_prob(value)
 
 
-def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
+def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, list[float]]:
     """Compute KL(guide || prior) of every coordinate of every local continuous latent, in nats per data point.
 
     In closed form where torch knows it and the guide draws in the order of the model, else from one draw for each data
@@ -218,7 +219,7 @@ def kl_per_latent(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed:
     return {name: (total / len(x)).tolist() for name, total in totals.items()}
 
 
-def collapsed(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> list[str]:
+def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
     """Return the names of the collapsed latents: local, continuous, and every coordinate below COLLAPSE_NATS of KL.
 
     :param x: (n, ...)

@@ -15,11 +15,12 @@ information about x.
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.pairs.info import PairInfo, inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode, importance_traces
 from inference.pairs.sites import is_flat, latent_sites
 
@@ -29,7 +30,7 @@ MAX_ELEMENTS = 2**22  # of the n x n x latent_dim that are needed: as many are i
 
 
 def mutual_information(
-    pair: nn.Module, x: Tensor, given: Tensor | None = None, n: int = 2000, seed: int = 0
+    pair: Pair, x: Tensor, given: Tensor | None = None, n: int = 2000, seed: int = 0
 ) -> dict[str, Estimate]:
     """Estimate I(x; z) of the first n data points, or of all if there are fewer, and the two terms of which it is the
     difference.

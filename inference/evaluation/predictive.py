@@ -6,11 +6,12 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, infer_discrete
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import is_flat, latent_sites, observed_sites
 
@@ -23,9 +24,7 @@ def observed_value(trace: poutine.Trace, of_site: Callable[[dict], Tensor], x: T
     return (parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)).reshape(x.shape)
 
 
-def sample(
-    pair: nn.Module, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0
-) -> dict[str, Tensor]:
+def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
     """Draw n data points from the model, with their latents.
 
     :param like: (any, ...) data of the shape and type to be drawn; its values are not used
@@ -55,7 +54,7 @@ def sample(
     }
 
 
-def posterior_trace(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
+def posterior_trace(pair: Pair, args: tuple[Tensor, ...]) -> poutine.Trace:
     """Return a trace of one draw of all latents given the data: those of the guide and those the model alone sums out.
 
     The latter are drawn from their posterior given the former. Call it inside `eval_mode`.
@@ -70,7 +69,7 @@ def posterior_trace(pair: nn.Module, args: tuple[Tensor, ...]) -> poutine.Trace:
     return guide
 
 
-def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
+def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
     """Compute the reconstruction E[x' | z] with z drawn from the guide at x, (n, ...).
 
     Sites that the model alone sums out are drawn from their posterior.
@@ -90,7 +89,7 @@ def reconstruct(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: i
         return observed_value(trace, lambda site: site["fn"].mean, x)
 
 
-def encode(pair: nn.Module, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
+def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
     """Compute the code of x: the mean of the guide at every latent site, (n, ...).
 
     Preceding sites are at their means, or at the mode of a discrete one. The code of a discrete site is its

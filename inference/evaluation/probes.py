@@ -4,18 +4,19 @@ import warnings
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.predictive import encode
+from inference.pairs.pair import Pair
 
 __all__ = ["features", "probe"]
 
 MAX_ITERATIONS = 1000  # of the solvers of the linear classifiers
 
 
-def features(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def features(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Encode x and join the codes of all latent sites: (n, width).
 
     :param x: (n, ...)

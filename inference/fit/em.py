@@ -6,16 +6,17 @@ Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM al
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.pairs.capabilities import exact
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments
 
 __all__ = ["em"]
 
 
-def em(pair: nn.Module, x: Tensor, iterations: int, given: Tensor | None = None) -> Iterator[float]:
+def em(pair: Pair, x: Tensor, iterations: int, given: Tensor | None = None) -> Iterator[float]:
     """Fit the generative parameters by EM; yields the mean log evidence of x, in nats per data point.
 
     It is yielded before each iteration and after the last, and never falls (Dempster, Laird and Rubin, 1977).

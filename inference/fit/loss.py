@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.fit.graph import HalfProducts
 from inference.fit.objectives import objective
@@ -12,6 +12,7 @@ from inference.fit.plan import Plan
 from inference.fit.settings import Settings
 from inference.pairs.checks import first_not_finite
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
+from inference.pairs.pair import Pair
 from inference.pairs.run import param_scope, repeat
 
 __all__ = ["MinibatchLoss"]
@@ -30,7 +31,7 @@ class MinibatchLoss:
 
     def __init__(
         self,
-        pair: nn.Module,
+        pair: Pair,
         x: Tensor,
         given: Tensor | None,
         settings: Settings,

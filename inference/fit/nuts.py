@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.pairs.info import continuous_latents
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 
 __all__ = ["nuts", "summary"]
@@ -25,7 +26,7 @@ DENSE = 100  # coordinates up to which the mass matrix is dense, so that it adap
 
 
 def nuts(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None = None,
     draws: int = 1000,

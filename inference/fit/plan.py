@@ -13,6 +13,7 @@ from inference.fit.settings import Settings
 from inference.pairs import capabilities
 from inference.pairs.checks import check_fit
 from inference.pairs.info import PairInfo, inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 
 __all__ = ["Plan", "plan_fit"]
@@ -43,7 +44,7 @@ class Plan:
 
 
 def plan_fit(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None,
     settings: Settings,
@@ -84,7 +85,7 @@ def plan_fit(
     )
 
 
-def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> None:
+def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo) -> None:
     """:raises InferenceError: if the objective does not suit the enumerated sites, or beta those that depend on them"""
     name, summed = type(pair).__name__, ", ".join(sorted(info.enumerated))
     enumerates = settings.objective in ("enum", "enum_analytic")
@@ -103,13 +104,13 @@ def _check_enumeration(pair: nn.Module, settings: Settings, info: PairInfo) -> N
         )
 
 
-def _labelled(pair: nn.Module, given: Tensor | None) -> Tensor | None:
+def _labelled(pair: Pair, given: Tensor | None) -> Tensor | None:
     """Return which rows have a label, (n,) booleans, of a pair whose labels may be missing; else None."""
     missing = capabilities.count(pair, "missing")
     return None if given is None or missing is None else given != missing
 
 
-def _temperature(pair: nn.Module, settings: Settings) -> float | None:
+def _temperature(pair: Pair, settings: Settings) -> float | None:
     if settings.final_temperature is None:
         return None
     if (temperature := capabilities.capability(pair, "temperature")) is None:

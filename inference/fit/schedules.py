@@ -1,8 +1,7 @@
 """Schedules over the steps of a fit: learning rate, weight of the KL, temperature."""
 
-from torch import nn
-
 from inference.fit.settings import SCHEDULES, Settings
+from inference.pairs.pair import Pair
 
 __all__ = ["Schedules"]
 
@@ -36,7 +35,7 @@ class Schedules:
         ratio = self.settings.final_temperature / self.first_temperature
         return self.first_temperature * ratio ** (step / self.steps)
 
-    def set_temperature(self, pair: nn.Module, step: int) -> None:
+    def set_temperature(self, pair: Pair, step: int) -> None:
         """Set the temperature of the pair, unless it stays as it is."""
         if (temperature := self.temperature(step)) is not None:
             pair.temperature.fill_(temperature)

@@ -1,18 +1,19 @@
 """The state of a fit as named tensors: weights, optimiser, random generators of every process."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.fit import distributed
 from inference.fit.checkpoint import random_state, set_random_state
 from inference.fit.updates import Updates
+from inference.pairs.pair import Pair
 
 __all__ = ["fit_state", "restore_fit_state"]
 
 PREFIXES = ("weights.", "worker.", "optimiser.", "epoch.")  # the last is written by the caller of a fit
 
 
-def fit_state(pair: nn.Module, updates: Updates) -> dict[str, Tensor]:
+def fit_state(pair: Pair, updates: Updates) -> dict[str, Tensor]:
     """Return copies of all tensors of a fit, those of the random generators of all processes included.
 
     Every process has to call this at the same step.
@@ -24,7 +25,7 @@ def fit_state(pair: nn.Module, updates: Updates) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in tensors.items()}
 
 
-def restore_fit_state(pair: nn.Module, updates: Updates, tensors: dict[str, Tensor]) -> None:
+def restore_fit_state(pair: Pair, updates: Updates, tensors: dict[str, Tensor]) -> None:
     """Restore what `fit_state` returned, the random generators of this process included.
 
     :raises InferenceError: if the tensors are of another number of processes, or have a name that `fit_state` does not

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.fit.graph import UntraceableError, fused, traced
+from inference.pairs.pair import Pair
 from inference.pairs.run import cuda_devices, same_buffers
 
 __all__ = ["COMPILE_STEPS", "TRACE_STEPS", "Mode", "choose_mode", "prepare_step"]
@@ -26,7 +27,7 @@ def choose_mode(compile: bool | None, steps: int) -> Mode:
     return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "eager"
 
 
-def prepare_step(pair: nn.Module, step: Step, mode: Mode, args: tuple[Tensor, ...]) -> Step:
+def prepare_step(pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...]) -> Step:
     """Return `step` in the form that runs it in a mode, for arguments of the shapes of `args`.
 
     Before it is traced, the step is run once with all of Pyro's checks. Random generators and the buffers of the pair

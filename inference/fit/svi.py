@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.fit import distributed
 from inference.fit.checkpoint import random_state, set_random_state
@@ -31,6 +31,7 @@ from inference.fit.settings import DEFAULTS, Settings
 from inference.fit.state import fit_state, restore_fit_state
 from inference.fit.step import choose_mode, prepare_step
 from inference.fit.updates import Updates
+from inference.pairs.pair import Pair
 
 __all__ = ["SVI", "svi"]
 
@@ -55,7 +56,7 @@ class SVI:
 
     def __init__(
         self,
-        pair: nn.Module,
+        pair: Pair,
         x: Tensor,
         given: Tensor | None = None,
         settings: Settings = DEFAULTS,
@@ -165,7 +166,7 @@ class SVI:
 
 
 def svi(
-    pair: nn.Module,
+    pair: Pair,
     x: Tensor,
     given: Tensor | None = None,
     settings: Settings = DEFAULTS,

@@ -8,19 +8,21 @@ no other module reads or writes this attribute.
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference.pairs.pair import Pair
 
 __all__ = ["AfterFit", "after_fit", "register_after_fit"]
 
-AfterFit = Callable[[nn.Module, Tensor, Tensor | None], nn.Module]
+AfterFit = Callable[[Pair, Tensor, Tensor | None], Pair]
 """(pair, x, given) to a new pair, ready for evaluation; x are the data of the fit."""
 
 
-def register_after_fit(pair: nn.Module, step: AfterFit | None) -> None:
+def register_after_fit(pair: Pair, step: AfterFit | None) -> None:
     """Declare the step that remains after the fit of this pair; None: no step remains."""
     vars(pair)["after_fit"] = step  # not a parameter, buffer or submodule
 
 
-def after_fit(pair: nn.Module) -> AfterFit | None:
+def after_fit(pair: Pair) -> AfterFit | None:
     """Return the step that remains after the fit of this pair, None if no step remains or none was declared."""
     return getattr(pair, "after_fit", None)

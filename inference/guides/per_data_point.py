@@ -6,11 +6,12 @@ from contextlib import suppress
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints, transform_to
 
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
+from inference.pairs.pair import Pair
 from inference.pairs.run import log_joint, repeat
 from inference.pairs.sites import INDEPENDENT, unwrap
 
@@ -65,7 +66,7 @@ def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
 
 
 def log_weights_of(
-    pair: nn.Module, args: tuple[Tensor, ...], name: str, q: dist.Distribution, density: dist.Distribution, k: int
+    pair: Pair, args: tuple[Tensor, ...], name: str, q: dist.Distribution, density: dist.Distribution, k: int
 ) -> Tensor:
     """Compute the log-weights of k draws of q for each data point, (k, n) in nats.
 
@@ -78,7 +79,7 @@ def log_weights_of(
 
 
 def fit_per_data_point(
-    pair: nn.Module,
+    pair: Pair,
     args: tuple[Tensor, ...],
     name: str,
     free: list[Tensor],

@@ -24,6 +24,7 @@ from inference.guides.after_fit import after_fit, register_after_fit
 from inference.guides.families import FLOW_COUPLINGS, FreeGuide, Latent
 from inference.guides.laplace import laplace
 from inference.guides.semi_amortised import check_amortised, semi_amortised
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, cuda_devices, eval_mode, log_joint
 from inference.pairs.sites import is_flat, is_local, latent_sites, observed_sites
 
@@ -67,7 +68,7 @@ def parse_guide(name: str) -> tuple[str, int]:
     return name, REFINEMENT_STEPS if name == "semi_amortised" else 0
 
 
-def with_guide(pair: nn.Module, name: str, x: Tensor, given: Tensor | None = None) -> nn.Module:
+def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) -> nn.Module:
     """Return a deep copy of the pair with the guide of that name for these data.
 
     The weights of the model start at those of `pair`, and are fitted with the guide unless `SVI` gets only="guide". The
@@ -110,7 +111,7 @@ def with_guide(pair: nn.Module, name: str, x: Tensor, given: Tensor | None = Non
     return new
 
 
-def _latents(pair: nn.Module, args: tuple[Tensor, ...]) -> list[Latent]:
+def _latents(pair: Pair, args: tuple[Tensor, ...]) -> list[Latent]:
     """Return the latents of a model, all of which a family can replace.
 
     :raises InferenceError: if there is none, or one is discrete, flat, of a sequence, or in another plate
@@ -158,7 +159,7 @@ def _support(site: dict) -> Constraint:
     return constraints.independent(base, support.event_dim - base.event_dim)
 
 
-def finish(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> nn.Module:
+def finish(pair: Pair, x: Tensor, given: Tensor | None = None) -> nn.Module:
     """Return the pair to evaluate after the fit of a pair of `with_guide`.
 
     The guide of `laplace` becomes normal around the mode of each posterior, sought from where the fit ended. That of
@@ -182,7 +183,7 @@ def finish(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> nn.Module
     return new
 
 
-def _laplace(pair: nn.Module, x: Tensor, given: Tensor | None) -> nn.Module:
+def _laplace(pair: Pair, x: Tensor, given: Tensor | None) -> nn.Module:
     """Return the pair with the normal of the mode and curvature of each posterior as its guide."""
     latents, n = pair.free_guide.latents, pair.free_guide.n
     if len(x) != n:
@@ -206,7 +207,7 @@ def _laplace(pair: nn.Module, x: Tensor, given: Tensor | None) -> nn.Module:
     return new
 
 
-def _log_density(pair: nn.Module, args: tuple[Tensor, ...], u: Tensor) -> Tensor:
+def _log_density(pair: Pair, args: tuple[Tensor, ...], u: Tensor) -> Tensor:
     """Compute log p(x, u), (b,) in nats, of all latents, (b, d); b is the number of data points, 1 if global."""
     latents, values, volume = pair.free_guide.latents, {}, 0.0
     for latent, part in zip(latents, u.split([latent.size for latent in latents], dim=-1), strict=True):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.guides.per_data_point import family, fit_per_data_point, log_weights_of
 from inference.pairs.info import inspect_pair
+from inference.pairs.pair import Pair
 from inference.pairs.run import cuda_devices, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -32,7 +33,7 @@ TEST_DRAWS, MIN_STANDARD_ERRORS = 64, 3  # fresh draws that compare before and a
 MAX_ROWS = 20_000  # data points times draws evaluated together: bounds the memory
 
 
-def check_amortised(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
+def check_amortised(pair: Pair, args: tuple[Tensor, ...]) -> None:
     """Check that the guide computes the distribution of one continuous latent, of a family, from each data point.
 
     :raises InferenceError: if it does not
@@ -51,7 +52,7 @@ def check_amortised(pair: nn.Module, args: tuple[Tensor, ...]) -> None:
     )
 
 
-def semi_amortised(steps: int, pair: nn.Module, x: Tensor, given: Tensor | None = None) -> nn.Module:
+def semi_amortised(steps: int, pair: Pair, x: Tensor, given: Tensor | None = None) -> nn.Module:
     """Return a deep copy of the pair that refines its guide by `steps` steps, for any data, in evaluation mode only."""
     new = copy.deepcopy(pair)
     new.guide = partial(_refined, new, new.guide, steps)
@@ -59,7 +60,7 @@ def semi_amortised(steps: int, pair: nn.Module, x: Tensor, given: Tensor | None 
 
 
 def _refined(
-    pair: nn.Module,
+    pair: Pair,
     own: Callable[..., None],
     steps: int,
     x: Tensor,

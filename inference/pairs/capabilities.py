@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from torch import nn
 
+from inference.pairs.pair import Pair
+
 __all__ = ["CAPABILITIES", "bounds", "capability", "count", "declared", "exact"]
 
 CAPABILITIES: dict[str, str] = {
@@ -27,13 +29,13 @@ CAPABILITIES: dict[str, str] = {
 }
 
 
-def declared(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
+def declared(pair: Pair | type[Pair]) -> tuple[str, ...]:
     """Return the names in the class attribute `capabilities`; none if it is not a tuple or list of strings."""
     names = getattr(pair, "capabilities", ())
     return tuple(names) if isinstance(names, tuple | list) and all(isinstance(name, str) for name in names) else ()
 
 
-def capability(pair: nn.Module, name: str) -> Any:
+def capability(pair: Pair, name: str) -> Any:
     """Return the attribute of a capability if the pair declares it, else None.
 
     :param name: a key of CAPABILITIES
@@ -45,20 +47,20 @@ def capability(pair: nn.Module, name: str) -> Any:
 
 
 def exact(
-    pair: nn.Module | type[nn.Module], name: Literal["log_evidence", "posterior", "e_step", "m_step"]
+    pair: Pair | type[Pair], name: Literal["log_evidence", "posterior", "e_step", "m_step"]
 ) -> Callable[..., Any] | None:
     """Return a method for what the model computes exactly; None if it has none of that name."""
     method = getattr(pair, name, None)
     return method if callable(method) and not isinstance(method, nn.Module) else None
 
 
-def count(pair: nn.Module, name: Literal["classes", "missing", "given_dim", "total"]) -> int | None:
+def count(pair: Pair, name: Literal["classes", "missing", "given_dim", "total"]) -> int | None:
     """Return an integer that data have to agree with; None if the pair has no integer of that name."""
     value = getattr(pair, name, None)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def bounds(pair: nn.Module) -> tuple[float, float]:
+def bounds(pair: Pair) -> tuple[float, float]:
     """Return the least and the greatest value that x may have; (-inf, inf) if the pair has no pair of numbers."""
     value = getattr(pair, "bounds", None)
     if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(end, int | float) for end in value):

@@ -6,11 +6,12 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
 
 from inference.errors import InferenceError
 from inference.pairs import capabilities
+from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode, importance_traces, param_scope
 from inference.pairs.sites import Site, is_delta, latent_sites, observed_sites, unwrap
 
@@ -104,7 +105,7 @@ def plate_faults(
                 )
 
 
-def parameter_faults(pair: nn.Module, model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
+def parameter_faults(pair: Pair, model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
     """Yield a sentence for each parameter that is in Pyro's parameter store alone."""
     own = {id(parameter) for parameter in pair.parameters()}
     for trace in (model, guide):
@@ -116,7 +117,7 @@ def parameter_faults(pair: nn.Module, model: poutine.Trace, guide: poutine.Trace
                 )
 
 
-def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
+def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
     """Check that the pair can be fitted to the data.
 
     :param x: (n, ...) all the data
@@ -128,7 +129,7 @@ def check_fit(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> None:
         raise InferenceError(fault)
 
 
-def check_data(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
+def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
     """Check that data and pair go together; return traces of two rows: of the model, without data, and of the guide.
 
     Checked are sites and plate (CONTRIBUTING.md), all the data against the support of the likelihood and the optional
@@ -157,7 +158,7 @@ def check_data(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> tuple
     return prior, guide
 
 
-def _check_attributes(pair: nn.Module, x: Tensor, given: Tensor | None, ends: tuple[float, float]) -> None:
+def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[float, float]) -> None:
     """:raises InferenceError: if the data do not agree with the optional attributes of the pair"""
     name, (low, high) = type(pair).__name__, capabilities.bounds(pair)
     if ends[0] < low or ends[1] > high:
@@ -186,7 +187,7 @@ def _check_attributes(pair: nn.Module, x: Tensor, given: Tensor | None, ends: tu
         )
 
 
-def _check_likelihood(pair: nn.Module, site: Site, x: Tensor, ends: tuple[float, float]) -> None:
+def _check_likelihood(pair: Pair, site: Site, x: Tensor, ends: tuple[float, float]) -> None:
     """:raises InferenceError: if x has another shape than the observed site, or values outside its support"""
     expected = site["value"].shape[1:]
     if site["name"] == "x" and x.shape[1:] != expected:
@@ -221,7 +222,7 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
                 )
 
 
-def _few(pair: nn.Module, part: Callable[..., None], few: tuple[Tensor, ...], name: str) -> poutine.Trace:
+def _few(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], name: str) -> poutine.Trace:
     """Return a trace of the model, or the guide, on a few rows as a minibatch of twice as many.
 
     :raises InferenceError: if it cannot be run, or its plate is wrong
@@ -241,7 +242,7 @@ def _few(pair: nn.Module, part: Callable[..., None], few: tuple[Tensor, ...], na
     return handler.trace
 
 
-def first_not_finite(pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor) -> str:
+def first_not_finite(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> str:
     """Return the name of the first parameter, latent value or log-density that is not finite, for an error message.
 
     The pair is run in the mode that it is in: what fails in training mode may be finite in evaluation mode.

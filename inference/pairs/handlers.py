@@ -1,7 +1,6 @@
 """Handlers (Pyro messengers): set the plate's rows, weight rows, scale the KL, set posterior means, tile rows."""
 
 from contextlib import suppress
-from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
@@ -9,7 +8,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import InferenceError
-from inference.pairs.sites import is_local
+from inference.pairs.sites import Site, is_local
 
 __all__ = ["PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows"]
 
@@ -25,7 +24,7 @@ class SetRows(Messenger):
         super().__init__()
         self.rows = rows
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["name"] == "data" and site_is_subsample(msg):
             if msg["fn"].size < len(self.rows):
                 raise InferenceError(f"total={msg['fn'].size} is less than the {len(self.rows)} rows of x.")
@@ -42,7 +41,7 @@ class WeightRows(Messenger):
         super().__init__()
         self.weights = weights
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if is_local(msg) and not site_is_subsample(msg):
             msg["scale"] = msg["scale"] * self.weights
 
@@ -58,7 +57,7 @@ class ScaleKL(Messenger):
         super().__init__()
         self.beta, self.but = beta, but
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if not msg["is_observed"] and not site_is_subsample(msg) and msg["name"] not in self.but:
             msg["scale"] = msg["scale"] * self.beta
 
@@ -66,7 +65,7 @@ class ScaleKL(Messenger):
 class PosteriorMeans(Messenger):
     """Sets every latent site to the mean of its distribution, or to the mode of a discrete distribution."""
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["done"] or msg["is_observed"] or site_is_subsample(msg) or msg["infer"].get("is_auxiliary"):
             return
         with suppress(NotImplementedError):
@@ -86,12 +85,12 @@ class TileRows(Messenger):
         super().__init__()
         self.n, self.k = n, k
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["name"] == "data" and site_is_subsample(msg):
             fn = msg["fn"]  # without repetition: outer handlers set the indices of n rows
             msg["fn"] = type(fn)(fn.size // self.k, self.n, device=fn.device)
 
-    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_post_sample(self, msg: Site) -> None:
         if msg["name"] == "data" and site_is_subsample(msg):
             if len(msg["value"]) == self.n:  # else the guide has repeated them
                 msg["value"] = msg["value"].repeat(self.k)

@@ -11,6 +11,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.pairs.pair import Pair
 from inference.pairs.run import cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
 from inference.pairs.sites import (
     INDEPENDENT,
@@ -38,7 +39,7 @@ class PairInfo:
     :param guide: trace of the guide, with log-densities and enumerated sites
     """
 
-    pair: nn.Module
+    pair: Pair
     args: tuple[Tensor, ...]
     model: poutine.Trace
     guide: poutine.Trace
@@ -219,7 +220,7 @@ class PairInfo:
         return all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
 
 
-def inspect_pair(pair: nn.Module, args: tuple[Tensor, ...]) -> PairInfo:
+def inspect_pair(pair: Pair, args: tuple[Tensor, ...]) -> PairInfo:
     """Return the structure of the pair from one run on the first two rows of its arguments, in the mode that it is in.
 
     Random generators, buffers and Pyro's parameter store are left as they were.
@@ -236,7 +237,7 @@ def _parameters(trace: poutine.Trace) -> dict[str, nn.Parameter]:
     return {name.replace("$$$", "."): site["value"] for name, site in sites.items()}
 
 
-def continuous_latents(pair: nn.Module, args: tuple[Tensor, ...]) -> dict[str, Site]:
+def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
     """Return the sites that a gradient-based sampler moves: the continuous latents of the model, whatever the guide.
 
     The model is run on all rows of the arguments, and takes its draws from the random generator as it is.

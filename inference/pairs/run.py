@@ -11,10 +11,11 @@ from pyro import poutine
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
+from inference.pairs.pair import Pair
 
 __all__ = [
     "Batch",
@@ -61,7 +62,7 @@ class Batch:
         """Return every row k times, row r being row r % n of this batch."""
         return Batch(*repeat((self.x,) if self.given is None else (self.x, self.given), k))
 
-    def args(self, pair: nn.Module) -> tuple[Tensor, ...]:
+    def args(self, pair: Pair) -> tuple[Tensor, ...]:
         """Return the positional arguments of `model` and `guide`: (x,), or (x, given) for a conditional model.
 
         :raises InferenceError: if the model conditions on something and the batch has nothing, or other rows of it
@@ -78,7 +79,7 @@ class Batch:
         return (self.x, self.given)
 
 
-def arguments(pair: nn.Module, x: Tensor, given: Tensor | None) -> tuple[Tensor, ...]:
+def arguments(pair: Pair, x: Tensor, given: Tensor | None) -> tuple[Tensor, ...]:
     """Return the positional arguments of `model` and `guide`, as `Batch.args`."""
     return Batch(x, given).args(pair)
 
@@ -91,7 +92,7 @@ def param_scope() -> Iterator[None]:
 
 
 @contextmanager
-def eval_mode(pair: nn.Module, seed: int | None = 0) -> Iterator[None]:
+def eval_mode(pair: Pair, seed: int | None = 0) -> Iterator[None]:
     """Run in evaluation mode, without gradients and in a scoped parameter store; with a seed also with that seed, after
     which the random generators are put back."""
     training = pair.training
@@ -106,7 +107,7 @@ def eval_mode(pair: nn.Module, seed: int | None = 0) -> Iterator[None]:
 
 
 def importance_traces(
-    pair: nn.Module, args: tuple[Tensor, ...], rows: Tensor | None = None, total: int | None = None
+    pair: Pair, args: tuple[Tensor, ...], rows: Tensor | None = None, total: int | None = None
 ) -> tuple[poutine.Trace, poutine.Trace]:
     """Return the traces (model, guide) with log-densities: the guide sampled, the model run on its sample.
 
@@ -121,7 +122,7 @@ def importance_traces(
 
 
 @contextmanager
-def same_buffers(pair: nn.Module) -> Iterator[None]:
+def same_buffers(pair: Pair) -> Iterator[None]:
     """Restore the buffers of the pair, such as running means of batch normalisation, on exit."""
     before = [buffer.clone() for buffer in pair.buffers()]
     try:
@@ -132,7 +133,7 @@ def same_buffers(pair: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-def cuda_devices(pair: nn.Module) -> list[torch.device]:
+def cuda_devices(pair: Pair) -> list[torch.device]:
     """Return the CUDA devices that the pair is on, whose random generators are forked with the CPU's."""
     return list({p.device for p in pair.parameters() if p.device.type == "cuda"})
 
@@ -142,7 +143,7 @@ def repeat(args: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
     return tuple(a.repeat(k, *[1] * (a.dim() - 1)) for a in args)
 
 
-def log_joint(pair: nn.Module, args: tuple[Tensor, ...], latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def log_joint(pair: Pair, args: tuple[Tensor, ...], latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return (log p(z), log p(x | z)) of every row, each (rows,) in nats, at values of all latents, which are local."""
     trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
     trace.compute_log_prob(lambda name, site: not site_is_subsample(site))

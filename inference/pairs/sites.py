@@ -1,7 +1,7 @@
 """Classify the sites of a trace (latent, observed, local, flat, Delta, enumerated) and unwrap their distributions."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyro.distributions as dist
 from pyro import poutine
@@ -26,7 +26,8 @@ __all__ = [
     "unwrap",
 ]
 
-Site = dict[str, Any]
+# A dictionary. Pyro's own type, `Message`, gives `fn` as a callable, on which a type checker refuses `fn.log_prob`.
+Site: TypeAlias = Any
 INDEPENDENT = (torch_dist.Independent,)
 WRAPPERS = (torch_dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)
 TRANSFORMED = (*WRAPPERS, torch_dist.TransformedDistribution)

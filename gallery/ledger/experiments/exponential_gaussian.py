@@ -15,7 +15,7 @@ import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import amortisation, posterior_1d, save, two_kls
 from gallery.models import MODELS
-from inference import SVI, Settings, eval_mode
+from inference import SVI, Pair, Settings, eval_mode
 from inference.evaluation.log_weights import log_evidence, log_weights
 from inference.files import write_atomically
 
@@ -32,7 +32,7 @@ def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict[s
         point, with its Monte Carlo error
     """
     x = data.load("exponential_gaussian").x
-    pairs: dict[str, torch.nn.Module] = {}
+    pairs: dict[str, Pair] = {}
     result: dict[str, Any] = {}
     for variant in GUIDES:
         name = f"exponential_gaussian{variant}"

@@ -16,7 +16,6 @@ import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from torch import nn
 
 import data
 from gallery.catalogue.recipes import RECIPES
@@ -25,7 +24,7 @@ from gallery.models.ss_vae import SSVAE
 from gallery.models.vae import VAE
 from gallery.runs import training
 from gallery.runs.specification import Run
-from inference import SVI
+from inference import SVI, Pair
 from inference.evaluation.classification import accuracy, class_bounds
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.probes import features, probe
@@ -45,7 +44,7 @@ NETWORKS: dict[str, Any] = {"latent_dim": 16, "hidden": [128, 128]}
 SIDE = 120  # points on each side of the grid over the plane
 
 
-def _fit(run: Run) -> nn.Module:
+def _fit(run: Run) -> Pair:
     torch.manual_seed(run.settings.seed)
     pair, train = run.build(), run.datasets()["train"]
     for _ in SVI(pair, train.x, train.given, run.settings, train.transform):

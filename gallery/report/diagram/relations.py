@@ -9,11 +9,11 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.report.diagram.graph import ROW, Diagram, Node
 from gallery.report.diagram.trails import SiteRecorder, Trails, bare
-from inference import eval_mode
+from inference import Pair, eval_mode
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import observed_sites
 
@@ -23,7 +23,7 @@ Run = Callable[..., poutine.Trace]
 
 
 def relations(
-    pair: nn.Module, args: tuple[Tensor, ...], of: Literal["model", "guide"] = "model", total: int | None = None
+    pair: Pair, args: tuple[Tensor, ...], of: Literal["model", "guide"] = "model", total: int | None = None
 ) -> Diagram:
     """Return the graph of a model or guide, from a run on two data points.
 

@@ -7,13 +7,13 @@ of the guide, with its Monte Carlo error. The page only draws them.
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.exact import PARTICLES
 from gallery.figures.info import info_of
 from gallery.report.explorers.fragment import fragment, packed, rounded
-from inference import eval_mode, log_evidence
+from inference import Pair, eval_mode, log_evidence
 from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.capabilities import exact
 from inference.pairs.sites import latent_sites
@@ -24,7 +24,7 @@ POSITIONS, POINTS = 81, 201  # values of x on the slider, values of z on a curve
 WITHIN = (0.025, 0.975)  # the range of x, as quantiles of the test data
 
 
-def densities(pair: nn.Module, test: Dataset) -> str | None:
+def densities(pair: Pair, test: Dataset) -> str | None:
     """Return the explorer of a pair with exact posterior and evidence of scalar data.
 
     :param pair: on the CPU and in float64, like the data

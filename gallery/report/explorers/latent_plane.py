@@ -14,7 +14,7 @@ import math
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import codes_of, info_of
@@ -22,7 +22,7 @@ from gallery.figures.style import CLASSES
 from gallery.models._distributions import MAX_LOGIT
 from gallery.report.explorers.fragment import fragment, options, packed, rounded
 from gallery.report.explorers.network import MEANS, Network, as_packed, pack
-from inference import eval_mode
+from inference import Pair, eval_mode
 from inference.pairs.info import PairInfo
 from inference.pairs.run import arguments
 from inference.pairs.sites import is_delta, is_flat
@@ -34,7 +34,7 @@ COMPONENTS = dist.Categorical, dist.OneHotCategorical
 MOST = 1_000_000  # weights in a page, at 2 bytes each
 
 
-def latent_plane(pair: nn.Module, test: Dataset) -> str | None:
+def latent_plane(pair: Pair, test: Dataset) -> str | None:
     """Return the explorer of a pair with one continuous code per image and a feed-forward decoder.
 
     The output of `pair.decoder` at z has to be the mean of x in a run of the model.

@@ -1,21 +1,21 @@
 """Images row by row: drawn from the model, and completed from their first half."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import info_of
 from gallery.figures.sequence import HIDDEN, complete
 from gallery.figures.style import limits
 from gallery.report.explorers.fragment import fragment, options, packed
-from inference import sample
+from inference import Pair, sample
 
 __all__ = ["rows"]
 
 COLUMNS, DOWN = 4, 3
 
 
-def rows(pair: nn.Module, test: Dataset, seed: int = 0) -> str | None:
+def rows(pair: Pair, test: Dataset, seed: int = 0) -> str | None:
     """Return the explorer of an unconditional model of grey images with one observed site per step.
 
     It has completions if the guide filters, that is, if its latents depend on earlier steps only.

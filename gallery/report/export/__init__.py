@@ -10,11 +10,10 @@ The first and the last need optional packages, so they are imported on use.
 from importlib.util import find_spec
 from pathlib import Path
 
-from torch import nn
-
 from data import Dataset
 from gallery.errors import RunError
 from gallery.runs.specification import Run
+from inference import Pair
 
 __all__ = ["export", "need"]
 
@@ -37,7 +36,7 @@ def need(extra: str, what: str) -> None:
 
 
 def export(
-    folder: Path, run: Run, pair: nn.Module, dataset: Dataset, to: str, out: Path | None, draws: int, seed: int
+    folder: Path, run: Run, pair: Pair, dataset: Dataset, to: str, out: Path | None, draws: int, seed: int
 ) -> list[str]:
     """Write the files of `gallery export`, and return one line for each file and for each missing network.
 

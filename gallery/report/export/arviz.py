@@ -23,12 +23,12 @@ import pyro
 import torch
 import xarray as xr
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from data import Dataset
 from gallery.errors import RunError
 from gallery.runs.specification import Run
-from inference import eval_mode
+from inference import Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.files import write_atomically
 from inference.pairs.info import inspect_pair
@@ -56,7 +56,7 @@ def _values(trace: poutine.Trace) -> Sites:
     return {name: (site["value"], is_local(site)) for name, site in sites.items()}
 
 
-def _draw(pair: nn.Module, args: tuple[Tensor, ...], weighted: bool, flat: bool) -> dict[str, Sites]:
+def _draw(pair: Pair, args: tuple[Tensor, ...], weighted: bool, flat: bool) -> dict[str, Sites]:
     """Return one draw for all rows of the data: the sites of every group."""
     drawn = posterior_trace(pair, args)
     latents = {name: site["value"] for name, site in latent_sites(drawn).items()}
@@ -87,7 +87,7 @@ def _dataset(arrays: dict[str, tuple[Tensor, tuple[str, ...]]], attributes: dict
     return xr.Dataset(variables, coordinates, attributes)
 
 
-def groups(pair: nn.Module, dataset: Dataset, draws: int = 200, seed: int = 0) -> dict[str, xr.Dataset]:
+def groups(pair: Pair, dataset: Dataset, draws: int = 200, seed: int = 0) -> dict[str, xr.Dataset]:
     """Return the groups of the file by name, for one chain.
 
     They take draws * n * (size of x + twice the size of the latents) numbers of memory, for n rows of data.
@@ -137,7 +137,7 @@ def about(run: Run, dataset: Dataset, seed: int) -> dict[str, str]:
     }
 
 
-def write(run: Run, pair: nn.Module, dataset: Dataset, out: Path, draws: int = 200, seed: int = 0) -> Path:
+def write(run: Run, pair: Pair, dataset: Dataset, out: Path, draws: int = 200, seed: int = 0) -> Path:
     """Write the NetCDF file atomically, and return its path.
 
     :param draws: posterior draws per data point

@@ -15,7 +15,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference import InferenceError, eval_mode
+from inference import InferenceError, Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
@@ -48,7 +48,7 @@ def _parameters(fn: dist.Distribution) -> dict[str, Tensor]:
 class Encoder(nn.Module):
     """The guide as a function of x (and given)."""
 
-    def __init__(self, pair: nn.Module):
+    def __init__(self, pair: Pair):
         super().__init__()
         self.pair = pair
 
@@ -70,7 +70,7 @@ class Decoder(nn.Module):
     :param like: data, (any, ...), with the event shape, dtype and device of x
     """
 
-    def __init__(self, pair: nn.Module, latents: list[str], like: Tensor):
+    def __init__(self, pair: Pair, latents: list[str], like: Tensor):
         super().__init__()
         self.pair, self.latents, self.like = pair, latents, like
 
@@ -85,7 +85,7 @@ class Decoder(nn.Module):
         return {"mean": observed_value(trace, lambda site: site["fn"].mean, x)}
 
 
-def encoder(pair: nn.Module, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Tensor], dict[str, str]]:
+def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Tensor], dict[str, str]]:
     """Return the encoder, its inputs by name, and the families of the guide's distributions.
 
     :param args: the arguments of the guide: (x,) or (x, given)
@@ -104,7 +104,7 @@ def encoder(pair: nn.Module, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[st
     return module, dict(zip(("x", "given"), args, strict=False)), families
 
 
-def decoder(pair: nn.Module, args: tuple[Tensor, ...]) -> tuple[Decoder, dict[str, Tensor], dict[str, str]]:
+def decoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Decoder, dict[str, Tensor], dict[str, str]]:
     """Return the decoder, its inputs by name, and an empty description.
 
     :raises NoNetworkError: if the mean of x is no function of the latents of a data point

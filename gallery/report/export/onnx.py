@@ -30,7 +30,7 @@ from gallery.errors import RunError
 from gallery.report.export.networks import NoNetworkError, decoder, encoder
 from gallery.runs.registry import format_error
 from gallery.runs.specification import Run
-from inference import eval_mode
+from inference import Pair, eval_mode
 from inference.files import write_atomically
 from inference.pairs.run import arguments, repeat
 
@@ -44,7 +44,7 @@ def _length(value: Any) -> int | torch.SymInt:
 
 
 @contextmanager
-def _symbolic(pair: nn.Module) -> Iterator[None]:
+def _symbolic(pair: Pair) -> Iterator[None]:
     """Let `len` of a tensor be symbolic in the modules of the pair and of Pyro's plate.
 
     Pyro's validation reads values, which a tracer has not, so it is off. Warnings of the tracer are ignored.
@@ -60,7 +60,7 @@ def _symbolic(pair: nn.Module) -> Iterator[None]:
         yield
 
 
-def as_onnx(pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor], about: dict[str, str]) -> bytes:
+def as_onnx(pair: Pair, module: nn.Module, inputs: dict[str, Tensor], about: dict[str, str]) -> bytes:
     """Convert an encoder or decoder to ONNX, check it, and return the content of the file.
 
     :param inputs: examples by name, (n, ...) each; inputs that no output depends on are left out of the file
@@ -92,7 +92,7 @@ def as_onnx(pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor], about
     return content
 
 
-def check(what: str, content: bytes, pair: nn.Module, module: nn.Module, inputs: dict[str, Tensor]) -> None:
+def check(what: str, content: bytes, pair: Pair, module: nn.Module, inputs: dict[str, Tensor]) -> None:
     """Compare onnxruntime with torch on one data point, on two, and on all inputs.
 
     :raises RunError: if they differ by more than TOLERANCE
@@ -110,7 +110,7 @@ def check(what: str, content: bytes, pair: nn.Module, module: nn.Module, inputs:
                 raise RunError(f"{what} differs as ONNX from torch by {worst:.2g} in {name}; no file was written.")
 
 
-def write(run: Run, pair: nn.Module, dataset: Dataset, folder: Path) -> tuple[list[Path], list[str]]:
+def write(run: Run, pair: Pair, dataset: Dataset, folder: Path) -> tuple[list[Path], list[str]]:
     """Write encoder.onnx and decoder.onnx into a folder; nothing is written on an error.
 
     :param dataset: data for the check

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from markupsafe import Markup
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.images import HELD_OUT
 from gallery.catalogue.recipes import recipe_for
 from gallery.models import MODELS
 from gallery.report.diagram import factorisation, relations, svg
 from gallery.runs.specification import run_of
+from inference import Pair
 
 __all__ = ["Drawing", "diagrams", "example"]
 
@@ -33,7 +34,7 @@ class Drawing:
     factors: str
 
 
-def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...], int]:
+def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
     """Build the pair of a recipe, and data of the right shape.
 
     MNIST is not needed: the embedded digits stand for it.

@@ -3,12 +3,14 @@
 import pyro
 import torch
 from pyro.infer import SVI, Trace_ELBO
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["fit"]
 
 
-def fit(pair: nn.Module, x: Tensor, epochs: int = 20, batch_size: int = 100, lr: float = 1e-3) -> list[float]:
+def fit(pair: Pair, x: Tensor, epochs: int = 20, batch_size: int = 100, lr: float = 1e-3) -> list[float]:
     adam = pyro.optim.Adam({"lr": lr})
     svi = SVI(pair.model, pair.guide, adam, Trace_ELBO())
     losses = []
