@@ -19,6 +19,7 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import param_scope
+from inference.pairs.sites import Site
 
 FEW = 4  # rows of a minibatch
 
@@ -46,7 +47,7 @@ class Ran:
     errors: list[Exception]
 
     @property
-    def sites(self) -> Iterator[tuple[str, str, dict]]:
+    def sites(self) -> Iterator[tuple[str, str, Site]]:
         """("guide" or "model", name, site) of every sampled or observed site, without the indices of plates."""
         for part, trace in (("guide", self.guide), ("model", self.model)):
             for name, site in trace.nodes.items():
@@ -118,21 +119,22 @@ class Case:
         :param change: called with the trace of the guide before the model runs on it
         :param drawn: a trace of the guide whose draws are taken instead of new ones
         """
-        pair, traces, errors = self.pair(seed).train(training).to(place), [drawn or poutine.Trace()], []
+        pair, trace, traces = self.pair(seed).train(training).to(place), drawn or poutine.Trace(), []
+        errors: list[Exception] = []
         move = isinstance(place, torch.device)
         few = [a[:n].to(place) if move or a.is_floating_point() else a[:n] for a in self.args]
         parts = EnumMessenger(first_available_dim=-2)(pair.guide), EnumMessenger()(pair.model)
         with watched(self.left), param_scope(), SetRows(torch.arange(n, device=few[0].device)):
             for part in parts:
-                handler = poutine.trace(poutine.replay(part, traces[-1]))
+                handler = poutine.trace(poutine.replay(part, trace))
                 try:
                     handler(*few, total=len(self.args[0]))
                 except Exception as error:  # any error of the user's code
                     errors.append(error)
-                traces.append(handler.trace)
+                traces.append(trace := handler.trace)
                 if part is parts[0]:
-                    change(handler.trace)
-        return Ran(*traces[1:], errors)
+                    change(trace)
+        return Ran(traces[0], traces[1], errors)
 
     @cached_property
     def few(self) -> Ran:
@@ -147,7 +149,8 @@ class Case:
     def svi(self, pair: Pair) -> SVI:
         """Return the fit of a pair, before its first step."""
         summed = inspect_pair(pair, self.args).enumerated
-        return SVI(pair, *self.args, settings=Settings(objective=self.objective or ("enum" if summed else "trace")))
+        settings = Settings(objective=self.objective or ("enum" if summed else "trace"))
+        return SVI(pair, self.args[0], self.args[1] if len(self.args) > 1 else None, settings)
 
     def loss(self, pair: Pair) -> Tensor:
         """Return the objective on all rows, always with the same noise; nats."""

@@ -1,7 +1,9 @@
 """Clauses on what a fit needs: supports, gradients through draws, and a gradient at every parameter."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -18,7 +20,7 @@ from inference.pairs.checks import check_data, parameter_faults
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
-from inference.pairs.sites import is_flat, latent_sites
+from inference.pairs.sites import Site, is_flat, latent_sites
 
 SCORED = ("reinforce", "score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
 DRAWS = 8  # of the guide for each row, checked against the support of the prior
@@ -36,7 +38,7 @@ def support(case: Case) -> Iterator[Finding]:
     for seed in range(DRAWS):
         ran = case.run(len(case.args[0]), seed)
         for name, site in latent_sites(ran.guide).items():
-            prior = ran.model.nodes.get(name)
+            prior: Site = ran.model.nodes.get(name)
             if prior is not None and not is_flat(prior) and not prior["fn"].support.check(site["value"]).all():
                 outside[name] = prior["fn"].support
     for name, expected in outside.items():
@@ -55,14 +57,20 @@ def registered(case: Case) -> Iterator[Finding]:
 
 def evaluation(case: Case) -> Iterator[Finding]:
     """data are drawn from the model without data, encoded by the guide, and reconstructed"""
-    x, given = (*case.args, None)[:2]
-    for use, n in ((sample, [len(x)]), (encode, []), (reconstruct, [])):
+    x, *rest = case.args
+    given = rest[0] if rest else None
+    uses: dict[str, Callable[..., Any]] = {
+        "sample": partial(sample, n=len(x)),
+        "encode": encode,
+        "reconstruct": reconstruct,
+    }
+    for name, use in uses.items():
         try:
-            use(case.pair(), x, *n, given)
+            use(case.pair(), x, given=given)
         except InferenceError:  # undefined, as draws from a flat prior are
             pass
         except Exception as error:  # any error of the user's code
-            yield Finding(f"`{use.__name__}` cannot use the pair", error)
+            yield Finding(f"`{name}` cannot use the pair", error)
             return
     for name in _read_off(case):
         yield Finding(
@@ -82,7 +90,7 @@ def _read_off(case: Case) -> list[str]:
 
     def densities(x: Tensor) -> dict[str, Tensor]:
         with eval_mode(pair):
-            again = poutine.trace(fixed).get_trace(x, *given).nodes
+            again: dict[str, Site] = poutine.trace(fixed).get_trace(x, *given).nodes
         return {name: again[name]["fn"].log_prob(site["value"]) for name, site in sites.items()}
 
     one, same, other = densities(x), densities(x), densities(x.flip(0))
@@ -121,19 +129,23 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
 
         def change(guide: poutine.Trace) -> None:
             for name in names:
-                leaves[name] = guide.nodes[name]["value"].detach() + NUDGE * (1 + (name == nudged))
-                guide.nodes[name]["value"] = leaves[name].requires_grad_()
+                site: Site = guide.nodes[name]
+                leaves[name] = site["value"].detach() + NUDGE * (1 + (name == nudged))
+                site["value"] = leaves[name].requires_grad_()
 
         with pyro.validation_enabled(False):  # a nudge may leave the support
             model = case.run(FEW, change=change).model
             model.compute_log_prob(lambda _, site: not site_is_subsample(site))
         return leaves, {name: s["log_prob"] for name, s in model.nodes.items() if "log_prob" in s and not is_flat(s)}
 
+    def gradient_of(density: Tensor, leaf: Tensor) -> Tensor:
+        sums = density.sum()
+        return torch.autograd.grad(sums, leaf, allow_unused=True, materialize_grads=True, retain_graph=True)[0]
+
     leaves, before = densities()
     for name, leaf in leaves.items():
         for of, moved in densities(name)[1].items():
-            options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
-            passes = before[of].requires_grad and torch.autograd.grad(before[of].sum(), leaf, **options)[0].any()
+            passes = before[of].requires_grad and gradient_of(before[of], leaf).any()
             if not passes and not torch.equal(moved, before[of]):
                 yield Finding(
                     f"the model computes {of} from {name}, but no gradient passes from {of} to {name}. Remove what "

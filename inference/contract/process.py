@@ -83,12 +83,12 @@ def device(case: Case) -> Iterator[Finding]:
                     continue
                 if any(tensor.is_floating_point() and place not in (tensor.dtype, tensor.device) for tensor in tensors):
                     yield Finding(f"{name} of the {part} does not follow x to {place}: {FROM_X}.")
-        for what, error in failed[:1]:
-            unknown = isinstance(error, NotImplementedError)  # torch lacks the operation on the meta device
-            reads = "item() cannot be called on meta" in str(error)  # reported by `traceable`
+        for what, raised in failed[:1]:
+            unknown = isinstance(raised, NotImplementedError)  # torch lacks the operation on the meta device
+            reads = "item() cannot be called on meta" in str(raised)  # reported by `traceable`
             remedy = "" if unknown else "it depends on values; " if reads else f"{FROM_X}; "
             yield Finding(
-                f"{what} cannot be computed in {place}: {remedy}the error of torch is", error, remark=unknown or reads
+                f"{what} cannot be computed in {place}: {remedy}the error of torch is", raised, remark=unknown or reads
             )
 
 

@@ -32,7 +32,7 @@ from inference.fit.graph import UntraceableError, traced
 from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode, log_joint, repeat
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.sites import Site, is_local, latent_sites
 
 __all__ = ["ais", "gradients", "reverse_ais", "supports_of", "upper"]
 
@@ -148,8 +148,8 @@ def _step_sizes(density: Density, u: Tensor, temperatures: Tensor, pilots: int, 
 
 def _prior(pair: Pair, args: tuple[Tensor, ...], names: Iterable[str]) -> dict[str, Tensor]:
     """Draw the latents of every row from the prior."""
-    trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
-    return {name: trace.nodes[name]["value"] for name in names}
+    sites: dict[str, Site] = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes
+    return {name: sites[name]["value"] for name in names}
 
 
 def _chains(

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from inference.errors import InferenceError
 from inference.evaluation.log_weights import log_evidence, log_weights
 from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
@@ -23,9 +24,13 @@ def evidence_gap(pair: Pair, x: Tensor, particles: int, seed: int = 0) -> tuple[
     :param x: (n, ...); for a guide with parameters per data point, all its training data in their order
     :param particles: draws per data point
     :return: (gap, its Monte Carlo standard error), (n,) each
+    :raises InferenceError: if the pair has no exact evidence
     """
     with eval_mode(pair, seed):
-        log_r = log_weights(pair, x, k=particles).double() - log_evidence(pair, x).double()
+        evidence = log_evidence(pair, x)
+        if evidence is None:
+            raise InferenceError(f"{type(pair).__name__} has no exact evidence: there is no gap to compare with.")
+        log_r = log_weights(pair, x, k=particles).double() - evidence.double()
     excess = log_r.expm1()
     plain, controlled = -log_r, excess - log_r
     confirmed = excess.mean(0).abs() < 4 * excess.std(0) / math.sqrt(particles) + 1e-4

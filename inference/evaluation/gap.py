@@ -83,8 +83,8 @@ def gap(
             start, make = family(site["fn"])
             members = [make(start)]
             members.append(fit_per_data_point(pair, args, name, start, make, fit_draws, steps, lr))
-            if richer := full_covariance(members[-1]):
-                members.append(fit_per_data_point(pair, args, name, *richer, fit_draws, steps, lr))
+            if (tied := full_covariance(members[-1])) is not None:
+                members.append(fit_per_data_point(pair, args, name, *tied, fit_draws, steps, lr))
             drawn = []
             for q in members:
                 with torch.random.fork_rng(cuda_devices(pair)):  # the same noise for all members
@@ -96,7 +96,7 @@ def gap(
         evidence, variance = iwae(weights).unsqueeze(0), iwae_variance(weights)
         about = {"of": "AIS, a lower bound of log p(x)", "chains": chains, "temperatures": temperatures}
     else:
-        evidence, variance, about = exact.double().unsqueeze(0), 0.0, {"of": "log p(x)"}
+        evidence, variance, about = exact.double().unsqueeze(0), exact.new_zeros(()).double(), {"of": "log p(x)"}
     with_evidence = {
         "evidence": evidence,
         "gap": evidence - amortised,

@@ -27,7 +27,7 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
-from inference.pairs.sites import enumerated_sites, is_local, latent_sites, observed_sites
+from inference.pairs.sites import Site, enumerated_sites, is_local, latent_sites, observed_sites
 
 __all__ = [
     "COMPILE_TILES",
@@ -47,8 +47,10 @@ TERMS = ("weight", "elbo", "likelihood")
 
 def _is_simple(info: PairInfo) -> bool:
     """Return whether the guide is one continuous local latent, no point, without mask, and the model has no factors."""
-    sites = [site for site in info.guide.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
-    factors = any(site["infer"].get("is_auxiliary") for site in info.model.nodes.values() if site["type"] == "sample")
+    of_guide: Iterable[Site] = info.guide.nodes.values()
+    sites = [site for site in of_guide if site["type"] == "sample" and not site_is_subsample(site)]
+    of_model: Iterable[Site] = info.model.nodes.values()
+    factors = any(site["infer"].get("is_auxiliary") for site in of_model if site["type"] == "sample")
     alone = len(sites) == len(info.continuous_sites) == 1 and sites[0]["mask"] is None and not factors
     return alone and not (info.has_global_latent or info.delta_sites or info.enumerated)
 
@@ -75,7 +77,7 @@ def _terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[s
     model, guide = importance_traces(pair, args, rows)
     zero = args[0].new_zeros(len(rows))
 
-    def total(sites: Iterable[dict]) -> Tensor:  # a site outside the plate counts once: 1 / rows of it for each row
+    def total(sites: Iterable[Site]) -> Tensor:  # a site outside the plate counts once: 1 / rows of it for each row
         terms = (s["log_prob"] if is_local(s) else s["log_prob"] / len(rows) for s in sites if s["type"] == "sample")
         return sum(terms, zero)
 
@@ -83,8 +85,9 @@ def _terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[s
         log_p, likelihood = (value + zero for value in _summed_by_model(model, guide, rows))
     else:
         log_p, likelihood = total(model.nodes.values()), total(observed_sites(model).values())
-    weight = log_p - total(guide.nodes.values())
-    cases = total(site for site in guide.nodes.values() if site.get("infer", {}).get("_enumerate_dim") is not None)
+    of_guide: Iterable[Site] = guide.nodes.values()
+    weight = log_p - total(of_guide)
+    cases = total(site for site in of_guide if site.get("infer", {}).get("_enumerate_dim") is not None)
     enumerated_dims = tuple(range(weight.dim() - 1))
     if not enumerated_dims:
         return {"weight": weight, "elbo": weight, "likelihood": likelihood}
@@ -105,14 +108,15 @@ def _summed_by_model(model: poutine.Trace, guide: poutine.Trace, rows: Tensor) -
     guide.pack_tensors()
     model.pack_tensors(guide.plate_to_symbol)
     kept, alone = enumerated_sites(model, guide)
-    infer = {name: model.nodes[name]["infer"] for name in kept | alone}
+    sites: dict[str, Site] = model.nodes
+    infer = {name: sites[name]["infer"] for name in kept | alone}
     dims = {infer[name]["_enumerate_dim"]: infer[name]["_enumerate_symbol"] for name in kept}
     shape = torch.broadcast_shapes(rows.shape, *(guide.nodes[name]["log_prob"].shape for name in kept))
     data, graph = observed_sites(model), torch.is_grad_enabled()
     with torch.enable_grad():
         t = model.nodes[next(iter(data))]["log_prob"].new_ones(shape, requires_grad=True)
         factors: OrderedDict[frozenset, list[Tensor]] = OrderedDict()
-        for name, site in model.nodes.items():
+        for name, site in sites.items():
             if site["type"] == "sample":
                 plates = frozenset(model.plate_to_symbol[f.name] for f in site["cond_indep_stack"] if f.vectorized)
                 term = site["packed"]["log_prob"]

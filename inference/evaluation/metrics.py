@@ -1,6 +1,8 @@
 """Evaluate a fitted pair: bounds on the evidence, KL and active units, as they stand in metrics.json."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -21,6 +23,7 @@ from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, eval_mode, importance_traces
 from inference.pairs.sites import (
+    Site,
     children_of_enumerated,
     enumerated_sites,
     independent_factors,
@@ -81,7 +84,9 @@ def evaluate(
     >>> round(metrics["evidence"]["value"], 4), metrics["evidence"]["unit"]
     (-1.2655, 'nats per data point')
     """
-    n, result, undefined = len(x), {}, {}
+    n = len(x)
+    result: dict[str, Any] = {}
+    undefined: dict[str, str] = {}
     with eval_mode(pair, seed):
         args = arguments(pair, x, given)
         info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
@@ -118,7 +123,8 @@ def _moments(pair: Pair, x: Tensor, given: Tensor | None, k: int, at_a_time: int
     """
     parts: dict[str, list[Moments]] = {}
     joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
-    width, compiled = len(x) if joint else max(1, MAX_DRAWS_IN_MEMORY // k), {}
+    width = len(x) if joint else max(1, MAX_DRAWS_IN_MEMORY // k)
+    compiled: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] = {}
     for start in range(0, len(x), width):
         batch = Batch(x, given)[start : start + width]
         terms = importance_terms(pair, batch.x, batch.given, k, at_a_time, start, compiled)
@@ -166,7 +172,7 @@ def monitor_elbo(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int =
     return {name: (value.mean(0).sum() / len(x)).item() for name, value in result.items()}
 
 
-def _kl(q: dist.Distribution, p: dist.Distribution, value: Tensor, closed: bool) -> Tensor:
+def _kl(q: dist.TorchDistribution, p: dist.TorchDistribution, value: Tensor, closed: bool) -> Tensor:
     """Compute KL(q || p) in nats, of the common batch shape.
 
     In closed form, where that holds and torch knows it, else log q / p of a draw of q.
@@ -201,12 +207,13 @@ def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int 
                 same_order(model, guide),
             )
             cases = sum((guide.nodes[name]["log_prob"] for name in kept), x.new_zeros(len(args[0]))).exp()
+            priors: dict[str, Site] = model.nodes
             for name, q in latent_sites(guide).items():
                 if not is_local(q) or q["fn"].support.is_discrete or name in below:
                     continue
-                p, q, value, mask = model.nodes[name]["fn"], q["fn"], q["value"], q["mask"]
-                batch_dims = max(len(p.batch_shape), len(q.batch_shape))
-                kl = _kl(*independent_factors(q, p), value, closed)
+                of_q, of_p, value, mask = q["fn"], priors[name]["fn"], q["value"], q["mask"]
+                batch_dims = max(len(of_p.batch_shape), len(of_q.batch_shape))
+                kl = _kl(*independent_factors(of_q, of_p), value, closed)
                 coordinates = kl.dim() - batch_dims
                 if mask is not None:
                     mask = torch.as_tensor(mask, device=kl.device)

@@ -22,7 +22,7 @@ from inference.evaluation.estimate import Estimate
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode, importance_traces
-from inference.pairs.sites import is_flat, latent_sites
+from inference.pairs.sites import Site, is_flat, latent_sites
 
 __all__ = ["mutual_information"]
 
@@ -57,7 +57,8 @@ def mutual_information(
             raise InferenceError(f"{undefined} {reason}.")
         model, guide = importance_traces(pair, args)
         ((name, site),) = latent_sites(guide).items()
-        p, q, z = model.nodes[name]["fn"], site["fn"], site["value"]  # of batch shape (n,)
+        prior: Site = model.nodes[name]
+        p, q, z = prior["fn"], site["fn"], site["value"]  # of batch shape (n,)
         at_first = p.log_prob(z[:1])
         if not torch.allclose(at_first, at_first[:1]):
             raise InferenceError(f"{undefined} the prior of {name} is not the same for all data points.")

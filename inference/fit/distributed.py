@@ -5,12 +5,11 @@ over the processes once a step. So N processes make the steps of one process wit
 """
 
 import os
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from inference.errors import InferenceError
 
@@ -56,9 +55,10 @@ def _lost_process(error: RuntimeError) -> InferenceError:
     return InferenceError(f"another process of this fit has ended ({reason}).", "Resume the run from its checkpoint.")
 
 
-def mean(tensors: list[Tensor | None]) -> list[Tensor | None]:
-    """Average each tensor over the processes, in one message. A None has to be None in every process.
+def mean(tensors: list[Any]) -> list[Any]:
+    """Average each tensor over the processes, in one message.
 
+    :param tensors: tensors, or None for the gradient of an unused parameter; a None has to be None in every process
     :raises InferenceError: if another process has ended
     """
     if workers() == 1:

@@ -81,13 +81,13 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
         kept = torch.cat([torch.full((p.numel(),), id(p) in ids, device=mean.device) for p in svi.parameters])
         if kept.any():
             noise = torch.stack([variance[kept].sum() for variance in variances])  # (minibatches,)
-            variance = noise.mean().item()
-            squared_norm = mean[kept].square().sum().item() - variance / (minibatches * repeats)
+            total = noise.mean().item()
+            squared_norm = mean[kept].square().sum().item() - total / (minibatches * repeats)
             result[name] = {
-                "variance": variance,
+                "variance": total,
                 "se": noise.std().item() / math.sqrt(minibatches),
                 "squared_norm": squared_norm,
-                "snr": math.sqrt(max(squared_norm, 0.0) / variance) if variance else math.inf,
+                "snr": math.sqrt(max(squared_norm, 0.0) / total) if total else math.inf,
                 **about,
             }
     return result

@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from types import FrameType
 
 import pyro
 import torch
@@ -43,10 +44,10 @@ class ConstantChecks(TorchFunctionMode):
             return None  # the hook only warns of gradients that are not finite
         if function is F.one_hot and len(args) > 1:  # its kernel reads the largest index
             return (args[0].unsqueeze(-1) == torch.arange(args[1], device=args[0].device)).long()
-        caller = sys._getframe(1)
-        while caller.f_code.co_filename == __file__:  # another mode of this file
+        caller: FrameType | None = sys._getframe(1)
+        while caller is not None and caller.f_code.co_filename == __file__:  # another mode of this file
             caller = caller.f_back
-        if caller.f_globals.get("__name__", "").startswith("pyro."):
+        if caller is not None and caller.f_globals.get("__name__", "").startswith("pyro."):
             if function is torch.Tensor.item:
                 return args[0].detach()  # a loss that Pyro returns as a float
             if function is torch.Tensor.any:

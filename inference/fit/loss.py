@@ -46,7 +46,7 @@ class MinibatchLoss:
     def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Return the arguments of model and guide at these rows, (x,) or (x, given), with x transformed."""
         x = self.transform(self.x.index_select(0, rows))  # twice as fast as x[rows]
-        return (x, self.given.index_select(0, rows)) if self.plan.is_conditional else (x,)
+        return (x,) if self.given is None or not self.plan.is_conditional else (x, self.given.index_select(0, rows))
 
     def step_arguments(self, rows: Tensor, failed: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the arguments of `gradients` at these rows.

@@ -1,7 +1,7 @@
 """Settings of a fit: their names, defaults and admissible values."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,11 +97,12 @@ class Settings:
         parse_objective(self.objective)
         if self.seed < 0:
             raise InferenceError(f"seed must not be negative, not {self.seed}.")
-        for name, known in {
+        choices: dict[str, Collection[str]] = {
             "optimiser": OPTIMISERS,
             "lr_schedule": SCHEDULES,
             "precision": ("float32", "float64", "bfloat16"),
-        }.items():
+        }
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 value = getattr(self, name)
                 why = f", which {_EXCLUDED[value]}" if value in _EXCLUDED else ""

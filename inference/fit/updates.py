@@ -1,6 +1,7 @@
 """Updates of parameters by an optimiser of `torch.optim`."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ FUSED_SKIP_OPTIMISERS = ("Adam", "AdamW", "SGD")  # with a fused kernel that ski
 
 
 def _make_optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    kind = OPTIMISERS[settings.optimiser]
+    kind: Callable[..., torch.optim.Optimizer] = OPTIMISERS[settings.optimiser]
     keywords: dict[str, Any] = {}
     if "betas" in inspect.signature(kind).parameters:
         keywords["betas"] = (0.9, settings.adam_beta2)
@@ -43,12 +44,13 @@ class Updates:
         self.optimiser = _make_optimiser(settings, parameters) if parameters else None
         self._skips_on_device = settings.optimiser in FUSED_SKIP_OPTIMISERS
         if self.optimiser is not None and self._skips_on_device:
-            self.optimiser.found_inf, self.optimiser.grad_scale = failed, None
+            vars(self.optimiser).update(found_inf=failed, grad_scale=None)  # read by the fused kernels
 
-    def apply(self, gradients: list[Tensor | None], lr: float) -> None:
+    def apply(self, gradients: list[Any], lr: float) -> None:
         """Update all parameters.
 
-        :param gradients: one for each parameter; the list is emptied, so that its memory is free for the next step
+        :param gradients: a tensor, or None, for each parameter; the list is emptied, so that its memory is free for the
+            next step
         :param lr: learning rate
         """
         if self.optimiser is None:
@@ -75,8 +77,8 @@ class Updates:
             return
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
-            i, name = key.split(".")
-            state.setdefault(int(i), {})[name] = value
+            number, name = key.split(".")
+            state.setdefault(int(number), {})[name] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         for i, entries in state.items():  # torch casts each to the type of the parameter: restore its own
             kept = self.optimiser.state[self.parameters[i]]

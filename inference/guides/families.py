@@ -44,7 +44,7 @@ class Onto(transforms.ComposeTransform):
         super().__init__([biject_to(support)], cache_size)
 
     @property
-    def codomain(self) -> Constraint:
+    def codomain(self) -> Constraint:  # type: ignore[override]  # torch has both kinds of it
         return self.support
 
     def with_cache(self, cache_size: int = 1) -> "Onto":
@@ -133,7 +133,7 @@ class FreeGuide(nn.Module):
                 )
         drawn: dict[str, Tensor] = {}
         for latent in self.latents:
-            q = dict(self.q[latent.name])
+            q = self._parameters_of(latent)
             if latent.local:
                 q = {name: value[rows] for name, value in q.items()}
             for name, u in drawn.items():
@@ -144,14 +144,19 @@ class FreeGuide(nn.Module):
             if self.family == "multivariate":
                 drawn[latent.name] = latent.unconstrained(value)
 
-    def distribution(self, latent: Latent, q: dict[str, Tensor]) -> dist.Distribution:
+    def _parameters_of(self, latent: Latent) -> dict[str, Tensor]:
+        return dict(self.q[latent.name].items())  # type: ignore[operator]  # a ParameterDict
+
+    def distribution(self, latent: Latent, q: dict[str, Tensor]) -> dist.TorchDistribution:
         """Return the distribution of a latent, of batch shape (...), from its parameters; "loc" is (..., size)."""
         batch, reals = q["loc"].shape[:-1], len(latent.shape)
         if self.family == "delta":
             point, _ = latent.value(q["loc"])
             return dist.Delta(point, event_dim=point.dim() - len(batch))
         loc = q["loc"].reshape((*batch, *latent.shape))
-        parts = [] if latent.is_onto(constraints.real) else [Onto(latent.support, 1)]  # caches the u of a draw
+        parts: list[transforms.Transform] = (
+            [] if latent.is_onto(constraints.real) else [Onto(latent.support, 1)]
+        )  # caches the u of a draw
         if self.family == "laplace":
             u = dist.Delta(loc, event_dim=reals)
         elif self.family == "normal" or latent.size == 1:
@@ -162,10 +167,10 @@ class FreeGuide(nn.Module):
         else:
             u = self._vector_distribution(latent.name, q)
             if reals != 1:
-                parts.insert(0, transforms.ReshapeTransform((latent.size,), latent.shape))
+                parts.insert(0, transforms.ReshapeTransform(torch.Size([latent.size]), latent.shape))
         return dist.TransformedDistribution(u, parts) if parts else u
 
-    def _vector_distribution(self, name: str, q: dict[str, Tensor]) -> dist.Distribution:
+    def _vector_distribution(self, name: str, q: dict[str, Tensor]) -> dist.TorchDistribution:
         """Return the distribution of u as a vector with dependent coordinates."""
         loc, scale = q["loc"], q["log_scale"].exp()
         if self.family == "multivariate":
@@ -174,7 +179,7 @@ class FreeGuide(nn.Module):
         if self.family == "low_rank":
             return dist.LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * q["W"], scale.square())
         parts, backwards = [], torch.arange(loc.shape[-1] - 1, -1, -1, device=loc.device)
-        for net in self.nets[name]:
+        for net in self.nets[name].children():
             coupling = transforms.AffineCoupling(loc.shape[-1] // 2, net)
             coupling._cache_size = 0  # the cache of a draw without gradient would make the score's wrong
             parts += [coupling, transforms.Permute(backwards)]
@@ -189,7 +194,7 @@ class FreeGuide(nn.Module):
         done: list[Latent] = []
         for latent in self.latents:
             i = sum(other.size for other in done)
-            j, q = i + latent.size, self.q[latent.name]
+            j, q = i + latent.size, self._parameters_of(latent)
             inner, loc = L[..., i:j, i:j], m[..., i:j]
             scale = inner.diagonal(dim1=-2, dim2=-1)
             new = {"log_scale": scale.log(), "A": inner / scale.unsqueeze(-1)}

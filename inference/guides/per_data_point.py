@@ -20,11 +20,11 @@ __all__ = ["Family", "family", "fit_per_data_point", "full_covariance", "log_wei
 ADAM_BETAS = (0.9, 0.95)  # a short memory of the steep start
 TRACE_STEPS = 100  # below, tracing a step takes longer than it saves
 
-Family = Callable[[list[Tensor]], dist.Distribution]
+Family = Callable[[list[Tensor]], dist.TorchDistribution]
 """Unbounded parameters, each of batch shape (n, ...), to a distribution."""
 
 
-def family(q: dist.Distribution) -> tuple[list[Tensor], Family]:
+def family(q: dist.TorchDistribution) -> tuple[list[Tensor], Family]:
     """Return the unbounded parameters of q, each of batch shape (n, ...), and the family that q is a member of.
 
     :raises InferenceError: if q has no free parameters, as the distribution of a flow
@@ -39,7 +39,7 @@ def family(q: dist.Distribution) -> tuple[list[Tensor], Family]:
         raise InferenceError(f"{type(q).__name__} has no parameters that could be fitted for each data point.")
     transforms = {name: transform_to(bound) for name, bound in bounds.items()}
 
-    def make_another(free: list[Tensor]) -> dist.Distribution:
+    def make_another(free: list[Tensor]) -> dist.TorchDistribution:
         return type(q)(**{name: t(value) for (name, t), value in zip(transforms.items(), free, strict=True)})
 
     return [t.inv(getattr(q, name)) for name, t in transforms.items()], make_another
@@ -51,7 +51,7 @@ def _normal(loc: Tensor, L: Tensor, used: Tensor) -> tuple[list[Tensor], Family]
     return [loc, to_factor.inv(L)], lambda free: dist.MultivariateNormal(free[0], scale_tril=to_factor(free[1]) * used)
 
 
-def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
+def full_covariance(q: dist.TorchDistribution) -> tuple[list[Tensor], Family] | None:
     """Return the family of normals of any covariance that contains q, if q is a diagonal normal of several coordinates.
 
     None for any other q.
@@ -66,7 +66,7 @@ def full_covariance(q: dist.Distribution) -> tuple[list[Tensor], Family] | None:
 
 
 def log_weights_of(
-    pair: Pair, args: tuple[Tensor, ...], name: str, q: dist.Distribution, density: dist.Distribution, k: int
+    pair: Pair, args: tuple[Tensor, ...], name: str, q: dist.TorchDistribution, density: dist.TorchDistribution, k: int
 ) -> Tensor:
     """Compute the log-weights of k draws of q for each data point, (k, n) in nats.
 
@@ -87,7 +87,7 @@ def fit_per_data_point(
     k: int,
     steps: int,
     lr: float,
-) -> dist.Distribution:
+) -> dist.TorchDistribution:
     """Fit a member of the family to each data point, by Adam on its ELBO.
 
     :param name: of the one latent site
@@ -98,9 +98,9 @@ def fit_per_data_point(
 
     def gradients(*free: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad(), pyro.validation_enabled(False):
-            free = [p.detach().requires_grad_() for p in free]
-            elbo = log_weights_of(pair, args, name, make(free), make([p.detach() for p in free]), k).mean(0)
-            return torch.autograd.grad(-elbo.sum(), free)
+            leaves = [p.detach().requires_grad_() for p in free]
+            elbo = log_weights_of(pair, args, name, make(leaves), make([p.detach() for p in leaves]), k).mean(0)
+            return torch.autograd.grad(-elbo.sum(), leaves)
 
     free = [p.clone(memory_format=torch.contiguous_format) for p in free]
     if steps >= TRACE_STEPS:

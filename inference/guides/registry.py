@@ -11,11 +11,12 @@ not fitted to. `semi_amortised` keeps the model's own guide and refines it at an
 import copy
 import difflib
 from functools import partial
+from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import biject_to, constraints
 from torch.distributions.constraints import Constraint
 
@@ -68,7 +69,7 @@ def parse_guide(name: str) -> tuple[str, int]:
     return name, REFINEMENT_STEPS if name == "semi_amortised" else 0
 
 
-def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) -> nn.Module:
+def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) -> Pair:
     """Return a deep copy of the pair with the guide of that name for these data.
 
     The weights of the model start at those of `pair`, and are fitted with the guide unless `SVI` gets only="guide". The
@@ -86,7 +87,8 @@ def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) ->
     torch.Size([5, 1])
     """
     kind, steps = parse_guide(name)
-    new, args, model = copy.deepcopy(pair), arguments(pair, x, given), type(pair).__name__
+    new: Any = copy.deepcopy(pair)  # Any: its guide is replaced
+    args, model = arguments(pair, x, given), type(pair).__name__
     if kind == "own":
         return new
     register_after_fit(new, None)
@@ -159,7 +161,7 @@ def _support(site: dict) -> Constraint:
     return constraints.independent(base, support.event_dim - base.event_dim)
 
 
-def finish(pair: Pair, x: Tensor, given: Tensor | None = None) -> nn.Module:
+def finish(pair: Pair, x: Tensor, given: Tensor | None = None) -> Pair:
     """Return the pair to evaluate after the fit of a pair of `with_guide`.
 
     The guide of `laplace` becomes normal around the mode of each posterior, sought from where the fit ended. That of
@@ -183,7 +185,7 @@ def finish(pair: Pair, x: Tensor, given: Tensor | None = None) -> nn.Module:
     return new
 
 
-def _laplace(pair: Pair, x: Tensor, given: Tensor | None) -> nn.Module:
+def _laplace(pair: Pair, x: Tensor, given: Tensor | None) -> Pair:
     """Return the pair with the normal of the mode and curvature of each posterior as its guide."""
     latents, n = pair.free_guide.latents, pair.free_guide.n
     if len(x) != n:
@@ -209,11 +211,12 @@ def _laplace(pair: Pair, x: Tensor, given: Tensor | None) -> nn.Module:
 
 def _log_density(pair: Pair, args: tuple[Tensor, ...], u: Tensor) -> Tensor:
     """Compute log p(x, u), (b,) in nats, of all latents, (b, d); b is the number of data points, 1 if global."""
-    latents, values, volume = pair.free_guide.latents, {}, 0.0
+    latents, values, volume = pair.free_guide.latents, {}, u.new_zeros(len(u))
     for latent, part in zip(latents, u.split([latent.size for latent in latents], dim=-1), strict=True):
         values[latent.name], log_volume = latent.value(part)
         volume = volume + log_volume
     if latents[0].local:
-        return sum(log_joint(pair, args, values)) + volume
+        prior, likelihood = log_joint(pair, args, values)
+        return prior + likelihood + volume
     model = poutine.condition(pair.model, {name: value.squeeze(0) for name, value in values.items()})
     return (poutine.trace(model).get_trace(*args).log_prob_sum() + volume).reshape(1)

@@ -13,11 +13,12 @@ data, at the price of the steps.
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.guides.per_data_point import family, fit_per_data_point, log_weights_of
@@ -52,9 +53,9 @@ def check_amortised(pair: Pair, args: tuple[Tensor, ...]) -> None:
     )
 
 
-def semi_amortised(steps: int, pair: Pair, x: Tensor, given: Tensor | None = None) -> nn.Module:
+def semi_amortised(steps: int, pair: Pair, x: Tensor, given: Tensor | None = None) -> Pair:
     """Return a deep copy of the pair that refines its guide by `steps` steps, for any data, in evaluation mode only."""
-    new = copy.deepcopy(pair)
+    new: Any = copy.deepcopy(pair)  # Any: its guide is replaced
     new.guide = partial(_refined, new, new.guide, steps)
     return new
 

@@ -1,6 +1,7 @@
 """Validate model, guide and data before training, and name what is not finite in a fit that failed."""
 
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import pyro
 import torch
@@ -77,7 +78,7 @@ def plate_faults(
     :param varies: (part, name) of the sites whose shape differs with more rows; part is "model" or "guide"
     """
     for part, trace in (("guide", guide), ("model", model)):
-        fn = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
+        fn: Any = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
         right = fn is None or (fn.size, fn.subsample_size) == (total, rows)
         if not right:
             yield (
@@ -210,7 +211,8 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
     for name, site in latent_sites(guide).items():
         if name not in prior.nodes or is_delta(site):  # the support of a Delta is the real numbers, wherever it is
             continue
-        of_prior, of_guide = _base(prior.nodes[name]["fn"].support), _base(site["fn"].support)
+        p: Site = prior.nodes[name]
+        of_prior, of_guide = _base(p["fn"].support), _base(site["fn"].support)
         if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
             at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
             outside = of_guide.check(at) & ~of_prior.check(at)
@@ -234,7 +236,7 @@ def _few(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], name: s
         except ValueError as error:
             refused = error
     traces = {"model": poutine.Trace(), "guide": poutine.Trace()} | {name: handler.trace}
-    for fault in plate_faults(**traces, rows=len(few[0]), total=2 * len(few[0])):
+    for fault in plate_faults(traces["model"], traces["guide"], len(few[0]), 2 * len(few[0])):
         raise InferenceError(fault) from refused
     if refused is not None:
         reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
@@ -252,6 +254,7 @@ def first_not_finite(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> str:
     """
     with torch.no_grad(), param_scope(), pyro.validation_enabled(False):
         model, guide = importance_traces(pair, args, rows)
+    site: Site
     for trace in (guide, model):
         for name, site in trace.nodes.items():
             if site["type"] == "param" and not torch.isfinite(site["value"]).all():

@@ -60,7 +60,7 @@ class PairInfo:
         return list(observed_sites(self.model))
 
     @property
-    def likelihood(self) -> list[dist.Distribution]:
+    def likelihood(self) -> list[dist.TorchDistribution]:
         """The distributions p(x | latents), one for each observed site, without their event dimensions."""
         return [unwrap(site["fn"], INDEPENDENT) for site in observed_sites(self.model).values()]
 
@@ -233,7 +233,7 @@ def inspect_pair(pair: Pair, args: tuple[Tensor, ...]) -> PairInfo:
 
 
 def _parameters(trace: poutine.Trace) -> dict[str, nn.Parameter]:
-    sites = {name: site for name, site in trace.nodes.items() if site["type"] == "param"}
+    sites: dict[str, Site] = {name: site for name, site in trace.nodes.items() if site["type"] == "param"}
     return {name.replace("$$$", "."): site["value"] for name, site in sites.items()}
 
 

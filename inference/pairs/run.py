@@ -53,10 +53,11 @@ class Batch:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Batch":
         """Return the batch on another device, its floating-point values in another type."""
-        x, given = (
-            t if t is None else t.to(device, dtype if t.is_floating_point() else None) for t in (self.x, self.given)
-        )
-        return Batch(x, given)
+
+        def moved(t: Tensor) -> Tensor:
+            return t.to(device, dtype if t.is_floating_point() else None)
+
+        return Batch(moved(self.x), None if self.given is None else moved(self.given))
 
     def repeat(self, k: int) -> "Batch":
         """Return every row k times, row r being row r % n of this batch."""
@@ -147,7 +148,8 @@ def log_joint(pair: Pair, args: tuple[Tensor, ...], latents: dict[str, Tensor]) 
     """Return (log p(z), log p(x | z)) of every row, each (rows,) in nats, at values of all latents, which are local."""
     trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
     trace.compute_log_prob(lambda name, site: not site_is_subsample(site))
-    zero, terms = args[0].new_zeros(len(args[0])), ([], [])
+    zero = args[0].new_zeros(len(args[0]))
+    terms: tuple[list[Tensor], list[Tensor]] = [], []
     for name, site in trace.nodes.items():
         if "log_prob" in site:
             terms[name not in latents].append(site["log_prob"])

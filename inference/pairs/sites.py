@@ -46,9 +46,10 @@ def latent_sites(trace: poutine.Trace) -> dict[str, Site]:
 def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
     """Return the observed sites of a trace of a model by name, also of one under `uncondition`, without factors and
     deterministic sites."""
+    nodes: dict[str, Site] = trace.nodes
     return {
         name: site
-        for name, site in trace.nodes.items()
+        for name, site in nodes.items()
         if site["type"] == "sample"
         and (site["is_observed"] or site["infer"].get("was_observed"))
         and not _is_aside(site)
@@ -70,8 +71,12 @@ def children_of_enumerated(model: poutine.Trace, guide: poutine.Trace) -> set[st
     KL of one site."""
     if not enumerated_sites(model, guide)[1]:
         return set()
-    priors = {name: model.nodes[name]["fn"] for name in latent_sites(guide) if name in model.nodes}
-    return {name for name, p in priors.items() if len(p.batch_shape) > len(guide.nodes[name]["fn"].batch_shape)}
+    priors: dict[str, Site] = model.nodes
+    return {
+        name
+        for name, q in latent_sites(guide).items()
+        if name in priors and len(priors[name]["fn"].batch_shape) > len(q["fn"].batch_shape)
+    }
 
 
 def same_order(model: poutine.Trace, guide: poutine.Trace) -> bool:
@@ -99,7 +104,7 @@ def is_delta(site: Site) -> bool:
     return isinstance(fn, dist.Delta) and not fn.log_density.any()
 
 
-def layers(fn: dist.Distribution, wrappers: tuple[type, ...] = WRAPPERS) -> Iterator[dist.Distribution]:
+def layers(fn: dist.TorchDistribution, wrappers: tuple[type, ...] = WRAPPERS) -> Iterator[dist.TorchDistribution]:
     """Yield a distribution, then the one within each of its wrappers, from the outside in.
 
     :param wrappers: the classes that are unwrapped
@@ -110,7 +115,7 @@ def layers(fn: dist.Distribution, wrappers: tuple[type, ...] = WRAPPERS) -> Iter
         yield fn
 
 
-def unwrap(fn: dist.Distribution, wrappers: tuple[type, ...] = WRAPPERS) -> dist.Distribution:
+def unwrap(fn: dist.TorchDistribution, wrappers: tuple[type, ...] = WRAPPERS) -> dist.TorchDistribution:
     """Return the distribution within its wrappers.
 
     >>> unwrap(dist.Normal(0.0, 1.0).expand([3]).to_event(1).mask(False))
@@ -123,7 +128,9 @@ def unwrap(fn: dist.Distribution, wrappers: tuple[type, ...] = WRAPPERS) -> dist
     return base
 
 
-def independent_factors(q: dist.Distribution, p: dist.Distribution) -> tuple[dist.Distribution, dist.Distribution]:
+def independent_factors(
+    q: dist.TorchDistribution, p: dist.TorchDistribution
+) -> tuple[dist.TorchDistribution, dist.TorchDistribution]:
     """Return q and p without the `Independent` wrappers that both have, so that their KL keeps the coordinates."""
     while isinstance(q, INDEPENDENT) and isinstance(p, INDEPENDENT):
         q, p = q.base_dist, p.base_dist

@@ -16,8 +16,9 @@ Pyro's way, and the weights are joint over all the data. Pyro's ReweightedWakeSl
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from pyro import poutine
@@ -30,6 +31,7 @@ from torch import Tensor
 from inference.errors import InferenceError
 from inference.fit.objectives.checks import (
     Checked,
+    Requirement,
     require_density,
     require_no_enumeration,
     require_reparametrised,
@@ -38,7 +40,7 @@ from inference.fit.objectives.checks import (
 from inference.fit.objectives.score_function import Unreparametrised
 from inference.pairs.handlers import TileRows
 from inference.pairs.run import repeat
-from inference.pairs.sites import is_local, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_local, latent_sites, observed_sites
 
 __all__ = ["DReG_ELBO", "Renyi_ELBO", "WakeSleep_ELBO", "renyi"]
 
@@ -46,7 +48,7 @@ __all__ = ["DReG_ELBO", "Renyi_ELBO", "WakeSleep_ELBO", "renyi"]
 class DetachDraws(Messenger):
     """Replaces each draw that depends on parameters by a leaf of the same value, and keeps the draw at the site."""
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["is_observed"] or site_is_subsample(msg):
             return
         msg["infer"]["_is_preset"] = msg["value"] is not None
@@ -83,7 +85,7 @@ class Renyi_ELBO(Checked, ELBO):  # noqa: N801 (Pyro's names)
     :param vectorize_particles: draw along a new dimension to the left; needed where a latent is global
     """
 
-    requirements = (require_density, require_no_enumeration, require_reparametrised)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_density, require_no_enumeration, require_reparametrised)
 
     def __init__(self, draws: int, alpha: float = 0.0, num_particles: int = 1, **kwargs: Any):
         super().__init__(num_particles=draws * num_particles, **kwargs)
@@ -159,14 +161,15 @@ class DReG_ELBO(Renyi_ELBO):  # noqa: N801
         log_p, log_q, scale, trace = self._log_densities(model, guide, args, kwargs)
         log_w = log_p - log_q
         v, bound = log_w.detach().softmax(0), renyi(log_w.detach(), 0.0)
-        sites = [site for site in trace.nodes.values() if site["type"] == "sample" and "_draw" in site["infer"]]
+        nodes: Iterable[Site] = trace.nodes.values()
+        sites = [site for site in nodes if site["type"] == "sample" and "_draw" in site["infer"]]
         draws, leaves = [site["infer"]["_draw"] for site in sites], [site["value"] for site in sites]
-        options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+        grad = partial(torch.autograd.grad, allow_unused=True, materialize_grads=True, retain_graph=True)
         beta = (_of_rows(sites[0]["scale"], v.shape[-1]) if sites else 1.0) / scale
         factor = (1 - beta) * v + beta * v.square()
-        gradients = list(torch.autograd.grad((scale * factor * log_w).sum(), leaves, **options))
+        gradients = list(grad((scale * factor * log_w).sum(), leaves))
         for i in range(len(draws) - 1, 0, -1):
-            earlier = torch.autograd.grad(draws[i], leaves[:i], gradients[i], **options)
+            earlier = grad(draws[i], leaves[:i], gradients[i])
             gradients[:i] = [g + e for g, e in zip(gradients[:i], earlier, strict=True)]
         carried = sum((g * z).sum() for g, z in zip(gradients, draws, strict=True))
         surrogate = ((scale * v * log_p).sum() + carried) / v.shape[1]
@@ -181,7 +184,7 @@ class WakeSleep_ELBO(Renyi_ELBO):  # noqa: N801
     reparametrised. The loss is minus IWAE-K.
     """
 
-    requirements = (require_density, require_no_enumeration)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_density, require_no_enumeration)
 
     def __init__(self, draws: int = 10, **kwargs: Any):
         super().__init__(draws, **kwargs)

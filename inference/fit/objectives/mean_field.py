@@ -3,7 +3,7 @@
 Kingma et al., Improved variational inference with inverse autoregressive flow, 2016 (free bits).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
@@ -14,8 +14,14 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from inference.errors import InferenceError
-from inference.fit.objectives.checks import Checked, require_closed_kl, require_density, require_order_of_model
-from inference.pairs.sites import children_of_enumerated, independent_factors, latent_sites
+from inference.fit.objectives.checks import (
+    Checked,
+    Requirement,
+    require_closed_kl,
+    require_density,
+    require_order_of_model,
+)
+from inference.pairs.sites import Site, children_of_enumerated, independent_factors, latent_sites
 
 __all__ = ["FreeBits_ELBO", "MeanField_ELBO", "TraceEnumMeanField_ELBO"]
 
@@ -23,13 +29,13 @@ __all__ = ["FreeBits_ELBO", "MeanField_ELBO", "TraceEnumMeanField_ELBO"]
 class MeanField_ELBO(Checked, TraceMeanField_ELBO):  # noqa: N801 (Pyro's names)
     """TraceMeanField_ELBO, for a guide that draws in the order of the model."""
 
-    requirements = (require_order_of_model,)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_order_of_model,)
 
 
 class TraceEnumMeanField_ELBO(Checked, TraceEnum_ELBO):  # noqa: N801
     """TraceEnum_ELBO with the KL of sampled sites in closed form where Pyro has one."""
 
-    requirements = (require_order_of_model,)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_order_of_model,)
 
     def _get_trace(self, model, guide, args, kwargs) -> tuple[poutine.Trace, poutine.Trace]:
         model, guide = super()._get_trace(model, guide, args, kwargs)
@@ -59,7 +65,7 @@ class FreeBits_ELBO(MeanField_ELBO):  # noqa: N801
     :param nats: the minimum for each data point, or for all data together where the latent is global
     """
 
-    requirements = (require_order_of_model, require_density, require_closed_kl)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_order_of_model, require_density, require_closed_kl)
 
     def __init__(self, nats: float, **kwargs: Any):
         super().__init__(**kwargs)
@@ -79,7 +85,7 @@ class FreeBits_ELBO(MeanField_ELBO):  # noqa: N801
                 loss, surrogate = loss + torch_item(charged), surrogate + charged
         return loss, surrogate
 
-    def _charged(self, q: dict[str, Any], p: dict[str, Any]) -> Tensor:
+    def _charged(self, q: Site, p: Site) -> Tensor:
         """Return the charge of a site beyond its KL, a scalar in nats, scaled to all the data."""
         of_q, of_p = independent_factors(q["fn"], p["fn"])
         try:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
-from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 
 from inference.errors import InferenceError
 from inference.fit.objectives.checks import Checked
@@ -12,9 +13,22 @@ from inference.fit.objectives.mean_field import FreeBits_ELBO, MeanField_ELBO, T
 from inference.fit.objectives.score_function import Graph_ELBO, Reinforce_ELBO
 from inference.pairs.info import PairInfo
 
-__all__ = ["ALIASES", "OBJECTIVES", "check_objective", "objective", "parse_objective"]
+__all__ = ["ALIASES", "OBJECTIVES", "Estimator", "check_objective", "objective", "parse_objective"]
 
-OBJECTIVES: dict[str, tuple[type[ELBO], str]] = {
+
+class Estimator(Protocol):
+    """An estimator of a bound, as Pyro's classes of ELBO are."""
+
+    num_particles: int
+    vectorize_particles: bool
+
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Return minus the bound, a scalar in nats, whose gradient is that of the estimator."""
+
+
+OBJECTIVES: dict[str, tuple[Callable[..., Estimator], str]] = {
     "trace": (Trace_ELBO, "the ELBO with every term sampled"),
     "analytic": (MeanField_ELBO, "KL(guide || prior) in closed form where Pyro has one"),
     "free-bits:NATS": (
@@ -39,7 +53,7 @@ _SYMBOLS: dict[str, tuple[str, Callable[[str], float]]] = {
 }
 
 
-def parse_objective(name: str) -> tuple[type[ELBO], dict[str, float]]:
+def parse_objective(name: str) -> tuple[Callable[..., Estimator], dict[str, float]]:
     """Return the estimator called `name`, such as "iwae:5" for "iwae:K", and its parameters by keyword.
 
     >>> parse_objective("renyi:0.5:3")[1]
@@ -68,7 +82,7 @@ def parse_objective(name: str) -> tuple[type[ELBO], dict[str, float]]:
     raise InferenceError(f"no objective {name!r}: expected one of {', '.join(OBJECTIVES)}.")
 
 
-def objective(name: str, particles: int = 1, vectorize: bool = False) -> ELBO:
+def objective(name: str, particles: int = 1, vectorize: bool = False) -> Estimator:
     """Return the estimator called `name`, for `estimator.differentiable_loss(model, guide, x)`.
 
     The loss is minus the bound scaled to all the data, one tensor in nats, whose gradient is that of the estimator.
@@ -99,5 +113,5 @@ def check_objective(name: str, info: PairInfo) -> None:
     :raises InferenceError: if it does not, with the reason
     """
     kind, _ = parse_objective(name)
-    if issubclass(kind, Checked):
+    if isinstance(kind, type) and issubclass(kind, Checked):
         kind.check(info.model, info.guide)

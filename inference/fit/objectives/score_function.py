@@ -5,7 +5,7 @@ Schulman, Heess, Weber and Abbeel, Gradient estimation using stochastic computat
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -15,8 +15,14 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from inference.fit.objectives.checks import Checked, require_density, require_no_enumeration, require_unset_draws
-from inference.pairs.sites import TRANSFORMED, layers
+from inference.fit.objectives.checks import (
+    Checked,
+    Requirement,
+    require_density,
+    require_no_enumeration,
+    require_unset_draws,
+)
+from inference.pairs.sites import TRANSFORMED, Site, layers
 
 __all__ = ["Graph_ELBO", "Reinforce_ELBO", "Unreparametrised"]
 
@@ -24,7 +30,7 @@ __all__ = ["Graph_ELBO", "Reinforce_ELBO", "Unreparametrised"]
 class Unreparametrised(Messenger):
     """Draws with the same noise but without a gradient through the draw, so that Pyro uses the score function."""
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_rsample:
             return
         wrapped = list(layers(msg["fn"], TRANSFORMED))
@@ -41,7 +47,7 @@ class Unreparametrised(Messenger):
 class Reinforce_ELBO(Checked, Trace_ELBO):  # noqa: N801 (Pyro's names)
     """Trace_ELBO without reparametrisation (REINFORCE): gradient E_q[log w d log q] of the guide, noisy but general."""
 
-    requirements = (require_density, require_no_enumeration)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_density, require_no_enumeration)
 
     def _get_trace(self, model, guide, args, kwargs) -> tuple[poutine.Trace, poutine.Trace]:
         model, guide = super()._get_trace(model, Unreparametrised()(guide), args, kwargs)
