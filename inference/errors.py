@@ -1,31 +1,38 @@
-"""The error of this package."""
+"""The errors of this package: one line that a user can act on."""
 
-__all__ = ["InferenceError"]
+__all__ = ["InferenceError", "Remedy", "UserError"]
+
+Remedy = tuple[str, str] | str
 
 
-class InferenceError(ValueError):
-    """A pair, data or settings that do not go together; one line for the user.
+class UserError(ValueError):
+    """An error of the user's request, in one line.
 
     :param message: what is wrong, expected and got, in full sentences
-    :param remedy: a setting and its value, ``("objective", "enum")``, or a full sentence that states what to do
+    :param remedy: a setting and its value, ``("objective", "enum")``, or a full sentence that states what to do.
+        A command line writes the pair as a flag
 
-    >>> print(InferenceError("The bound has a discrete latent.", ("objective", "enum")))
+    >>> print(UserError("The bound has a discrete latent.", ("objective", "enum")))
     The bound has a discrete latent. Use objective="enum".
-    >>> print(InferenceError("The loss is not finite.", ("lr", "0.001")))
+    >>> print(UserError("The loss is not finite.", ("lr", "0.001")))
     The loss is not finite. Use lr=0.001.
-    >>> print(InferenceError("x has no rows.", "Choose data that have rows."))
+    >>> print(UserError("x has no rows.", "Choose data that have rows."))
     x has no rows. Choose data that have rows.
     """
 
-    def __init__(self, message: str, remedy: tuple[str, str] | str | None = None):
+    def __init__(self, message: str, remedy: Remedy | None = None):
         self.message, self.remedy = message, remedy
         super().__init__(f"{message} {_sentence(remedy)}" if remedy else message)
 
-    def __reduce__(self) -> tuple[type["InferenceError"], tuple[str, tuple[str, str] | str | None]]:
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, Remedy | None]]:
         return type(self), (self.message, self.remedy)
 
 
-def _sentence(remedy: tuple[str, str] | str) -> str:
+class InferenceError(UserError):
+    """A pair, data or settings that do not go together."""
+
+
+def _sentence(remedy: Remedy) -> str:
     if isinstance(remedy, str):
         return remedy
     setting, value = remedy
