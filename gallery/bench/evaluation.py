@@ -24,7 +24,11 @@ ROUNDS = 3
 
 def products(pair: Pair, args: tuple[Tensor, ...], k: int) -> list[tuple]:
     """Return the matrix products of the log-weights of k draws for each data point; to be called in `eval_mode`."""
-    return floor.record_products(lambda *args: tuple(importance_terms(pair, *args, k=k).values()), args)
+
+    def run(x: Tensor, given: Tensor | None = None) -> tuple[Tensor, ...]:
+        return tuple(importance_terms(pair, x, given, k).values())
+
+    return floor.record_products(run, args)
 
 
 def time_iwae(case: Case) -> dict[str, Any]:
@@ -40,7 +44,7 @@ def time_iwae(case: Case) -> dict[str, Any]:
 
     def seconds(n: int) -> float:
         start = time.perf_counter()
-        importance_terms(pair, *(a[:n] for a in args), k=k, at_a_time=k)
+        importance_terms(pair, x[:n], None if given is None else given[:n], k, at_a_time=k)
         return time.perf_counter() - start
 
     with eval_mode(pair):

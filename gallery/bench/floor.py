@@ -20,6 +20,8 @@ PRODUCTS = {getattr(torch.ops.aten, name).default: getattr(torch, name) for name
 
 
 class _Recorder(fx.Interpreter):
+    products: list[tuple]
+
     def call_function(self, target, args, kwargs):
         result = super().call_function(target, args, kwargs)
         if target in PRODUCTS:

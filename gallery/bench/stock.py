@@ -58,7 +58,9 @@ def stepper(
     joint = inspect_pair(pair, data).has_global_latent
     total = len(x) if joint else None
     loss = objective(settings.objective, settings.particles, joint and settings.particles > 1)
-    adam = pyro.optim.Adam({"lr": settings.lr, "betas": (0.9, settings.adam_beta2)})
+    adam = pyro.optim.Adam(  # type: ignore[attr-defined]  # Pyro makes it at import
+        {"lr": settings.lr, "betas": (0.9, settings.adam_beta2)}
+    )
     svi = pyro.infer.SVI(pair.model, pair.guide, adam, loss)
     source = batches(settings.batch_size, *data)
     count = total or min(settings.batch_size, len(x))

@@ -25,6 +25,7 @@ from gallery.errors import RunError
 from gallery.runs.registry import constructor, model_class
 from inference import SVI
 from inference.fit.graph import UntraceableError
+from inference.fit.step import Mode
 from inference.pairs.run import arguments
 
 __all__ = ["GROWTH", "LABELS", "ROUNDS", "contestants", "growth", "measure"]
@@ -66,12 +67,12 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
     torch.manual_seed(0)
     (x, given), pair = case.load(), case.build()
 
-    def svi(mode: str, **settings: Any) -> SVI:
+    def svi(mode: Mode, **settings: Any) -> SVI:
         fit = SVI(copy.deepcopy(pair), x, given, case.fit(**settings))
         fit.mode = mode
         return fit
 
-    def ours(mode: str, **settings: Any) -> Stepper:
+    def ours(mode: Mode, **settings: Any) -> Stepper:
         fit = svi(mode, **settings)
         return lambda steps: [fit.train_step() for _ in range(steps)]
 

@@ -6,8 +6,7 @@ is the story of the family: its first line is the title in lists and pages.
 
 import sys
 from types import ModuleType
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from gallery.models import (
     autoencoder,
@@ -32,9 +31,12 @@ from gallery.models import (
     vrnn_vectorised,
 )
 
+if TYPE_CHECKING:  # no model needs the engine
+    from inference import Pair
+
 __all__ = ["MODELS", "family_module"]
 
-MODELS: dict[str, type[nn.Module]] = {
+MODELS: "dict[str, type[Pair]]" = {
     "exponential_gaussian": exponential_gaussian.ExponentialGaussian,
     "exponential_gaussian:per_datum": exponential_gaussian.PerDatum,
     "exponential_gaussian:exponential": exponential_gaussian.Exponential,
@@ -74,7 +76,7 @@ MODELS: dict[str, type[nn.Module]] = {
 }
 
 
-def family_module(cls: type[nn.Module]) -> ModuleType:
+def family_module(cls: "type[Pair]") -> ModuleType:
     """Return the file with the story of a model: that of its family if it is registered, else the one it is defined in.
 
     :param cls: the class of a model

@@ -8,6 +8,7 @@
 """
 
 import math
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
@@ -75,7 +76,7 @@ class TruncatedNormal(dist.TorchDistribution):
         self.loc, self.scale = torch.broadcast_tensors(loc, scale)
         super().__init__(self.loc.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: "TruncatedNormal | None" = None) -> "TruncatedNormal":
+    def expand(self, batch_shape: Sequence[int], _instance: "TruncatedNormal | None" = None) -> "TruncatedNormal":
         new, batch_shape = self._get_checked_instance(TruncatedNormal, _instance), torch.Size(batch_shape)
         new.loc, new.scale = self.loc.expand(batch_shape), self.scale.expand(batch_shape)
         super(TruncatedNormal, new).__init__(batch_shape, validate_args=False)
@@ -92,7 +93,7 @@ class TruncatedNormal(dist.TorchDistribution):
         s = (value - self.loc) / self.scale
         return self._log_density(s) - self.scale.log() - log_ndtr(self.loc / self.scale)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Invert the survival function: log_ndtr(-s) = log u + log_ndtr(loc / scale) for s = (z - loc) / scale.
 
         The equation is solved in logarithms, because ndtri alone gives infinity far out in the tail. ndtri gives a
@@ -100,7 +101,7 @@ class TruncatedNormal(dist.TorchDistribution):
         float32 gradients lose digits where loc / scale is below -10, as the difference of logarithms of size
         (loc / scale)^2 / 2.
         """
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         tiny = torch.finfo(self.loc.dtype).tiny
         u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device).clamp(min=tiny)
         log_survival = u.log() + log_ndtr(self.loc / self.scale)

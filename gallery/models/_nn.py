@@ -44,7 +44,7 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(in_dim, 2 * dim)
 
-    def forward(self, h: Tensor) -> dist.Distribution:
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
         loc, pre_scale = self.linear(h).chunk(2, dim=-1)
         return dist.Normal(loc, F.softplus(pre_scale)).to_event(1)
 
@@ -66,7 +66,7 @@ class PairEncoder(nn.Module):
         self.of_x, self.of_y = nn.Linear(data_dim, hidden[0]), nn.Linear(y_dim, hidden[0], bias=False)
         self.rest = nn.Sequential(nn.ReLU(), mlp(hidden), GaussianHead(hidden[-1], latent_dim))
 
-    def forward(self, x: Tensor, y: Tensor) -> dist.Distribution:
+    def forward(self, x: Tensor, y: Tensor) -> dist.TorchDistribution:
         return self.rest(self.of_x(x) + self.of_y(y))
 
 
@@ -101,7 +101,7 @@ class PixelHead(nn.Module):
             else:
                 self.register_buffer("pre_scale", pre_scale)
 
-    def forward(self, h: Tensor) -> dist.Distribution:
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
         eta = self.linear(h)
         if self.likelihood == "bernoulli":
             return dist.Bernoulli(logits=eta).to_event(1)

@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
             mlp(sizes[:0:-1]), PixelHead(sizes[1], data_dim, likelihood, float(scale), bounded=True)
         )
 
-    def prior(self, x: Tensor) -> dist.Distribution:
+    def prior(self, x: Tensor) -> dist.TorchDistribution:
         """Return the flat prior of z, batch shape (n,): a Normal whose density is masked out."""
         zero = x.new_zeros(len(x), self.latent_dim)
         return dist.Normal(zero, zero + 1).to_event(1).mask(False)
@@ -92,6 +92,6 @@ class MaximumAPosteriori(Autoencoder):
     z: (n, latent_dim).
     """
 
-    def prior(self, x: Tensor) -> dist.Distribution:
+    def prior(self, x: Tensor) -> dist.TorchDistribution:
         """Return Normal(0, I), batch shape (n,)."""
         return super().prior(x).base_dist

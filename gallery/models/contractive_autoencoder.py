@@ -63,7 +63,8 @@ class ContractiveAutoencoder(Autoencoder):
 
     def penalty(self, x: Tensor, h: Tensor) -> Tensor:
         """Compute |dh / dx|_F^2 at each row, (n,), for codes h of (n, latent_dim)."""
-        return (h * (1 - h)).square() @ self.encoder[0].weight.square().sum(1)
+        A, _ = self.encoder.parameters()  # of its one layer; A is (latent_dim, data_dim)
+        return (h * (1 - h)).square() @ A.square().sum(1)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)

@@ -68,7 +68,7 @@ class CVAE(nn.Module):
         """Create the network of the prior."""
         self.conditional_prior = GaussianHead(self.classes, self.latent_dim)
 
-    def prior(self, y: Tensor) -> dist.Distribution:
+    def prior(self, y: Tensor) -> dist.TorchDistribution:
         """Return p(z | y), batch shape (n,), for y of (n, classes)."""
         pyro.module("prior", self.conditional_prior)
         return self.conditional_prior(y)
@@ -100,7 +100,7 @@ class StandardCVAE(CVAE):
     def build_prior(self) -> None:
         """Create nothing: the prior is fixed."""
 
-    def prior(self, y: Tensor) -> dist.Distribution:
+    def prior(self, y: Tensor) -> dist.TorchDistribution:
         """Return Normal(0, I), batch shape (n,)."""
         zero = y.new_zeros(len(y), self.latent_dim)
         return dist.Normal(zero, zero + 1).to_event(1)

@@ -36,6 +36,7 @@ from typing import Any, Literal, get_args
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.poutine.runtime import InferDict
 from torch import Tensor
 from torch.special import ndtri
 
@@ -102,7 +103,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)
-        auxiliary = {"is_auxiliary": True}
+        auxiliary: InferDict = {"is_auxiliary": True}
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             zero = torch.zeros_like(x)
             u = pyro.sample("u", dist.Uniform(zero, zero + 1).to_event(1).mask(False), infer=auxiliary)

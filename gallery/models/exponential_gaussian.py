@@ -61,7 +61,7 @@ class ExponentialGaussian(nn.Module):
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", self.family(*self.eta(x).unbind(-1)))
 
-    def family(self, a: Tensor, b: Tensor) -> dist.Distribution:
+    def family(self, a: Tensor, b: Tensor) -> dist.TorchDistribution:
         """Return q(z | x) from the two numbers eta(x) = (a, b), each (n,)."""
         return TruncatedNormal(a, F.softplus(b))
 
@@ -70,7 +70,7 @@ class ExponentialGaussian(nn.Module):
         x = x.squeeze(-1)
         return 0.5 - x + log_ndtr(x - 1)
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """Return p(z | x), batch shape (n,)."""
         x = x.squeeze(-1)
         return TruncatedNormal(x - 1, torch.ones_like(x))
@@ -79,28 +79,28 @@ class ExponentialGaussian(nn.Module):
 class Exponential(ExponentialGaussian):
     """x: (n, 1); z: (n,). The guide is an exponential: its density decreases from z = 0 on, at every x."""
 
-    def family(self, a: Tensor, b: Tensor) -> dist.Distribution:
+    def family(self, a: Tensor, b: Tensor) -> dist.TorchDistribution:
         return dist.Exponential(F.softplus(a + b))
 
 
 class Gamma(ExponentialGaussian):
     """x: (n, 1); z: (n,). The guide is a gamma distribution, reparametrised implicitly."""
 
-    def family(self, a: Tensor, b: Tensor) -> dist.Distribution:
+    def family(self, a: Tensor, b: Tensor) -> dist.TorchDistribution:
         return dist.Gamma(F.softplus(a), F.softplus(b))
 
 
 class LogNormal(ExponentialGaussian):
     """x: (n, 1); z: (n,). The guide is a log-normal: no mass near z = 0, where the posterior may have its mode."""
 
-    def family(self, a: Tensor, b: Tensor) -> dist.Distribution:
+    def family(self, a: Tensor, b: Tensor) -> dist.TorchDistribution:
         return dist.LogNormal(a, F.softplus(b))
 
 
 class PlainNormal(ExponentialGaussian):
     """x: (n, 1); z: (n,). The guide is a normal: refused, because its KL to an exponential prior is infinite."""
 
-    def family(self, a: Tensor, b: Tensor) -> dist.Distribution:
+    def family(self, a: Tensor, b: Tensor) -> dist.TorchDistribution:
         return dist.Normal(a, F.softplus(b))
 
 

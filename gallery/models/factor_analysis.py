@@ -82,7 +82,7 @@ class FactorAnalysis(nn.Module):
         zero = x.new_zeros(x.shape[1])
         return dist.LowRankMultivariateNormal(zero, self.theta["W"], self.sigma.square()).log_prob(x)
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """Return p(z | x), batch shape (n,), event shape (latent_dim,)."""
         scaled = self.theta["W"] / self.sigma.square().unsqueeze(-1)  # Phi^-1 W
         precision = torch.eye(self.latent_dim).to(x) + self.theta["W"].T @ scaled

@@ -53,7 +53,7 @@ class GaussianMixture(nn.Module):
             }
         )
 
-    def likelihood(self, y: Tensor) -> dist.Distribution:
+    def likelihood(self, y: Tensor) -> dist.TorchDistribution:
         """Return p(x | y), with the batch shape of y."""
         return dist.Normal(self.theta["mean"][y], F.softplus(self.theta["pre_scale"])[y]).to_event(1)
 
@@ -75,7 +75,7 @@ class GaussianMixture(nn.Module):
         """Compute log p(x), (n,) in nats."""
         return self.log_joint(x).logsumexp(1)
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """Return p(y | x), the responsibilities, batch shape (n,)."""
         return dist.Categorical(logits=self.log_joint(x))
 

@@ -50,7 +50,7 @@ class HMM(nn.Module):
             }
         )
 
-    def likelihood(self, y: Tensor) -> dist.Distribution:
+    def likelihood(self, y: Tensor) -> dist.TorchDistribution:
         """Return p(x_t | y_t), with the batch shape of y_t."""
         return dist.Normal(self.theta["mean"][y], F.softplus(self.theta["pre_scale"])[y])
 
@@ -93,7 +93,8 @@ class HMM(nn.Module):
         with torch.enable_grad():
             factors = tuple(factor.detach().requires_grad_() for factor in self.log_factors(x))
             evidence = self.forward_algorithm(*factors).sum()
-            return torch.autograd.grad(evidence, factors, allow_unused=True, materialize_grads=True)
+            initial, transition, y = torch.autograd.grad(evidence, factors, allow_unused=True, materialize_grads=True)
+        return initial, transition, y
 
     def e_step(self, x: Tensor) -> dict[str, Tensor]:
         """Return the expected sufficient statistics under p(y | x), averaged over data points.

@@ -59,7 +59,7 @@ class LinearRegression(nn.Module):
         """Return C, whose rows are (1, c_i): (n, 1 + given_dim)."""
         return torch.cat([torch.ones_like(given[:, :1]), given], dim=1)
 
-    def prior(self, x: Tensor) -> dist.Distribution:
+    def prior(self, x: Tensor) -> dist.TorchDistribution:
         """Return p(w), event shape (1 + given_dim,)."""
         eye = torch.eye(self.dim, dtype=x.dtype, device=x.device)
         return dist.MultivariateNormal(x.new_zeros(self.dim), scale_tril=self.prior_scale * eye)
@@ -81,7 +81,7 @@ class LinearRegression(nn.Module):
         L = self.q["log_s"].exp().unsqueeze(-1) * unit  # each row in units of its scale: one lr fits all entries
         pyro.sample("w", dist.MultivariateNormal(self.q["m"], scale_tril=L))
 
-    def posterior(self, x: Tensor, given: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor, given: Tensor) -> dist.TorchDistribution:
         """Return p(w | x), event shape (1 + given_dim,), by conjugacy."""
         C = self.design(given)
         precision = torch.eye(self.dim).to(C) / self.prior_scale**2 + C.T @ C / self.noise**2

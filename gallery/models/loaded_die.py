@@ -56,7 +56,7 @@ class LoadedDie(nn.Module):
         """Return the initial parameters of the guide."""
         return {"logits": torch.zeros(self.faces), "log_total": torch.tensor(float(self.faces)).log()}
 
-    def prior(self, x: Tensor) -> dist.Distribution:
+    def prior(self, x: Tensor) -> dist.TorchDistribution:
         """Return p(p), event shape (data_dim,)."""
         return dist.Dirichlet(x.new_full((self.faces,), self.concentration))
 
@@ -70,7 +70,7 @@ class LoadedDie(nn.Module):
         log_concentration = self.q["log_total"] + self.q["logits"].log_softmax(0)
         pyro.sample("p", dist.Dirichlet(log_concentration.exp()))
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """Return p(p | x), event shape (data_dim,), by conjugacy."""
         return dist.Dirichlet(self.concentration + x.sum(0))
 

@@ -86,8 +86,8 @@ class VRNN(nn.Module):
             self.infer(x, lambda t, q: pyro.sample(f"z_{t}", q))
 
     def infer(
-        self, x: Tensor, draw: Callable[[int, dist.Distribution], Tensor]
-    ) -> list[tuple[Tensor, Tensor, dist.Distribution]]:
+        self, x: Tensor, draw: Callable[[int, dist.TorchDistribution], Tensor]
+    ) -> list[tuple[Tensor, Tensor, dist.TorchDistribution]]:
         """Run the guide through the rows, with z_t = draw(t, q(z_t | h_t, x)).
 
         :param x: (n, data_dim)

@@ -59,5 +59,5 @@ class VectorisedVRNN(VRNN):
             pyro.sample("z", dist.Normal(loc, scale).to_event(2), obs=torch.stack(z, 1), infer={"is_observed": False})
 
 
-def _without_density(value: Tensor) -> dist.Distribution:
+def _without_density(value: Tensor) -> dist.TorchDistribution:
     return dist.Delta(value, event_dim=2).mask(False)

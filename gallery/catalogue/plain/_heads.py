@@ -3,20 +3,21 @@
 import math
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.models._distributions import MAX_LOGIT
+from gallery.models._nn import GaussianHead, PixelHead
 
 __all__ = ["log_p", "normal"]
 
 
-def normal(head: nn.Module, h: Tensor) -> tuple[Tensor, Tensor]:
+def normal(head: GaussianHead, h: Tensor) -> tuple[Tensor, Tensor]:
     """Compute mean and standard deviation, (..., dim), of a diagonal normal distribution from h, (..., in_dim)."""
     mu, pre_sigma = head.linear(h).chunk(2, dim=-1)
     return mu, F.softplus(pre_sigma)
 
 
-def log_p(head: nn.Module, h: Tensor, x: Tensor) -> Tensor:
+def log_p(head: PixelHead, h: Tensor, x: Tensor) -> Tensor:
     """Compute log p(x | h), (..., n) in nats, from h, (..., n, in_dim), and x, (n, data_dim), summed over pixels."""
     eta = head.linear(h)
     if head.likelihood == "bernoulli":

@@ -2,14 +2,15 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.catalogue.plain._heads import log_p, normal
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), given classes, (n,), with one sample of z each, in nats per data point."""
     y = F.one_hot(given, pair.classes).to(x)
     hidden, head = pair.encoder

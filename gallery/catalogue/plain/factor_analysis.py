@@ -4,12 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), with one sample of z per data point, in nats per data point."""
     L, sigma = pair.phi["L"].tril(), F.softplus(pair.theta["pre_sigma"])
     L = L * L.diagonal().sign()  # sign changes of columns leave L L' unchanged

@@ -3,12 +3,14 @@
 import math
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute the mean of -log p(x) over x, (n, data_dim), in nats per data point."""
     log_weights = pair.theta["logits"].log_softmax(0)  # (components,)
     mean, scale = pair.theta["mean"], F.softplus(pair.theta["pre_scale"])  # (components, data_dim)

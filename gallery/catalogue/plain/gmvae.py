@@ -3,14 +3,15 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.catalogue.plain._heads import log_p, normal
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), with one sample of z per x and y, in nats per data point."""
     every = torch.eye(pair.components).to(x).unsqueeze(1)  # (components, 1, components): all y, one-hot
     relu, hidden, head = pair.encoder.rest

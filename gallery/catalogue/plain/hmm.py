@@ -3,12 +3,14 @@
 import math
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute the mean of -log p(x_1, ..., x_T) over x, (n, T), in nats per data point."""
     initial, transition = pair.theta["initial"].log_softmax(0), pair.theta["transition"].log_softmax(1)
     mean, scale = pair.theta["mean"], F.softplus(pair.theta["pre_scale"])  # (states,)

@@ -3,12 +3,14 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor) -> Tensor:
     """Estimate -ELBO / n of all x, (n, 1), at covariates, (n, given_dim), with one w, in nats per data point."""
     C = torch.cat([torch.ones_like(x), given], dim=1)  # (n, 1 + given_dim)
     scale = pair.q["log_s"].exp()

@@ -1,7 +1,9 @@
 """p ~ Dirichlet(concentration), x_i ~ Categorical(p), with one p for all throws; the guide is a Dirichlet."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["loss"]
 
@@ -11,7 +13,7 @@ def log_dirichlet(p: Tensor, a: Tensor) -> Tensor:
     return ((a - 1) * p.log()).sum() + a.sum().lgamma() - a.lgamma().sum()
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO / n of all throws x, (n, faces) one-hot, with one sample of p, in nats per data point."""
     a = pair.q["log_total"].exp() * pair.q["logits"].softmax(0)
     p = torch.distributions.Dirichlet(a).rsample()  # torch differentiates through the gamma variates

@@ -2,14 +2,15 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.catalogue.plain._heads import log_p
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute the mean of -log p(x | z) over x, (n, data_dim), plus their penalty, in nats per data point."""
     rho, z = pair.rho, pair.encoder(x)  # (n, latent_dim), in (0, 1)
     rho_hat = z.mean(0)

@@ -4,12 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, 1), with one sample of z per data point, in nats per data point."""
     a, b = pair.eta(x).unbind(-1)
     scale = F.softplus(b)

@@ -4,14 +4,15 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.catalogue.plain._heads import log_p, normal
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), given labels, (n,), -1 if missing, in nats per data point.
 
     One sample of z is drawn per x and y, also where y is known. Pyro's enumeration does so too, so the noise is equal.

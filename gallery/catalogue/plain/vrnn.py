@@ -1,14 +1,15 @@
 """Rows of an image: h_t from an LSTM over x_{t-1} and z_{t-1}, z_t given h_t, x_t given both; a filtering guide."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gallery.catalogue.plain._heads import log_p, normal
+from inference import Pair
 
 __all__ = ["loss"]
 
 
-def loss(pair: nn.Module, x: Tensor, given: Tensor | None = None) -> Tensor:
+def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Estimate -ELBO of x, (n, data_dim), with one sample of z_t per row, in nats per data point."""
     (first, second), (hidden, head) = pair.recurrence, pair.decoder
     x_t, z_t = x.new_zeros(len(x), pair.row_dim), x.new_zeros(len(x), pair.latent_dim)

@@ -107,7 +107,7 @@ def test_a_bound_of_many_draws_is_timed_beside_its_products(monkeypatch):
         now[0] += start + each
 
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(module, "importance_terms", lambda pair, x, k, at_a_time: passes(7, 3 * len(x)))
+    monkeypatch.setattr(module, "importance_terms", lambda pair, x, given, k, at_a_time: passes(7, 3 * len(x)))
     monkeypatch.setattr(module, "products", lambda *args: [])
     monkeypatch.setattr(module.floor, "stepper", lambda products: lambda steps: passes(0, 2 * steps))
     result = time_iwae(replace(VAE, iwae=7))
