@@ -92,7 +92,7 @@ def evaluate(
         info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
     if exact is not None:
         result["evidence"] = Estimate.of_draws(exact.reshape(1, -1), n, exact=True)
-    if held_out and not info.has_global_latent and info.is_per_data_point:
+    if held_out and info.is_per_data_point:
         reason = "the guide has parameters for each data point it was fitted to, and none for these"
         return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with eval_mode(pair, seed):

@@ -10,7 +10,7 @@ from torch import Tensor
 from inference.errors import InferenceError
 from inference.pairs.sites import Site, is_local
 
-__all__ = ["PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows"]
+__all__ = ["OffsetRows", "PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows"]
 
 
 class SetRows(Messenger):
@@ -29,6 +29,21 @@ class SetRows(Messenger):
             if msg["fn"].size < len(self.rows):
                 raise InferenceError(f"total={msg['fn'].size} is less than the {len(self.rows)} rows of x.")
             msg["value"] = self.rows
+
+
+class OffsetRows(Messenger):
+    """Adds a number to the indices that `SetRows` gives to the plate "data", for rows that do not start at 0.
+
+    :param first: index of the first row among the data of the fit
+    """
+
+    def __init__(self, first: int):
+        super().__init__()
+        self.first = first
+
+    def _pyro_sample(self, msg: Site) -> None:
+        if self.first and msg["name"] == "data" and site_is_subsample(msg) and msg["value"] is not None:
+            msg["value"] = msg["value"] + self.first
 
 
 class WeightRows(Messenger):

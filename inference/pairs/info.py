@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.pairs.pair import Pair
+from inference.pairs.rows import RowUse
 from inference.pairs.run import cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
 from inference.pairs.sites import (
     INDEPENDENT,
@@ -153,17 +154,15 @@ class PairInfo:
 
     @cached_property
     def is_per_data_point(self) -> bool:
-        """Whether the guide has separate parameters for each data point, and none for new data.
+        """Whether guide or model use the indices of the plate: they have values for each data point of the fit, and
+        none for new data.
 
-        The guide is run in evaluation mode on the same rows, first as row 0 and then as row 1, with the same noise.
+        Both are run in evaluation mode. Which values the parameters have does not matter.
         """
-        drawn = []
-        for row in (0, len(self.args[0]) - 1):
-            with eval_mode(self.pair, seed=0), same_buffers(self.pair):
-                rows = torch.full((len(self.args[0]),), row, device=self.args[0].device)
-                guide = importance_traces(self.pair, self.args, rows)[1]
-                drawn.append([site["value"] for site in latent_sites(guide).values()])
-        return any(not torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+        rows = torch.arange(len(self.args[0]), device=self.args[0].device)
+        with eval_mode(self.pair), same_buffers(self.pair), RowUse(rows) as use:
+            importance_traces(self.pair, self.args, rows)
+        return use.used
 
     @property
     def is_scalar(self) -> bool:
