@@ -32,7 +32,7 @@ def test_every_public_name_is_documented(packages):
 
 def test_a_signature_has_every_parameter_and_no_module_path(packages):
     signature = packages["inference"]["log_weights"].signature
-    assert signature == ("log_weights(pair: nn.Module, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor")
+    assert signature == ("log_weights(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor")
     load = packages["data"]["load"].signature
     assert "    *,\n" in load
     assert "'Dataset'" not in load
