@@ -22,6 +22,7 @@ from inference import check_fit, eval_mode, param_scope
 from inference.contract import STAGES, Case, Clause, Finding, watched
 from inference.contract.case import FEW
 from inference.pairs.run import arguments
+from inference.pairs.sites import Site
 
 __all__ = ["check", "choose_run", "examine"]
 
@@ -92,7 +93,8 @@ def _case(model: str, data_name: str | None, objective: str | None, left: dict[s
     elif data_name is None:
         try:
             with eval_mode(pair):
-                draws = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes["x"]["value"]
+                sites: dict[str, Site] = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes
+            draws = sites["x"]["value"]
         except Exception:  # any error: the clauses report it
             draws = x
         if draws.shape[1:] != x.shape[1:] and len(draws) == len(x):

@@ -100,17 +100,17 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
     from gallery.compare.report import tables
     from gallery.compare.rows import Comparison, default_objectives
 
-    lists = {name: tuple(dict.fromkeys(flags[name].split(","))) for name in LISTS if name in flags}
+    lists: dict[str, Any] = {name: tuple(dict.fromkeys(flags[name].split(","))) for name in LISTS if name in flags}
     lists = {name: () if names == ("none",) else names for name, names in lists.items()}
     if lists.get("objectives") == () and "batch_size" in flags:
         raise RunError("samplers take all data at once, and no minibatch: leave out --batch-size.")
     if "objectives" not in lists:
         lists["objectives"] = default_objectives(run)
-    numbers = {name: flags[name] for name in ("seeds", "eval_draws", "nuts_draws") if name in flags}
+    numbers: dict[str, Any] = {name: flags[name] for name in ("seeds", "eval_draws", "nuts_draws") if name in flags}
     comparison = Comparison(run, **lists, **numbers)
     name = f"compare-{Path(run.model).name}-{Path(run.data).name}".replace(":", "-")
     folder = flags.get("out") or Path("runs") / name
-    result = compare(comparison, folder, flags.get("jobs", os.cpu_count()), typed)
+    result = compare(comparison, folder, flags.get("jobs", os.cpu_count() or 1), typed)
     console = Console()
     if not console.is_terminal:
         console = Console(width=190)

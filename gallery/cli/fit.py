@@ -82,7 +82,7 @@ def fit_command(name: str) -> Callable[..., None]:
             raise unknown(f"recipe for {name}", recipe, known, f"gallery show {name}")
         run = Run.of(
             name,
-            RECIPES.get(recipe),
+            None if recipe is None else RECIPES[recipe],
             chosen.get("data"),
             {key: chosen[key] for key in hyper if key in chosen},
             {key: chosen[key] for key in settings if key in chosen},

@@ -47,7 +47,8 @@ def _kind(parameter: inspect.Parameter) -> Any:
     if annotation is not parameter.empty:
         return list[int] if annotation == Sequence[int] else annotation
     if isinstance(default, list | tuple):
-        return list[type(default[0]) if default else str]
+        kind: Any = type(default[0]) if default else str
+        return list[kind]
     return str if default in (None, parameter.empty) else type(default)
 
 

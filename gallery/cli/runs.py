@@ -3,7 +3,7 @@
 import inspect
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -89,10 +89,13 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0)
         raise RunError(f"{spec.data} has no pictures: use --out FILE.npz.")
     else:
         conditional = "given" in inspect.signature(pair.model).parameters
-        given = dataset.given[torch.arange(n) % len(dataset)] if conditional else None
+        given = dataset.given if conditional else None
+        if given is not None:
+            given = given[torch.arange(n) % len(dataset)]
         draws = draw_samples(pair, dataset.x, n, given, seed)
-        extra = {} if given is None else {"given": given.cpu().numpy()}
-        np.savez(out, **{name: value.cpu().numpy() for name, value in draws.items()}, **extra)
+        extra = {} if given is None else {"given": given}
+        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in (draws | extra).items()}
+        np.savez(out, **arrays)
     print(out)
 
 

@@ -86,7 +86,8 @@ def follow_em(
     def monitor() -> dict[str, float]:
         with eval_mode(pair):
             named = {"evidence": (x, given), "train evidence": train}
-            return {name: log_evidence(pair, *of).mean().item() for name, of in named.items()}
+            known = {name: log_evidence(pair, *of) for name, of in named.items()}
+        return {name: value.mean().item() for name, value in known.items() if value is not None}
 
     steps = em(pair, train[0], iterations, train[1])
     next(steps)  # before the first iteration

@@ -99,8 +99,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
 
 def _table(first: str, columns: dict[str, Column], rows: list[tuple[str, list[dict[str, Any]]]], caption: str) -> Table:
     cells = {
-        heading: [_cell([number(row, path) for row in seeds], *written) for _, seeds in rows]
-        for heading, (path, *written) in columns.items()
+        heading: [_cell([number(row, path) for row in seeds], form, one) for _, seeds in rows]
+        for heading, (path, form, one) in columns.items()
     }
     shown = {heading: column for heading, column in cells.items() if any(column)}
     table = Table(first, *shown, box=None, caption=Text(caption), caption_justify="left")

@@ -92,7 +92,8 @@ def sparsity(rho: float = 0.25, means: Tensor | None = None) -> Figure:
         ax.scatter(r, kl(r), s=10, color=ORANGE, alpha=0.6, linewidths=0, zorder=3)
         ax.set_title(f"{ax.get_title(loc='left')}, and {len(r)} units, of mean {r.mean():.3f}", loc="left", fontsize=10)
     right = 1.0 if means is None else min(1.0, max(3 * rho, 1.1 * means.max().item()))
-    ax.set(xlim=(0, right), ylim=(-0.02 * kl(right * 0.98), 1.05 * max(kl(right * 0.02), kl(right * 0.98))))
+    first, last = kl(right * np.array([0.02, 0.98]))
+    ax.set(xlim=(0, right), ylim=(-0.02 * last, 1.05 * max(first, last)))
     return fig
 
 

@@ -32,7 +32,7 @@ def bound(result: dict) -> Figure | None:
     for row in result["rows"]:
         for key, by_label in curves.items():
             points = [(p["seconds"], p[key]) for p in row.get("curve", [])[1:] if p.get(key) is not None]
-            if not points and row.get("curve") and key in row:  # evaluated at the end only
+            if not points and row.get("curve") and row.get(key):  # evaluated at the end only
                 points = [(row["seconds"], row[key]["value"])]
             if points:
                 by_label.setdefault(row["label"], []).append(np.array(points).T)

@@ -11,7 +11,7 @@ from gallery.figures.info import decode, info_of
 from gallery.figures.style import figure, limits, show, tile
 from inference import Pair, encode
 from inference.evaluation.clustering import match
-from inference.pairs.info import PairInfo
+from inference.pairs.sites import Site
 
 __all__ = ["components"]
 
@@ -34,19 +34,21 @@ def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> F
     n, k = q.shape
     component = q.argmax(1)
     share = component.bincount(minlength=k) / n
-    known, matched = dataset.labels is not None, [None] * k
-    if known:
-        both = component * dataset.classes + dataset.labels
-        matched = match(both.bincount(minlength=k * dataset.classes).reshape(k, -1))
-    order = sorted(range(k), key=lambda i: (math.inf if matched[i] is None else matched[i], -share[i].item()))
-    means = decode(pair, dataset.x, {info.component: _values(info, order, k, each)}, seed=seed).mean
+    labels, classes = dataset.labels, dataset.classes or 0
+    matched: list[int | None] = [None] * k
+    if labels is not None:
+        matched = match((component * classes + labels).bincount(minlength=k * classes).reshape(k, -1))
+    places = [math.inf if y is None else y for y in matched]
+    order = sorted(range(k), key=lambda i: (places[i], -share[i].item()))
+    values = _values(info.prior[info.component], order, k, each)
+    means = decode(pair, dataset.x, {info.component: values}, seed=seed).mean
 
     rows = [f"{100 * share[i].item():6.1f}".replace(" ", FIGURE_SPACE) + " %" for i in order]
     title = f"Mean E[x | z] of {each} draws z ~ p(z | y), a row for each component y\n"
-    title += f"left: {'the class matched to it, and ' if known else ''}its share of {n} {dataset.split} images"
-    if known:
+    title += f"left: {'' if labels is None else 'the class matched to it, and '}its share of {n} {dataset.split} images"
+    if labels is not None:
         rows = [f"{'–' if matched[i] is None else matched[i]}{row}" for i, row in zip(order, rows, strict=True)]
-        right = [matched[i] == y for i, y in zip(component.tolist(), dataset.labels.tolist(), strict=True)]
+        right = [matched[i] == y for i, y in zip(component.tolist(), labels.tolist(), strict=True)]
         title += f"; accuracy {sum(right) / n:.3f}"
     picture = tile(means, dataset.shape, each)
     fig = figure(6.6, 5.9 * picture.shape[0] / picture.shape[1] + 0.5)
@@ -54,8 +56,7 @@ def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> F
     return fig
 
 
-def _values(info: PairInfo, order: list[int], k: int, each: int) -> Tensor:
-    """Return each component `each` times: (k * each, k) if the site is one-hot, else (k * each,)."""
-    site = info.prior[info.component]
+def _values(site: Site, order: list[int], k: int, each: int) -> Tensor:
+    """Return each component `each` times as values of its site: (k * each, k) if it is one-hot, else (k * each,)."""
     y = torch.tensor(order, device=site["value"].device).repeat_interleave(each)
     return torch.eye(k).to(site["value"])[y] if site["fn"].event_shape else y.to(site["value"])

@@ -69,8 +69,8 @@ def _further(ax: Axes, history: list[dict], key: str) -> float:
     """Draw a panel of a further metric of validation and test data, from 0, and return the last epoch."""
     words, form, highest = FURTHER[key]
     dress(ax, "", "", words)
-    lines = [(split, colour, _finite(history, split, key)) for split, colour in SPLITS.items()]
-    lines = [(split, colour, np.array(points).T) for split, colour, points in lines if points]
+    finite = [(split, colour, _finite(history, split, key)) for split, colour in SPLITS.items()]
+    lines = [(split, colour, np.array(points).T) for split, colour, points in finite if points]
     for _, colour, (x, y) in lines:
         ax.plot(x, y, color=colour, linewidth=1.4, marker="o" if len(x) <= 15 else "", markersize=3.5)
     ax.set_ylim(0, highest or 1.1 * max(y.max() for *_, (_, y) in lines) or 1.0)
@@ -92,8 +92,11 @@ def _bounds(ax: Axes, history: list[dict], title: str) -> float:
         ):
             if not (point and key == "evidence"):
                 shown.append((f"{split}: {label}", colour, style, _finite(history, split, key)))
-    lines = [(*style, np.array([p for p in points if math.isfinite(p[1])])) for *style, points in shown]
-    lines = [(*style, *points.T) for *style, points in lines if len(points)]
+    lines = []
+    for label, colour, style, points in shown:
+        finite = np.array([p for p in points if math.isfinite(p[1])])
+        if len(finite):
+            lines.append((label, colour, style, finite[:, 0], finite[:, 1]))
 
     dress(ax, title, "", f"{'log-likelihood' if point else 'ELBO'}, nats per data point")
     if not lines:

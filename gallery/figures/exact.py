@@ -1,16 +1,18 @@
 """Figures of scalar models with exact posterior and evidence: densities, evidence and ELBO, amortisation gap."""
 
+from typing import Any
+
+import pyro.distributions as dist
 import torch
 from matplotlib.figure import Figure
 from pyro import poutine
-from pyro.distributions import Distribution
 from torch import Tensor
 
 from gallery.figures.style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
 from inference import Pair, eval_mode, log_evidence
 from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.handlers import SetRows
-from inference.pairs.sites import latent_sites
+from inference.pairs.sites import Site, latent_sites
 
 __all__ = ["PARTICLES", "amortisation", "evidence_curve", "posterior_1d"]
 
@@ -23,9 +25,10 @@ def _like(pair: Pair, values: Tensor | float) -> Tensor:
     return torch.as_tensor(values, dtype=kind.dtype, device=kind.device).reshape(-1, 1)
 
 
-def _density(fn: Distribution, z: Tensor) -> Tensor:
+def _density(fn: dist.TorchDistribution, z: Tensor) -> Tensor:
     """Return the density of a scalar distribution of batch shape (1,) at z, (m,); 0 outside its support."""
-    density, inside = torch.zeros_like(z), fn.support.check(z)
+    support: Any = fn.support
+    density, inside = torch.zeros_like(z), support.check(z)
     density[inside] = fn.log_prob(z[inside].unsqueeze(-1)).squeeze(-1).exp()
     return density
 
@@ -48,8 +51,10 @@ def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | 
             missing, error = (estimate[row] for estimate in evidence_gap(pair, data, 200))
         with eval_mode(pair), SetRows(row.to(x.device)):
             ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
-            prior = poutine.trace(pair.model).get_trace(x).nodes[name]["fn"]
-            panels.append((x, prior, pair.posterior(x), site["fn"], log_evidence(pair, x), missing, error))
+            prior: Site = poutine.trace(pair.model).get_trace(x).nodes[name]
+            evidence = log_evidence(pair, x)
+            assert evidence is not None
+            panels.append((x, prior["fn"], pair.posterior(x), site["fn"], evidence, missing, error))
     ends = [end for _, _, p, q, *_ in panels for d in (p, q) for k in (-4.5, 4.5) for end in (d.mean + k * d.stddev,)]
     low, high = torch.cat(ends).min().item(), torch.cat(ends).max().item()
     pad = 0.02 * (high - low)
@@ -81,7 +86,9 @@ def evidence_curve(pair: Pair, lo: float = -2.0, hi: float = 6.0, particles: int
     x = _like(pair, torch.linspace(lo, hi, 81))
     missing, error = (array(value) for value in evidence_gap(pair, x, particles))
     with torch.no_grad():
-        evidence = array(log_evidence(pair, x))
+        exact = log_evidence(pair, x)
+    assert exact is not None
+    evidence = array(exact)
     at = array(x)[:, 0]
     fig = figure(5.6, 4.4)
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))

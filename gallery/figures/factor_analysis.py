@@ -63,8 +63,8 @@ def fa_experiment_1(
     for k, (step, x) in enumerate(sorted(snapshots.items())):
         width = 0.84 / len(snapshots)
         inset = ax.inset_axes((0.13 + k * (width + 0.005), 0.09, width - 0.04, 0.52))
-        inset.scatter(*array(x[:, [i, j]]).T, s=3, color=ORANGE, linewidths=0, alpha=0.7)
-        inset.scatter(*array(data_test[:, [i, j]]).T, s=3, color=BLUE, linewidths=0, alpha=0.5)
+        inset.scatter(array(x[:, i]), array(x[:, j]), s=3, color=ORANGE, linewidths=0, alpha=0.7)
+        inset.scatter(array(data_test[:, i]), array(data_test[:, j]), s=3, color=BLUE, linewidths=0, alpha=0.5)
         dress(inset, f"after {step} steps", f"x{chr(0x2081 + i)}", f"x{chr(0x2081 + j)}" if k == 0 else "")
         inset.set(xlim=EDGES, ylim=EDGES, aspect="equal", anchor="S", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
         inset.title.set_fontsize(9)
@@ -97,9 +97,9 @@ def fa_experiment_2(
         for k, (start, stop, _) in enumerate(p for p in phases if p[2] == "guide"):
             ax.axvspan(start, stop, color="#E8E8E8", zorder=0, label="guide only" if k == 0 else None)
     _curves(top, curve, truth)
-    gap = curve.get("gap")
-    kind = "exact" if gap is not None else "evidence − estimated ELBO"
-    gap = np.subtract(curve["evidence"], curve["elbo"]) if gap is None else np.asarray(gap)
+    known = "gap" in curve
+    kind = "exact" if known else "evidence − estimated ELBO"
+    gap = np.asarray(curve["gap"]) if known else np.subtract(curve["evidence"], curve["elbo"])
     bottom.plot(curve["step"], gap, color=RED, linewidth=1)
     dress(top, "Factor analysis: guide and model trained in turn, test data", "", "nats per data point")
     dress(bottom, f"Gap KL(q(z | x) ‖ p(z | x)), {kind}", "step", "nats per data point")

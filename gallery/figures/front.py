@@ -6,17 +6,16 @@
 import io
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+import pyro.distributions as dist
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from PIL import Image
 from pyro import poutine
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 
 from data import load
 from gallery.catalogue.recipes import RECIPES, Recipe
@@ -25,13 +24,11 @@ from gallery.models.exponential_gaussian import Exponential, ExponentialGaussian
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.vae import VAE
-from inference import SVI, Settings, eval_mode, monitor_elbo, svi
+from inference import SVI, Pair, Settings, eval_mode, monitor_elbo, svi
 from inference.files import write_atomically
 from inference.pairs.sites import latent_sites
 
 __all__ = ["PICTURE", "front", "reduce_colours"]
-
-Model = TypeVar("Model", bound=nn.Module)
 
 PICTURE = Path(__file__).parents[2] / "docs" / "front.png"
 SIDE = 11  # images on each side of the manifold
@@ -49,7 +46,7 @@ def front() -> Figure:
     return fig
 
 
-def _fit(model: type[Model], recipe: Recipe) -> Model:
+def _fit(model: type[Pair], recipe: Recipe) -> Pair:
     """Fit a model by its recipe."""
     torch.manual_seed(0)
     pair = model(**recipe.keywords)
@@ -84,7 +81,7 @@ def _posterior(ax: Axes) -> None:
     ax.legend(frameon=False, fontsize=9)
 
 
-def _density(distribution: Distribution, z: Tensor) -> Tensor:
+def _density(distribution: dist.TorchDistribution, z: Tensor) -> Tensor:
     """Return the density of a scalar distribution of batch shape (1,) at z, (m,)."""
     return distribution.log_prob(z.clamp(min=1e-6).unsqueeze(-1)).squeeze(-1).exp().detach()
 

@@ -10,6 +10,7 @@ from data import Dataset
 from inference import Pair, encode, eval_mode
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
+from inference.pairs.sites import Site
 
 __all__ = ["codes_of", "decode", "info_of"]
 
@@ -29,7 +30,7 @@ def codes_of(info: PairInfo, x: Tensor, given: Tensor | None = None, seed: int =
 
 def decode(
     pair: Pair, like: Tensor, latents: dict[str, Tensor], given: Tensor | None = None, seed: int = 0
-) -> dist.Distribution:
+) -> dist.TorchDistribution:
     """Return the distribution p(x | latents) of n data points, for a model with one observed site.
 
     :param like: data of the shape and type of x, (any, ...); the values are not used
@@ -39,4 +40,5 @@ def decode(
     with eval_mode(pair, seed):
         model = poutine.condition(poutine.uncondition(pair.model), data=latents)
         trace = poutine.trace(model).get_trace(*Batch(like.new_zeros(n, *like.shape[1:]), given).args(pair))
-    return trace.nodes["x"]["fn"]
+    site: Site = trace.nodes["x"]
+    return site["fn"]

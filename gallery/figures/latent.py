@@ -33,20 +33,21 @@ def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
     Each class has a colour and, at its median, its label. A scalar x without labels is drawn against its code.
     """
     info = info_of(pair, dataset)
-    x = dataset.x[:n]
-    codes = array(codes_of(info, x, dataset.given[:n] if info.conditional else None))
-    labels = None if dataset.labels is None else array(dataset.labels[:n])
-    known = [] if labels is None else [y for y in range(dataset.classes) if (labels == y).any()]
+    few = dataset.head(n)
+    x = few.x
+    codes = array(codes_of(info, x, few.given if info.conditional else None))
+    labels = None if few.labels is None else array(few.labels)
+    known = [] if labels is None else [y for y in range(dataset.classes or 0) if (labels == y).any()]
     title = f"Posterior means E[z | x] under the guide: {len(x)} {dataset.split} data points"
     if codes.shape[1] > 1:
         points, how = _plane(codes)
         fig = figure(5.4, 5.0)
         ax = dress(fig.add_subplot(), title + how, *(("", "") if "t-SNE" in how else ("z₁", "z₂")))
-        ax.scatter(*points.T, s=9, linewidths=0, alpha=0.75, color=_colours(labels, len(x)))
+        ax.scatter(points[:, 0], points[:, 1], s=9, linewidths=0, alpha=0.75, color=_colours(labels, len(x)))
         for y in known:
-            centre, edge = np.median(points[labels == y], 0), {"boxstyle": "circle", "fc": "white", "lw": 2}
-            edge["ec"] = CLASSES[y % len(CLASSES)]
-            ax.text(*centre, str(y), ha="center", va="center", fontsize=10, fontweight="bold", color=INK, bbox=edge)
+            z_1, z_2 = np.median(points[labels == y], 0)
+            edge = {"boxstyle": "circle", "fc": "white", "lw": 2, "ec": CLASSES[y % len(CLASSES)]}
+            ax.text(z_1, z_2, str(y), ha="center", va="center", fontsize=10, fontweight="bold", color=INK, bbox=edge)
         if "t-SNE" in how:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
@@ -55,7 +56,7 @@ def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
         return fig
     fig = figure(5.4, 3.6)
     ax = fig.add_subplot()
-    if known:
+    if labels is not None and known:
         _strips(dress(ax, title, "z", "class"), codes[:, 0], labels, known)
     elif x.shape[1] == 1:
         order = array(x)[:, 0].argsort()

@@ -1,5 +1,7 @@
 """Figures of generated data: samples, reconstructions, and the decoder's mean over a plane of codes."""
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from matplotlib.axes import Axes
@@ -10,7 +12,6 @@ from data import Dataset
 from gallery.figures.info import decode, info_of
 from gallery.figures.style import BLUE, GREEN, ORANGE, array, dress, figure, limits, number, scalar_limits, show, tile
 from inference import Pair, log_evidence, reconstruct, sample
-from inference.pairs.capabilities import exact
 from inference.pairs.info import PairInfo
 from inference.pairs.sites import INDEPENDENT, unwrap
 
@@ -33,12 +34,12 @@ def samples(pair: Pair, dataset: Dataset, n: int = 30, seed: int = 0, each: int 
     if not dataset.is_image:
         return _clouds(pair, dataset, seed)
     given, rows, columns = None, [], min(n, 10)
-    if info.conditions_on_class:
+    if info.conditions_on_class and dataset.classes is not None:
         given = torch.arange(dataset.classes, device=dataset.x.device).repeat_interleave(each)
         rows, columns, n = [str(y) for y in range(dataset.classes)], each, len(given)
     elif info.conditional:
-        given = dataset.given[:n]
-        n = len(given)
+        few = dataset.head(n)
+        given, n = few.given, len(few)
     drawn = sample(pair, dataset.x, n, given, seed)
     what = "z ~ p(z | y), a row for each class y" if rows else "z ~ p(z)"
     panels = [(f"Mean E[x | z] of {n} draws {what}", drawn["mean"]), ("A sample x of each", drawn["x"])]
@@ -54,7 +55,8 @@ def _parameter(info: PairInfo, drawn: dict[str, Tensor], given: Tensor | None) -
     if others or not isinstance(fn, dist.ContinuousBernoulli):
         return None
     latents = {name: drawn[name] for name in info.prior}
-    return unwrap(decode(info.pair, info.args[0], latents, given), INDEPENDENT).probs
+    likelihood: Any = unwrap(decode(info.pair, info.args[0], latents, given), INDEPENDENT)
+    return likelihood.probs
 
 
 def three_views(pair: Pair, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure | None:
@@ -63,7 +65,7 @@ def three_views(pair: Pair, dataset: Dataset, n: int = 10, seed: int = 0) -> Fig
     :return: None unless the data are images under a continuous Bernoulli, whose parameter is not its mean
     """
     info = info_of(pair, dataset)
-    given = dataset.given[:n] if info.conditional else None
+    given = dataset.head(n).given if info.conditional else None
     drawn = sample(pair, dataset.x, n if given is None else len(given), given, seed)
     parameter = _parameter(info, drawn, given)
     if not dataset.is_image or parameter is None:
@@ -101,15 +103,15 @@ def pairs(axes: list[Axes], clouds: list[tuple[str, str, Tensor]], between: tupl
     planes = [(i, j) for i in range(d) for j in range(i + 1, d)]
     for ax, (i, j) in zip(axes, planes, strict=True):
         for label, colour, x in clouds:
-            ax.scatter(*array(x[:, [i, j]]).T, s=4, color=colour, alpha=0.5, linewidths=0, label=label)
+            ax.scatter(array(x[:, i]), array(x[:, j]), s=4, color=colour, alpha=0.5, linewidths=0, label=label)
         dress(ax, xlabel=f"x{chr(0x2081 + i)}", ylabel=f"x{chr(0x2081 + j)}")
         ax.set(xlim=between, ylim=between, aspect="equal")
 
 
 def _clouds(pair: Pair, dataset: Dataset, seed: int) -> Figure:
     """Draw up to 2000 data points and equally many samples: a histogram, or planes of the first four coordinates."""
-    x = dataset.x[:2000]
-    given = dataset.given[:2000] if info_of(pair, dataset).conditional else None
+    few = dataset.head(2000)
+    x, given = few.x, few.given if info_of(pair, dataset).conditional else None
     drawn = sample(pair, x, len(x), given, seed)["x"].reshape(len(x), -1)
     d = min(4, x.shape[1])
     if d == 1:
@@ -128,10 +130,12 @@ def _clouds(pair: Pair, dataset: Dataset, seed: int) -> Figure:
                 label=label,
                 linewidth=1.4,
             )
-        if given is None and exact(pair, "log_evidence"):
+        if given is None:
             grid = torch.linspace(low, high, 200).to(x).unsqueeze(-1)
             with torch.no_grad():
-                ax.plot(array(grid)[:, 0], array(log_evidence(pair, grid).exp()), color=GREEN, label="p(x), exact")
+                evidence = log_evidence(pair, grid)
+            if evidence is not None:
+                ax.plot(array(grid)[:, 0], array(evidence.exp()), color=GREEN, label="p(x), exact")
         ax.legend(frameon=False, fontsize=8)
         return fig
     columns = d * (d - 1) // 2
@@ -148,8 +152,8 @@ def _clouds(pair: Pair, dataset: Dataset, seed: int) -> Figure:
 
 def reconstructions(pair: Pair, dataset: Dataset, n: int = 10, seed: int = 0) -> Figure:
     """Draw the first n images of the data set above their reconstructions E[x' | z], z ~ q(z | x)."""
-    x = dataset.x[:n]
-    given = dataset.given[:n] if info_of(pair, dataset).conditional else None
+    few = dataset.head(n)
+    x, given = few.x, few.given if info_of(pair, dataset).conditional else None
     both = torch.cat([x, reconstruct(pair, x, given, seed).reshape(x.shape)])
     picture = tile(both, dataset.shape, len(x))
     height, width = picture.shape[:2]
@@ -178,4 +182,5 @@ def manifold(pair: Pair, dataset: Dataset, side: int = 20) -> Figure | None:
     labels = [number(v, ".2f") for v in torch.special.ndtri(torch.tensor(places)).tolist()]
     ax.set_xticks([p * picture.shape[1] - 0.5 for p in places], labels)
     ax.set_yticks([(1 - p) * picture.shape[0] - 0.5 for p in places], labels)
-    return dress(ax, ax.get_title(loc="left"), "z₁", "z₂").figure
+    dress(ax, ax.get_title(loc="left"), "z₁", "z₂")
+    return fig

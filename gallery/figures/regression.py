@@ -13,6 +13,7 @@ from data import Dataset
 from gallery.figures.style import BLUE, GREEN, GREY, INK, RED, array, dress, figure
 from inference import Pair, eval_mode
 from inference.pairs.capabilities import exact
+from inference.pairs.sites import Site
 
 __all__ = ["regression"]
 
@@ -35,8 +36,9 @@ def regression(pair: Pair, dataset: Dataset, lines: int = 40, draws: int = 2000,
     :param draws: draws for the predictive band
     """
     x, c = dataset.x, dataset.covariates
+    assert c is not None
     with eval_mode(pair, seed):
-        sites = poutine.trace(pair.guide).get_trace(x, c).nodes
+        sites: dict[str, Site] = poutine.trace(pair.guide).get_trace(x, c).nodes
         q = sites["w"]["fn"]
         w = q.sample((draws,))  # (draws, 2)
         noise = sites["noise"]["fn"].sample((draws,)) if "noise" in sites else x.new_full((draws,), pair.noise)

@@ -10,6 +10,7 @@ from gallery.figures.info import info_of
 from gallery.figures.style import figure, limits, show, tile
 from inference import Pair, eval_mode, sample
 from inference.pairs.run import arguments
+from inference.pairs.sites import Site
 
 __all__ = ["HIDDEN", "complete", "completion", "sequence_animation"]
 
@@ -54,11 +55,12 @@ def complete(pair: Pair, dataset: Dataset, seed: int = 0) -> Tensor:
     shown[:, info.width_of(half) :] = 0
     with eval_mode(pair, seed):
         args = arguments(pair, shown, dataset.given)
-        guide = poutine.trace(pair.guide).get_trace(*args)
+        guide: dict[str, Site] = poutine.trace(pair.guide).get_trace(*args).nodes
         known = dict(zip(info.data_sites, shown.reshape(len(shown), steps, -1)[:, :half].unbind(1), strict=False))
-        known |= {name: guide.nodes[name]["value"] for name in info.early_sites}
-        drawn = poutine.trace(poutine.condition(poutine.uncondition(pair.model), data=known)).get_trace(*args)
-    means = [drawn.nodes[name]["fn"].mean for name in info.data_sites[half:]]
+        known |= {name: guide[name]["value"] for name in info.early_sites}
+        model = poutine.condition(poutine.uncondition(pair.model), data=known)
+        drawn: dict[str, Site] = poutine.trace(model).get_trace(*args).nodes
+    means = [drawn[name]["fn"].mean for name in info.data_sites[half:]]
     return torch.cat([shown[:, : info.width_of(half)], *means], dim=1)
 
 

@@ -49,7 +49,7 @@ def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     The limits of y have to be set before.
     """
     low, high = ax.get_ylim()
-    height = ax.figure.get_figheight() * ax.get_position().height  # approximate, because the layout comes later
+    height = ax.bbox.height / ax.figure.dpi  # in inches; approximate, because the layout comes later
     gap = (high - low) * 13 / (72 * height)  # a line of text, in data units
     labels = sorted(labels)
     heights = np.clip([y for y, _, _ in labels], low, high)

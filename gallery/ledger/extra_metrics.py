@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Dataset
-from gallery.models.denoising_autoencoder import DenoisingAutoencoder
-from gallery.runs.metrics import Metric, Subject, compute, k_hat
+from gallery.models.denoising_autoencoder import Corruption, DenoisingAutoencoder
+from gallery.runs.metrics import Metric, Subject, compute, k_hat, labels_of
 from inference import InferenceError, Pair, bdmc, encode, evaluate, reconstruct, sample
 from inference.evaluation.classification import accuracy
 from inference.evaluation.estimate import Estimate
@@ -36,7 +36,7 @@ __all__ = [
 STEPS, BATCH = 1500, 128  # of the classifier: three epochs of the 60,000 images of MNIST
 IWAE_DRAWS = 5_000
 PROBED = 5_000  # training rows of a probe
-CORRUPTIONS = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
+CORRUPTIONS: dict[Corruption, float] = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
 RATE = 2e-3  # of Adam at the start; it falls linearly to 0
 
 
@@ -150,19 +150,25 @@ def _pixel_probe(train: Dataset, test: Dataset) -> dict:
     return _PIXEL_PROBES[key]
 
 
+def _train(s: Subject) -> Dataset:
+    """Return the data that the pair was fitted to."""
+    assert s.train is not None
+    return s.train
+
+
 def _has_code_probe(s: Subject) -> bool:
     return s.dataset.labels is not None and bool(s.info.codes) and not s.info.conditions_on_class
 
 
 def _probe(s: Subject) -> dict[str, Any]:
-    few, test = s.train.head(PROBED), s.dataset
+    few, test = _train(s).head(PROBED), s.dataset
     codes = [features(s.pair, part.x, part.given) for part in (few, test)]
     return {"probe": probe(codes[0], few.labels, codes[1], test.labels)}
 
 
 def _same_labels(s: Subject) -> dict[str, Any]:
-    train, test = s.train, s.dataset
-    return {"same_labels": probe(train.x[train.known], train.labels[train.known], test.x, test.labels)}
+    train, test = _train(s), s.dataset
+    return {"same_labels": probe(train.x[train.known], labels_of(train)[train.known], test.x, test.labels)}
 
 
 def _mutual_information(s: Subject) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def _reconstruction_error(s: Subject) -> dict[str, Any]:
 
 
 def _mean_image(s: Subject) -> dict[str, Any]:
-    return {"mean_image": _error(s.dataset.x, s.train.x.mean(0).expand_as(s.dataset.x))}
+    return {"mean_image": _error(s.dataset.x, _train(s).x.mean(0).expand_as(s.dataset.x))}
 
 
 def _is_deterministic(s: Subject) -> bool:
@@ -216,18 +222,19 @@ def _most_nonzero(s: Subject) -> dict[str, Any]:
 
 
 def _generations(s: Subject) -> dict[str, Any]:
-    train, test = s.grey["train"], s.grey["test"]
-    classifier = digit_judge(train.x, train.labels)
+    grey = s.grey or {}
+    train, test = grey["train"], grey["test"]
+    classifier = digit_judge(train.x, labels_of(train))
     return {
-        "judge_accuracy": accuracy(scores(classifier, test.x), test.labels),
-        "generations": conditional_generations(s.pair, classifier, s.dataset.x, s.dataset.classes),
+        "judge_accuracy": accuracy(scores(classifier, test.x), labels_of(test)),
+        "generations": conditional_generations(s.pair, classifier, s.dataset.x, s.dataset.classes or 0),
     }
 
 
 LEDGER_METRICS: tuple[Metric, ...] = (
     Metric("probe", _has_code_probe, _probe),
-    Metric("pixel_probe", _has_code_probe, lambda s: {"pixel_probe": _pixel_probe(s.train.head(PROBED), s.dataset)}),
-    Metric("same_labels", lambda s: s.train.known is not None, _same_labels),
+    Metric("pixel_probe", _has_code_probe, lambda s: {"pixel_probe": _pixel_probe(_train(s).head(PROBED), s.dataset)}),
+    Metric("same_labels", lambda s: _train(s).known is not None, _same_labels),
     Metric("mutual_information", lambda s: True, _mutual_information),
     Metric(
         "jacobian_norm", _is_deterministic, lambda s: {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}

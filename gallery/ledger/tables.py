@@ -8,14 +8,14 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS, family_module
-from inference.pairs.capabilities import exact as exact_method
+from inference.pairs.capabilities import exact
 
 __all__ = [
     "FILES",
@@ -37,6 +37,12 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 LEDGER = Path(__file__).parent / "results"
 HEADLINES = ("error of q(y | x)", "ELBO", "ELBO, training data", "log p(x) - ELBO, training data", "squared error")
+
+EXACT: dict[Literal["log_evidence", "posterior", "e_step"], str] = {
+    "log_evidence": "log evidence",
+    "posterior": "posterior",
+    "e_step": "EM",
+}
 
 
 class Headline(NamedTuple):
@@ -97,8 +103,7 @@ def variants_table() -> str:
         if ":" in name or recipe is None:
             continue
         variants = ", ".join(f"`{other}`" for other in MODELS if other.startswith(f"{name}:"))
-        exact = {"log_evidence": "log evidence", "posterior": "posterior", "e_step": "EM"}
-        exact_answers = ", ".join(text for method, text in exact.items() if exact_method(cls, method))
+        exact_answers = ", ".join(text for method, text in EXACT.items() if exact(cls, method))
         rows.append([f"`{name}`", _about(name), variants, exact_answers, recipe.data])
     return markdown_table(["model", "description", "variants", "exact answers", "data"], rows)
 

@@ -23,7 +23,7 @@ from inference.pairs.capabilities import capability, count
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
 
-__all__ = ["METRICS", "Metric", "Subject", "compute", "evaluate_split", "k_hat", "monitor_clustering"]
+__all__ = ["METRICS", "Metric", "Subject", "compute", "evaluate_split", "k_hat", "labels_of", "monitor_clustering"]
 
 K_HAT_ROWS = 50  # held-out data points for k-hat
 
@@ -98,7 +98,13 @@ def compute(table: tuple[Metric, ...], subject: Subject) -> dict[str, Any]:
     return entries
 
 
-def k_hat(pair: Pair, dataset: Dataset) -> dict[str, dict]:
+def labels_of(dataset: Dataset) -> Tensor:
+    """Return the labels of data that have them."""
+    assert dataset.labels is not None
+    return dataset.labels
+
+
+def k_hat(pair: Pair, dataset: Dataset) -> dict[str, Any]:
     """Return `inference.pareto_k_summary` of the first K_HAT_ROWS data points: "k_hat" and "k_hat_above".
 
     Where the pair has none, "k_hat" has the reason as "undefined".
@@ -121,12 +127,12 @@ def _has_label_bounds(s: Subject) -> bool:
 
 def _labels(s: Subject) -> dict[str, Any]:
     classes = count(s.pair, "classes") or 1
-    return label_metrics(class_bounds(s.pair, s.x, classes), s.dataset.labels)
+    return label_metrics(class_bounds(s.pair, s.x, classes), labels_of(s.dataset))
 
 
 def _classifier(s: Subject) -> dict[str, Any]:
     with eval_mode(s.pair):
-        return {"classifier_accuracy": accuracy(capability(s.pair, "classify")(s.x), s.dataset.labels)}
+        return {"classifier_accuracy": accuracy(capability(s.pair, "classify")(s.x), labels_of(s.dataset))}
 
 
 def _clustering(s: Subject) -> dict[str, Any]:

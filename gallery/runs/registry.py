@@ -75,7 +75,8 @@ def model_class(name: str) -> type[Pair]:
 
 
 def _pair(cls: Any, name: str) -> type[Pair]:
-    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+    is_module = inspect.isclass(cls) and issubclass(cls, nn.Module)
+    if not is_module:
         raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
         raise RunError(f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.")
@@ -184,7 +185,7 @@ def _is_user_file(file: str) -> bool:
     return file in _USER_FILES or os.path.dirname(file) in _USER_FILES
 
 
-def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
+def constructor(cls: type[Pair]) -> dict[str, inspect.Parameter]:
     """Return the hyper-parameters of a model by name, including those that **kwargs passes to the parent class.
 
     :raises RunError: if an annotation among them is a name that is undefined

@@ -12,6 +12,7 @@ import pyro
 import torch
 
 import data
+from data import Dataset
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.registry import constructor, model_class
@@ -20,7 +21,7 @@ from inference import Pair, Settings
 __all__ = ["Run", "from_data", "run_of"]
 
 
-def from_data(dataset: data.Dataset) -> dict[str, Any]:
+def from_data(dataset: Dataset) -> dict[str, Any]:
     """Return the hyper-parameters that follow from a data set, unless a recipe or the user sets them."""
     support = str(dataset.support)
     likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
@@ -79,7 +80,7 @@ class Run:
         :raises DataError: if the data cannot be loaded
         """
         recipe = recipe or recipe_for(model)
-        data_name = data_name or (recipe and recipe.data)
+        data_name = data_name or (recipe.data if recipe else None)
         if data_name is None:
             raise RunError(
                 f"{model} has no recipe that names its data. `gallery data` lists the data sets.", ("data", "NAME")
@@ -110,7 +111,7 @@ class Run:
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
         return cls(model, resolved, data.absolute_name(data_name), chosen, validation, torch.get_num_threads())
 
-    def datasets(self) -> dict[str, data.Dataset]:
+    def datasets(self) -> dict[str, Dataset]:
         """Return the splits of the run on its device: train, test, and validation where it is kept apart.
 
         :raises DataError: if the data cannot be loaded
@@ -140,7 +141,7 @@ class Run:
             raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
         return pair.to(self.settings.torch_device(), self.settings.dtype)
 
-    def to_json(self, train: data.Dataset) -> str:
+    def to_json(self, train: Dataset) -> str:
         """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
         versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
         content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}

@@ -116,7 +116,9 @@ def _node(paper: _Paper, shape: Shape) -> None:
     if node.kind == "factor":
         paper.add("rect", paper.sheet, x=x - rx, y=y - ry, width=2 * rx, height=2 * ry, fill="currentColor")
     else:
-        shade = {"fill": "currentColor", "fill_opacity": 0.18} if node.kind in ("observed", "input") else {}
+        shade: dict[str, Any] = {}
+        if node.kind in ("observed", "input"):
+            shade = {"fill": "currentColor", "fill_opacity": 0.18}
         outline = {"stroke": "none"} if node.kind == "input" else {"stroke_dasharray": "5 3"} if node.auxiliary else {}
         paper.add("ellipse", paper.sheet, cx=x, cy=y, rx=rx, ry=ry, **shade, **outline)
         if node.kind == "deterministic":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ROW", "Diagram", "Node"]
+__all__ = ["ROW", "Diagram", "Kind", "Node"]
 
 ROW = "row"
 """The input of a guide with parameters per data point, which it looks up by row."""

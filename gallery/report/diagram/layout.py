@@ -173,7 +173,7 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
                     x[item] = start + rx
                     start += wide
                     x |= {line: x[item] - shapes[item].rx - 13 - 6 * k for k, line in enumerate(waiting)}
-                    waiting: list[Item] = []
+                    waiting = []
                 else:
                     x[item] = start - 13
                     waiting.insert(0, item)

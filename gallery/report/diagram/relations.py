@@ -15,7 +15,7 @@ from gallery.report.diagram.graph import ROW, Diagram, Node
 from gallery.report.diagram.trails import SiteRecorder, Trails, bare
 from inference import Pair, eval_mode
 from inference.pairs.handlers import SetRows
-from inference.pairs.sites import observed_sites
+from inference.pairs.sites import Site, observed_sites
 
 __all__ = ["relations"]
 
@@ -51,10 +51,12 @@ def relations(
         training = max(traces, key=lambda training: len(observed_sites(traces[training]["model"])))
         plain, steps = traces[training], observed_sites(traces[training]["model"])
 
-        trails, networks, inputs = Trails(), {}, {}
+        trails, inputs = Trails(), {}
+        networks: dict[str, dict[str, tuple[int, ...]]] = {}
         taken = plain[of].nodes  # a network may have the name of a site
         for trace in plain.values():
-            for key, site in trace.nodes.items():
+            sites: dict[str, Site] = trace.nodes
+            for key, site in sites.items():
                 if site["type"] == "param":
                     name, _, parameter = key.partition("$$$")
                     name = f"{name} (network)" if name in taken else name
@@ -93,8 +95,8 @@ def _steps_read(run: Run, args: tuple[Tensor, ...], values: poutine.Trace) -> di
     """
 
     def densities(x: Tensor) -> dict[str, Tensor]:
-        nodes = run("guide", (x, *args[1:]), values).nodes.items()
-        sites = {name: site for name, site in nodes if site["type"] == "sample" and not site_is_subsample(site)}
+        nodes: dict[str, Site] = run("guide", (x, *args[1:]), values).nodes
+        sites = {name: site for name, site in nodes.items() if site["type"] == "sample" and not site_is_subsample(site)}
         return {name: bare(site["fn"]).log_prob(site["value"]) for name, site in sites.items()}
 
     x = args[0].clone().requires_grad_()

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gallery.report.diagram.graph import ROW, Node
-from inference.pairs.sites import is_delta, is_flat
+from gallery.report.diagram.graph import ROW, Kind, Node
+from inference.pairs.sites import Site, is_delta, is_flat
 
 __all__ = ["SiteRecorder", "Trails", "bare"]
 
@@ -66,7 +66,7 @@ class SiteRecorder(Messenger):
         self.parents: dict[str, frozenset[str]] = {}
         self.plates: dict[str, int] = {}
 
-    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_post_sample(self, msg: Site) -> None:
         if site_is_subsample(msg):
             self.plates[msg["name"]] = msg["fn"].size
             msg["value"] = self.trails.mark(msg["value"].clone(), {ROW})
@@ -77,25 +77,26 @@ class SiteRecorder(Messenger):
         self.parents[name] = self.trails.read(bare(msg["fn"]).log_prob(msg["value"])) - {name}
 
 
-def bare(fn: dist.Distribution) -> dist.Distribution:
+def bare(fn: dist.TorchDistribution) -> dist.TorchDistribution:
     """Return a distribution without its mask, expansion and event dimensions."""
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
         fn = fn.base_dist
     return fn
 
 
-def _family(fn: dist.Distribution) -> str:
+def _family(fn: dist.TorchDistribution) -> str:
     fn = bare(fn)
     if type(fn) is dist.TransformedDistribution:
         return f"{'∘'.join(type(t).__name__ for t in reversed(fn.transforms))}({_family(fn.base_dist)})"
     return type(fn).__name__
 
 
-def _node(site: dict[str, Any]) -> Node:
+def _node(site: Site) -> Node:
     fn, infer = site["fn"], site["infer"]
     plates = tuple(frame.name for frame in site["cond_indep_stack"])
     if isinstance(bare(fn), dist.Unit):
         return Node(site["name"], "factor", plates=plates)
+    kind: Kind
     if infer.get("_deterministic") or (is_delta(site) and not site["is_observed"]):
         kind = "deterministic"
     elif site["is_observed"]:

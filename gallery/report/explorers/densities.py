@@ -4,6 +4,8 @@ All values are computed beforehand, at the positions of the slider: densities by
 of the guide, with its Monte Carlo error. The page only draws them.
 """
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro import poutine
@@ -16,7 +18,7 @@ from gallery.report.explorers.fragment import fragment, packed, rounded
 from inference import Pair, eval_mode, log_evidence
 from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.capabilities import exact
-from inference.pairs.sites import latent_sites
+from inference.pairs.sites import Site, latent_sites
 
 __all__ = ["densities"]
 
@@ -38,11 +40,12 @@ def densities(pair: Pair, test: Dataset) -> str | None:
     x = torch.linspace(low, high, POSITIONS).to(test.x).unsqueeze(-1)
     with eval_mode(pair):
         ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
-        prior = poutine.trace(pair.model).get_trace(x).nodes[name]["fn"]
-        posterior, guide, evidence = pair.posterior(x), site["fn"], log_evidence(pair, x)
+        of_model: Site = poutine.trace(pair.model).get_trace(x).nodes[name]
+        fns, evidence = (of_model["fn"], pair.posterior(x), site["fn"]), log_evidence(pair, x)
+        assert evidence is not None
         missing, error = evidence_gap(pair, x, PARTICLES)
-        z = _grid(prior, posterior, guide)
-        curves = [_density(fn, z) for fn in (prior, posterior, guide)]
+        z = _grid(*fns)
+        curves = [_density(fn, z) for fn in fns]
     top = 1.08 * max(curves[0].max(), curves[1].max()).item()
     prior, posterior, guide = (curve.clamp(max=2 * top).T for curve in curves)  # above the picture, also if infinite
     data = {
@@ -65,22 +68,23 @@ def densities(pair: Pair, test: Dataset) -> str | None:
     return fragment("densities", caption, _BODY.format(last=POSITIONS - 1, start=POSITIONS // 2), data)
 
 
-def _grid(*fns: dist.Distribution) -> Tensor:
+def _grid(prior: dist.TorchDistribution, *others: dist.TorchDistribution) -> Tensor:
     """Return the grid of z: over the bulk of posterior and guide at all x, inside the support of the prior.
 
     The edge of that support is left out, because it may be outside the support of the guide.
     """
-    prior, *others = fns
+    support: Any = prior.support
     low = torch.cat([fn.mean - 4 * fn.stddev for fn in others]).min()
     high = torch.cat([fn.mean + 4 * fn.stddev for fn in others]).max()
-    if not prior.support.check(low).all():
+    if not support.check(low).all():
         low = 1e-4 * high
     return torch.linspace(low.item(), high.item(), POINTS).to(low)
 
 
-def _density(fn: dist.Distribution, z: Tensor) -> Tensor:
+def _density(fn: dist.TorchDistribution, z: Tensor) -> Tensor:
     """Return the density, (points, positions), of fn, of batch shape (positions,), at z; 0 outside its support."""
-    value, inside = z.new_zeros(len(z), len(fn.mean)), fn.support.check(z)
+    support: Any = fn.support
+    value, inside = z.new_zeros(len(z), len(fn.mean)), support.check(z)
     value[inside] = fn.log_prob(z[inside].unsqueeze(-1)).exp()
     return value
 

@@ -47,7 +47,7 @@ def options(names: list[str]) -> str:
 
 def packed(values: Tensor | np.ndarray, kind: type | str = np.float32) -> str:
     """Encode values in base64, little-endian, by default as float32."""
-    return base64.b64encode(np.ascontiguousarray(values, np.dtype(kind).newbyteorder("<"))).decode()
+    return base64.b64encode(np.ascontiguousarray(values, np.dtype(kind).newbyteorder("<")).data).decode()
 
 
 def rounded(values: Tensor, digits: int = 3) -> list:

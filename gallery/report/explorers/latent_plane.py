@@ -25,7 +25,7 @@ from gallery.report.explorers.network import MEANS, Network, as_packed, pack
 from inference import Pair, eval_mode
 from inference.pairs.info import PairInfo
 from inference.pairs.run import arguments
-from inference.pairs.sites import is_delta, is_flat
+from inference.pairs.sites import Site, is_delta, is_flat
 
 __all__ = ["latent_plane"]
 
@@ -49,7 +49,7 @@ def latent_plane(pair: Pair, test: Dataset) -> str | None:
         return None
     (code,), choice, count = info.codes, None, 1
     if info.conditional:
-        choice, count = "class", test.classes
+        choice, count = "class", test.classes or 0
     elif info.component:
         choice, count = "component", info.prior[info.component]["fn"].probs.shape[-1]
     few, each = test.head(CODES), torch.arange(count)
@@ -81,7 +81,7 @@ def latent_plane(pair: Pair, test: Dataset) -> str | None:
         **decoder,
     }
     caption = _caption(info, test, data, "the codes" if by_codes else "the prior", share, error)
-    return fragment("latent_plane", caption, _body(data, test.shape[-2:]), data)
+    return fragment("latent_plane", caption, _body(data, *test.shape[-2:]), data)
 
 
 def _one_code(info: PairInfo) -> bool:
@@ -121,7 +121,7 @@ def _on_plane(
     read = _run(info, each.repeat_interleave(3), z.flatten(0, 1))[1]
     some = torch.arange(len(points)) % len(each)
     _, seen, mean = _run(info, some, points @ directions.T + rest[some])
-    if read is None or read.shape[1:] != (first.in_features,):
+    if read is None or seen is None or read.shape[1:] != (first.in_features,):
         return None
     read = read.unflatten(0, (-1, 3))
     moved = read[0, 1:] - read[0, :1]
@@ -142,7 +142,9 @@ def _on_plane(
     return decoder, error
 
 
-def _run(info: PairInfo, choice: Tensor, z: Tensor | None = None) -> tuple[dist.Distribution, Tensor | None, Tensor]:
+def _run(
+    info: PairInfo, choice: Tensor, z: Tensor | None = None
+) -> tuple[dist.TorchDistribution, Tensor | None, Tensor]:
     """Run the model on n data points.
 
     :param choice: (n,), the class or component; ignored by a model without them
@@ -159,13 +161,14 @@ def _run(info: PairInfo, choice: Tensor, z: Tensor | None = None) -> tuple[dist.
     try:
         with eval_mode(pair):
             model = poutine.condition(poutine.uncondition(pair.model), data=latents)
-            trace = poutine.trace(model).get_trace(*arguments(pair, like, choice if info.conditional else None))
+            given = choice if info.conditional else None
+            sites: dict[str, Site] = poutine.trace(model).get_trace(*arguments(pair, like, given)).nodes
     finally:
         hook.remove()
-    return trace.nodes[info.codes[0]]["fn"], next(iter(read), None), trace.nodes[info.data_sites[0]]["fn"].mean
+    return sites[info.codes[0]]["fn"], next(iter(read), None), sites[info.data_sites[0]]["fn"].mean
 
 
-def _ellipses(prior: dist.Distribution, directions: Tensor) -> list[list[float]] | None:
+def _ellipses(prior: dist.TorchDistribution, directions: Tensor) -> list[list[float]] | None:
     """Return the ellipse of two standard deviations of the prior: centre, half axes, angle of the first in degrees."""
     if not isinstance(prior, dist.Independent) or not isinstance(prior.base_dist, dist.Normal):
         return None
@@ -175,7 +178,7 @@ def _ellipses(prior: dist.Distribution, directions: Tensor) -> list[list[float]]
     return rounded(torch.cat([prior.mean @ directions, 2 * size.sqrt(), angle], 1))
 
 
-def _body(data: dict, sides: tuple[int, int]) -> str:
+def _body(data: dict, height: int, width: int) -> str:
     names = options([str(i) for i in range(len(data["origins"]))])
     control = f'<label>{data["choice"]} <select data-part="choice">{names}</select></label>' if data["choice"] else ""
     low, high = data["a"]
@@ -184,7 +187,7 @@ def _body(data: dict, sides: tuple[int, int]) -> str:
 <svg class="pad" data-part="pad" viewBox="0 0 300 300" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
  aria-valuemax="{high:.2f}" aria-valuenow="{low:.2f}" aria-roledescription="point on a plane"
  aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home resets it"></svg>
-<canvas data-part="picture" role="img" width="{sides[1]}" height="{sides[0]}"></canvas>
+<canvas data-part="picture" role="img" width="{width}" height="{height}"></canvas>
 </div>
 <output data-part="status"></output>"""
 

@@ -43,8 +43,9 @@ class Network:
         steps = [m for m in decoder.modules() if not isinstance(m, nn.Sequential | PixelHead | nn.Dropout)]
         if steps and isinstance(steps[-1], nn.Sigmoid):
             steps.pop()
-        affine, between = steps[::2], {type(m) for m in steps[1::2]} or {nn.ReLU}
-        if len(steps) % 2 == 0 or not all(isinstance(m, nn.Linear) and m.bias is not None for m in affine):
+        affine = [m for m in steps[::2] if isinstance(m, nn.Linear) and m.bias is not None]
+        between = {type(m) for m in steps[1::2]} or {nn.ReLU}
+        if len(steps) % 2 == 0 or len(affine) < len(steps[::2]):
             return None
         if between not in ({nn.ReLU}, {nn.Tanh}):
             return None

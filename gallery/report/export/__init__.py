@@ -52,14 +52,14 @@ def export(
     if not out.parent.is_dir():
         raise RunError(f"The folder {out.parent} does not exist. Create it first.")
     if to == "arviz":
-        from gallery.report.export.arviz import write
+        from gallery.report.export import arviz
 
         if out.suffix != ".nc":
             raise RunError(f"The output for ArviZ is a NetCDF file: expected a path that ends in .nc, got {out}.")
-        return [str(write(run, pair, dataset, out, draws, seed))]
-    from gallery.report.export.onnx import write
+        return [str(arviz.write(run, pair, dataset, out, draws, seed))]
+    from gallery.report.export import onnx
 
     if out.exists() and not out.is_dir():
         raise RunError(f"The output for ONNX is a folder of encoder.onnx and decoder.onnx, and {out} is a file.")
-    paths, reasons = write(run, pair, dataset, out)
+    paths, reasons = onnx.write(run, pair, dataset, out)
     return [*map(str, paths), *reasons]

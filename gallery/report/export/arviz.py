@@ -79,7 +79,8 @@ def _draw(pair: Pair, args: tuple[Tensor, ...], weighted: bool, flat: bool) -> d
 
 def _dataset(arrays: dict[str, tuple[Tensor, tuple[str, ...]]], attributes: dict[str, str]) -> xr.Dataset:
     """Return arrays with their first dimensions named; the others are named after the array, and numbered."""
-    variables, coordinates = {}, {}
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    coordinates: dict[str, np.ndarray] = {}
     for name, (values, dims) in arrays.items():
         dims = (*dims, *(f"{name}_dim_{i}" for i in range(values.dim() - len(dims))))
         variables[name] = (dims, values.numpy())

@@ -19,7 +19,7 @@ from inference import InferenceError, Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.sites import Site, is_local, latent_sites
 
 __all__ = ["Decoder", "Encoder", "NoNetworkError", "decoder", "encoder"]
 
@@ -28,14 +28,14 @@ class NoNetworkError(InferenceError):
     """The error of a pair without encoder or decoder. The message states the reason."""
 
 
-def _inner(site: dict[str, Any]) -> dist.Distribution:
+def _inner(site: Site) -> Any:
     fn = site["fn"]
     while isinstance(fn, dist.Independent | dist.MaskedDistribution):
         fn = fn.base_dist
     return fn
 
 
-def _parameters(fn: dist.Distribution) -> dict[str, Tensor]:
+def _parameters(fn: Any) -> dict[str, Tensor]:
     """Return the parameters of a distribution by name: `probs` if it is discrete, `v` of a Delta."""
     if isinstance(fn, dist.Delta):
         return {"v": fn.v}
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.pair = pair
 
-    def trace(self, *args: Tensor) -> dict[str, dict[str, Any]]:
+    def trace(self, *args: Tensor) -> dict[str, Site]:
         """Return the latent sites of the guide at its means."""
         with PosteriorMeans():
             return latent_sites(poutine.trace(self.pair.guide).get_trace(*args))

@@ -82,6 +82,7 @@ def as_onnx(pair: Pair, module: nn.Module, inputs: dict[str, Tensor], about: dic
             )
     except Exception as error:  # tracer and converter raise errors of any class
         raise NoNetworkError(f"{what} cannot be written as ONNX: {format_error(error)}") from error
+    assert program is not None  # it is if the call writes no file
     proto = program.model_proto
     used = {name for node in proto.graph.node for name in node.input} | {o.name for o in proto.graph.output}
     for unused in [value for value in proto.graph.input if value.name not in used]:

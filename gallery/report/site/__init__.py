@@ -101,7 +101,8 @@ def _own_source(run: RunPage) -> str | None:
     if run.family in NAMES:
         return None
     try:
-        return inspect.getsource(inspect.getmodule(model_class(run.run.model)))
+        module = inspect.getmodule(model_class(run.run.model))
+        return None if module is None else inspect.getsource(module)
     except (RunError, OSError, TypeError):
         return None
 

@@ -1,6 +1,5 @@
 """The plate diagrams of a model and its guides, from traces of their code."""
 
-import inspect
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +12,7 @@ from gallery.models import MODELS
 from gallery.report.diagram import factorisation, relations, svg
 from gallery.runs.specification import run_of
 from inference import Pair
+from inference.pairs.run import arguments
 
 __all__ = ["Drawing", "diagrams", "example"]
 
@@ -41,7 +41,9 @@ def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
 
     :return: (pair, (x,) or (x, given), number of data points)
     """
-    run = run_of(recipe_for(name), 0, quick=True)
+    recipe = recipe_for(name)
+    assert recipe is not None  # every model of the gallery has one
+    run = run_of(recipe, 0, quick=True)
     train = run.datasets()["train"]
     x, total = train.x, len(train)
     if train.is_image:
@@ -50,7 +52,7 @@ def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
         x, total = x.new_zeros(len(x), PIXELS), IMAGES - HELD_OUT * run.validation
     with torch.random.fork_rng():
         pair = run.build()
-    return pair, (x, train.given) if "given" in inspect.signature(pair.model).parameters else (x,), total
+    return pair, arguments(pair, x, train.given), total
 
 
 def diagrams(family: str) -> list[Drawing]:

@@ -103,7 +103,9 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
         _settings(recipe),
         numbers(recipe, row),
         copy_pictures(ledger / "pictures" / folder, site, folder, of, {"learning_curve": _learning_curve(first)}),
-        **({"bounds": bounds(first), "kl": kl_bars(first), "information": information(first)} if first else {}),
+        bounds(first) if first else [],
+        kl_bars(first) if first else None,
+        information(first) if first else "",
     )
 
 

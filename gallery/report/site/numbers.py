@@ -76,7 +76,7 @@ def spread(values: list[float]) -> str:
 
 def numbers(recipe: Recipe, row: dict[str, Any] | None) -> list[Number]:
     """Return the published and measured numbers of a recipe."""
-    first = next(iter((row or {"runs": {}})["runs"].values()), {})
+    first: dict[str, Any] = next(iter((row or {"runs": {}})["runs"].values()), {})
     return [
         Number(name, spread(values), "" if known is None else written(known), find_entry(first, name), len(values))
         for name, known, values in displayed_fields(recipe, row)
@@ -97,8 +97,8 @@ def bounds(entry: dict[str, Any]) -> list[Number]:
 
 def kl_bars(entry: dict[str, Any]) -> dict[str, Any] | None:
     """Return the KL of every latent dimension of a run, nats per data point: "values", "largest" and "text"."""
-    latents = entry.get("test", {}).get("kl_per_latent")
-    values = [value for dimensions in (latents or {}).values() for value in dimensions]
+    latents: dict[str, list[float]] = entry.get("test", {}).get("kl_per_latent") or {}
+    values = [value for dimensions in latents.values() for value in dimensions]
     if not values or not all(map(math.isfinite, values)):
         return None
     first, *_, last = [*latents, *latents]

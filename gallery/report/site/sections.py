@@ -53,7 +53,7 @@ def section_of(name: str) -> str:
 
 def title(family: str) -> tuple[str, str]:
     """Return (name, description) from the first line of the docstring of a file of gallery/models."""
-    first = inspect.getdoc(family_module(MODELS[family])).splitlines()[0].rstrip(".")
+    first = (inspect.getdoc(family_module(MODELS[family])) or "").partition("\n")[0].rstrip(".")
     name, _, what = first.partition(": ")
     return name, what
 
@@ -73,7 +73,7 @@ def card(family: str, rows: dict[str, Any], ledger: Path, runs: list[RunPage], s
     number, data = None, ""
     for recipe in recipes_of(family):
         row = rows.get(recipe.name)
-        if number is None and (number := headline(numbers(recipe, row))):
+        if number is None and row and (number := headline(numbers(recipe, row))):
             data = f"{next(iter(row['runs'].values()))['data']}, recipe {recipe.name}"
     folders = [ledger / "pictures" / recipe.name.replace(":", "-") for recipe in recipes_of(family)]
     folders.append(ledger / "experiments" / family)
