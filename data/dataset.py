@@ -51,6 +51,7 @@ class Dataset:
     :param levels: number of grey levels of the stored pixels, whatever the pixel transform; None for floats
     :param transform: None, or what maps each minibatch of x to the values that are scored
     :param known: (n,) bool, true for the rows whose label is shown to a model; None if all are
+    :param first_row: index of the first row among the data that a pair was fitted to; None: it was not fitted to these
     """
 
     name: str
@@ -64,6 +65,7 @@ class Dataset:
     levels: int | None = None
     transform: Callable[[Tensor], Tensor] | None = None
     known: Tensor | None = None
+    first_row: int | None = None
 
     def __len__(self) -> int:
         return len(self.x)

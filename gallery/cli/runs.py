@@ -53,9 +53,7 @@ def evaluate(
         raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
     spec, pair = training.load(run)
     dataset = _dataset(spec, pair, data, split)
-    fitted_splits = ("train",) if spec.validation else ("train", "validation", "all")
-    held_out = data is not None or split not in fitted_splits
-    metrics = evaluate_split(pair, dataset, held_out, particles, at_a_time)
+    metrics = evaluate_split(pair, dataset, particles, at_a_time)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
@@ -135,7 +133,7 @@ def _dataset(spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.D
 
     :raises RunError: if its rows have another length than those that the run was fitted to
     """
-    dataset = data_sets.load(name or spec.data, split).to(spec.settings.torch_device(), spec.settings.dtype)
+    dataset = spec.dataset(split, name)
     if "data_dim" in spec.keywords and dataset.x.shape[1] != spec.keywords["data_dim"]:
         fitted = spec.keywords["data_dim"]
         raise RunError(f"{dataset.name} has rows of {dataset.x.shape[1]} values; the run was fitted to {fitted}.")

@@ -205,7 +205,9 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
             if row.sampler in ("nuts", "ais"):
                 with eval_mode(pair):
                     (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
-                if not comparison.objectives and inspect_pair(pair, args).generative_parameters:
+                info = inspect_pair(pair, args)
+                train_only = info.has_global_latent  # whose posterior is that of the training data
+                if not comparison.objectives and info.generative_parameters:
                     raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
             elif not (exact(pair, "e_step") and exact(pair, "m_step")):
                 raise RunError(f"{type(pair).__name__} has no closed E and M steps.")

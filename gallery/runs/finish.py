@@ -32,8 +32,8 @@ def finish(
     info = inspect_pair(svi.pair, arguments(svi.pair, train.scored(), train.given))
     few = train if info.has_global_latent else train.head(len(test))  # all training data share a global latent
     metrics: dict[str, Any] = {
-        "test": evaluate_split(svi.pair, test, held_out=True),
-        "train": evaluate_split(svi.pair, few, held_out=False),
+        "test": evaluate_split(svi.pair, test),
+        "train": evaluate_split(svi.pair, few),
     }
     metrics["is_bound"] = "elbo" in metrics["test"]
     metrics |= {

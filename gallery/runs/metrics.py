@@ -20,6 +20,7 @@ from inference.evaluation.classification import accuracy, class_bounds, label_me
 from inference.evaluation.clustering import cluster, component_probabilities
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.pairs.capabilities import capability, count
+from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
 
@@ -32,7 +33,6 @@ K_HAT_ROWS = 50  # held-out data points for k-hat
 class Subject:
     """A fitted pair beside the data that it is evaluated on.
 
-    :param held_out: whether the data are other data than the pair was fitted to
     :param particles: draws of the guide for each data point
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
     :param train: the data that the pair was fitted to, where a metric needs them
@@ -41,7 +41,6 @@ class Subject:
 
     pair: Pair
     dataset: Dataset
-    held_out: bool = True
     particles: int = 16
     at_a_time: int = MAX_ROWS
     train: Dataset | None = None
@@ -54,6 +53,16 @@ class Subject:
         with eval_mode(self.pair), pyro.validation_enabled(False):
             return inspect_pair(self.pair, Batch(few.scored(), few.given).args(self.pair))
 
+    @property
+    def held_out(self) -> bool:
+        """Whether the data are other data than the pair was fitted to."""
+        return self.dataset.first_row is None
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the guide applies to these data: it is amortised, or has values for these data points."""
+        return not (self.held_out and self.info.is_per_data_point)
+
     @cached_property
     def x(self) -> Tensor:
         """The data as the likelihood scores them: one draw for all metrics where pixels are drawn."""
@@ -62,8 +71,7 @@ class Subject:
     @property
     def has_elbo(self) -> bool:
         """Whether the pair has a bound on the evidence of these data."""
-        fitted = self.held_out and not self.info.has_global_latent and self.info.is_per_data_point
-        return not (self.info.delta_sites or fitted)
+        return self.has_codes and not self.info.delta_sites
 
 
 @dataclass(frozen=True)
@@ -152,21 +160,19 @@ METRICS: tuple[Metric, ...] = (
         lambda s: capability(s.pair, "classify") is not None and s.dataset.labels is not None,
         _classifier,
     ),
-    Metric("clustering", lambda s: _has_classes(s.dataset), _clustering),
+    Metric("clustering", lambda s: _has_classes(s.dataset) and s.has_codes, _clustering),
     Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset)),
 )
 
 
-def evaluate_split(
-    pair: Pair, dataset: Dataset, held_out: bool, particles: int = 16, at_a_time: int = MAX_ROWS
-) -> dict[str, Any]:
+def evaluate_split(pair: Pair, dataset: Dataset, particles: int = 16, at_a_time: int = MAX_ROWS) -> dict[str, Any]:
     """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
 
-    :param held_out: whether these are other data than the pair was fitted to
     :param particles: draws of the guide for each data point, and the k of IWAE-k
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
     """
-    return compute(METRICS, Subject(pair, dataset, held_out, particles, at_a_time))
+    with OffsetRows(dataset.first_row or 0):
+        return compute(METRICS, Subject(pair, dataset, particles, at_a_time))
 
 
 def monitor_clustering(pair: Pair, dataset: Dataset) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +116,28 @@ class Run:
 
         :raises DataError: if the data cannot be loaded
         """
-        device, dtype = self.settings.torch_device(), self.settings.dtype
-        splits = {"train": data.load(self.data, "train" if self.validation else "all")}
+        splits = {"train": self.dataset("train" if self.validation else "all")}
         for name in ("validation", "test") if self.validation else ("test",):
             try:
-                splits[name] = data.load(self.data, name)
+                splits[name] = self.dataset(name)
             except data.DataError:  # no such split
                 if name == "test":
                     raise
-        return {name: dataset.to(device, dtype) for name, dataset in splits.items()}
+        return splits
+
+    def dataset(self, split: str, name: str | None = None) -> Dataset:
+        """Return a split of the run's data, or of other data, on the run's device.
+
+        Its `first_row` is its place among the fitted rows.
+
+        :param split: "train", "validation", "test" or "all"
+        :param name: of other data, for `data.load`; the pair was fitted to none of their rows
+        :raises DataError: if the data cannot be loaded
+        """
+        loaded = data.load(name or self.data, split).to(self.settings.torch_device(), self.settings.dtype)
+        if name is not None or split not in (("train",) if self.validation else ("train", "validation", "all")):
+            return loaded
+        return replace(loaded, first_row=len(data.load(self.data, "train")) if split == "validation" else 0)
 
     def build(self) -> Pair:
         """Return a new pair, with weights drawn from torch's generator.

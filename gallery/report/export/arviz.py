@@ -31,6 +31,7 @@ from gallery.runs.specification import Run
 from inference import Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.files import write_atomically
+from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
 from inference.pairs.sites import is_local, latent_sites, observed_sites
@@ -152,14 +153,16 @@ def write(run: Run, pair: Pair, dataset: Dataset, out: Path, draws: int = 200, s
             f"{draws} draws of {len(dataset)} data points would take {size / 2**30:.1f} GiB; the limit is "
             f"{MOST / 2**30:.0f} GiB. Reduce draws or n."
         )
-    two, fitted = dataset.head(2), dataset.split in ("train", "all")
+    two = dataset.head(2)
     args = arguments(pair, two.scored(), two.given)
-    if not fitted and not (info := inspect_pair(pair, args)).has_global_latent and info.is_per_data_point:
+    if dataset.first_row is None and inspect_pair(pair, args).is_per_data_point:
         raise RunError(
-            f"The guide of {run.model} has parameters per training data point, and none for the split "
-            f"{dataset.split!r}. Use split='train'."
+            f"The guide of {run.model} has parameters for each data point that it was fitted to, and none for "
+            f"split={dataset.split!r} of {dataset.name}.",
+            ("split", "train"),
         )
-    exported = groups(pair, dataset, draws, seed)
+    with OffsetRows(dataset.first_row or 0):
+        exported = groups(pair, dataset, draws, seed)
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=about(run, dataset, seed)), **exported})
     packed = {f"/{name}": {v: {"zlib": True, "complevel": 1} for v in group} for name, group in exported.items()}
     with tempfile.TemporaryDirectory() as folder:

@@ -48,14 +48,14 @@ KEYS = {"accuracy": {"accuracy", "wrong_label_cost"}, "k_hat": {"k_hat", "k_hat_
 @pytest.mark.parametrize("name", [row.name for row in METRICS])
 def test_a_metric_that_fails_costs_itself_alone(model, name, digits, monkeypatch):
     pair, test = build(model), digits["test"]
-    whole = evaluate_split(pair, test, held_out=True, particles=2)
+    whole = evaluate_split(pair, test, particles=2)
     (row,) = (row for row in METRICS if row.name == name)
     if not row.applies(Subject(pair, test)):
         assert name not in whole
         return
     monkeypatch.setattr(gallery.runs.metrics, "METRICS", fail(METRICS, name))
     with pytest.warns(UserWarning, match=f"metric {name} is undefined: ZeroDivisionError: nothing to divide$"):
-        metrics = evaluate_split(pair, test, held_out=True, particles=2)
+        metrics = evaluate_split(pair, test, particles=2)
     assert metrics.pop(name) == REASON
     others = [row for row in METRICS if row.name != name]
     expected = compute(tuple(others), Subject(pair, test, particles=2))

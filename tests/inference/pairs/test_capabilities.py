@@ -62,7 +62,7 @@ def test_a_model_with_attributes_of_another_meaning_is_fitted_drawn_and_evaluate
     names = {path.stem for path in draw(pair, digits, [], tmp_path)}  # a warning would be an error
     assert names >= {"samples", "reconstructions", "latent", "manifold"}
     assert not names & {"denoised", "sparsity", "regression", "posterior", "evidence"}
-    metrics = evaluate_split(pair, digits["test"], held_out=True, particles=2)
+    metrics = evaluate_split(pair, digits["test"], particles=2)
     assert metrics["elbo"]["n"] == 60
     assert not metrics.keys() & {"classifier_accuracy", "evidence", "accuracy"}
     with pytest.raises(InferenceError, match="has no temperature"):

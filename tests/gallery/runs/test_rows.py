@@ -1,0 +1,109 @@
+"""A guide with parameters for each data point is evaluated at the rows that it was fitted to, and nowhere else."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import data
+from gallery.catalogue.recipes import recipe_for
+from gallery.errors import RunError
+from gallery.runs import metrics, training
+from gallery.runs.metrics import evaluate_split
+from gallery.runs.specification import Run
+
+MODEL = "exponential_gaussian:per_datum"
+
+GLOBAL_AND_LOCAL = """
+import pyro, torch
+import pyro.distributions as dist
+from torch import nn
+
+
+class Schools(nn.Module):
+    def __init__(self, total: int = 30):
+        super().__init__()
+        self.mu, self.theta = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(total, 1))
+
+    def model(self, x, total=None):
+        mu = pyro.sample("mu", dist.Normal(x.new_zeros(()), 5.0))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            theta = pyro.sample("theta", dist.Normal(mu.expand(1), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(theta, 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("own", self)
+        pyro.sample("mu", dist.Normal(self.mu, 0.3))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            pyro.sample("theta", dist.Normal(self.theta[rows], 0.7).to_event(1))
+"""
+
+
+def per_data_point(validation):
+    settings = {"epochs": 1, "batch_size": 500}
+    return Run.of(MODEL, recipe_for(MODEL), settings=settings, validation=validation)
+
+
+def test_each_split_has_its_place_among_the_fitted_rows():
+    n = len(data.load("exponential_gaussian"))
+    kept, whole = per_data_point(True), per_data_point(False)
+    assert [kept.dataset(split).first_row for split in ("train", "validation", "test", "all")] == [0, None, None, None]
+    assert [whole.dataset(split).first_row for split in ("train", "validation", "test", "all")] == [0, n, None, 0]
+    assert whole.dataset("train", "exponential_gaussian").first_row is None  # other data, whatever its name
+    assert {name: split.first_row for name, split in kept.datasets().items()} == {
+        "train": 0,
+        "validation": None,
+        "test": None,
+    }
+
+
+def test_the_validation_rows_of_a_run_to_all_rows_have_their_own_parameters():
+    run = per_data_point(False)
+    pair, whole, part = run.build(), run.dataset("all"), run.dataset("validation")
+    n = len(run.dataset("train"))
+    with torch.no_grad():  # a guide close to the posterior at the validation rows alone
+        for parameter in pair.parameters():
+            if len(parameter) == len(whole):
+                parameter[:n] -= 3.0
+    ours = evaluate_split(pair, part, particles=64)["elbo"]["value"]
+    others = evaluate_split(pair, replace(part, first_row=0), particles=64)["elbo"]["value"]
+    assert ours > others + 1
+    for dataset in (run.dataset("test"), replace(part, first_row=None)):
+        assert "elbo" in evaluate_split(pair, dataset)["undefined"]
+
+
+@pytest.mark.parametrize("test_rows", [6, 60])  # fewer and more than the training data
+def test_local_parameters_beside_a_global_latent(test_rows, tmp_path, monkeypatch, no_figures):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "schools.py").write_text(GLOBAL_AND_LOCAL)
+    x = np.random.default_rng(0).normal(size=(30 + test_rows, 1)).astype(np.float32)
+    np.savez("own.npz", x=x[:30], x_test=x[30:])
+    settings = {"epochs": 2, "batch_size": 30}
+    run = Run.of("schools.py:Schools", None, "own.npz:real", settings=settings, validation=False)
+    result = training.start(run, tmp_path / "run")
+    assert "elbo" in result["test"]["undefined"]
+    assert "elbo" in result["train"]
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert not any("test" in line for line in history)
+
+
+def test_draws_of_other_data_are_refused(tmp_path):
+    arviz = pytest.importorskip("gallery.report.export.arviz", reason="pip install '.[arviz]'")
+    run = per_data_point(True)
+    pair = run.build()
+    for dataset in (run.dataset("all"), run.dataset("test"), run.dataset("train", "exponential_gaussian")):
+        with pytest.raises(RunError, match="has parameters for each data point that it was fitted to"):
+            arviz.write(run, pair, dataset.head(10), tmp_path / "draws.nc", draws=2)
+    assert list(tmp_path.iterdir()) == []
+    assert arviz.write(run, pair, run.dataset("train").head(10), tmp_path / "draws.nc", draws=2).exists()
+
+
+def test_labels_and_components_of_unfitted_rows_are_not_evaluated():
+    table = {row.name: row for row in metrics.METRICS}
+    run = per_data_point(True)
+    subject = metrics.Subject(run.build(), run.dataset("test"))
+    assert not subject.has_codes
+    labelled = replace(subject.dataset, labels=torch.arange(len(subject.dataset)) % 2)
+    assert not table["clustering"].applies(metrics.Subject(subject.pair, labelled))
