@@ -121,4 +121,8 @@ def posterior_error(summary: dict[str, Tensor], posterior: Distribution) -> dict
     """
     away = (summary["mean"] - posterior.mean).abs()
     error = away / posterior.variance.sqrt()
-    return {"largest_z": (away / summary["mcse"]).max().item(), "largest_error": error.max().item()}
+    varies = ~summary["constant"]
+    return {
+        "largest_z": (away / summary["mcse"])[varies].max().item(),
+        "largest_error": error[varies].max().item(),
+    }

@@ -16,6 +16,7 @@ SAMPLERS: dict[str, Column] = {
     "data": ("n", "d", None),
     "R-hat": ("r_hat", ".4f", None),
     "ESS": ("ess", ".0f", None),
+    "constant": ("constant", "d", None),
     "ESS per gradient": ("ess_per_gradient", ".3g", None),
     "divergences": ("divergences", "d", None),
     "error of the mean, MC errors": ("largest_z", ".2g", None),
@@ -36,9 +37,10 @@ EVIDENCE: dict[str, Column] = {
     "seconds": ("seconds", ".3g", None),
 }
 SAMPLER_CAPTION = (
-    "Worst of all coordinates of the latents: split R-hat; effective sample size of all draws, and the same per "
-    "gradient of all data; distance between the mean of the draws and that of the exact posterior, in Monte Carlo "
-    "standard errors and in standard deviations of the posterior."
+    "Worst of all coordinates of the latents that vary: R-hat, rank-normalised and folded; effective sample size of "
+    "all draws, and the same per gradient of all data; distance between the mean of the draws and that of the exact "
+    "posterior, in Monte Carlo standard errors and in standard deviations of the posterior. Constant: number of "
+    "coordinates that have the same value in all draws."
 )
 
 

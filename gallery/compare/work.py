@@ -72,14 +72,23 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     begun = clock()
     chains = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
     seconds, gradients = clock() - begun, chains["gradients"]
-    ess = min(summary["ess"].min().item() for summary in chains["summary"].values())
+    varies = {name: ~summary["constant"] for name, summary in chains["summary"].items()}
+    r_hat, sizes = (
+        torch.cat([summary[key][varies[name]].flatten() for name, summary in chains["summary"].items()])
+        for key in ("r_hat", "ess")
+    )
+    if not len(sizes):
+        raise InferenceError("all draws of the latents are equal: there is nothing to diagnose.")
+    ess = sizes.min().item()
     result = {
-        "r_hat": max(summary["r_hat"].max().item() for summary in chains["summary"].values()),
+        "r_hat": r_hat.max().item(),
         "ess": ess,
         "ess_per_gradient": ess / gradients,
         "divergences": chains["divergences"],
         "at": fitted,
     }
+    if constant := sum(int((~of_site).sum()) for of_site in varies.values()):
+        result["constant"] = constant
     posterior = exact(pair, "posterior")
     if posterior and len(chains["summary"]) == 1:
         with eval_mode(pair):

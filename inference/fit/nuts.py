@@ -5,14 +5,16 @@ a few data points under fitted weights. Pyro sums out discrete latents.
 
     Hoffman and Gelman, The No-U-Turn sampler, 2014.
     Vehtari, Gelman, Simpson, Carpenter and Buerkner, Rank-normalization, folding, and localization: an improved R-hat,
-    2021 (how to read R-hat and ESS).
+    2021.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from pyro.infer import MCMC, NUTS
-from pyro.ops.stats import effective_sample_size, split_gelman_rubin
+from pyro.ops.stats import effective_sample_size, gelman_rubin
+from scipy.stats import rankdata
 from torch import Tensor
 
 from inference.errors import InferenceError
@@ -20,7 +22,7 @@ from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 
-__all__ = ["nuts", "summary"]
+__all__ = ["nuts", "rank_r_hat", "summary"]
 
 DENSE = 100  # coordinates up to which the mass matrix is dense, so that it adapts to correlations of the posterior
 
@@ -88,15 +90,47 @@ def nuts(
 def summary(value: Tensor) -> dict[str, Tensor]:
     """Summarise draws.
 
+    A coordinate that has the same value in all draws, such as a zero of a Cholesky factor, has neither R-hat nor ESS.
+
     :param value: (chains, draws, ...)
-    :return: "mean", "sd", "mcse" (the Monte Carlo standard error of the mean), split "r_hat" and "ess" (effective
-        sample size), (...) each
+    :return: "mean", "sd", "mcse" (the Monte Carlo standard error of the mean), "r_hat" (`rank_r_hat`) and "ess"
+        (effective sample size), (...) each, and "constant", booleans; where constant, "mcse" is 0, "r_hat" and "ess"
+        are nan
     """
-    sd, ess = value.flatten(0, 1).std(0), effective_sample_size(value)
+    constant = (value == value[:1, :1]).flatten(0, 1).all(0)
+    sd = value.flatten(0, 1).std(0)
+    ess = torch.full_like(sd, torch.nan)
+    ess[~constant] = effective_sample_size(value[:, :, ~constant])
     return {
         "mean": value.flatten(0, 1).mean(0),
         "sd": sd,
-        "mcse": sd / ess.sqrt(),
-        "r_hat": split_gelman_rubin(value),
+        "mcse": torch.where(constant, 0.0, sd / ess.sqrt()),
+        "r_hat": rank_r_hat(value).where(~constant, torch.nan),
         "ess": ess,
+        "constant": constant,
     }
+
+
+def rank_r_hat(value: Tensor) -> Tensor:
+    """Compute the rank-normalised split R-hat of Vehtari et al. (2021), (...): the larger of bulk and folded R-hat.
+
+    The bulk R-hat sees chains that differ in location, the folded R-hat chains that differ in scale.
+
+    :param value: (chains, draws, ...), at least 4 draws; the middle one of an odd number is left out
+
+    >>> import torch
+    >>> chains = torch.randn(4, 1000, generator=torch.Generator().manual_seed(0))
+    >>> bool(rank_r_hat(chains) < 1.01), bool(rank_r_hat(chains * torch.tensor([[1.0], [1.0], [1.0], [4.0]])) > 1.1)
+    (True, True)
+    """
+    half = value.shape[1] // 2
+    halves = torch.cat([value[:, :half], value[:, -half:]]).double()
+    folded = (halves - torch.as_tensor(np.median(halves.flatten(0, 1).cpu(), axis=0)).to(halves)).abs()
+    return torch.maximum(gelman_rubin(_normal_scores(halves)), gelman_rubin(_normal_scores(folded)))
+
+
+def _normal_scores(value: Tensor) -> Tensor:
+    """Replace draws by the normal quantiles of their ranks among all chains, ties by their mean rank."""
+    flat = value.flatten(0, 1)
+    ranks = torch.as_tensor(rankdata(flat.cpu().numpy(), axis=0), device=value.device)
+    return torch.special.ndtri((ranks - 0.375) / (len(flat) + 0.25)).view_as(value)

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from cases import arguments, build
+from pyro.ops.stats import split_gelman_rubin
 
 import data
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.linear_regression import LinearRegression
 from inference import InferenceError, nuts
+from inference.fit.nuts import rank_r_hat, summary
 
 
 def exponential_gaussian():
@@ -34,6 +36,33 @@ def test_nuts_on_local_latents():
     z, p = result["summary"]["z"], pair.posterior(x)
     assert result["draws"]["z"].min() > 0
     assert ((z["mean"] - p.mean).abs() < 4 * z["mcse"]).all()
+
+
+@pytest.mark.parametrize("draws", [4, 5, 101, 500])
+def test_r_hat_is_that_of_arviz(draws):
+    arviz = pytest.importorskip("arviz", reason="pip install '.[arviz]'")
+    value = torch.randn(4, draws, 3, dtype=torch.float64)
+    value[0] += 0.3  # another location
+    value[1, :, 1] *= 4  # another scale
+    value[:, :, 2] = value[:, :, 2].round()  # ties
+    expected = torch.tensor([float(arviz.rhat(value[:, :, i].numpy())) for i in range(3)], dtype=torch.float64)
+    assert torch.allclose(rank_r_hat(value), expected, rtol=0, atol=1e-6)
+
+
+def test_one_chain_of_another_scale_is_seen_by_the_folded_r_hat_alone():
+    value = torch.randn(4, 2000, dtype=torch.float64) * torch.tensor([[1.0], [1.0], [1.0], [4.0]])
+    assert split_gelman_rubin(value) < 1.01
+    assert rank_r_hat(value) > 1.1
+
+
+def test_constant_coordinates_are_left_out_of_the_diagnostics():
+    value = torch.randn(2, 100, 2, 2, dtype=torch.float64)
+    value[..., 0, 1] = 0.0  # as above the diagonal of a Cholesky factor
+    result = summary(value)
+    assert result["constant"].tolist() == [[False, True], [False, False]]
+    assert result["mcse"][0, 1] == 0
+    for key in ("r_hat", "ess"):
+        assert torch.equal(result[key].isnan(), result["constant"])
 
 
 @pytest.mark.parametrize(
