@@ -19,6 +19,7 @@ from inference.evaluation.predictive import encode, reconstruct, sample
 from inference.pairs.checks import check_data, parameter_faults
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
+from inference.pairs.properties import is_discrete
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import Site, is_flat, latent_sites
 
@@ -107,7 +108,7 @@ def draws(case: Case) -> Iterator[Finding]:
         value, fn = site["value"], site["fn"]
         if not fn.has_rsample and (case.objective or "").partition(":")[0] not in SCORED:
             kind, remedy = "not reparametrised", "choose a distribution that has rsample"
-            if fn.support.is_discrete:
+            if is_discrete(fn):
                 kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and set objective="enum"'
             yield Finding(
                 f"draws of {name} are {kind}, so no gradient passes through them: {remedy}; or set "

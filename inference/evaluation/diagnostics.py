@@ -21,6 +21,7 @@ from inference.evaluation.log_weights import log_weights
 from inference.evaluation.predictive import observed_value, posterior_trace, sample
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
+from inference.pairs.properties import is_discrete
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import latent_sites
 
@@ -180,7 +181,7 @@ def calibration_ranks(
             truth = sample(pair, like, n, given, seed=None)
             drawn = posterior(*arguments(pair, truth["x"], given), draws=draws)
             for name, values in drawn.items():
-                if not latents[name]["fn"].support.is_discrete:
+                if not is_discrete(latents[name]["fn"]):
                     parts.setdefault(name, []).append((values < truth[name]).sum(0).reshape(1 if joint else n, -1))
     return {name: torch.cat(ranks) for name, ranks in parts.items()}
 

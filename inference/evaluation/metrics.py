@@ -21,6 +21,7 @@ from inference.evaluation.log_weights import (
 from inference.evaluation.predictive import encode
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
+from inference.pairs.properties import UndefinedError, is_discrete
 from inference.pairs.run import Batch, arguments, eval_mode, importance_traces
 from inference.pairs.sites import (
     Site,
@@ -111,8 +112,12 @@ def evaluate(
     if info.continuous_sites and not info.has_global_latent:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
     if info.continuous_sites and not info.has_global_latent and n > 1:
-        codes = [code.reshape(n, -1) for name, code in encode(pair, x, given).items() if name in info.continuous_sites]
-        result["active_units"] = sum(int((code.var(0) > ACTIVE_UNIT_VARIANCE).sum()) for code in codes)
+        try:
+            codes = encode(pair, x, given)
+            of_units = [codes[name].reshape(n, -1).var(0) for name in info.continuous_sites]
+            result["active_units"] = sum(int((variance > ACTIVE_UNIT_VARIANCE).sum()) for variance in of_units)
+        except UndefinedError as error:
+            undefined["active_units"] = str(error)
     return result | ({"undefined": undefined} if undefined else {})
 
 
@@ -209,7 +214,7 @@ def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int 
             cases = sum((guide.nodes[name]["log_prob"] for name in kept), x.new_zeros(len(args[0]))).exp()
             priors: dict[str, Site] = model.nodes
             for name, q in latent_sites(guide).items():
-                if not is_local(q) or q["fn"].support.is_discrete or name in below:
+                if not is_local(q) or is_discrete(q["fn"]) or name in below:
                     continue
                 of_q, of_p, value, mask = q["fn"], priors[name]["fn"], q["value"], q["mask"]
                 batch_dims = max(len(of_p.batch_shape), len(of_q.batch_shape))

@@ -1,6 +1,7 @@
 """Simulate data, reconstruct and encode, from the traces of any pair."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pyro.distributions as dist
 import torch
@@ -12,16 +13,23 @@ from inference.errors import InferenceError
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
+from inference.pairs.properties import UndefinedError, mean_of
 from inference.pairs.run import arguments, eval_mode
-from inference.pairs.sites import is_flat, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_flat, latent_sites, observed_sites
 
-__all__ = ["encode", "observed_value", "posterior_trace", "reconstruct", "sample"]
+__all__ = ["encode", "observed_mean", "observed_value", "posterior_trace", "reconstruct", "sample"]
 
 
-def observed_value(trace: poutine.Trace, of_site: Callable[[dict], Tensor], x: Tensor) -> Tensor:
-    """Return `of_site(site)` of the observed site, in the shape of x; of sites x_1, x_2, ... those of all, stacked."""
-    parts = [of_site(site) for site in observed_sites(trace).values()]
-    return (parts[0] if len(parts) == 1 else torch.stack(parts, dim=1)).reshape(x.shape)
+def observed_value(trace: poutine.Trace, of_site: Callable[[Site], Tensor], x: Tensor) -> Tensor:
+    """Return `of_site(site)` in the shape of x; of several observed sites x_1, x_2, ... side by side.
+
+    :raises UndefinedError: if the values of a site do not have the shape of what it observes
+    """
+    parts = [(name, of_site(site), site["value"]) for name, site in observed_sites(trace).items()]
+    for name, part, observed in parts:
+        if part.numel() != observed.numel():
+            raise UndefinedError(f"{name} has {observed[0].numel()} values, and its mean {part[0].numel()}.")
+    return torch.cat([part.reshape(len(x), -1).to(parts[0][1]) for _, part, _ in parts], dim=1).reshape(x.shape)
 
 
 def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
@@ -30,28 +38,36 @@ def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: 
     :param like: (any, ...) data of the shape and type to be drawn; its values are not used
     :param given: (n, ...) what a conditional model conditions on
     :param seed: of a separate stream of random numbers; None draws from the current one
-    :return: "x" (n, ...), "mean" E[x | latents] (n, ...), and every latent site by name
+    :return: "x" (n, ...), every latent site by name, and, where it is defined, "mean" E[x | latents] (n, ...)
     :raises InferenceError: if n < 1, or if the prior is flat, so that it cannot be sampled
 
     >>> from inference.examples import LinearGaussian
     >>> draws = sample(LinearGaussian(), torch.zeros(1, 1), n=5)
     >>> {name: tuple(value.shape) for name, value in draws.items()}
-    {'x': (5, 1), 'mean': (5, 1), 'z': (5, 1)}
+    {'x': (5, 1), 'z': (5, 1), 'mean': (5, 1)}
     """
     if n < 1:
         raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
     with eval_mode(pair, seed):
         args = arguments(pair, like.new_zeros(n, *like.shape[1:]), given)
         trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
-    latent = {name: site for name, site in latent_sites(trace).items() if name not in observed_sites(trace)}
-    for name, site in latent.items():
-        if is_flat(site):
-            raise InferenceError(f"drawing from {type(pair).__name__} is undefined: the prior of {name} is flat.")
-    return {
-        "x": observed_value(trace, lambda site: site["value"], args[0]),
-        "mean": observed_value(trace, lambda site: site["fn"].mean, args[0]),
-        **{name: site["value"] for name, site in latent.items()},
-    }
+        latent = {name: site for name, site in latent_sites(trace).items() if name not in observed_sites(trace)}
+        for name, site in latent.items():
+            if is_flat(site):
+                raise InferenceError(f"drawing from {type(pair).__name__} is undefined: the prior of {name} is flat.")
+        drawn = {"x": observed_value(trace, lambda site: site["value"], args[0])}
+        drawn |= {name: site["value"] for name, site in latent.items()}
+        with suppress(UndefinedError):
+            drawn["mean"] = observed_mean(trace, args[0])
+    return drawn
+
+
+def observed_mean(trace: poutine.Trace, x: Tensor) -> Tensor:
+    """Return E[x | latents] of a trace of the model, in the shape of x.
+
+    :raises UndefinedError: if a likelihood has no mean
+    """
+    return observed_value(trace, lambda site: mean_of(site["fn"]), x)
 
 
 def posterior_trace(pair: Pair, args: tuple[Tensor, ...]) -> poutine.Trace:
@@ -76,7 +92,7 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a conditional model has no `given`
+    :raises InferenceError: if a conditional model has no `given`, or the likelihood has no mean
 
     >>> from inference.examples import LinearGaussian
     >>> reconstruct(LinearGaussian(), torch.randn(5, 1)).shape
@@ -86,7 +102,7 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
         args = arguments(pair, x, given)
         guide = posterior_trace(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
-        return observed_value(trace, lambda site: site["fn"].mean, x)
+        return observed_mean(trace, x)
 
 
 def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
@@ -97,7 +113,7 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a conditional model has no `given`
+    :raises InferenceError: if a conditional model has no `given`, or the distribution of a site has no mean
 
     >>> from inference.examples import LinearGaussian
     >>> encode(LinearGaussian(), torch.randn(5, 1))["z"].shape
@@ -107,18 +123,21 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
         args = arguments(pair, x, given)
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)
-            code = {name: _code(site) for name, site in latent_sites(guide).items()}
+            code = {name: _code(name, site) for name, site in latent_sites(guide).items()}
         if inspect_pair(pair, args).enumerated_in_model:
             posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
             code |= {name: marginal.probs for name, marginal in posterior.items()}
     return code
 
 
-def _code(site: dict) -> Tensor:
-    """Return the mean of a site's distribution, the probabilities of a categorical one; its value if it has no mean."""
+def _code(name: str, site: Site) -> Tensor:
+    """Return the mean of a site's distribution, the probabilities of a categorical one.
+
+    :raises UndefinedError: if it has no mean; a draw in its place would differ with every call
+    """
     if isinstance(site["fn"], dist.Categorical):
         return site["fn"].probs
     try:
-        return site["fn"].mean
-    except NotImplementedError:
-        return site["value"]
+        return mean_of(site["fn"])
+    except UndefinedError as error:
+        raise UndefinedError(f"the code {name} is undefined: {error}") from None

@@ -17,7 +17,7 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import biject_to, constraints
+from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from inference.errors import InferenceError
@@ -26,6 +26,7 @@ from inference.guides.families import FLOW_COUPLINGS, FreeGuide, Latent
 from inference.guides.laplace import laplace
 from inference.guides.semi_amortised import check_amortised, semi_amortised
 from inference.pairs.pair import Pair
+from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.run import arguments, cuda_devices, eval_mode, log_joint
 from inference.pairs.sites import is_flat, is_local, latent_sites, observed_sites
 
@@ -121,7 +122,7 @@ def _latents(pair: Pair, args: tuple[Tensor, ...]) -> list[Latent]:
     with eval_mode(pair):
         model = poutine.trace(pair.model).get_trace(*(a[:INSPECTED_ROWS] for a in args))
     sites, steps = latent_sites(model), len(observed_sites(model))
-    discrete = [name for name, site in sites.items() if site["fn"].support.is_discrete]
+    discrete = [name for name, site in sites.items() if is_discrete(site["fn"])]
     flat = [name for name, site in sites.items() if is_flat(site)]
     others = [name for name, site in sites.items() if any(frame.name != "data" for frame in site["cond_indep_stack"])]
     for wrong, reason in (
@@ -139,7 +140,7 @@ def _latents(pair: Pair, args: tuple[Tensor, ...]) -> list[Latent]:
     latents = []
     for name, site in sites.items():
         fn = site["fn"]
-        u = biject_to(fn.support).inv(site["value"])
+        u = bijection_onto(fn, name).inv(site["value"])
         latents.append(Latent(name, is_local(site), _support(site), u.shape[len(fn.batch_shape) :]))
     return latents
 

@@ -1,5 +1,6 @@
 """Validate model, guide and data before training, and name what is not finite in a fit that failed."""
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -12,12 +13,15 @@ from torch.distributions import constraints
 
 from inference.errors import InferenceError
 from inference.pairs import capabilities
+from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
+from inference.pairs.properties import base_of, has_one_support, support_of
 from inference.pairs.run import arguments, eval_mode, importance_traces, param_scope
 from inference.pairs.sites import Site, is_delta, latent_sites, observed_sites, unwrap
 
 __all__ = ["check_data", "check_fit", "first_not_finite", "parameter_faults", "plate_faults", "site_faults"]
 
+CHECKED_ROWS = 1000  # that the model is run on together
 PLATE = 'Write pyro.plate("data", total or len(x), subsample_size=len(x))'
 _NAMES = [
     (constraints.boolean, "{0, 1}"),
@@ -29,12 +33,14 @@ _NAMES = [
 ]
 
 
-def _base(support: constraints.Constraint) -> constraints.Constraint:
-    return getattr(support, "base_constraint", support)
-
-
 def _name(support: constraints.Constraint) -> str:
-    return next((name for known, name in _NAMES if _base(support) == known), str(_base(support)))
+    base = base_of(support)
+    ends = [torch.as_tensor(getattr(base, end, math.nan)) for end in ("lower_bound", "upper_bound")]
+    if known := [name for constraint, name in _NAMES if base == constraint]:
+        return known[0]
+    if any(end.isnan().any() for end in ends):
+        return str(base)
+    return f"{'the integers in ' * base.is_discrete}[{ends[0].min().item():g}, {ends[1].max().item():g}]"
 
 
 def _family(site: Site) -> str:
@@ -149,9 +155,7 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
     few = tuple(a[:2] for a in args)
     prior = _few(pair, poutine.uncondition(pair.model), few, "model")
-    sites = list(observed_sites(prior).values())  # x, or x_1, x_2, ...: parts of x with one likelihood
-    if sites:
-        _check_likelihood(pair, sites[0], x, (least, greatest))
+    _check_likelihoods(pair, args, prior)
     guide = _few(pair, pair.guide, few, "guide")
     for fault in site_faults(prior, guide):
         raise InferenceError(fault)
@@ -188,20 +192,40 @@ def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[f
         )
 
 
-def _check_likelihood(pair: Pair, site: Site, x: Tensor, ends: tuple[float, float]) -> None:
-    """:raises InferenceError: if x has another shape than the observed site, or values outside its support"""
-    expected = site["value"].shape[1:]
-    if site["name"] == "x" and x.shape[1:] != expected:
+def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace) -> None:
+    """:raises InferenceError: if x has another shape than its site, or values outside the support of a likelihood"""
+    x, sites = args[0], list(observed_sites(prior).values())
+    expected = sites[0]["value"].shape[1:] if sites else x.shape[1:]
+    if sites and sites[0]["name"] == "x" and x.shape[1:] != expected:
         flat = "Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each time step."
         raise InferenceError(
             f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
             f"{tuple(x.shape[1:])}.",
             flat if expected.numel() == x.shape[1:].numel() else None,
         )
-    if not _base(site["fn"].support).check(x).all():
+    supports = [support_of(site["fn"]) for site in sites]
+    first = supports[0] if supports else None
+    if first is not None and all(s is not None and has_one_support(s) and _name(s) == _name(first) for s in supports):
+        _check_values(sites[0], base_of(first), x)
+        return
+    for rows in torch.arange(len(x), device=x.device).split(CHECKED_ROWS):  # each site and row in its own support
+        part = tuple(a[rows] for a in args)
+        with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
+            sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
+        beside = torch.cat([site["value"].reshape(len(rows), -1) for site in sites], 1) if sites else part[0]
+        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1)):
+            raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
+        for site in sites:
+            if (support := support_of(site["fn"])) is not None:
+                _check_values(site, support, site["value"])
+
+
+def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:
+    """:raises InferenceError: if a value is outside the support"""
+    if not support.check(value).all():
         raise InferenceError(
-            f"{_family(site)} needs values in {_name(site['fn'].support)}; x has others, between {ends[0]:.3g} "
-            f"and {ends[1]:.3g}."
+            f"{_family(site)} needs values in {_name(support)}; {site['name']} has others, between "
+            f"{value.min().item():.3g} and {value.max().item():.3g}."
         )
 
 
@@ -212,7 +236,10 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
         if name not in prior.nodes or is_delta(site):  # the support of a Delta is the real numbers, wherever it is
             continue
         p: Site = prior.nodes[name]
-        of_prior, of_guide = _base(p["fn"].support), _base(site["fn"].support)
+        supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
+        if len(supports) < 2:  # torch does not know one of them
+            continue
+        of_prior, of_guide = supports
         if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
             at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
             outside = of_guide.check(at) & ~of_prior.check(at)

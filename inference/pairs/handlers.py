@@ -8,6 +8,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import InferenceError
+from inference.pairs.properties import UndefinedError, is_discrete, mean_of
 from inference.pairs.sites import Site, is_local
 
 __all__ = ["OffsetRows", "PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows"]
@@ -83,8 +84,8 @@ class PosteriorMeans(Messenger):
     def _pyro_sample(self, msg: Site) -> None:
         if msg["done"] or msg["is_observed"] or site_is_subsample(msg) or msg["infer"].get("is_auxiliary"):
             return
-        with suppress(NotImplementedError):
-            msg["value"] = msg["fn"].mode if msg["fn"].support.is_discrete else msg["fn"].mean
+        with suppress(NotImplementedError, UndefinedError):
+            msg["value"] = msg["fn"].mode if is_discrete(msg["fn"]) else mean_of(msg["fn"])
             msg["done"] = True
 
 

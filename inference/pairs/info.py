@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.pairs.pair import Pair
+from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.rows import RowUse
 from inference.pairs.run import cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
 from inference.pairs.sites import (
@@ -88,12 +89,12 @@ class PairInfo:
     @cached_property
     def continuous_sites(self) -> list[str]:
         """The continuous latent sites of the guide."""
-        return [name for name, site in self.guide_sites.items() if not site["fn"].support.is_discrete]
+        return [name for name, site in self.guide_sites.items() if not is_discrete(site["fn"])]
 
     @cached_property
     def discrete_sites(self) -> dict[str, Site]:
         """The discrete latent sites of model or guide by name."""
-        return {name: s for name, s in (self.prior | self.guide_sites).items() if s["fn"].support.is_discrete}
+        return {name: s for name, s in (self.prior | self.guide_sites).items() if is_discrete(s["fn"])}
 
     @cached_property
     def flat_sites(self) -> list[str]:
@@ -114,7 +115,7 @@ class PairInfo:
     def component(self) -> str | None:
         """The local discrete latent site of the model; None unless there is exactly one."""
         sites = self.prior.items()
-        names = [name for name, site in sites if is_local(site) and site["fn"].support.is_discrete]
+        names = [name for name, site in sites if is_local(site) and is_discrete(site["fn"])]
         return names[0] if len(names) == 1 else None
 
     @cached_property
@@ -242,7 +243,7 @@ def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
     The model is run on all rows of the arguments, and takes its draws from the random generator as it is.
 
     :param args: (x,) or (x, given), (n, ...) each
-    :raises InferenceError: if there is none, if the prior of one is flat, or if one has an enumerated parent: a
+    :raises InferenceError: if there is none, or one has a flat prior, no known support or an enumerated parent: a
         discrete y above z is not summed out by summing over y at one z for all y
     """
     enumerated, name = EnumMessenger(first_available_dim=-2)(config_enumerate(pair.model)), type(pair).__name__
@@ -253,12 +254,13 @@ def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
             f"the model of {name} cannot enumerate its discrete latents without its guide, as a sampler needs.",
             ("objective", "enum"),
         ) from None
-    continuous = {key: site for key, site in latent_sites(trace).items() if not site["fn"].support.is_discrete}
+    continuous = {key: site for key, site in latent_sites(trace).items() if not is_discrete(site["fn"])}
     if not continuous:
         raise InferenceError(f"{name} has no continuous latent: a gradient-based sampler needs one.")
     for key, site in continuous.items():
         if is_flat(site):
             raise InferenceError(f"the prior of {key} in {name} is flat: there is no posterior to sample.")
+        bijection_onto(site["fn"], f"{key} in {name}")
         plates = max((-frame.dim for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
         if len(site["fn"].batch_shape) > plates:
             raise InferenceError(

@@ -16,7 +16,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference import InferenceError, Pair, eval_mode
-from inference.evaluation.predictive import observed_value, posterior_trace
+from inference.evaluation.predictive import observed_mean, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.sites import Site, is_local, latent_sites
@@ -82,7 +82,7 @@ class Decoder(nn.Module):
         trace = poutine.trace(model).get_trace(x, *args[len(latents) :])
         for name in latents:
             trace.remove_node(name)
-        return {"mean": observed_value(trace, lambda site: site["fn"].mean, x)}
+        return {"mean": observed_mean(trace, x)}
 
 
 def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Tensor], dict[str, str]]:
