@@ -50,12 +50,12 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
     An image set needs a pixel transform ("mnist:threshold"), a synthetic set takes none ("line"), and the user's file
     may have one (FILE or FILE:grey): without it, booleans are read by `threshold` and other pixels by `grey`.
 
-    With N-labels at the end ("mnist:threshold:100-labels") a model is shown the labels of N training rows only, the
-    same number of each class, and of no other row. `seed` and the number of the draw ("100-labels-3") decide which.
+    A name that ends in N-labels ("mnist:threshold:100-labels") hides from the model all labels but those of N training
+    rows, the same number of each class. `seed` and the number of the draw ("100-labels-3") decide which rows these are.
 
-    The noise of a pixel transform is drawn from `seed` for a whole file at once, and files have independent streams.
-    So "train" is the first rows of "all" to the bit. The network is never used, and torch's generators stay as they
-    are.
+    The noise of a pixel transform is drawn from `seed` for a whole file at once, and each file has a separate stream.
+    So the rows of "train" equal the first rows of "all" to the bit. `load` never uses the network, and leaves torch's
+    generators as they are.
 
     >>> import data
     >>> train = data.load("digits:threshold", "train")
@@ -120,6 +120,8 @@ def absolute_name(name: str) -> str:
     'digits:grey'
     >>> data.absolute_name("/usr/../mine.npz:grey:10-labels")
     '/mine.npz:grey:10-labels'
+
+    :param name: as of `load`
     """
     base, _ = _split_transform(_split_labels(name)[0])
     if base in SETS or not files.is_path(base):
@@ -237,8 +239,8 @@ def _draw_known(base: str, source: Source, n_labels: int, seed: tuple[int, int])
     each, remainder = divmod(n_labels, source.classes)
     if each < 1 or remainder:
         raise DataError(
-            f"{n_labels} labels cannot be as many of each of {source.classes} classes. Use a positive multiple of "
-            f"{source.classes}."
+            f"{n_labels} labels cannot be shared equally by the {source.classes} classes of {base!r}. Use a positive "
+            f"multiple of {source.classes}."
         )
     known = torch.zeros(len(source.labels), dtype=torch.bool)
     if "train" not in source.splits:

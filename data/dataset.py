@@ -25,6 +25,8 @@ class DataError(ValueError):
     ... except data.DataError as error:
     ...     print(error)
     unknown split 'valid'. Did you mean 'validation'? Use train, validation, test or all.
+
+    :param message: what is wrong, expected and got, and what to do; line breaks in it become spaces
     """
 
     def __init__(self, message: str) -> None:

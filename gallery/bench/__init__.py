@@ -37,8 +37,9 @@ __all__ = ["CASES", "Case", "bench", "growth", "hardware", "measure", "table", "
 def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -> dict[str, Any]:
     """Measure the steps of models.
 
-    The compiler's cache is empty at the start, so compiling takes as long as the first time. The time that a process
-    needs before it can compile anything is not counted for a model: it is in "how", in seconds.
+    The compiler starts with an empty cache, so that each model is compiled as if for the first time. The time of the
+    first compilation in a process, of a trivial function, does not count for a model: it is "first_compile_s" in "how",
+    in seconds.
 
     :param names: of cases or models of the gallery; all CASES if empty
     :param seconds: for which each contestant of a model is timed

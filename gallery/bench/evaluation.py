@@ -32,10 +32,10 @@ def products(pair: Pair, args: tuple[Tensor, ...], k: int) -> list[tuple]:
 
 
 def time_iwae(case: Case) -> dict[str, Any]:
-    """Time IWAE-k of a case after it is compiled. A tile has the draws of one data point.
+    """Time IWAE-k of a case after its compilation, with the k draws of one data point evaluated together.
 
-    :return: "ms_iwae" and "ms_iwae_floor", milliseconds per data point, medians of ROUNDS in turn; "iwae_times_floor",
-        their ratio; and "iwae_k"
+    :return: "ms_iwae" and "ms_iwae_floor" (its matrix products alone), in milliseconds per data point, medians over
+        ROUNDS; "iwae_times_floor", their ratio; and "iwae_k"
     """
     torch.manual_seed(0)
     (x, given), pair, k = case.load(), case.build(), case.iwae

@@ -45,7 +45,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = plain.LOSSES | {"vrnn": vrnn}
 
 
 def stepper(loss: Callable[..., Tensor], pair: Pair, data: tuple[Tensor, ...], settings: Settings) -> Stepper:
-    """Return steps of `loss` with Adam, data in memory."""
+    """Return a function that takes steps of Adam on `loss`, with all data in memory.
+
+    :param loss: loss(pair, *data) in nats per data point
+    """
     return _stepper(partial(loss, pair), _adam(pair, settings), data, settings)
 
 

@@ -210,7 +210,8 @@ def _check(name: str, losses: dict[str, list[float]]) -> None:
         if not abs(mean) <= allowed:
             raise RunError(
                 f"{name}: the losses of {LABELS[key]} and of {LABELS[known]} differ by {mean:.4g} "
-                f"nats per data point, where {allowed:.2g} could be noise: they do not do the same work."
+                f"nats per data point, where {allowed:.2g} could be noise. They do not compute the same loss: correct "
+                "one of them."
             )
 
 

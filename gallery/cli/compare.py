@@ -72,7 +72,7 @@ def _lesson(*, lesson: str | None = None, out: Path | None = None, jobs: int | N
 
     :param lesson: A prepared comparison, with its explanation.
     :param out: Folder of the lesson [runs/lessons/LESSON].
-    :param jobs: Processes at a time, of one thread each [the number of processors].
+    :param jobs: Number of processes that run at the same time, with one thread each [the number of processors].
     """
     from gallery.catalogue.lessons import LESSONS
 

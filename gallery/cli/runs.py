@@ -43,10 +43,10 @@ def evaluate(
     """Evaluate a fitted run: bounds with their standard errors, KL, active units.
 
     :param run: Folder of the run.
-    :param data: Other data than the run's.
+    :param data: Data set and pixel transform, or a file [those of the run].
     :param split: train, validation, test or all.
-    :param particles: Draws of the guide for each data point, and the k of IWAE-k.
-    :param at_a_time: Rows (data points times draws) that are evaluated together: fewer take less memory.
+    :param particles: Number of draws of the guide for each data point, which is also the k of IWAE-k.
+    :param at_a_time: Rows (data points times draws) that are evaluated together. Fewer rows need less memory.
     :param as_json: Print JSON instead of text.
     """
     if at_a_time < 1 or particles < 1:
@@ -114,7 +114,7 @@ def export(
     :param run: Folder of the run.
     :param to: arviz: draws of the guide, their log-likelihoods and new data in a NetCDF file. onnx: the two networks.
     :param out: The NetCDF file [RUN/draws.nc], or the folder of the networks [RUN/onnx].
-    :param data: Other data than the run's.
+    :param data: Data set and pixel transform, or a file [those of the run].
     :param split: train, validation, test or all.
     :param n: Number of data points whose latents are drawn, or on which the networks are checked.
     :param draws: Draws of the guide for each data point, in ArviZ's file.

@@ -128,7 +128,7 @@ def _run_calls(calls: list[tuple], jobs: int, log: Callable[[str], None]) -> lis
             log(f"{missing[0][0].__name__} {number}/{len(missing)} {progress_line(content)}")
     except TerminatedWorkerError as error:
         raise RunError(
-            "a process was killed, perhaps for lack of memory: the same command continues, with fewer jobs."
+            "a process was killed, perhaps for lack of memory. Repeat the command with fewer jobs; it continues."
         ) from error
     return [json.loads(call[1].read_text()) for call in calls]
 
@@ -144,9 +144,9 @@ def _read_row(path: Path, spec: dict[str, Any]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: remove it, and the row is run again.") from error
+        raise RunError(f"{path} is damaged. Remove it and repeat the command, which runs its row again.") from error
     if other := [name for name in spec if name != "at" and before.get(name) != spec[name]]:
         raise RunError(
-            f"{path} is of a comparison with another {', '.join(other)}: remove the folder, or choose another one."
+            f"{path} is of a comparison with another {', '.join(other)}. Remove the folder, or choose another one."
         )
     return content if content["status"] == "finished" and before == spec else None

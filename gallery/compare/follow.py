@@ -37,14 +37,17 @@ CURVE_POINTS = 40
 
 
 def passes_per_step(svi: SVI) -> int:
-    """Count the work of one step of SVI: passes of a data point through model and guide, forwards and backwards."""
+    """Count the passes of data points through model and guide in one step of SVI, each forwards and backwards.
+
+    A data point passes once for each particle and each combination of enumerated values.
+    """
     with torch.random.fork_rng():
         cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).n_cases
     return svi.batch_size * svi.loss.estimator.num_particles * cases
 
 
 def clock() -> float:
-    """Return the processor seconds of this process; on a GPU the wall-clock seconds."""
+    """Return the time in seconds, for differences: that of the processor for this process; on a GPU the wall-clock."""
     if not torch.cuda.is_initialized():
         return time.process_time()
     torch.cuda.synchronize()

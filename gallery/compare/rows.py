@@ -170,7 +170,10 @@ class Comparison:
             shapes = {name: value.shape for name, value in pair.state_dict().items()}
             shared = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
             if self._variant(row.name) and shared.keys() != shapes.keys():
-                raise RunError(f"{run.model} has additional weights: it is a guide.", ("guides", row.name))
+                raise RunError(
+                    f"{run.model} has weights that {self.run.model} lacks, so it is a guide and no objective.",
+                    ("guides", row.name),
+                )
             pair.load_state_dict(shared, strict=False)
         if row.guide not in ("", "own") and not self._variant(row.guide):
             x = train.scored()

@@ -123,7 +123,7 @@ def _fitted(
     if not inspect_pair(pair, arguments(pair, x, given)).generative_parameters:
         return pair, x, given, None
     if at is None:
-        raise InferenceError("no fit was finished, and this row needs fitted weights.")
+        raise InferenceError("this row needs the weights of a fit, and no fit was finished.")
     pair.load_state_dict(load_tensors(at.file(folder, ".safetensors"))[0])
     return pair, x, given, at.label
 

@@ -19,7 +19,12 @@ __all__ = ["two_kls", "two_kls_fits", "two_kls_of"]
 
 
 def two_kls(s: float = 1.0, t: float = 0.5, x: float = 1.5) -> Figure:
-    """Draw the posterior p(z | x) and the nearest normals under KL(q || p) and under KL(p || q)."""
+    """Draw the posterior p(z | x) of the squared Gaussian and the nearest normals q by KL(q || p) and by KL(p || q).
+
+    :param s: standard deviation of the prior of z
+    :param t: standard deviation of x given z
+    :param x: the observed value
+    """
     return _draw(two_kls_fits(s, t, x), f"z ~ Normal(0, {s:g}), x ~ Normal(z², {t:g}), observed x = {number(x, 'g')}")
 
 

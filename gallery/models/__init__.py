@@ -74,6 +74,7 @@ MODELS: "dict[str, type[Pair]]" = {
     "vrnn:steps": vrnn.VRNN,
     "vrnn:smoothing": vrnn_smoothing.SmoothingVRNN,
 }
+"""The classes of the models, by the name that `gallery fit` takes."""
 
 
 def family_module(cls: "type[Pair]") -> ModuleType:

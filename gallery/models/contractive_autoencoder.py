@@ -7,10 +7,10 @@ The guide is the point z = h(x) = sigmoid(A x + a). Its factor `contraction` add
 
     weight * |dh / dx|_F^2
 
-to -ELBO, in nats per data point. The norm is the expected squared change of the code under small isotropic noise on x,
-per unit of its variance. The reconstruction error needs codes that differ between data points, the penalty favours a
-constant code. Together they leave a code that changes only along directions in which the data vary. For one sigmoid
-layer the norm has a closed form, at the cost of the layer itself,
+to -ELBO, in nats per data point. The squared norm is the expected squared change of the code under small isotropic
+noise on x, divided by the variance of the noise. A small reconstruction error needs codes that differ between data
+points, and the penalty favours a constant code. Together they lead to a code that changes only along directions in
+which the data vary. For one sigmoid layer the norm has a closed form, as cheap as the layer itself,
 
     |dh / dx|_F^2 = sum_j (h_j (1 - h_j))^2 |A_j|^2,    A_j row j of A.
 
@@ -18,9 +18,9 @@ For any other encoder, as in ``Deep``, reverse mode gives the Jacobian exactly, 
 the code. Adding noise to the input and comparing codes, as denoising does, only estimates it.
 
 The norm depends on the scale of the code: a small A and a large decoder have a small penalty at the same error. (Rifai
-et al. tie the two: the decoder's matrix is A'.) Comparing at equal errors does not remove that dependence. Therefore
-the norm at matched reconstruction error is reported beside that of the whole map from x to its reconstruction, which
-does not depend on the scale of the code.
+et al. tie the two: the decoder's matrix is A'.) Comparing two autoencoders at equal errors does not remove that
+dependence. So report beside it the norm of the Jacobian of the whole map from x to its reconstruction, which does not
+depend on the scale of the code.
 
     >>> import torch
     >>> pair, x = ContractiveAutoencoder(data_dim=6, latent_dim=2), torch.rand(5, 6)

@@ -7,6 +7,9 @@ The model conditions on the class y and has no p(y). The guide q(z | x, y) is am
 depends on y, the classes may occupy different regions of the latent space. ``StandardCVAE`` has the prior Normal(0, I)
 instead, so that z is independent of y and carries style: what varies within a class.
 
+In training mode: each hidden unit is dropped with probability `dropout`.
+In evaluation mode: no unit is dropped.
+
     >>> import torch
     >>> from pyro import poutine
     >>> pair, x, labels = CVAE(data_dim=6, classes=3, latent_dim=2, hidden=(8,)), torch.ones(5, 6), torch.arange(5) % 3
@@ -32,6 +35,12 @@ class CVAE(nn.Module):
     """x: (n, data_dim); given: (n,), the classes as integers. The prior of z is learned, one Normal for each class.
 
     z: (n, latent_dim).
+
+    >>> import torch
+    >>> from inference import sample
+    >>> pair, labels = CVAE(data_dim=6, classes=3, latent_dim=2, hidden=(8,)), torch.arange(5) % 3
+    >>> sample(pair, torch.zeros(1, 6), n=5, given=labels)["mean"].shape
+    torch.Size([5, 6])
 
     :param data_dim: number of pixels
     :param classes: number of classes

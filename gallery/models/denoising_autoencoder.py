@@ -16,10 +16,10 @@ of the clean image, and a trace contains the corrupted one.
     salt_pepper    a pixel is 0 where u < level / 2, and 1 where u > 1 - level / 2
 
 In training mode: the guide encodes x' = corrupt(x, u), with new noise at each call.
-In evaluation mode: the guide encodes the mean E[x' | x], as dropout uses its mean. A clean x would be outside the
-training distribution where the noise raises every pixel of the background: trained on uniform noise of level 0.5, the
-encoder reconstructs clean MNIST worse than the mean image does. To reconstruct images corrupted at any level, 0
-included, use `pair.denoise(pair.corrupt(x, level=0.3))`.
+In evaluation mode: the guide encodes the mean E[x' | x], as dropout replaces its noise by the mean. A clean x would be
+outside the training distribution, since uniform noise raises every pixel of the background. An encoder trained on
+uniform noise of level 0.5 reconstructs clean MNIST worse than the mean image does. To reconstruct images corrupted at
+any level, 0 included, use `pair.denoise(pair.corrupt(x, level=0.3))`.
 
     >>> import torch
     >>> pair = DenoisingAutoencoder(data_dim=6, latent_dim=2, corruption="masking", level=0.5)

@@ -42,6 +42,11 @@ __all__ = ["Exponential", "ExponentialGaussian", "Gamma", "LogNormal", "PerDatum
 class ExponentialGaussian(nn.Module):
     """x: (n, 1); z: (n,). The guide is a truncated normal, amortised: it contains the exact posterior.
 
+    >>> import torch
+    >>> pair, x = ExponentialGaussian(), torch.tensor([[1.0], [2.0]])
+    >>> pair.log_evidence(x).shape, pair.posterior(x).mean.shape
+    (torch.Size([2]), torch.Size([2]))
+
     :param hidden: width of the one hidden layer of the network eta
     """
 

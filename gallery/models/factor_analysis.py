@@ -9,7 +9,8 @@ Hence log p(x) = log Normal(x; 0, W W' + Phi). The exact posterior is linear in 
 
 The guide q(z | x) = Normal(V x, L L') with a full triangular L shared by all x contains it. `DiagonalGuide` cannot
 represent the posterior correlation of the factors. `FixedVarianceGuide` learns V alone; its gap is the KL of a normal
-with the wrong scale. EM has closed steps (Rubin and Thayer, EM algorithms for ML factor analysis, 1982).
+with the wrong scale. Both steps of EM have a closed form (Rubin and Thayer, EM algorithms for ML factor analysis,
+1982).
 
 W and sigma are not identified, and not only up to a rotation of z: with data_dim 3 and latent_dim 2 there are
 9 parameters for the 6 entries of a covariance matrix. Compare W W' + Phi, never W.
@@ -40,6 +41,11 @@ class FactorAnalysis(nn.Module):
     """x: (n, data_dim); z: (n, latent_dim). The guide has a full covariance matrix.
 
     W, pre_sigma and V start as standard normal draws, L as I.
+
+    >>> import torch
+    >>> pair, x = FactorAnalysis(data_dim=4, latent_dim=2), torch.randn(5, 4)
+    >>> pair.log_evidence(x).shape, pair.posterior(x).covariance_matrix.shape
+    (torch.Size([5]), torch.Size([5, 2, 2]))
 
     :param data_dim: length of x
     :param latent_dim: number of factors

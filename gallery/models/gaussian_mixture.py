@@ -7,12 +7,13 @@ y is marked for enumeration and the guide is empty, so the ELBO is the evidence,
 
     log p(x) = logsumexp_y [log p(y) + log p(x | y)],
 
-without Monte Carlo noise. The same sum gives the posterior p(y | x), the responsibilities of a data point, and with
-them EM in closed steps (Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, 1977).
+without Monte Carlo noise. The same sum gives the posterior p(y | x), the responsibilities of a data point. With them
+both steps of EM have a closed form (Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM
+algorithm, 1977).
 
 The components are exchangeable: any permutation of them is the same model. EM and SVI both end in local optima, which
-depend on the start. The likelihood is unbounded, because a component may shrink onto one data point: the M step keeps
-its scales above 1e-3.
+depend on the start. The likelihood is unbounded, because a component may shrink onto one data point. To prevent this,
+the M step keeps the scales above 1e-3.
 
     >>> import torch
     >>> pair, x = GaussianMixture(data_dim=2, components=3), torch.randn(50, 2)

@@ -9,11 +9,11 @@ q(y | x) q(z | x, y), and the ELBO
 
     sum_y q(y | x) [log p(y) + log p(z_y | y) + log p(x | z_y) - log q(y | x) - log q(z_y | x, y)],  z_y ~ q(z | x, y).
 
-A drawn y could not be reparametrised, and the score-function gradient would have a high variance. But y takes few
-values, so the sum is computed exactly: the site y is marked for enumeration, Pyro runs guide and model with every y at
+A draw of y could not be reparametrised, and the score-function gradient would have a high variance. But y takes few
+values, so the sum is computed exactly. The site y is marked for enumeration: Pyro runs guide and model with every y at
 once, along a new dimension on the left, and there is one z for each (y, x). That costs `components` decodings of each
-image, and leaves no Monte Carlo noise of y. The bound includes log p(y) = -ln components; published values without this
-constant are higher by ln 10 = 2.303 at 10 components.
+image, and leaves no Monte Carlo noise of y. The bound includes log p(y) = -ln(components). Some published values omit
+this constant, and are higher by ln 10 = 2.303 nats at 10 components.
 
 `gmvae:relaxed` and `gmvae:categorical_kl` draw a relaxed y in training mode instead (gmvae_relaxed.py).
 

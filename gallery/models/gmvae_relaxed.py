@@ -9,8 +9,8 @@ In evaluation mode: the model is gmvae.py itself. y is summed out, and the bound
 categorical distributions in closed form instead: less noise, but its objective bounds the evidence of no model, because
 the relaxed and the categorical densities differ.
 
-Training can collapse: at temperature 1/2 the recipe ends with every image in one component (README has the number of
-components in use).
+Training can collapse: at temperature 1/2 the recipe ends with every image in one component (RESULTS.md has the number
+of components in use).
 
     >>> import torch
     >>> from pyro import poutine

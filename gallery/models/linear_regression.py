@@ -3,8 +3,8 @@
     w ~ Normal(0, prior_scale^2 I)            intercept and slopes, w in R^(1 + given_dim)
     x_i ~ Normal(w_0 + w_1: . c_i, noise)     for each covariate vector c_i, passed as `given`
 
-All data points share one w, so its site stands outside the plate. With a minibatch only the likelihood is scaled by
-total / len(x); the prior of w counts once, not once per minibatch.
+All data points share one w, so its site stands outside the plate. On a minibatch only the likelihood is scaled, by
+total / len(x); the prior of w is not, since it belongs to all the data at once.
 
 With known noise the posterior is normal in closed form (Bishop, Pattern Recognition and Machine Learning, 2006,
 section 3.3):
@@ -33,6 +33,11 @@ __all__ = ["LinearRegression", "MaximumAPosteriori", "MeanField", "UnknownNoise"
 
 class LinearRegression(nn.Module):
     """x: (n, 1); given: (n, given_dim); w: (1 + given_dim,). The guide is a normal with a full covariance matrix.
+
+    >>> import torch
+    >>> pair, given = LinearRegression(given_dim=2), torch.randn(5, 2)
+    >>> pair.posterior(torch.zeros(5, 1), given).mean.shape, pair.log_evidence(torch.zeros(5, 1), given).shape
+    (torch.Size([3]), torch.Size([]))
 
     :param given_dim: number of covariates
     :param noise: standard deviation of x given w, known

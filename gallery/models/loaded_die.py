@@ -9,8 +9,8 @@ the prior is conjugate (Gelman et al., Bayesian Data Analysis, 2013, section 3.4
     p(p | x) = Dirichlet(concentration + c)
     log p(x_1, ..., x_n) = log B(concentration + c) - log B(concentration),    B the multivariate beta function.
 
-A Dirichlet guide contains the posterior. Its concentrations are a total times a mean, because the ELBO is far less
-curved in the total, which needs a separate learning rate (Adam gives each parameter one).
+A Dirichlet guide contains the posterior. Its concentrations are parametrised as a total times a mean. The ELBO is far
+less curved in the total than in the mean, so the two need steps of different size, which Adam provides.
 
 `SoftmaxGuide` parametrises the probabilities by logits, as a network does: p = softmax(eta, 0) under
 eta ~ Normal(m, L L'). The last logit is pinned at 0 because softmax is invariant to a shift. This logistic-normal

@@ -12,14 +12,14 @@ should be active for a share rho of the data. This is a KL between two Bernoulli
 lie in (0, 1): hence the sigmoid. Under a ReLU rho_hat may exceed 1, where the penalty is undefined, or be 0, where it
 is infinite.
 
-The weight has a meaning only relative to the unit of the error: here the squared error is summed over pixels
-(scale^2 = 1/2). Weight 3 beside a *mean* squared error is weight 3 data_dim = 2352 beside the sum, for 784 pixels.
-At that weight the units reach rho before the reconstruction improves: after 5 epochs on grey MNIST the squared error
-is 49 (the mean image has 53, weight 3 beside the sum has 12). It stays some five times that of weight 3 beside the sum
-after 20 epochs, which are the recipe `sparse_autoencoder:slides`.
+The weight has a meaning only relative to the unit of the error. Here the squared error is summed over pixels
+(scale^2 = 1/2). Weight 3 beside a *mean* squared error over 784 pixels is weight 3 * 784 = 2352 beside the sum. With
+weight 2352 the units reach rho before the reconstruction improves: after 5 epochs on grey MNIST the squared error is
+49, where the mean image has 53, and weight 3 beside the sum has 12. After 20 epochs it is still about five times as
+large as with weight 3. The recipe `sparse_autoencoder:slides` has weight 2352, after lecture slides with a mean error.
 
-The biases start at log(rho / (1 - rho)), so that the units start at rho. From 1/2, where sigmoids start otherwise, the
-penalty would first drive all of them down together, and with them the information that they carry about x.
+The biases start at log(rho / (1 - rho)), so that the units start near rho. With biases of 0 they would start near 1/2.
+The penalty would then first lower all of them together, and with them the information that they carry about x.
 
     >>> import torch
     >>> pair = SparseAutoencoder(data_dim=6, latent_dim=2, rho=0.25)

@@ -4,16 +4,17 @@
     z ~ Normal(0, I)                               style: what varies within a class, z in R^latent_dim
     x ~ p(x | decoder(z, y))                       data_dim pixels, independent given z and y
 
-`given` holds the label of each image, -1 where it is missing. The model conditions on the known labels: the bound is
-one on log p(x | y) for a labelled image and on log p(x) for an unlabelled one. One program covers both. Where the label
-is known, prior and guide of y have all their mass on it: its logit is raised by `LABEL_LOGIT`, so that the probability
-of the other classes, exp(-LABEL_LOGIT), is zero in floating point. Where it is missing, the prior is uniform and the
-guide is the classifier q(y | x). Then y is summed out for every image,
+`given` holds the label of each image, -1 where it is missing. The model conditions on the known labels: the ELBO bounds
+log p(x | y) of a labelled image and log p(x) of an unlabelled one. One model and guide cover both. Where the label is
+known, prior and guide of y have all their mass on it: its logit is raised by `LABEL_LOGIT`, so that the probability of
+the other classes, exp(-LABEL_LOGIT), is zero in floating point. Where it is missing, the prior is uniform and the guide
+is the classifier q(y | x). Then y is summed out for every image,
 
     sum_y q(y | x) [log p(y) + log p(z_y) + log p(x | z_y, y) - log q(y | x) - log q(z_y | x, y)],  z_y ~ q(z | x, y),
 
-in which a labelled image has one term of nonzero weight. (The paper's bound for a labelled image, on log p(x, y), also
-has the constant -ln classes.) That term trains the decoder and q(z | x, y), but does not contain the classifier.
+in which a labelled image has one term of nonzero weight. It trains the decoder and q(z | x, y), but not the classifier,
+which it does not contain. (For a labelled image the paper bounds log p(x, y), which adds the constant
+-ln(number of classes).)
 
 In training mode: `alpha` log q(label | x) is added for every label, so that labels train the classifier. It lowers the
 objective, which stays a bound.

@@ -1,11 +1,14 @@
 """Smoothing variational recurrent network: the model of vrnn.py with a guide that depends on the rows to come.
 
-    q(z_t | h_t, x_t:T),  h_t replaced by h_t + C b_t in the encoder      T = steps
-    b_t = GRU(b_{t+1}, x_t)                                               a summary of x_t:T, in R^state_dim
+    b_t = GRU(b_{t+1}, x_t)                       a summary of the rows x_t, ..., x_T, in R^state_dim; T = steps
+    q(z_t | h_t, x_t:T) = encoder(h_t + C b_t, x_t)      the guide; C is a matrix
 
-The posterior of z_t depends on later rows, which the filtering guide q(z_t | h_t, x_t) does not use. (It also depends
-on the whole memory of the LSTM, of which both guides use h_t only.) With C = 0 the two guides are the same, so a
-smoothing fit can start from a filtering one.
+The posterior of z_t depends on later rows, which the filtering guide q(z_t | h_t, x_t) = encoder(h_t, x_t) does not
+use. (The posterior also depends on the whole memory of the LSTM, of which both guides use h_t only.) With C = 0 the two
+guides are the same, so a smoothing fit can start from a filtering one.
+
+In training mode: the latents are one site z, as in vrnn_vectorised.py.
+In evaluation mode: they are the sites z_1, z_2, ..., as in vrnn.py.
 
     >>> import torch
     >>> sizes = {"data_dim": 6, "steps": 3, "latent_dim": 2, "state_dim": 4, "hidden": (8,)}

@@ -5,8 +5,8 @@ through the rows. So prior and decoder can be evaluated for all n * steps rows i
 
 In training mode: the guide runs through the rows, and passes z, one site for all rows, and h to the model. h is a site
 without density. ELBO and gradient are those of vrnn.py, for the same noise.
-In evaluation mode: the pair is that of vrnn.py, with the sites z_1, x_1, z_2, x_2, ..., because there draws of x_t
-enter the next state, and n is large.
+In evaluation mode: the pair is that of vrnn.py, with the sites z_1, x_1, z_2, x_2, .... Samples of the model need it,
+because each draw of x_t enters the next state.
 
     >>> import torch
     >>> from pyro import poutine

@@ -76,11 +76,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of the table.
+    """A metric of the table: when it applies, and the function that computes it.
 
-    :param name: the entry that states the reason if the metric fails
+    :param name: the key that has the reason under "undefined" if the function raises
     :param applies: whether the metric applies to the pair and the data
-    :param function: returns entries by name
+    :param function: returns entries of metrics.json, by key
     """
 
     name: str
@@ -101,7 +101,7 @@ def compute(table: tuple[Metric, ...], subject: Subject) -> dict[str, Any]:
                 entries |= metric.function(subject)
         except Exception as error:  # whatever the code of a model can raise
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            warnings.warn(f"metric {metric.name} is undefined: {reason}", stacklevel=2)
+            warnings.warn(f"metric {metric.name} is undefined: {reason.rstrip('.')}.", stacklevel=2)
             entries[metric.name] = {"undefined": reason}
     return entries
 

@@ -104,7 +104,8 @@ def load(folder: Path) -> tuple[Run, Pair]:
         pair.load_state_dict(weights)
     except RuntimeError as error:
         raise RunError(
-            f"the weights in {folder} do not fit {run.model}. Its class may have changed since the fit."
+            f"the weights in {folder} do not fit {run.model}, whose class may have changed since the fit. Restore the "
+            "class, or fit it anew."
         ) from error
     return run, pair
 
@@ -182,7 +183,10 @@ class _Training:
         broken = [name for name, value in state.items() if name.startswith("weights.") and not value.isfinite().all()]
         if broken:
             name = broken[0].removeprefix("weights.")
-            raise InferenceError(f"{name} is not finite after step {self.svi.step}: the last good checkpoint is kept.")
+            raise InferenceError(
+                f"the weight {name} is not finite after step {self.svi.step}; the checkpoint before it is kept.",
+                "Fit with a smaller lr.",
+            )
         if self.writes:
             progress = {"count": self.count, "seconds": self.seconds}
             save_tensors(self.folder / CHECKPOINT, state | {"epoch.loss": self.total}, position | progress)

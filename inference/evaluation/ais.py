@@ -212,7 +212,8 @@ def supports_of(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, constraints.C
     joint = [key for key, site in sites.items() if not is_local(site)]
     if joint:
         raise InferenceError(
-            f"{', '.join(joint)} of {name} is global, and annealing is per data point.", "Use NUTS, or IWAE."
+            f"annealing needs latents of one data point each, and {', '.join(joint)} of {name} is global.",
+            "Use NUTS or IWAE.",
         )
     return {key: site["fn"].support for key, site in sites.items()}
 
@@ -234,20 +235,24 @@ def ais(
 ) -> Tensor:
     """Compute log-weights log w of annealed importance sampling, (chains, n) in nats, float64.
 
-    E[w] = p(x), so `iwae` of them is a lower bound in expectation. The cost is `gradients`: about
-    steps * (leapfrog + 1) for each chain, and the same for each of 4 pilots.
+    E[w] = p(x), so the log of their mean over chains, `iwae(log_w)`, is in expectation a lower bound on log p(x). The
+    cost for a data point, counted by `gradients`, is about steps * (leapfrog + 1) gradients of log p(x, z) for each
+    chain, and as many for each of at most 4 pilot chains, which adapt the step sizes.
 
     Neal, Annealed importance sampling, 2001.
-
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :param steps: temperatures between prior and posterior
-    :param leapfrog: steps of the integrator for one move
-    :raises InferenceError: if a number is below 1, a latent is global, discrete or summed out, or its prior is flat
 
     >>> from inference.examples import LinearGaussian
     >>> ais(LinearGaussian(), torch.zeros(3, 1), chains=4, steps=5, leapfrog=2).shape
     torch.Size([4, 3])
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param chains: number of independent chains for each data point
+    :param steps: temperatures between prior and posterior
+    :param leapfrog: steps of the integrator for one move
+    :param seed: of the noise
+    :raises InferenceError: if `chains`, `steps` or `leapfrog` is below 1, if a latent is global, discrete or summed
+        out, or if its prior is flat
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed)
 
@@ -264,17 +269,26 @@ def reverse_ais(
 ) -> Tensor:
     """Compute log-weights log w of annealing from the posterior to the prior, (chains, n) in nats, float64.
 
-    E[1 / w] = 1 / p(x), so `upper` of them is an upper bound in expectation. All chains of a data point start at one
-    draw of its posterior. Grosse, Ghahramani and Adams, 2015.
+    E[1 / w] = 1 / p(x), so minus the log of the mean of 1 / w over chains, `upper(log_w)`, is in expectation an upper
+    bound on log p(x). All chains of a data point start at the same draw of its posterior.
 
-    :param latents: for every latent site a draw of the exact posterior of each data point, (n, ...), as from `sample`
-    :raises InferenceError: as `ais`, and if a site has no draw
+    Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
 
     >>> from inference.evaluation.predictive import sample
     >>> from inference.examples import LinearGaussian
     >>> draws = sample(LinearGaussian(), torch.zeros(1, 1), n=3)
     >>> reverse_ais(LinearGaussian(), draws["x"], {"z": draws["z"]}, chains=4, steps=5, leapfrog=2).shape
     torch.Size([4, 3])
+
+    :param x: (n, ...)
+    :param latents: by latent site, a draw of the exact posterior of each data point, (n, ...). `sample` returns such
+        draws with the data that it simulates
+    :param given: (n, ...) what a conditional model conditions on
+    :param chains: number of chains for each data point
+    :param steps: temperatures between prior and posterior
+    :param leapfrog: steps of the integrator for one move
+    :param seed: of the noise
+    :raises InferenceError: as `ais`, and if `latents` lacks a latent site or has another site
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed, latents)
 

@@ -32,18 +32,24 @@ def bdmc(
 
     Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
 
-    :param like: (any, ...) data of the shape and type to be simulated
-    :param given: (n, ...) what a conditional model conditions on
-    :return: "lower", "upper", "width" and, where the model knows it, "evidence", in nats per data point, with "chains",
-        "steps" and the "gradients" of a side for a data point. "mc_se" is over chains; that of "upper" is at one draw
-        of the posterior, where all chains of a data point start
-    :raises InferenceError: as `ais` does
-
     >>> import torch
     >>> from inference.examples import LinearGaussian
     >>> bounds = bdmc(LinearGaussian(), torch.zeros(1, 1), n=10, chains=4, steps=10, leapfrog=2)
     >>> sorted(bounds)
     ['evidence', 'lower', 'upper', 'width']
+
+    :param like: (any, ...) data of the shape and type to be simulated
+    :param given: (n, ...) what a conditional model conditions on
+    :param n: number of simulated data points
+    :param chains: number of chains for each data point and side
+    :param steps: temperatures between prior and posterior
+    :param leapfrog: steps of the integrator for one move
+    :param seed: of the simulated data and of the noise of the chains
+    :return: "lower", "upper", "width" (upper - lower) and, where the model has a closed form, "evidence": an `Estimate`
+        each, in nats per data point. The bounds have the details "chains", "steps" and "gradients", the gradients that
+        one side takes for a data point. "mc_se" is the standard error over chains. That of "upper" does not include
+        the noise of the draw of the posterior, where all chains of a data point start
+    :raises InferenceError: if n < 1, and as `ais` does
     """
     latents = sample(pair, like, n, given, seed)
     x = latents.pop("x")

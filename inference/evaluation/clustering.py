@@ -54,32 +54,32 @@ def match(counts: Tensor) -> list[int | None]:
 def cluster(probabilities: Tensor, labels: Tensor | None) -> dict:
     """Compare q(y | x), (n, components), with the classes of the data, (n,) integers from 0 on.
 
-    The component of a data point is the most probable one. Measures that need it:
+    The component of a data point is the most probable one under q. These numbers compare it with the class:
 
         accuracy                 the fraction of data points whose component is matched to their class. The matching is
-                                 the best one-to-one matching on these same data, so the accuracy is above chance for
-                                 any components
+                                 the best one-to-one matching on these same data, so that even components without
+                                 meaning have an accuracy above chance
         nmi                      mutual information of component and class over the mean of their entropies:
                                  0 if independent, 1 if each determines the other; it needs no matching
-        class_given_component    the entropy H(class | component), nats: the uncertainty about the class of a data point
-                                 whose component is known; at most ln classes
+        class_given_component    the entropy H(class | component), nats: the uncertainty about the class if the
+                                 component is known; at most ln(number of classes)
         shares                   the fraction of data points in each component, a list
         matching                 the class of each component, a list of integers and None
 
-    A measure of the probabilities alone:
+    This number depends on the probabilities alone:
 
         entropy_of_q             the mean over data of H(q(y | x)), nats: the uncertainty of the guide; low also
-                                 where it is certain and wrong. The "conditional entropy" of the GMVAE's tutorial.
+                                 where it is certain and wrong
 
-    Entropies are of the empirical frequencies, so biased by about cells / 2n. All standard errors are over data, to
-    first order (the delta method), at the matching that was chosen.
+    Entropies are those of the empirical frequencies, which biases them by about (number of cells) / 2n. All standard
+    errors are over data, to first order (the delta method), for the chosen matching.
 
     :return: an `Estimate` for every number, those of the list too; "matching" is a plain list
     :raises InferenceError: if there are no labels, shapes differ, probabilities are not finite or do not sum to 1, or
         labels have fewer than two classes or a missing one
     """
     if labels is None:
-        raise InferenceError("clustering is evaluated against labels, and these data have none.")
+        raise InferenceError("clusters are compared with labels, and these data have none. Choose data with labels.")
     if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1]:
         shapes = f"{tuple(probabilities.shape)} and {tuple(labels.shape)}"
         raise InferenceError(f"cluster expects probabilities (n, components) and labels (n,); got {shapes}.")

@@ -40,20 +40,24 @@ K_HAT_THRESHOLD = 0.7  # above, no practical number of draws makes the mean of t
 def pareto_k(log_w: Tensor) -> Tensor:
     """Estimate k-hat of each data point, (n,), from (k, n) log-weights: the shape of the Pareto tail of its weights.
 
-    Moments of order above 1 / k-hat do not exist. The mean of S weights is unreliable where k-hat exceeds
-    min(1 - 1 / log10 S, 0.7), and does not exist at 1 or more. The tail is the largest min(S / 5, 3 sqrt(S)) weights.
-    The estimate is regularised towards 1/2 as by 10 more weights of that shape. It is of one data point: the weights of
-    n data points together have a tail that grows heavier with n for the same guide.
+    Moments of the weights of order above 1 / k-hat do not exist. The mean of k weights is unreliable where k-hat is
+    above min(1 - 1 / log10 k, 0.7); at k-hat >= 1 the weights have no finite mean. The tail consists of the largest
+    min(k / 5, 3 sqrt(k)) weights. A prior worth 10 further weights draws the estimate towards 1/2.
 
-    Where the largest weights are all equal, as under the exact posterior, there is no tail: -inf. Where most of them
-    underflow beside the largest, the tail is heavier than any: inf.
+    Each data point has a separate estimate. The product of the weights of n data points has a tail that grows heavier
+    with n for the same guide.
+
+    k-hat is -inf where the largest weights are all equal, as under the exact posterior: there is no tail. It is inf
+    where most of the largest weights underflow beside the largest one.
 
     Vehtari, Simpson, Gelman, Yao and Gabry, Pareto smoothed importance sampling, 2024.
 
-    :raises InferenceError: if k < 25
-
     >>> pareto_k(torch.zeros(100, 2))
     tensor([-inf, -inf], dtype=torch.float64)
+
+    :param log_w: (k, n) log-weights in nats, as from `log_weights`
+    :return: float64, without a unit
+    :raises InferenceError: if k < 25
     """
     draws = len(log_w)
     if draws < 25:
@@ -75,21 +79,24 @@ def pareto_k(log_w: Tensor) -> Tensor:
 def pareto_k_summary(
     pair: Pair, x: Tensor, given: Tensor | None = None, draws: int = 400, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Summarise the `pareto_k` of data points under the guide by their median and the fraction above K_HAT_THRESHOLD.
+    """Summarise `pareto_k` over data points by its median and by the fraction above K_HAT_THRESHOLD, 0.7.
 
-    400 draws are too few for a reliable mean of the weights from k-hat = 0.62 on.
+    With 400 draws the mean of the weights is unreliable from k-hat = 0.62 on (see `pareto_k`).
 
-    :param x: (n, ...) data that the pair was not fitted to
-    :param given: (n, ...) what a conditional model conditions on
-    :param draws: of the guide for each data point
-    :return: "k_hat", the median, and "k_hat_above", the fraction above 0.7, both with standard errors over data. The
-        median is undefined, with its reason, where half of the data points have no tail or an infinitely heavy one
-    :raises InferenceError: if a latent is global or none is continuous, or if the guide is a point or has parameters
-        for each data point
+    Vehtari, Simpson, Gelman, Yao and Gabry, Pareto smoothed importance sampling, 2024.
 
     >>> from inference.examples import LinearGaussian
     >>> sorted(pareto_k_summary(LinearGaussian(), torch.zeros(5, 1), draws=50))
     ['k_hat', 'k_hat_above']
+
+    :param x: (n, ...) data that the pair was not fitted to
+    :param given: (n, ...) what a conditional model conditions on
+    :param draws: of the guide for each data point
+    :param seed: of the noise
+    :return: "k_hat", the median, and "k_hat_above", the fraction above 0.7, both with standard errors over data. The
+        median is undefined, with its reason, where half of the data points have no tail or an infinitely heavy one
+    :raises InferenceError: if a latent is global or none is continuous, if the guide is a point (Delta) or has
+        parameters for each data point, or if `draws` < 25
     """
     with eval_mode(pair, seed):
         args, name = arguments(pair, x, given), type(pair).__name__
@@ -140,27 +147,31 @@ def calibration_ranks(
 ) -> dict[str, Tensor]:
     """Compute the ranks of simulation-based calibration, for every continuous site (simulations, coordinates).
 
-    A simulation draws a latent from the prior and data from the model. The rank of the latent is the number, from 0 to
-    `draws`, of posterior draws given these data that are below it. Ranks are uniform if the posterior is exact. Ranks
-    at both ends are too frequent where the posterior is too narrow, those in the middle where it is too wide, and those
-    at one end where it is biased to the other.
+    A simulation draws a latent from the prior and data given this latent. The rank of the latent is the number, from 0
+    to `draws`, of posterior draws given these data that are below it. Ranks are uniform if the posterior is exact. Too
+    many ranks at both ends mean that the posterior is too narrow. Too many in the middle mean that it is too wide. Too
+    many at 0 mean that it lies too high, and too many at `draws` that it lies too low.
 
-    A simulation is one data point where all latents are local, and a data set of the length of `like` where one is
-    global.
+    If all latents are local, a simulation is one data point. If one is global, it is a data set as long as `like`.
 
     Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference algorithms with simulation-based
     calibration, 2018.
 
-    :param like: (any, ...) data of the shape and type to be simulated
-    :param given: what a conditional model conditions on: (simulations, ...), or (len(like), ...) if a latent is global
-    :param posterior: posterior(x, [given,] draws=...) returns {site: (draws, n, ...)}, or (draws, ...) of a global
-        site. The default is the guide. Where a latent is global the guide is of one data set only, and not accepted
-    :return: integers from 0 to `draws` by site
-    :raises InferenceError: if the prior is flat, the guide is of one data set, or a number is below 1
-
     >>> from inference.examples import LinearGaussian
     >>> calibration_ranks(LinearGaussian(), torch.zeros(1, 1), simulations=20, draws=7)["z"].shape
     torch.Size([20, 1])
+
+    :param like: (any, ...) data of the shape and type to be simulated; its values are not used
+    :param simulations: number of simulations
+    :param draws: number of posterior draws for each simulation
+    :param given: what a conditional model conditions on: (simulations, ...), or (len(like), ...) if a latent is global
+    :param posterior: posterior(x, [given,] draws=...) returns {site: (draws, n, ...)}, or (draws, ...) of a global
+        site. If None, the guide is used. It has to be passed where a latent is global, since the guide then fits one
+        data set only
+    :param seed: of the noise
+    :return: integers from 0 to `draws` by site
+    :raises InferenceError: if the prior is flat, if `simulations` or `draws` is below 1, or if a latent is global and
+        `posterior` is None
     """
     if simulations < 1 or draws < 1:
         raise InferenceError(f"calibration needs at least 1 simulation and 1 draw; got {simulations} and {draws}.")
@@ -170,9 +181,9 @@ def calibration_ranks(
         joint, latents = info.has_global_latent, info.prior
         if joint and posterior is None:
             raise InferenceError(
-                f"the guide of {type(pair).__name__} is of one data set, because a latent is global: calibration "
-                "needs a posterior for each simulated one.",
-                "Pass `posterior`.",
+                f"calibration needs a posterior for each simulated data set; the guide of {type(pair).__name__} fits "
+                "one data set only, because a latent is global.",
+                "Pass `posterior`, a function that draws from the posterior given x.",
             )
         posterior = posterior or _guide_sampler(pair)
         parts: dict[str, list[Tensor]] = {}
@@ -187,22 +198,23 @@ def calibration_ranks(
 
 
 def uniformity(ranks: Tensor, draws: int, bins: int = 16) -> Tensor:
-    """Test by chi-square whether ranks are uniform: the p-value of each coordinate, (coordinates,).
+    """Compute the p-value of a chi-square test that the ranks of each coordinate are uniform, (coordinates,).
 
-    The least of many p-values is small by chance: compare it with a level / coordinates.
-
-    :param ranks: (simulations, coordinates) integers from 0 to `draws`, from `calibration_ranks`
-    :param bins: of equal width, of which draws + 1 is a multiple
-    :raises InferenceError: if it is not, or if fewer than 5 simulations are expected in a bin, where the test is
-        invalid
+    The least of many p-values is small by chance. Compare it with the level of the test divided by `coordinates`.
 
     >>> uniformity(torch.arange(160).unsqueeze(1) % 16, draws=15)
     tensor([1.], dtype=torch.float64)
+
+    :param ranks: (simulations, coordinates) integers from 0 to `draws`, from `calibration_ranks`
+    :param draws: number of posterior draws behind each rank
+    :param bins: number of bins of equal width; draws + 1 has to be a multiple of it
+    :raises InferenceError: if draws + 1 is not a multiple of `bins`, or if there are fewer than 5 * bins simulations:
+        the test is invalid with fewer than 5 expected in a bin
     """
     if (draws + 1) % bins or len(ranks) < 5 * bins:
         raise InferenceError(
-            f"{bins} bins of {draws + 1} ranks need {draws + 1} to be a multiple of {bins}, and at least {5 * bins} "
-            f"simulations; got {len(ranks)}."
+            f"a chi-square test in {bins} bins needs draws + 1 to be a multiple of {bins}, and at least {5 * bins} "
+            f"simulations; got draws + 1 = {draws + 1} and {len(ranks)} simulations."
         )
     from scipy.stats import chisquare  # here: it takes long to import
 
@@ -221,22 +233,24 @@ def predictive_check(
 ) -> dict[str, Tensor]:
     """Compare a statistic of x with that of replications x' ~ p(x' | z), z ~ q(z | x) (posterior predictive check).
 
-    Sites that the model alone sums out are drawn from their posterior. Data that were fitted agree better than new
-    data: a p-value near 1/2 is weak evidence for the model, one near 0 or 1 strong evidence against it.
+    Sites that the model alone sums out are drawn from their posterior. A p-value near 0 or 1 is strong evidence against
+    the model. One near 1/2 is only weak evidence for it, since the latents were inferred from the same x.
 
     Gelman, Meng and Stern, Posterior predictive assessment of model fitness via realized discrepancies, 1996.
-
-    :param x: (n, ...)
-    :param statistic: of all data points together, (n, ...) to () or (m,)
-    :param given: (n, ...) what a conditional model conditions on
-    :return: "observed" (m,), "replicated" (replicates, m) and "p_value", (m,), the fraction of the replications and x
-        together whose statistic is not below that of x
-    :raises InferenceError: if `replicates` < 1
 
     >>> from inference.examples import LinearGaussian
     >>> check = predictive_check(LinearGaussian(), torch.zeros(5, 1), lambda x: x.std(), replicates=9)
     >>> check["replicated"].shape, check["p_value"].shape
     (torch.Size([9, 1]), torch.Size([1]))
+
+    :param x: (n, ...)
+    :param statistic: of all data points together, (n, ...) to () or (m,)
+    :param given: (n, ...) what a conditional model conditions on
+    :param replicates: number of replications, each of n data points
+    :param seed: of the noise
+    :return: "observed" (m,), "replicated" (replicates, m) and "p_value", (m,), the fraction of the replications and x
+        together whose statistic is not below that of x
+    :raises InferenceError: if `replicates` < 1
     """
     if replicates < 1:
         raise InferenceError(f"the number of replicates must be at least 1; got {replicates}.")

@@ -29,7 +29,9 @@ def evidence_gap(pair: Pair, x: Tensor, particles: int, seed: int = 0) -> tuple[
     with eval_mode(pair, seed):
         evidence = log_evidence(pair, x)
         if evidence is None:
-            raise InferenceError(f"{type(pair).__name__} has no exact evidence: there is no gap to compare with.")
+            raise InferenceError(
+                f"a gap from the evidence needs the exact log p(x); {type(pair).__name__} has no method log_evidence."
+            )
         log_r = log_weights(pair, x, k=particles).double() - evidence.double()
     excess = log_r.expm1()
     plain, controlled = -log_r, excess - log_r

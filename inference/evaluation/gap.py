@@ -45,7 +45,20 @@ def gap(
 ) -> dict[str, dict]:
     """Estimate the gap of an amortised guide on these data, and its two parts, in nats.
 
+        gap = log p(x) - ELBO(q)    = approximation_gap + amortisation_gap
+        approximation_gap           = log p(x) - ELBO(q*)    the limit of the family of the guide
+        amortisation_gap            = ELBO(q*) - ELBO(q)     the cost of one network for all data points
+
+    q is the guide, and q* the best member of its family for each data point, found by the optimiser Adam.
+
     Cremer, Li and Duvenaud, Inference suboptimality in variational autoencoders, 2018.
+
+    >>> from inference.examples import LinearGaussian
+    >>> report = gap(LinearGaussian(), torch.zeros(3, 1), steps=5)
+    >>> sorted(report["mean"])
+    ['amortisation_gap', 'approximation_gap', 'elbo', 'elbo_per_data_point', 'evidence', 'gap']
+    >>> report["mean"]["gap"]["of"], report["per_data_point"]["gap"].shape
+    ('log p(x)', torch.Size([3]))
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
@@ -54,20 +67,15 @@ def gap(
     :param lr: learning rate of the optimiser, of unbounded parameters
     :param fit_draws: for each data point in every step of the optimiser
     :param chains: of annealed importance sampling, where log p(x) is unknown
-    :param temperatures: of annealed importance sampling
+    :param temperatures: of annealed importance sampling, where log p(x) is unknown
+    :param seed: of the noise
     :return: "mean", with an `Estimate` by name, and "per_data_point", with (n,) tensors. The names are "evidence",
         "elbo", "elbo_per_data_point" (that of q*), "gap", "approximation_gap" and "amortisation_gap". A guide that is a
         diagonal normal of several coordinates also has "elbo_full_covariance" and "diagonal_gap", the part of the
-        approximation gap that a full covariance closes. "of" states whether the evidence is exact or a bound
+        approximation gap that a full covariance closes. In "mean", the detail "of" states whether the evidence is exact
+        or a bound
     :raises InferenceError: if the guide has not exactly one latent, local, continuous and with parameters to vary, or
         if `draws` or `chains` is below 2 or `steps` below 1
-
-    >>> from inference.examples import LinearGaussian
-    >>> report = gap(LinearGaussian(), torch.zeros(3, 1), steps=5)
-    >>> sorted(report["mean"])
-    ['amortisation_gap', 'approximation_gap', 'elbo', 'elbo_per_data_point', 'evidence', 'gap']
-    >>> report["mean"]["gap"]["of"], report["per_data_point"]["gap"].shape
-    ('log p(x)', torch.Size([3]))
     """
     for name, value, least in (("draws", draws, 2), ("chains", chains, 2), ("steps", steps, 1)):
         if value < least:
@@ -132,6 +140,6 @@ def _check(pair: Pair, args: tuple[Tensor, ...]) -> None:
         )
     if info.delta_sites:
         raise InferenceError(
-            f"the guide of {info.delta_sites[0]} in {name} is a point (Delta): there is no bound, no gap."
+            f"the gap report needs a guide with a density; that of {info.delta_sites[0]} in {name} is a point (Delta)."
         )
     continuous_latents(pair, tuple(a[:2] for a in args))

@@ -41,7 +41,7 @@ def jacobian_norm(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
         info = inspect_pair(pair, args)
         if info.has_global_latent or not info.continuous_sites:
             raise InferenceError(
-                f"{type(pair).__name__} has no continuous code for each data point, so it has no Jacobian."
+                f"a Jacobian needs a continuous code for each data point; {type(pair).__name__} has none."
             )
         for rows in torch.arange(len(x), device=x.device).split(MAX_ROWS):
             x_rows, *more = (a[rows] for a in args)

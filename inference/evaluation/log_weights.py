@@ -231,12 +231,8 @@ def _compiled(
 def log_weights(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 1) -> Tensor:
     """Compute log importance weights, (k, n) in nats, of k draws of the guide for each of n data points.
 
-    They are "weight" of `importance_terms`: enumerated sites of the guide are summed out, and a pair with a global
-    latent has one weight of each draw for all data points together, (k, 1). Call it inside `eval_mode`.
-
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if k < 1, or a conditional model has no `given`
+    A log-weight is log p(x, z) - log q(z | x). Enumerated sites are summed out. If a latent is global, each draw has
+    one weight for all data points together: (k, 1). Call this function inside `eval_mode`.
 
     >>> from inference.examples import LinearGaussian
     >>> from inference.pairs.run import eval_mode
@@ -245,12 +241,17 @@ def log_weights(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 1) 
     ...     log_w = log_weights(pair, torch.zeros(5, 1), k=100)
     >>> log_w.shape
     torch.Size([100, 5])
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param k: number of draws for each data point
+    :raises InferenceError: if k < 1, or a conditional model has no `given`
     """
     return importance_terms(pair, x, given, k)["weight"]
 
 
 def iwae(log_w: Tensor) -> Tensor:
-    """Compute the bound IWAE-k of each data point, (n,) in nats, from (k, n) log-weights; at k = 1 the one-draw ELBO.
+    """Compute the bound IWAE-k of each data point, (n,) in nats, from (k, n) log-weights; IWAE-1 is a one-draw ELBO.
 
     Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016.
 
@@ -272,7 +273,9 @@ def iwae_variance(log_w: Tensor) -> Tensor:
 
 
 def effective_sample_size(log_w: Tensor) -> Tensor:
-    """Compute Kish's effective number of the k draws of each data point, (n,), from 1 to k, from (k, n) log-weights.
+    """Compute the effective sample size, (sum w)^2 / sum w^2, of each data point, (n,), from (k, n) log-weights.
+
+    It lies between 1 and k draws. Kish, Survey sampling, 1965.
 
     >>> effective_sample_size(torch.tensor([[0.0, 0.0], [0.0, -100.0]]))
     tensor([2., 1.])
@@ -285,13 +288,13 @@ def log_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor |
 
     None if the pair has no method `log_evidence`. Call it inside `eval_mode` for a value without gradient.
 
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a conditional model has no `given`
-
     >>> from inference.examples import LinearGaussian
     >>> log_evidence(LinearGaussian(), torch.zeros(5, 1)).shape
     torch.Size([5])
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a conditional model has no `given`
     """
     known = exact(pair, "log_evidence")
     return None if known is None else known(*arguments(pair, x, given))

@@ -59,24 +59,18 @@ def evaluate(
     held_out: bool = True,
     at_a_time: int = MAX_ROWS,
 ) -> dict:
-    """Estimate bounds and diagnostics of the pair on x, always at beta = 1 and without dropout.
+    """Estimate bounds and diagnostics of the pair on x, in evaluation mode: at beta = 1 and without dropout.
 
         "elbo", "iwae"          bounds on log p(x); the k of IWAE-k is the number of particles
-        "evidence"              log p(x), where the model knows it
+        "evidence"              log p(x), where the model has a closed form
         "reconstruction"        the expected log-likelihood
-        "kl", "kl_per_latent"   KL(guide || prior), in all and of every coordinate
-        "active_units"          number of coordinates of the code that vary over data (Burda et al., 2016)
+        "kl", "kl_per_latent"   KL(guide || prior), the total and that of every coordinate of a latent
+        "active_units"          number of coordinates of the code that vary over data
 
-    Each is an `Estimate` in nats per data point, but "kl_per_latent" (a list by site) and "active_units" (a number).
-    An undefined number is left out, and its reason stands under "undefined".
+    Each is an `Estimate` in nats per data point, except "kl_per_latent", a list of nats by site, and "active_units", an
+    integer. An undefined number is left out, and "undefined" has the reason by name.
 
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :param particles: draws of the guide for each data point
-    :param held_out: whether these are other data than the pair was fitted to
-    :param at_a_time: rows, data points times draws, that are evaluated together: bounds the memory
-    :return: the numbers by name; "iwae" of joint weights has no "mc_se" below MIN_ESS effective draws
-    :raises InferenceError: if `particles` < 1, or a conditional model has no `given`
+    Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016 (IWAE, active units).
 
     >>> from inference.examples import LinearGaussian
     >>> metrics = evaluate(LinearGaussian(), torch.zeros(100, 1), particles=64)
@@ -84,6 +78,15 @@ def evaluate(
     ['active_units', 'elbo', 'evidence', 'iwae', 'kl', 'kl_per_latent', 'reconstruction']
     >>> round(metrics["evidence"]["value"], 4), metrics["evidence"]["unit"]
     (-1.2655, 'nats per data point')
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param particles: draws of the guide for each data point
+    :param seed: of the noise
+    :param held_out: whether these are other data than the pair was fitted to
+    :param at_a_time: largest number of rows (data points times draws) evaluated together, which limits the memory
+    :return: the numbers by name. Where a latent is global, "iwae" has no "mc_se" below 5 effective draws (MIN_ESS)
+    :raises InferenceError: if `particles` < 1, or a conditional model has no `given`
     """
     n = len(x)
     result: dict[str, Any] = {}
@@ -157,15 +160,16 @@ def joint_iwae_variance(log_w: Tensor) -> Tensor:
 def monitor_elbo(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0) -> dict[str, float]:
     """Estimate the ELBO to follow during training, in nats per data point, with the same noise at every call.
 
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :return: "elbo", from one draw for each data point, or "reconstruction", the expected log-likelihood, where the
-        guide is a point; and "evidence" where the model knows it
-    :raises InferenceError: if a conditional model has no `given`
-
     >>> from inference.examples import LinearGaussian
     >>> list(monitor_elbo(LinearGaussian(), torch.zeros(5, 1)))
     ['elbo', 'evidence']
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the noise
+    :return: "elbo", from one draw for each data point (8 joint draws where a latent is global), or "reconstruction",
+        the expected log-likelihood, where the guide is a point; and "evidence" where the model has a closed form
+    :raises InferenceError: if a conditional model has no `given`
     """
     with eval_mode(pair, seed):
         info = inspect_pair(pair, arguments(pair, x, given))
@@ -232,15 +236,17 @@ def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int 
 
 
 def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
-    """Return the names of the collapsed latents: local, continuous, and every coordinate below COLLAPSE_NATS of KL.
+    """Return the names of the collapsed latents, whose guide is the prior: posterior collapse.
 
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a conditional model has no `given`
+    A local, continuous latent is collapsed if each of its coordinates has a KL below 0.01 nats (COLLAPSE_NATS).
 
     >>> from inference.examples import LinearGaussian
     >>> collapsed(LinearGaussian(), torch.randn(50, 1))  # before a fit the guide is the prior
     ['z']
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a conditional model has no `given`
     """
     with eval_mode(pair):
         info = inspect_pair(pair, arguments(pair, x, given))

@@ -35,16 +35,18 @@ def observed_value(trace: poutine.Trace, of_site: Callable[[Site], Tensor], x: T
 def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
     """Draw n data points from the model, with their latents.
 
-    :param like: (any, ...) data of the shape and type to be drawn; its values are not used
-    :param given: (n, ...) what a conditional model conditions on
-    :param seed: of a separate stream of random numbers; None draws from the current one
-    :return: "x" (n, ...), every latent site by name, and, where it is defined, "mean" E[x | latents] (n, ...)
-    :raises InferenceError: if n < 1, or if the prior is flat, so that it cannot be sampled
-
     >>> from inference.examples import LinearGaussian
     >>> draws = sample(LinearGaussian(), torch.zeros(1, 1), n=5)
     >>> {name: tuple(value.shape) for name, value in draws.items()}
     {'x': (5, 1), 'z': (5, 1), 'mean': (5, 1)}
+
+    :param like: (any, ...) data of the shape and type to be drawn; its values are not used
+    :param n: number of data points
+    :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the noise; if None, torch's generator is used as it is
+    :return: "x", (n, ...); every latent site by name, (n, ...), or one draw for all n where the latent is global; and,
+        if every likelihood has a mean, "mean", E[x | latents], (n, ...)
+    :raises InferenceError: if n < 1, or if the prior is flat, so that it cannot be sampled
     """
     if n < 1:
         raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
@@ -86,17 +88,18 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...]) -> poutine.Trace:
 
 
 def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
-    """Compute the reconstruction E[x' | z] with z drawn from the guide at x, (n, ...).
+    """Compute the reconstruction E[x' | z], (n, ...), with one draw of z from the guide at each x.
 
     Sites that the model alone sums out are drawn from their posterior.
-
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a conditional model has no `given`, or the likelihood has no mean
 
     >>> from inference.examples import LinearGaussian
     >>> reconstruct(LinearGaussian(), torch.randn(5, 1)).shape
     torch.Size([5, 1])
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the noise; if None, torch's generator is used as it is
+    :raises InferenceError: if a conditional model has no `given`, or the likelihood has no mean
     """
     with eval_mode(pair, seed):
         args = arguments(pair, x, given)
@@ -108,16 +111,17 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
 def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
     """Compute the code of x: the mean of the guide at every latent site, (n, ...).
 
-    Preceding sites are at their means, or at the mode of a discrete one. The code of a discrete site is its
-    probabilities, (n, ..., values); where the model alone sums it out, those of its posterior.
-
-    :param x: (n, ...)
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a conditional model has no `given`, or the distribution of a site has no mean
+    A site that depends on others gets their means, or the mode of a discrete one. The code of a discrete site is its
+    probabilities, (n, ..., values). They are those of the exact posterior if the site is summed out in the model alone.
 
     >>> from inference.examples import LinearGaussian
     >>> encode(LinearGaussian(), torch.randn(5, 1))["z"].shape
     torch.Size([5, 1])
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the noise; if None, torch's generator is used as it is
+    :raises InferenceError: if a conditional model has no `given`, or the distribution of a site has no mean
     """
     with eval_mode(pair, seed):
         args = arguments(pair, x, given)

@@ -25,7 +25,7 @@ def features(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """
     codes = encode(pair, x, given)
     if any(len(code) != len(x) for code in codes.values()) or not codes:
-        raise InferenceError(f"{type(pair).__name__} has no code for each data point, so there is nothing to probe.")
+        raise InferenceError(f"a probe needs a code for each data point; {type(pair).__name__} has none.")
     return torch.cat([code.reshape(len(x), -1) for code in codes.values()], dim=1)
 
 

@@ -51,7 +51,7 @@ def random_state() -> dict[str, Tensor]:
 
 
 def set_random_state(state: dict[str, Tensor]) -> None:
-    """Restore what `random_state` returned."""
+    """Restore the states of torch's random generators that `random_state` returned."""
     torch.set_rng_state(state["rng.cpu"])
     for i in range(torch.cuda.device_count()):
         if f"rng.cuda.{i}" in state:

@@ -17,9 +17,10 @@ __all__ = ["em"]
 
 
 def em(pair: Pair, x: Tensor, iterations: int, given: Tensor | None = None) -> Iterator[float]:
-    """Fit the generative parameters by EM; yields the mean log evidence of x, in nats per data point.
+    """Fit the generative parameters by EM, in closed form; yields the mean of log p(x), in nats per data point.
 
-    It is yielded before each iteration and after the last, and never falls (Dempster, Laird and Rubin, 1977).
+    It yields the mean before each iteration and after the last: iterations + 1 numbers, which never decrease. A pair
+    without the methods `e_step` and `m_step` is refused:
 
     >>> import torch
     >>> from inference import InferenceError, em
@@ -30,11 +31,13 @@ def em(pair: Pair, x: Tensor, iterations: int, given: Tensor | None = None) -> I
     ...     print(error)
     LinearGaussian has no E and M steps in closed form. Fit it by SVI.
 
+    Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, 1977.
+
     :param pair: a model with methods `e_step`, `m_step` and `log_evidence`
     :param x: (n, ...) all the data
     :param iterations: number of E and M steps
     :param given: (n, ...) labels or covariates, for a conditional model
-    :raises InferenceError: if the model has no `e_step` and `m_step`
+    :raises InferenceError: if one of the three methods is missing, or a conditional model has no `given`
     """
     log_evidence, e_step, m_step = exact(pair, "log_evidence"), exact(pair, "e_step"), exact(pair, "m_step")
     if not (log_evidence and e_step and m_step):

@@ -36,10 +36,10 @@ def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tens
 
 
 def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int = 0) -> dict[str, dict]:
-    """Estimate signal and noise of the gradient of a fit at its present weights.
+    """Estimate the signal and the noise of the gradient of a fit at its present weights.
 
-    The minibatches are the first of its stream. So with one seed and batch size, minibatches and noise are the same for
-    every objective.
+    The minibatches are the first ones of the fit. So objectives that are compared with the same seed and batch size get
+    the same minibatches and the same noise.
 
     >>> import torch
     >>> from inference import SVI, Settings, gradient_noise
@@ -51,12 +51,13 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
 
     :param svi: the fit
     :param minibatches: number of minibatches
-    :param repeats: draws of the noise on each
+    :param repeats: draws of the noise on each minibatch
     :param seed: of the noise
-    :return: for the weights of "model", "guide" and "all", where there are any: "variance", the sum over weights of the
-        variance over noise on one minibatch, averaged over minibatches, with its standard error "se"; "squared_norm" of
-        the mean gradient, less the share of its noise, so that it may be negative; "snr", the square root of
-        squared_norm / variance, 0 where squared_norm is negative; "minibatches", "repeats" and "unit"
+    :return: a dictionary for the weights of "model", "guide" and "all", where there are any. "variance" is the variance
+        over the noise on one minibatch, summed over weights and averaged over minibatches, and "se" its standard error.
+        "squared_norm" is that of the mean gradient, corrected for its noise, so that it may be negative. "snr" is the
+        square root of squared_norm / variance, 0 where squared_norm is negative. "minibatches", "repeats" and "unit"
+        (of "variance", "se" and "squared_norm") are details
     :raises InferenceError: if there are fewer than 2 minibatches or repeats
     """
     if min(minibatches, repeats) < 2:

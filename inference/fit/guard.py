@@ -66,6 +66,6 @@ def not_finite(name: str, step: int, epoch: int) -> InferenceError:
     :param epoch: number of whole epochs before it
     """
     return InferenceError(
-        f"the loss is not finite at step {step} (epoch {epoch + 1}): {name} is the first that is not.",
+        f"the loss is not finite at step {step} (epoch {epoch + 1}): {name} is the first value that is not.",
         "Use a smaller lr.",
     )

@@ -36,9 +36,11 @@ def nuts(
     chains: int = 2,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Draw from p(latents | x) by NUTS, chain after chain, each from a different start.
+    """Draw from p(latents | x) by NUTS. The chains run one after another, each from a different start.
 
     Do not use the draws if there are divergences, or if an R-hat is above 1.01.
+
+    Hoffman and Gelman, The No-U-Turn sampler, 2014.
 
     >>> import torch
     >>> from inference import nuts
@@ -54,10 +56,10 @@ def nuts(
     :param warmup: steps before them, in which step size and mass matrix adapt
     :param chains: number of chains
     :param seed: of the noise
-    :return: "draws", {site: (chains, draws, ...)}; "summary", {site: `summary`}; "divergences", the number of draws at
-        which the integrator diverged; "gradients", the number of gradient evaluations of the model
-    :raises InferenceError: if a number is too small, there is no continuous latent, one has a discrete parent, or its
-        prior is flat
+    :return: "draws", {site: (chains, draws, ...)}; "summary", {site: mean, sd, mcse, r_hat and ess}; "divergences", the
+        number of draws at which the integrator diverged; "gradients", the number of gradient evaluations of the model
+    :raises InferenceError: if draws < 4, warmup < 1 or chains < 1, if there is no continuous latent, or if one has a
+        discrete parent or a flat prior
     """
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
         if value < least:

@@ -98,8 +98,8 @@ def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo) -> None:
     if settings.scales_kl and (children := info.children_of_enumerated):
         parents = ", ".join(sorted(info.enumerated_in_model))
         raise InferenceError(
-            f"the prior of {', '.join(sorted(children))} depends on {parents}, which the model "
-            "sums out, so there is no KL to weight.",
+            f"beta={settings.beta:g} and warmup={settings.warmup:g} weight the KL, and there is none to weight: "
+            f"the prior of {', '.join(sorted(children))} depends on {parents}, which the model sums out.",
             "Use beta=1 and warmup=0.",
         )
 

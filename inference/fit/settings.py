@@ -96,7 +96,7 @@ class Settings:
             raise InferenceError(f"final_temperature must be positive and finite, not {self.final_temperature}.")
         parse_objective(self.objective)
         if self.seed < 0:
-            raise InferenceError(f"seed must not be negative, not {self.seed}.")
+            raise InferenceError(f"seed must be at least 0, not {self.seed}.")
         choices: dict[str, Collection[str]] = {
             "optimiser": OPTIMISERS,
             "lr_schedule": SCHEDULES,

@@ -39,6 +39,8 @@ __all__ = ["SVI", "svi"]
 class SVI:
     """Stochastic variational inference; iterating yields (steps done, loss of the minibatch in nats per data point).
 
+    The loss is a tensor of shape (), minus the bound that the objective estimates.
+
     >>> import torch
     >>> from inference import SVI, Settings
     >>> from inference.examples import LinearGaussian
@@ -49,6 +51,7 @@ class SVI:
     :param pair: the model and guide, on the device and in the precision of the data
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
+    :param settings: `Settings` of the fit
     :param transform: applied to every minibatch of x, such as torch.bernoulli for dynamic binarisation
     :param only: "model" or "guide", to fit the parameters of one
     :raises InferenceError: if pair, data and settings do not go together; while training, if the loss is not finite
@@ -172,7 +175,9 @@ def svi(
     settings: Settings = DEFAULTS,
     transform: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Fit a pair, from the first step to the last; to act between steps, iterate over `SVI` instead.
+    """Fit a pair by stochastic variational inference. To act between steps, iterate over `SVI` instead.
+
+    Hoffman, Blei, Wang and Paisley, Stochastic variational inference, 2013.
 
     >>> import torch
     >>> from inference import Settings, svi
@@ -183,6 +188,7 @@ def svi(
     :param pair: the model and guide, on the device and in the precision of the data
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
+    :param settings: `Settings` of the fit
     :param transform: applied to every minibatch of x, such as torch.bernoulli for dynamic binarisation
     :return: (steps,) the loss of every step in nats per data point
     :raises InferenceError: if pair, data and settings do not go together, or a loss is not finite

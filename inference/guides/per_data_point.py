@@ -36,7 +36,10 @@ def family(q: dist.TorchDistribution) -> tuple[list[Tensor], Family]:
         return _normal(q.loc, q.scale_tril, (q.scale_tril != 0).flatten(0, -3).any(0))
     bounds = q.arg_constraints
     if not bounds or not q.has_rsample or {"probs", "logits"} <= bounds.keys():
-        raise InferenceError(f"{type(q).__name__} has no parameters that could be fitted for each data point.")
+        raise InferenceError(
+            f"the guide draws from {type(q).__name__}, which has no parameters to fit for each data point; expected a "
+            "reparametrised distribution with parameters, such as Normal."
+        )
     transforms = {name: transform_to(bound) for name, bound in bounds.items()}
 
     def make_another(free: list[Tensor]) -> dist.TorchDistribution:

@@ -53,10 +53,10 @@ GUIDES: dict[str, str] = {
 def parse_guide(name: str) -> tuple[str, int]:
     """Return (family, gradient steps in evaluation) of a name, such as "semi:5" for "semi:STEPS".
 
-    :raises InferenceError: if there is no guide of that name, or STEPS is not a whole number from 1 on
-
     >>> parse_guide("semi:5")
     ('semi_amortised', 5)
+
+    :raises InferenceError: if there is no guide of that name, or STEPS is not a whole number from 1 on
     """
     head, _, steps = name.partition(":")
     if head == "semi":
@@ -71,21 +71,23 @@ def parse_guide(name: str) -> tuple[str, int]:
 
 
 def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) -> Pair:
-    """Return a deep copy of the pair with the guide of that name for these data.
+    """Return a deep copy of the pair with the guide called `name` for these data.
 
-    The weights of the model start at those of `pair`, and are fitted with the guide unless `SVI` gets only="guide". The
-    copy keeps the exact answers of the model, and its own guide, which only `semi_amortised` fits. The guide is
-    initialised from torch's generator.
+    The model starts at the weights of `pair`. A fit of the copy updates model and guide, and `SVI` with only="guide"
+    updates the guide alone. The copy keeps the closed forms of the model, such as `log_evidence`. The new guide is
+    initialised from torch's generator. It replaces the guide of `pair`; only `semi_amortised` refines that guide.
 
-    :param name: a key of `GUIDES`
-    :param x: (n, ...) all the data to be fitted, in their order
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if there is no guide of that name, or it does not apply to the model
+    Kim, Wiseman, Miller, Sontag and Rush, Semi-amortized variational autoencoders, 2018 (`semi_amortised`).
 
     >>> from inference.examples import LinearGaussian
     >>> pair = with_guide(LinearGaussian(), "normal", torch.zeros(5, 1))
     >>> pair.free_guide.q["z"]["loc"].shape
     torch.Size([5, 1])
+
+    :param name: a key of `GUIDES`, with a number in place of STEPS
+    :param x: (n, ...) all the data to be fitted, in their order
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if there is no guide of that name, or it does not apply to the model
     """
     kind, steps = parse_guide(name)
     new: Any = copy.deepcopy(pair)  # Any: its guide is replaced
@@ -100,7 +102,8 @@ def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) ->
         latents = _latents(pair, args)
         if kind == "flow" and all(latent.size == 1 for latent in latents):
             raise InferenceError(
-                f"the latents of {model} have one coordinate each, and couplings need two.", ("guides", "normal")
+                f"the latents of {model} have one coordinate each; the flow's couplings need two.",
+                ("guides", "normal"),
             )
         if kind == "laplace" and len({latent.local for latent in latents}) > 1:
             raise InferenceError(
@@ -163,20 +166,21 @@ def _support(site: dict) -> Constraint:
 
 
 def finish(pair: Pair, x: Tensor, given: Tensor | None = None) -> Pair:
-    """Return the pair to evaluate after the fit of a pair of `with_guide`.
+    """Return the pair to evaluate, after a fit of a pair that `with_guide` returned.
 
-    The guide of `laplace` becomes normal around the mode of each posterior, sought from where the fit ended. That of
-    `semi_amortised` becomes one that refines, for any data, in evaluation mode. Any other pair is returned as it is.
-
-    :param x: (n, ...) the data of the fit
-    :param given: (n, ...) what a conditional model conditions on
-    :raises InferenceError: if a posterior is not curved at its mode, or `laplace` was fitted to other data
+    After `laplace` its guide is a normal at the mode of each posterior, which an optimiser finds from the end of the
+    fit. After `semi_amortised` its guide refines the guide of the pair in evaluation mode, for any data. Any other pair
+    is returned as it is.
 
     >>> from inference.examples import LinearGaussian
     >>> x = torch.zeros(5, 1)
     >>> pair = finish(with_guide(LinearGaussian(), "laplace", x), x)
     >>> pair.free_guide.family, finish(pair, x) is pair
     ('multivariate', True)
+
+    :param x: (n, ...) the data of the fit
+    :param given: (n, ...) what a conditional model conditions on
+    :raises InferenceError: if a posterior is not curved at its mode, or `laplace` was fitted to other data
     """
     step = after_fit(pair)
     if step is None:

@@ -125,11 +125,23 @@ def parameter_faults(pair: Pair, model: poutine.Trace, guide: poutine.Trace) -> 
 
 
 def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
-    """Check that the pair can be fitted to the data.
+    """Check that the pair can be fitted to the data: sites, plate, shapes, supports and parameters.
+
+    `SVI` calls it before the first step.
+
+    >>> import torch
+    >>> from inference import InferenceError, check_fit
+    >>> from inference.examples import LinearGaussian
+    >>> check_fit(LinearGaussian(), torch.zeros(5, 1))
+    >>> try:
+    ...     check_fit(LinearGaussian(), torch.full((5, 1), torch.nan))
+    ... except InferenceError as error:
+    ...     print(error)
+    x has values that are not finite. Remove or replace them.
 
     :param x: (n, ...) all the data
-    :param given: (n, ...) labels or covariates, for a model that conditions on them
-    :raises InferenceError: if data and pair do not go together (`check_data`), or a parameter is in Pyro's store alone
+    :param given: (n, ...) labels or covariates, for a conditional model
+    :raises InferenceError: if pair and data do not go together, or a parameter is in Pyro's parameter store alone
     """
     model, guide = check_data(pair, x, given)
     for fault in parameter_faults(pair, model, guide):
@@ -181,10 +193,10 @@ def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[f
             )
     width, total = capabilities.count(pair, "given_dim"), capabilities.count(pair, "total")
     if given is not None and width is not None and given.shape[1:] != (width,):
-        got = "labels" if given.dim() == 1 else f"{given.shape[1]} of them"
+        got = "labels" if given.dim() == 1 else f"{given.shape[1]} covariates"
         raise InferenceError(
-            f"{name} conditions on {width} covariates of each data point, and these are {got}.",
-            "Choose data with as many covariates.",
+            f"{name} conditions on {width} covariates of each data point; got {got}.",
+            f"Choose data with {width} covariates, or a model of other given_dim.",
         )
     if total is not None and total != len(x):
         raise InferenceError(
@@ -267,7 +279,10 @@ def _few(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], name: s
         raise InferenceError(fault) from refused
     if refused is not None:
         reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
-        raise InferenceError(f"{type(pair).__name__} refuses these data: {reason}") from refused
+        raise InferenceError(
+            f"{type(pair).__name__} refuses rows of shape {tuple(few[0].shape[1:])}: {reason.rstrip('.')}.",
+            "Choose other data, or hyper-parameters of the model that fit these.",
+        ) from refused
     return handler.trace
 
 

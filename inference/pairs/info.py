@@ -256,7 +256,9 @@ def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
         ) from None
     continuous = {key: site for key, site in latent_sites(trace).items() if not is_discrete(site["fn"])}
     if not continuous:
-        raise InferenceError(f"{name} has no continuous latent: a gradient-based sampler needs one.")
+        raise InferenceError(
+            f"{name} has no continuous latent, and a gradient-based sampler needs one.", ("objective", "enum")
+        )
     for key, site in continuous.items():
         if is_flat(site):
             raise InferenceError(f"the prior of {key} in {name} is flat: there is no posterior to sample.")

@@ -9,9 +9,18 @@ __all__ = ["Pair"]
 
 
 class Pair(Protocol):
-    """A torch module with the methods `model` and `guide`, both called with (x, *given): the contract's clause 1.
+    """A torch module with the methods `model`, which samples p(x, z), and `guide`, which samples q(z | x).
 
-    Any `nn.Module` that has the two methods is a `Pair`; nothing has to be inherited.
+    Both take x, (n, ...), and a conditional model takes `given`, (n, ...), after it. `total`, the number of all data
+    points, is optional: with it x is a minibatch. Any `nn.Module` with the two methods is a `Pair`; it inherits nothing
+    else. CONTRIBUTING.md states the whole contract.
+
+    >>> import torch
+    >>> from pyro import poutine
+    >>> from inference.examples import LinearGaussian
+    >>> pair, x = LinearGaussian(), torch.zeros(5, 1)
+    >>> poutine.trace(pair.guide).get_trace(x, total=100).nodes["z"]["value"].shape
+    torch.Size([5, 1])
     """
 
     training: bool

@@ -73,29 +73,56 @@ class Batch:
         if self.given is None:
             raise InferenceError(
                 f"{type(pair).__name__} conditions on labels or covariates, and the data have none.",
-                "Choose data that have them.",
+                "Choose data that have them, or pass them as `given`.",
             )
         if len(self.given) != len(self.x):
-            raise InferenceError(f"`given` has {len(self.given)} rows and x has {len(self.x)}; expected as many.")
+            raise InferenceError(
+                f"`given` has {len(self.given)} rows and x has {len(self.x)}; expected a row of `given` for each of x."
+            )
         return (self.x, self.given)
 
 
 def arguments(pair: Pair, x: Tensor, given: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the positional arguments of `model` and `guide`, as `Batch.args`."""
+    """Return the positional arguments of `model` and `guide`, (x,) or (x, given), as `Batch.args`."""
     return Batch(x, given).args(pair)
 
 
 @contextmanager
 def param_scope() -> Iterator[None]:
-    """Open an empty scope of Pyro's parameter store, so that two models of one class never share parameters."""
+    """Open an empty scope of Pyro's parameter store, so that two models of one class never share parameters.
+
+    The parameters of the store before are restored on exit. The weights of a pair are in its module, and stay.
+
+    >>> import pyro
+    >>> import torch
+    >>> from inference import param_scope
+    >>> with param_scope():
+    ...     scale = pyro.param("scale", torch.ones(()))
+    >>> "scale" in pyro.get_param_store()
+    False
+    """
     with pyro.get_param_store().scope():
         yield
 
 
 @contextmanager
 def eval_mode(pair: Pair, seed: int | None = 0) -> Iterator[None]:
-    """Run in evaluation mode, without gradients and in a scoped parameter store; with a seed also with that seed, after
-    which the random generators are put back."""
+    """Run a block with the pair in evaluation mode, without gradients and in a `param_scope`.
+
+    Mode, parameter store and, with a seed, torch's random generators are restored on exit.
+
+    >>> from inference import eval_mode
+    >>> from inference.examples import LinearGaussian
+    >>> pair = LinearGaussian()
+    >>> with eval_mode(pair, seed=1):
+    ...     pair.training, torch.is_grad_enabled()
+    (False, False)
+    >>> pair.training
+    True
+
+    :param pair: the model and guide
+    :param seed: of all noise in the block; if None, torch's generators are used as they are
+    """
     training = pair.training
     with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair), enabled=seed is not None), param_scope():
         if seed is not None:

@@ -136,6 +136,7 @@ def test_sequences_of_another_length_are_refused(x):
     with pytest.raises(ValueError, match="10 pixels do not make 3 rows"):
         VectorisedVRNN(data_dim=10, steps=3)
     with pytest.raises(
-        InferenceError, match="VectorisedVRNN refuses these data: x has sequences of 8 pixels, not 3 rows of 2"
+        InferenceError,
+        match=r"VectorisedVRNN refuses rows of shape \(8,\): x has sequences of 8 pixels, not 3 rows of 2",
     ):
         SVI(small(VectorisedVRNN), torch.cat([x, x[:, :2]], 1))

@@ -58,7 +58,11 @@ def reproduce(
 ) -> dict[str, Any]:
     """Refit a run with each width of the code, and write widths.json and its two figures.
 
+    :param folder: where the three files are written
     :param fitted: folder of the run
+    :param widths: numbers of units of the code
+    :param few: number of training images of the smaller of two fits at each width; the other has all
+    :param levels: numbers of values that a rounded unit can take
     :return: the content of the file: squared errors summed over pixels, per data point, and bits per image
     """
     run, _ = training.load(fitted)

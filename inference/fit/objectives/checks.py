@@ -68,7 +68,7 @@ def require_density(model: poutine.Trace, guide: poutine.Trace) -> None:
     points = [name for name, site in latent_sites(guide).items() if is_delta(site) and not is_flat(site)]
     if points:
         raise InferenceError(
-            f"the guide of {', '.join(points)} is a Delta: it has no density, so no score, weights or KL.",
+            f"the guide of {', '.join(points)} is a point (Delta): it has no density, and this objective needs one.",
             ("objective", "trace"),
         )
 
@@ -88,7 +88,7 @@ def require_closed_kl(model: poutine.Trace, guide: poutine.Trace) -> None:
     sites = sorted({*_enumerated(model, guide), *_not_reparametrised(guide)})
     if sites:
         raise InferenceError(
-            f"{', '.join(sites)} is discrete or not reparametrised: free bits need a KL in closed form.",
+            f"free bits need a KL in closed form; {', '.join(sites)} is discrete or not reparametrised.",
             "Set warmup, the epochs over which the weight of the KL rises, instead.",
         )
 
@@ -97,8 +97,8 @@ def require_no_enumeration(model: poutine.Trace, guide: poutine.Trace) -> None:
     """Check that no site is enumerated: its guide would cancel in a weight, and enumeration replaces its score."""
     if sites := _enumerated(model, guide):
         raise InferenceError(
-            f"{', '.join(sites)} is enumerated: its guide cancels in the importance weights, so it would not be "
-            "fitted, and it needs no score.",
+            f"{', '.join(sites)} is enumerated, and this objective would not fit its guide, which cancels in the "
+            "importance weights.",
             ("objective", "enum"),
         )
 

@@ -45,6 +45,8 @@ OBJECTIVES: dict[str, tuple[Callable[..., Estimator], str]] = {
     "wake-sleep": (WakeSleep_ELBO, "reweighted wake-sleep, wake phases only, with 10 draws for each data point"),
     "wake-sleep:K": (WakeSleep_ELBO, "wake-sleep with K draws for each data point"),
 }
+"""The objectives by name: (class of the estimator, description). Capital letters stand for numbers, as in "iwae:5"."""
+
 ALIASES = {"score": "reinforce"}  # names of earlier versions, in runs and ledgers that were written by them
 _SYMBOLS: dict[str, tuple[str, Callable[[str], float]]] = {
     "K": ("draws", int),
@@ -83,9 +85,10 @@ def parse_objective(name: str) -> tuple[Callable[..., Estimator], dict[str, floa
 
 
 def objective(name: str, particles: int = 1, vectorize: bool = False) -> Estimator:
-    """Return the estimator called `name`, for `estimator.differentiable_loss(model, guide, x)`.
+    """Return the estimator called `name`, with the method `differentiable_loss(model, guide, x)` of Pyro's ELBOs.
 
-    The loss is minus the bound scaled to all the data, one tensor in nats, whose gradient is that of the estimator.
+    The loss is minus the bound on log p of all data together, in nats: a tensor of shape (). Its gradient is that of
+    the estimator. The files of `inference/fit/objectives` name the source of each method.
 
     >>> import torch
     >>> from inference import objective, param_scope
@@ -97,9 +100,9 @@ def objective(name: str, particles: int = 1, vectorize: bool = False) -> Estimat
     torch.Size([])
 
     :param name: one of `OBJECTIVES`, with numbers in place of its capital letters
-    :param particles: number of draws of the guide that are averaged, or of bounds of K draws
-    :param vectorize: draw along a new dimension to the left, which the pair has to broadcast over; needed by bounds of
-        K draws where a latent is global
+    :param particles: number of draws of the guide, or of bounds of K draws, that are averaged
+    :param vectorize: whether draws are along a new dimension on the left, over which the pair has to broadcast; bounds
+        of K draws need it where a latent is global
     :raises InferenceError: if there is no objective of that name, or a parameter is out of range
     """
     kind, values = parse_objective(name)

@@ -32,7 +32,7 @@ def test_an_interrupted_comparison_goes_on_with_the_rows_that_are_left(tmp_path)
     again, log = compared(comparison, tmp_path)
     assert log == [f"{work}: 4 of 4 rows are there already" for work in ("fit", "measure_noise")]
     assert again == result
-    with pytest.raises(RunError, match="another epochs: remove the folder"):
+    with pytest.raises(RunError, match=r"another epochs\. Remove the folder"):
         compared(comparing("factor_analysis", ("trace", "score"), settings={"epochs": 2}), tmp_path)
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
     comparison = comparing("factor_analysis")
     compared(comparison, tmp_path)
     (tmp_path / "rows" / "trace-own-0.json").write_text('{"asked": 3')
-    with pytest.raises(RunError, match=r"trace-own-0\.json is damaged: remove it"):
+    with pytest.raises(RunError, match=r"trace-own-0\.json is damaged\. Remove it"):
         compared(comparison, tmp_path)
 
 

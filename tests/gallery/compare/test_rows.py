@@ -57,7 +57,7 @@ def test_relaxed_estimators_are_evaluated_as_their_exact_parent(tmp_path):
     assert [row["curve"][0]["elbo"] for row in relaxed] == [exact["curve"][0]["elbo"]] * 2  # weights and noise
     assert len({row["elbo"]["value"] for row in result["rows"]}) == 3
     assert [exact["passes"] / row["passes"] for row in relaxed] == [3, 3]  # every component is decoded
-    with pytest.raises(RunError, match="additional weights: it is a guide"):
+    with pytest.raises(RunError, match="lacks, so it is a guide and no objective"):
         compared(comparing("factor_analysis", ("diagonal",)), tmp_path / "guide")
 
 
