@@ -32,7 +32,7 @@ from inference.fit.objectives import OBJECTIVES, objective
 from inference.fit.settings import Settings
 from inference.fit.svi import SVI, svi
 from inference.guides.registry import GUIDES, finish, with_guide
-from inference.pairs.checks import check_fit
+from inference.pairs.data_checks import check_fit
 from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode, param_scope
 

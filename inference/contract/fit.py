@@ -16,7 +16,8 @@ from torch.distributions import Distribution, Transform
 from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
-from inference.pairs.checks import check_data, parameter_faults
+from inference.pairs.checks import parameter_faults
+from inference.pairs.data_checks import check_data
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete

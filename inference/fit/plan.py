@@ -11,7 +11,7 @@ from inference.errors import InferenceError
 from inference.fit.objectives import check_objective
 from inference.fit.settings import Settings
 from inference.pairs import capabilities
-from inference.pairs.checks import check_fit
+from inference.pairs.data_checks import check_fit
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode

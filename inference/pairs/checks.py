@@ -1,7 +1,6 @@
-"""Validate model, guide and data before training, and name what is not finite in a fit that failed."""
+"""Describe what is wrong with the sites, plates and parameters of a pair, and name what is not finite."""
 
-import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyro
@@ -9,42 +8,14 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import constraints
 
-from inference.errors import InferenceError
-from inference.pairs import capabilities
-from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
-from inference.pairs.properties import base_of, has_one_support, support_of
-from inference.pairs.run import arguments, eval_mode, importance_traces, param_scope
-from inference.pairs.sites import Site, is_delta, latent_sites, observed_sites, unwrap
+from inference.pairs.run import importance_traces, param_scope
+from inference.pairs.sites import Site, latent_sites, observed_sites
 
-__all__ = ["check_data", "check_fit", "first_not_finite", "parameter_faults", "plate_faults", "site_faults"]
+__all__ = ["first_not_finite", "parameter_faults", "plate_faults", "site_faults"]
 
-CHECKED_ROWS = 1000  # that the model is run on together
 PLATE = 'Write pyro.plate("data", total or len(x), subsample_size=len(x))'
-_NAMES = [
-    (constraints.boolean, "{0, 1}"),
-    (constraints.unit_interval, "[0, 1]"),
-    (constraints.nonnegative, "[0, inf)"),
-    (constraints.positive, "(0, inf)"),
-    (constraints.real, "the real numbers"),
-    (constraints.one_hot, "one-hot rows"),
-]
-
-
-def _name(support: constraints.Constraint) -> str:
-    base = base_of(support)
-    ends = [torch.as_tensor(getattr(base, end, math.nan)) for end in ("lower_bound", "upper_bound")]
-    if known := [name for constraint, name in _NAMES if base == constraint]:
-        return known[0]
-    if any(end.isnan().any() for end in ends):
-        return str(base)
-    return f"{'the integers in ' * base.is_discrete}[{ends[0].min().item():g}, {ends[1].max().item():g}]"
-
-
-def _family(site: Site) -> str:
-    return type(unwrap(site["fn"])).__name__
 
 
 def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
@@ -122,168 +93,6 @@ def parameter_faults(pair: Pair, model: poutine.Trace, guide: poutine.Trace) -> 
                     f"pyro.param({name.replace('$$$', '.')!r}) is outside the module, so no optimiser and no file of "
                     "weights has it. Make it an nn.Parameter in an nn.ParameterDict, with its constraint written out."
                 )
-
-
-def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
-    """Check that the pair can be fitted to the data: sites, plate, shapes, supports and parameters.
-
-    `SVI` calls it before the first step.
-
-    >>> import torch
-    >>> from inference import InferenceError, check_fit
-    >>> from inference.examples import LinearGaussian
-    >>> check_fit(LinearGaussian(), torch.zeros(5, 1))
-    >>> try:
-    ...     check_fit(LinearGaussian(), torch.full((5, 1), torch.nan))
-    ... except InferenceError as error:
-    ...     print(error)
-    x has values that are not finite. Remove or replace them.
-
-    :param x: (n, ...) all the data
-    :param given: (n, ...) labels or covariates, for a conditional model
-    :raises InferenceError: if pair and data do not go together, or a parameter is in Pyro's parameter store alone
-    """
-    model, guide = check_data(pair, x, given)
-    for fault in parameter_faults(pair, model, guide):
-        raise InferenceError(fault)
-
-
-def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
-    """Check that data and pair go together; return traces of two rows: of the model, without data, and of the guide.
-
-    Checked are sites and plate (CONTRIBUTING.md), all the data against the support of the likelihood and the optional
-    attributes of the pair (`bounds`, `classes`, `given_dim`, `total`), and for every latent site that the support of
-    the guide lies within that of the prior: where it does not, the KL is infinite. The supports are compared at a few
-    points, so a guide that is slightly too wide may pass.
-
-    :raises InferenceError: if they do not go together
-    """
-    if len(x) == 0:
-        raise InferenceError("x has no rows; expected at least one.")
-    if not torch.isfinite(x).all():
-        raise InferenceError("x has values that are not finite.", "Remove or replace them.")
-    least, greatest = x.min().item(), x.max().item()
-    args = arguments(pair, x, given)
-    _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
-    few = tuple(a[:2] for a in args)
-    prior = _few(pair, poutine.uncondition(pair.model), few, "model")
-    _check_likelihoods(pair, args, prior)
-    guide = _few(pair, pair.guide, few, "guide")
-    for fault in site_faults(prior, guide):
-        raise InferenceError(fault)
-    _check_supports(x, prior, guide)
-    return prior, guide
-
-
-def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[float, float]) -> None:
-    """:raises InferenceError: if the data do not agree with the optional attributes of the pair"""
-    name, (low, high) = type(pair).__name__, capabilities.bounds(pair)
-    if ends[0] < low or ends[1] > high:
-        raise InferenceError(
-            f"{name} expects values in [{low:g}, {high:g}]; x has others, between {ends[0]:.3g} and {ends[1]:.3g}: "
-            "rescale them."
-        )
-    classes, missing = capabilities.count(pair, "classes"), capabilities.count(pair, "missing") or 0
-    if given is not None and classes is not None:
-        least, greatest = given.min().item(), given.max().item()
-        if given.is_floating_point() or least < missing or greatest >= classes:
-            gaps = f", or {missing} where one is missing" if missing < 0 else ""
-            raise InferenceError(
-                f"labels must be integers from 0 to {classes - 1}{gaps}, and these go from {least} to {greatest}."
-            )
-    width, total = capabilities.count(pair, "given_dim"), capabilities.count(pair, "total")
-    if given is not None and width is not None and given.shape[1:] != (width,):
-        got = "labels" if given.dim() == 1 else f"{given.shape[1]} covariates"
-        raise InferenceError(
-            f"{name} conditions on {width} covariates of each data point; got {got}.",
-            f"Choose data with {width} covariates, or a model of other given_dim.",
-        )
-    if total is not None and total != len(x):
-        raise InferenceError(
-            f"{name} has separate parameters for {total} data points, and x has {len(x)}.", ("total", str(len(x)))
-        )
-
-
-def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace) -> None:
-    """:raises InferenceError: if x has another shape than its site, or values outside the support of a likelihood"""
-    x, sites = args[0], list(observed_sites(prior).values())
-    expected = sites[0]["value"].shape[1:] if sites else x.shape[1:]
-    if sites and sites[0]["name"] == "x" and x.shape[1:] != expected:
-        flat = "Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each time step."
-        raise InferenceError(
-            f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
-            f"{tuple(x.shape[1:])}.",
-            flat if expected.numel() == x.shape[1:].numel() else None,
-        )
-    supports = [support_of(site["fn"]) for site in sites]
-    first = supports[0] if supports else None
-    if first is not None and all(s is not None and has_one_support(s) and _name(s) == _name(first) for s in supports):
-        _check_values(sites[0], base_of(first), x)
-        return
-    for rows in torch.arange(len(x), device=x.device).split(CHECKED_ROWS):  # each site and row in its own support
-        part = tuple(a[rows] for a in args)
-        with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
-            sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
-        beside = torch.cat([site["value"].reshape(len(rows), -1) for site in sites], 1) if sites else part[0]
-        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1)):
-            raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
-        for site in sites:
-            if (support := support_of(site["fn"])) is not None:
-                _check_values(site, support, site["value"])
-
-
-def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:
-    """:raises InferenceError: if a value is outside the support"""
-    if not support.check(value).all():
-        raise InferenceError(
-            f"{_family(site)} needs values in {_name(support)}; {site['name']} has others, between "
-            f"{value.min().item():.3g} and {value.max().item():.3g}."
-        )
-
-
-def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> None:
-    """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
-    probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
-    for name, site in latent_sites(guide).items():
-        if name not in prior.nodes or is_delta(site):  # the support of a Delta is the real numbers, wherever it is
-            continue
-        p: Site = prior.nodes[name]
-        supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
-        if len(supports) < 2:  # torch does not know one of them
-            continue
-        of_prior, of_guide = supports
-        if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
-            at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
-            outside = of_guide.check(at) & ~of_prior.check(at)
-            if outside.any():
-                raise InferenceError(
-                    f"the guide's {name} ~ {_family(site)} lives on {_name(of_guide)}, its prior on "
-                    f"{_name(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
-                    f"guide within {_name(of_prior)}."
-                )
-
-
-def _few(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], name: str) -> poutine.Trace:
-    """Return a trace of the model, or the guide, on a few rows as a minibatch of twice as many.
-
-    :raises InferenceError: if it cannot be run, or its plate is wrong
-    """
-    handler, refused = poutine.trace(part), None
-    with eval_mode(pair):
-        try:
-            handler(*few, total=2 * len(few[0]))
-        except ValueError as error:
-            refused = error
-    traces = {"model": poutine.Trace(), "guide": poutine.Trace()} | {name: handler.trace}
-    for fault in plate_faults(traces["model"], traces["guide"], len(few[0]), 2 * len(few[0])):
-        raise InferenceError(fault) from refused
-    if refused is not None:
-        reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
-        raise InferenceError(
-            f"{type(pair).__name__} refuses rows of shape {tuple(few[0].shape[1:])}: {reason.rstrip('.')}.",
-            "Choose other data, or hyper-parameters of the model that fit these.",
-        ) from refused
-    return handler.trace
 
 
 def first_not_finite(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> str:
