@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size, gelman_rubin
-from scipy.stats import rankdata
 from torch import Tensor
 
 from inference.errors import InferenceError
@@ -133,6 +132,8 @@ def rank_r_hat(value: Tensor) -> Tensor:
 
 def _normal_scores(value: Tensor) -> Tensor:
     """Replace draws by the normal quantiles of their ranks among all chains, ties by their mean rank."""
+    from scipy.stats import rankdata  # loads for a second
+
     flat = value.flatten(0, 1)
     ranks = torch.as_tensor(rankdata(flat.cpu().numpy(), axis=0), device=value.device)
     return torch.special.ndtri((ranks - 0.375) / (len(flat) + 0.25)).view_as(value)
