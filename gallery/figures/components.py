@@ -34,9 +34,11 @@ def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> F
     n, k = q.shape
     component = q.argmax(1)
     share = component.bincount(minlength=k) / n
-    known, matched = dataset.labels is not None, [None] * k
-    if known:
-        both = component * dataset.classes + dataset.labels
+    labelled, matched = dataset.labelled(), [None] * k
+    known, assigned, labels = labelled is not None, component, component
+    if labelled is not None:
+        assigned, labels = component[dataset.labels >= 0], labelled.labels
+        both = assigned * dataset.classes + labels
         matched = match(both.bincount(minlength=k * dataset.classes).reshape(k, -1))
     order = sorted(range(k), key=lambda i: (math.inf if matched[i] is None else matched[i], -share[i].item()))
     means = decode(pair, dataset.x, {info.component: _values(info, order, k, each)}, seed=seed).mean
@@ -46,8 +48,8 @@ def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> F
     title += f"left: {'the class matched to it, and ' if known else ''}its share of {n} {dataset.split} images"
     if known:
         rows = [f"{'–' if matched[i] is None else matched[i]}{row}" for i, row in zip(order, rows, strict=True)]
-        right = [matched[i] == y for i, y in zip(component.tolist(), dataset.labels.tolist(), strict=True)]
-        title += f"; accuracy {sum(right) / n:.3f}"
+        right = [matched[i] == y for i, y in zip(assigned.tolist(), labels.tolist(), strict=True)]
+        title += f"; accuracy {sum(right) / len(right):.3f}"
     picture = tile(means, dataset.shape, each)
     fig = figure(6.6, 5.9 * picture.shape[0] / picture.shape[1] + 0.5)
     show(fig.add_subplot(), picture, limits(dataset.x), title, rows)

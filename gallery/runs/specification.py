@@ -12,6 +12,7 @@ import pyro
 import torch
 
 import data
+from data import Dataset
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.registry import constructor, model_class
@@ -20,7 +21,7 @@ from inference import Pair, Settings
 __all__ = ["Run", "from_data", "run_of"]
 
 
-def from_data(dataset: data.Dataset) -> dict[str, Any]:
+def from_data(dataset: Dataset) -> dict[str, Any]:
     """Return the hyper-parameters that follow from a data set, unless a recipe or the user sets them."""
     support = str(dataset.support)
     likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
@@ -49,6 +50,8 @@ class Run:
     :param settings: of the fit
     :param validation: whether the validation rows are kept out of the training data, and reported
     :param threads: of the CPU, part of the run because the last bits of sums depend on it
+    :param levels: number of grey levels of the integers in the user's file; None for other data
+    :param labels: the label of each class in the user's file; None for other data
     """
 
     model: str
@@ -57,6 +60,8 @@ class Run:
     settings: Settings
     validation: bool = True
     threads: int = 0
+    levels: int | None = None
+    labels: tuple[int | str, ...] | None = None
 
     @classmethod
     def of(
@@ -92,7 +97,8 @@ class Run:
         for name in explicit:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
-        derived = from_data(data.load(data_name, "train" if validation else "all"))
+        train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+        own, derived = data.is_file(data_name), from_data(train)
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
             if value is inspect.Parameter.empty:
@@ -108,22 +114,41 @@ class Run:
         if ".py:" in model:  # absolute, so that the run can be read from any folder
             path, _, attribute = model.rpartition(":")
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
-        return cls(model, resolved, data.absolute_name(data_name), chosen, validation, torch.get_num_threads())
+        return cls(
+            model,
+            resolved,
+            data.absolute_name(data_name),
+            chosen,
+            validation,
+            torch.get_num_threads(),
+            train.levels if own else None,
+            train.label_values,
+        )
 
-    def datasets(self) -> dict[str, data.Dataset]:
+    def datasets(self) -> dict[str, Dataset]:
         """Return the splits of the run on its device: train, test, and validation where it is kept apart.
 
         :raises DataError: if the data cannot be loaded
         """
+        fitted = "train" if self.validation else "all"
+        splits = self._load(self.data, (fitted, "validation", "test") if self.validation else (fitted, "test"))
+        if "test" not in splits:
+            self.load("test")  # raises: a fit is evaluated on a test split
+        splits["train"] = splits.pop(fitted)
+        return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
+
+    def load(self, split: str, name: str | None = None) -> Dataset:
+        """Return a split of the run's data, or of other data `name`, on its device, read as the run's data are.
+
+        :raises DataError: if the data cannot be loaded, or have other levels or labels than the run's
+        """
+        loaded = self._load(name or self.data, (split,))
+        return loaded[split] if loaded else data.load(name or self.data, split)  # which raises
+
+    def _load(self, name: str, splits: tuple[str, ...]) -> dict[str, Dataset]:
         device, dtype = self.settings.torch_device(), self.settings.dtype
-        splits = {"train": data.load(self.data, "train" if self.validation else "all")}
-        for name in ("validation", "test") if self.validation else ("test",):
-            try:
-                splits[name] = data.load(self.data, name)
-            except data.DataError:  # no such split
-                if name == "test":
-                    raise
-        return {name: dataset.to(device, dtype) for name, dataset in splits.items()}
+        loaded = data.load_splits(name, splits, dtype=dtype, levels=self.levels, label_values=self.labels)
+        return {split: dataset.to(device, dtype) for split, dataset in loaded.items()}
 
     def build(self) -> Pair:
         """Return a new pair, with weights drawn from torch's generator.
@@ -140,7 +165,7 @@ class Run:
             raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
         return pair.to(self.settings.torch_device(), self.settings.dtype)
 
-    def to_json(self, train: data.Dataset) -> str:
+    def to_json(self, train: Dataset) -> str:
         """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
         versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
         content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}
@@ -154,6 +179,9 @@ class Run:
         """
         try:
             content = json.loads(Path(path).read_text())
+            own, classes = data.is_file(content["data"]), content["keywords"].get("classes")
+            written_before = own and "levels" not in content  # 256 levels, and labels that are the classes
+            labels = tuple(range(classes or 0)) or None if written_before else content.get("labels")
             run = cls(
                 content["model"],
                 content["keywords"],
@@ -161,6 +189,8 @@ class Run:
                 Settings(**content["settings"]),
                 content["validation"],
                 content["threads"],
+                256 if written_before else content.get("levels"),
+                None if labels is None else tuple(labels),
             )
             return run, content["data_hash"]
         except OSError:
