@@ -27,9 +27,11 @@ def summary(splits: Mapping[str, Dataset]) -> list[str]:
     first, *_ = splits.values()
     sizes = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
     ends = torch.stack([end for split in splits.values() for end in split.x.aminmax()])
+    low, high = ends.min().item(), ends.max().item()
+    digits = 6 if high - low > 1e-3 * abs(high) else 12
     lines = [
         f"{first.name}: {sizes} rows of shape {first.shape}, {str(first.x.dtype).removeprefix('torch.')}",
-        f"  x in [{ends.min():.6g}, {ends.max():.6g}]" + (f", from {first.levels} levels" if first.levels else ""),
+        f"  x in [{low:.{digits}g}, {high:.{digits}g}]" + (f", from {first.levels} levels" if first.levels else ""),
     ]
     if first.covariates is not None:
         lines.append(f"  {first.covariates.shape[1]} covariates")

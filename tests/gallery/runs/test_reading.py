@@ -46,12 +46,13 @@ def save(name="own.npz", labels=None, high=17, **arrays):
     np.savez(name, x=x, **({} if labels is None else {"labels": labels}), **arrays)
 
 
-def test_float64_is_kept_to_the_loss(tmp_path):
+def test_float64_is_kept_to_the_loss(tmp_path, capsys):
     (tmp_path / "level.py").write_text(LEVEL)
     x = 1.7e9 + np.random.default_rng(0).normal(scale=2**0.5, size=(500, 1))
     np.savez("own.npz", x=x)
     flags = ["--data", "own.npz:real", "--precision", "float64", "--epochs", "1", "--lr", "1e-9", "--run", "run"]
     assert main(["fit", "level.py:Level", *flags]) == 0
+    assert f"x in [{x.min():.12g}, {x.max():.12g}]" in capsys.readouterr().out
     run, data_hash = Run.from_json(tmp_path / "run" / "run.json")
     splits = run.datasets()
     assert splits["train"].hash == data_hash
