@@ -4,8 +4,13 @@
     pixels.py     pixel transforms: from stored pixels to the values that a likelihood scores
     synthetic.py  sets drawn from a known model
     images.py     the digits of scikit-learn and the 28 x 28 sets of torchvision
-    files.py      the user's .npz or .npy file, or folder of images
-    catalogue.py  names of data sets: load, absolute_name, download, describe
+    files.py      the user's file or folder: splits, levels, checks
+    arrays.py     arrays of an .npz or .npy file, checked and converted in blocks
+    folders.py    images of a folder
+    labels.py     labels as classes 0 .. K - 1
+    splits.py     one split of the rows of a file
+    summary.py    what was read, in a few lines
+    catalogue.py  names of data sets: load, load_splits, absolute_name, is_file, download, describe
 
 Importing this package reads neither the network nor any data on disk. No file is ever unpickled.
 
@@ -19,10 +24,23 @@ import os
 import runpy
 
 from data import synthetic
-from data.catalogue import SetInfo, absolute_name, describe, download, load
+from data.catalogue import SetInfo, absolute_name, describe, download, is_file, load, load_splits
 from data.dataset import DataError, Dataset
+from data.summary import summary
 
-__all__ = ["DataError", "Dataset", "SetInfo", "absolute_name", "describe", "download", "load", "synthetic"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "SetInfo",
+    "absolute_name",
+    "describe",
+    "download",
+    "is_file",
+    "load",
+    "load_splits",
+    "summary",
+    "synthetic",
+]
 
 _NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")
 runpy.run_path(_NAMES)["check_names"](("gallery", "inference"), needed=False)

@@ -15,16 +15,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from data import files, images
 from data.dataset import SPLITS, DataError, Dataset, Source
 from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
+from data.splits import check_varies, draw_known, split_of
 from data.synthetic import SYNTHETIC
 
-__all__ = ["SetInfo", "absolute_name", "describe", "download", "load"]
+__all__ = ["SetInfo", "absolute_name", "describe", "download", "is_file", "load", "load_splits"]
 
 IMAGES = ("digits", *images.TORCHVISION)
 SETS = (*IMAGES, *SYNTHETIC)
@@ -44,11 +43,20 @@ TABLE = {
 }  # set to description and size
 
 
-def load(name: str, split: str = "train", *, root: str | Path | None = None, seed: int = 0) -> Dataset:
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    root: str | Path | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    levels: int | None = None,
+    label_values: Sequence[int | str] | None = None,
+) -> Dataset:
     """Load one split of a data set.
 
     An image set needs a pixel transform ("mnist:threshold"), a synthetic set takes none ("line"), and the user's file
-    may have one (FILE or FILE:grey): without it, booleans are read by `threshold` and other pixels by `grey`.
+    may have one (FILE or FILE:grey): without it, pixels of two levels are read by `threshold` and others by `grey`.
 
     A name that ends in N-labels ("mnist:threshold:100-labels") hides from the model all labels but those of N training
     rows, the same number of each class. `seed` and the number of the draw ("100-labels-3") decide which rows these are.
@@ -68,46 +76,73 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None, see
     :param split: "train", "validation", "test", or "all" (train, then validation)
     :param root: folder of the sets that are not installed; $GALLERY_DATA, else the user's cache folder, if None
     :param seed: of the noise of the pixel transform and of the labels that are shown
+    :param dtype: of x and covariates, torch.float32 or torch.float64; a user's file is read in it
+    :param levels: number of grey levels of integers in the user's file; inferred from the greatest if None
+    :param label_values: the label of each class in the user's file; those that occur, in order, if None. Levels and
+        labels of other rows than a model was fitted to are read as its data were with `levels` and `label_values` of
+        their `Dataset`
     :raises DataError: if the name, the split or the seed is invalid, or a file is missing or broken
     """
-    if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}.{_suggest(split, SPLITS)} Use {_any_of(SPLITS)}.")
+    found = load_splits(name, (split,), root=root, seed=seed, dtype=dtype, levels=levels, label_values=label_values)
+    if split not in found:
+        base = _split_transform(_split_labels(name)[0])[0]
+        held = [other for other in SPLITS if load_splits(name, (other,), root=root, seed=seed, dtype=dtype)]
+        raise DataError(f"{base!r} has no {split} split. Use {_any_of(held)}.")
+    return found[split]
+
+
+def load_splits(
+    name: str,
+    splits: Sequence[str] = ("train", "validation", "test"),
+    *,
+    root: str | Path | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    levels: int | None = None,
+    label_values: Sequence[int | str] | None = None,
+) -> dict[str, Dataset]:
+    """Load several splits of a data set, reading the user's file once; a split that the set has not is left out.
+
+    Splits of values that need no transform are views of one tensor.
+
+    >>> import data
+    >>> {split: len(rows) for split, rows in data.load_splits("line").items()}
+    {'train': 200, 'test': 200}
+
+    :param splits: of "train", "validation", "test" and "all"; for the other parameters see `load`
+    :raises DataError: if the name, a split or the seed is invalid, or a file is missing or broken
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise DataError(f"unknown split {split!r}.{_suggest(split, SPLITS)} Use {_any_of(SPLITS)}.")
     if seed < 0:
         raise DataError(f"seed {seed} is negative. Use an integer from 0.")
-    full_name = name
-    name, n_labels, draw = _split_labels(name)
-    base, transform = _split_transform(name)
-    source = _read(base, transform, split, root)
-    known = None if n_labels is None else _draw_known(base, source, n_labels, (seed, draw))
-    if split not in source.splits:
-        raise DataError(f"{base!r} has no {split} split. Use {_any_of(list(source.splits))}.")
-    if transform is None:
-        transform = "real" if base in SYNTHETIC else "threshold" if source.levels == 2 else "grey"
-    rows, pixels = source.splits[split], source.x.flatten(1)
+    if dtype not in (torch.float32, torch.float64):
+        raise DataError(f"{dtype} is no type of data. Use torch.float32 or torch.float64.")
+    short, n_labels, draw = _split_labels(name)
+    base, chosen = _split_transform(short)
+    loaded: dict[str, Dataset] = {}
+    for source in _read(base, chosen, splits, root, dtype, levels, label_values):
+        known = None if n_labels is None else draw_known(base, source, n_labels, (seed, draw))
+        transform = chosen or ("real" if base in SYNTHETIC else "threshold" if source.levels == 2 else "grey")
+        if is_file(name) and "train" in source.splits:
+            check_varies(base, source, transform)
+        for split in splits:
+            if split in source.splits and split not in loaded:
+                full_name = (base if base in SYNTHETIC else f"{base}:{transform}") + name.removeprefix(short)
+                loaded[split] = split_of(full_name, split, source, transform, known, seed, dtype)
+    return {split: loaded[split] for split in splits if split in loaded}
 
-    def noise() -> Tensor:
-        stream = np.random.SeedSequence((seed, source.stream)).generate_state(1).item()
-        generator = torch.Generator("cpu").manual_seed(stream)
-        return torch.rand(pixels.shape, generator=generator, dtype=torch.float32, device="cpu")[rows]
 
-    apply, support, per_minibatch = TRANSFORMS[transform]
-    if per_minibatch and split in ("train", "all"):
-        apply = TRANSFORMS["grey"].apply
-    else:
-        per_minibatch = None
-    return Dataset(
-        name=(base if base in SYNTHETIC else f"{base}:{transform}") + full_name.removeprefix(name),
-        split=split,
-        x=apply(pixels[rows], source.levels, noise),
-        shape=tuple(source.x.shape[1:]),
-        labels=None if source.labels is None else source.labels[rows],
-        classes=source.classes,
-        covariates=None if source.covariates is None else source.covariates[rows],
-        support=support,
-        levels=source.levels,
-        transform=per_minibatch,
-        known=None if known is None else known[rows],
-    )
+def is_file(name: str) -> bool:
+    """Return whether a name leads to the user's file or folder, and not to a set of the catalogue.
+
+    >>> import data
+    >>> data.is_file("digits:grey"), data.is_file("mine.npz:grey")
+    (False, True)
+    """
+    base, _ = _split_transform(_split_labels(name)[0])
+    return base not in SETS and files.is_path(base)
 
 
 def absolute_name(name: str) -> str:
@@ -123,9 +158,9 @@ def absolute_name(name: str) -> str:
 
     :param name: as of `load`
     """
-    base, _ = _split_transform(_split_labels(name)[0])
-    if base in SETS or not files.is_path(base):
+    if not is_file(name):
         return name
+    base, _ = _split_transform(_split_labels(name)[0])
     path = Path(base).expanduser()
     return f"{path.parent.resolve() / path.name}{name.removeprefix(base)}"
 
@@ -192,18 +227,29 @@ def _is_here(name: str, root: str | Path | None) -> bool:
     return name not in images.TORCHVISION or images.is_here(name, root)
 
 
-def _read(base: str, transform: str | None, split: str, root: str | Path | None) -> Source:
-    """Read the file of a set that holds a split, once the name and the pixel transform are valid."""
+def _read(
+    base: str,
+    transform: str | None,
+    splits: Sequence[str],
+    root: str | Path | None,
+    dtype: torch.dtype,
+    levels: int | None,
+    label_values: Sequence[int | str] | None,
+) -> list[Source]:
+    """Read the files of a set that hold the splits, once the name and the pixel transform are valid."""
     if base in SYNTHETIC:
         if transform is not None:
             raise DataError(f"{base!r} is synthetic and takes no pixel transform {transform!r}. Use {base!r} alone.")
-        return SYNTHETIC[base]()
+        return [SYNTHETIC[base]()]
     if base in IMAGES:
         if transform not in PIXEL_TRANSFORMS:
             fault = f"has no pixel transform {transform!r}." if transform else "needs a pixel transform."
             hint = _suggest(transform, PIXEL_TRANSFORMS) if transform else ""
             raise DataError(f"{base!r} {fault}{hint} Use {_any_of([f'{base}:{known}' for known in PIXEL_TRANSFORMS])}.")
-        return images.digits() if base == "digits" else images.read(base, split, root)
+        if base == "digits":
+            return [images.digits()]
+        wanted = dict.fromkeys("test" if split == "test" else "train" for split in splits)
+        return [images.read(base, part, root) for part in wanted]
     if not files.is_path(base):
         raise DataError(
             f"unknown data set {base!r}.{_suggest(base, SETS)} Use one of {', '.join(SETS)}, or the path of an .npz or "
@@ -212,7 +258,7 @@ def _read(base: str, transform: str | None, split: str, root: str | Path | None)
     if transform is not None and transform not in TRANSFORMS:
         hint = _suggest(transform, TRANSFORMS)
         raise DataError(f"unknown pixel transform {transform!r}.{hint} Use {_any_of(list(TRANSFORMS))}.")
-    return files.read(base, split, transform)
+    return files.read(base, splits, transform, dtype, levels, label_values)
 
 
 def _split_transform(name: str) -> tuple[str, str | None]:
@@ -227,36 +273,6 @@ def _split_labels(name: str) -> tuple[str, int | None, int]:
     """Return SET[:TRANSFORM], the number of labels that are shown, None for all, and the number of their draw."""
     match = re.fullmatch(r"(.+):(\d+)-labels(?:-(\d+))?", name)
     return (match[1], int(match[2]), int(match[3] or 0)) if match else (name, None, 0)
-
-
-def _draw_known(base: str, source: Source, n_labels: int, seed: tuple[int, int]) -> Tensor:
-    """Draw which labels are shown: (n,) bool, the same number of training rows of each class, and no other row.
-
-    None is shown in a file without the training split.
-    """
-    if source.labels is None or source.classes is None:
-        raise DataError(f"{base!r} has no labels to show. Leave out {f':{n_labels}-labels'!r}.")
-    each, remainder = divmod(n_labels, source.classes)
-    if each < 1 or remainder:
-        raise DataError(
-            f"{n_labels} labels cannot be shared equally by the {source.classes} classes of {base!r}. Use a positive "
-            f"multiple of {source.classes}."
-        )
-    known = torch.zeros(len(source.labels), dtype=torch.bool)
-    if "train" not in source.splits:
-        return known
-    train = source.splits["train"]
-    stream = np.random.SeedSequence(seed).generate_state(1).item()
-    order = torch.randperm(train.stop - train.start, generator=torch.Generator().manual_seed(stream)) + train.start
-    for y in range(source.classes):
-        chosen = order[source.labels[order] == y][:each]
-        if len(chosen) < each:
-            raise DataError(
-                f"class {y} of {base!r} has {len(chosen)} training rows, but {each} labels of it should be shown. "
-                "Use a smaller number of labels."
-            )
-        known[chosen] = True
-    return known
 
 
 def _suggest(word: str, words: Iterable[str]) -> str:

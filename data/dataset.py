@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,9 +11,20 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["SPLITS", "DataError", "Dataset", "Source", "split_slices"]
+__all__ = ["SPLITS", "DataError", "Dataset", "Source", "blocks", "split_slices"]
 
 SPLITS = ("train", "validation", "test", "all")
+BLOCK = 2**18  # numbers that are checked or converted together: what bounds the memory beside the data
+
+
+def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield consecutive slices of the rows of an array (n, ...) of at most BLOCK numbers, or one row, each."""
+    width = 1
+    for size in shape[1:]:
+        width *= size
+    rows = max(1, BLOCK // max(1, width))
+    for start in range(0, shape[0], rows):
+        yield slice(start, min(start + rows, shape[0]))
 
 
 class DataError(ValueError):
@@ -44,16 +55,18 @@ class Dataset:
 
     :param name: data set and pixel transform, such as "mnist:threshold"
     :param split: "train", "validation", "test", or "all" (train, then validation)
-    :param x: (n, d) float32, every row flattened
+    :param x: (n, d) float32, or the type it was loaded with, every row flattened
     :param shape: of a row before it was flattened: (h, w), (3, h, w), or (d,) if it is no image
-    :param labels: (n,) int64, or None
+    :param labels: (n,) int64 in 0 .. classes - 1, and -1 where the file has no label for the row; or None
     :param classes: number of classes of the whole set, which this split need not all contain; None without labels
-    :param covariates: (n, p) float32, or None
+    :param covariates: (n, p) of the type of x, or None
     :param support: support of the values that are scored: constraints.boolean, unit_interval or real
     :param levels: number of grey levels of the stored pixels, whatever the pixel transform; None for floats
     :param transform: None, or what maps each minibatch of x to the values that are scored
     :param known: (n,) bool, true for the rows whose label is shown to a model; None if all are
     :param first_row: index of the first row among the data that a pair was fitted to; None: it was not fitted to these
+    :param label_values: the label of each class in the user's file, or the name of its folder; None for other sets
+    :param notes: sentences on what was done to the values of the user's file when it was read
     """
 
     name: str
@@ -68,6 +81,8 @@ class Dataset:
     transform: Callable[[Tensor], Tensor] | None = None
     known: Tensor | None = None
     first_row: int | None = None
+    label_values: tuple[int | str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -101,15 +116,35 @@ class Dataset:
         """Sha256, in hexadecimal, of x, labels and covariates with their shapes, of which labels are shown if not all
         are, and of whether x has a transform.
 
-        It is taken over float32 and int64 on the CPU: the same in every process, on every device, and in float64.
+        It is taken over int64, and over float32 where that holds every value, else over float64: the same in every
+        process and on every device, and in float64 for data that are stored in float32.
         """
         digest = hashlib.sha256(repr((self.shape, self.transform is not None)).encode())
         for tensor in (self.x, self.labels, self.covariates, *(() if self.known is None else (self.known,))):
             digest.update(repr(None if tensor is None else tuple(tensor.shape)).encode())
             if tensor is not None:
-                exact = torch.float32 if tensor.is_floating_point() else torch.int64
-                digest.update(tensor.to("cpu", exact).contiguous().numpy())
+                exact = _exact_type(tensor)
+                for rows in blocks(tensor.shape):
+                    digest.update(tensor[rows].to("cpu", exact).contiguous().numpy())
         return digest.hexdigest()
+
+    def labelled(self) -> Dataset | None:
+        """Return the rows whose label the file holds, all of them as a rule; None if it holds none."""
+        if self.labels is None:
+            return None
+        rows = self.labels >= 0
+        if rows.all():
+            return self
+        if not rows.any():
+            return None
+        return replace(
+            self,
+            x=self.x[rows],
+            labels=self.labels[rows],
+            covariates=None if self.covariates is None else self.covariates[rows],
+            known=None if self.known is None else self.known[rows],
+            first_row=None,
+        )
 
     def head(self, n: int) -> Dataset:
         """Return the first n rows, or all if there are fewer."""
@@ -136,18 +171,31 @@ class Dataset:
         )
 
 
+def _exact_type(tensor: Tensor) -> torch.dtype:
+    """Return the type that a tensor is hashed in: int64, float32 where it holds every value, or float64."""
+    if not tensor.is_floating_point():
+        return torch.int64
+    if tensor.dtype == torch.float64:
+        for rows in blocks(tensor.shape):
+            if not torch.equal(tensor[rows].float().double(), tensor[rows]):
+                return torch.float64
+    return torch.float32
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """The rows of one file of a set before the pixel transform, in an order where every split is a slice.
 
-    :param x: (n, *shape), uint8 in 0 .. levels - 1, or float32 if levels is None
+    :param x: (n, *shape), uint8 in 0 .. levels - 1, or floats if levels is None
     :param levels: number of grey levels, or None
-    :param labels: (n,) int64, or None
+    :param labels: (n,) int64, -1 where unknown, or None
     :param classes: number of classes, or None without labels
-    :param covariates: (n, p) float32, or None
+    :param covariates: (n, p) floats, or None
     :param splits: the rows of each split that the file holds
     :param stream: number of the noise stream; a test file separate from the training file has another stream, so
         that the noise of its pixels is independent
+    :param label_values: see `Dataset`
+    :param notes: see `Dataset`
     """
 
     x: Tensor
@@ -157,6 +205,8 @@ class Source:
     covariates: Tensor | None = None
     splits: dict[str, slice] = field(default_factory=dict)
     stream: int = 0
+    label_values: tuple[int | str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def split_slices(train: int = 0, validation: int = 0, test: int = 0) -> dict[str, slice]:

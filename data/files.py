@@ -1,31 +1,37 @@
 """The user's data: an .npz or .npy file of arrays, or a folder of images. Nothing is ever unpickled.
 
     .npy    the rows x
-    .npz    x, and optionally labels and covariates; or x_train and x_test, labels_train, labels_test, ...
-    folder  .png, .jpg, .jpeg or .bmp of one size; flat, or a sub-folder per class (labels in order of names)
+    .npz    x, and optionally labels and covariates; or x_train and x_test, perhaps x_validation, labels_train, ...
+    folder  .png, .jpg, .jpeg or .bmp of one size; flat, or a sub-folder per class (labels in order of names); either
+            may stand in sub-folders train, validation (or val) and test, which are the splits
 
-A row of x is (d,), (h, w), (h, w, 1) or (h, w, 3). Read as pixels, integers are 0..255, floats lie in [0, 1] and
-booleans are {0, 1}. A row (d,) of integers may hold pixels or counts, so the name must give a pixel transform. Rows are
-shuffled in one fixed order and split into 80 % train, 10 % validation and 10 % test. If a test set is given, it stays
-as it is, and the rest is split into 90 % and 10 %. A split has at least one row.
+A row of x is (d,), (h, w), (h, w, 1) or (h, w, 3), or has its channels first. Read as pixels, integers are 0..255,
+floats lie in [0, 1] and booleans are {0, 1}. Integers whose greatest is 128 or more have 256 levels, others as many as
+the greatest and 0 span (0..16 is 17 levels); images have 256. A row (d,) of integers may hold pixels or counts, so the
+name must give a pixel transform. Labels are integers, or strings, and are numbered in their order from 0; -1, NaN and
+the empty string are unknown labels.
+
+Rows are shuffled in one fixed order and split into 80 % train, 10 % validation and 10 % test. A validation or test set
+that is given stays as it is, and the missing one is a tenth of the rest. A split has at least one row.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from data.arrays import Arrays, check_numbers, check_size, converted, from_file, lay_out
 from data.dataset import DataError, Source, split_slices
+from data.folders import from_folder
+from data.labels import numbered
 
 __all__ = ["is_path", "read"]
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_LEVELS = 256
 
 
 def is_path(name: str) -> bool:
@@ -33,164 +39,166 @@ def is_path(name: str) -> bool:
     return name.lower().endswith((".npz", ".npy")) or "/" in name or os.sep in name or os.path.isdir(name)
 
 
-def read(path: str, split: str, transform: str | None) -> Source:
-    """Read and check the rows of the file, or of its part, that holds a split.
+@dataclass(frozen=True)
+class Part:
+    """The checked arrays of one part of a file, as views of what is stored.
+
+    :param kind: how x is stored: "floats", "booleans", "integers", or "values" that are no pixels
+    :param high: the greatest of x
+    """
+
+    x: np.ndarray
+    kind: str
+    high: float
+    labels: np.ndarray | None
+    covariates: np.ndarray | None
+
+    @property
+    def layout(self) -> str:
+        """What must be the same in all parts, for the message if it is not."""
+        levels = {"booleans": "2 levels", "integers": "integer levels"}.get(self.kind, "no levels")
+        labels = "no labels" if self.labels is None else "labels"
+        covariates = 0 if self.covariates is None else self.covariates.shape[1]
+        return f"rows {self.x.shape[1:]}, {levels}, {labels}, {covariates} covariates"
+
+
+def read(
+    path: str,
+    splits: Iterable[str],
+    transform: str | None,
+    dtype: torch.dtype = torch.float32,
+    levels: int | None = None,
+    label_values: Sequence[int | str] | None = None,
+) -> list[Source]:
+    """Read and check the rows of the file, or of its parts, that hold the splits.
 
     :param path: of an .npz or .npy file or of a folder of images; ~ is expanded
-    :param split: "train", "validation", "test" or "all"
+    :param splits: of "train", "validation", "test" and "all"
     :param transform: name of the pixel transform, or None; with "real" the values are not pixels
+    :param dtype: of x, unless it is stored as integers with levels, and of covariates
+    :param levels: number of levels of integers; inferred if None
+    :param label_values: the label of each class; those of the file if None
+    :return: the rows of the training file with its splits, and those of a test set where one is given
     :raises DataError: if the contents are not as the first lines of this file state
     """
-    path = os.path.expanduser(path)
-    arrays, pixels = _read_folder(path) if os.path.isdir(path) else _read_arrays(path), transform != "real"
-    for name in ("x", "x_train"):
-        if transform is None and name in arrays and arrays[name].ndim == 2 and arrays[name].dtype.kind in "ui":
+    path, pixels = os.path.expanduser(path), transform != "real"
+    images = os.path.isdir(path)
+    stored, notes = from_folder(path) if images else (from_file(path), [])
+    for arrays in stored.values():
+        if transform is None and arrays["x"].ndim == 2 and arrays["x"].dtype.kind in "ui":
             raise DataError(
                 f"{path} has rows of integers, which may be pixels or not. Use {path}:grey for pixels 0..255, or "
                 f"{path}:real for other values."
             )
-    if "x" in arrays:
-        return _shuffled(path, _source(path, arrays, "", pixels), test=True)
-    if "x_train" not in arrays or "x_test" not in arrays:
-        raise DataError(f"{path} has neither x nor x_train and x_test. Save it with numpy.savez(path, x=...).")
-    train, test = (_source(path, arrays, part, pixels) for part in ("_train", "_test"))
-    if _layout(train) != _layout(test):
-        raise DataError(f"{path}: train has {_layout(train)}, but test has {_layout(test)}. Store both alike.")
-    classes = None if train.classes is None or test.classes is None else max(train.classes, test.classes)
-    if split == "test":
-        return replace(test, classes=classes, splits=split_slices(test=len(test.x)), stream=1)
-    return _shuffled(path, replace(train, classes=classes), test=False)
-
-
-def _shuffled(path: str, source: Source, test: bool) -> Source:
-    """Return the rows in the fixed order with their splits, of which test is one if there is no separate test set."""
-    n, held = len(source.x), max(1, len(source.x) // 10)
-    splits = ("train", "validation", "test") if test else ("train", "validation")
-    if n < len(splits):
-        raise DataError(f"{path} has too few rows, {n}: {', '.join(splits)} need one each. Add rows.")
-    order = torch.from_numpy(np.random.RandomState(0).permutation(n))
-    return replace(
-        source,
-        x=source.x[order],
-        labels=None if source.labels is None else source.labels[order],
-        covariates=None if source.covariates is None else source.covariates[order],
-        splits=split_slices(n - held - test * held, held, test * held),
-    )
-
-
-def _layout(source: Source) -> str:
-    """Return what must be the same in the training and the test set, for the message if it is not."""
-    labels = "no labels" if source.labels is None else "labels"
-    covariates = 0 if source.covariates is None else source.covariates.shape[1]
-    return f"rows {tuple(source.x.shape[1:])}, {source.levels or 'no'} levels, {labels}, {covariates} covariates"
-
-
-def _read_arrays(path: str) -> dict[str, np.ndarray]:
-    if not os.path.isfile(path) or not path.lower().endswith((".npz", ".npy")):
-        fault = "is no file of arrays" if os.path.exists(path) else "does not exist"
-        raise DataError(f"{path} {fault}. Give an .npz or .npy file, or a folder of images.")
-    try:
-        with open(path, "rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            if isinstance(stored, np.ndarray):
-                return {"x": stored}
-            names = [key + part for key in ("x", "labels", "covariates") for part in ("", "_train", "_test")]
-            return {name: np.asarray(stored[name]) for name in names if name in stored}
-    except Exception as error:
-        pickled = isinstance(error, ValueError) and "allow_pickle" in str(error)
-        reason = "pickled Python objects are never loaded" if pickled else f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} cannot be read ({reason}). Save arrays of numbers with numpy.savez.") from error
-
-
-def _read_folder(path: str) -> dict[str, np.ndarray]:
-    inside = sorted(Path(path).iterdir())
-    flat = _images(inside)
-    classes = [images for folder in inside if folder.is_dir() and (images := _images(folder.iterdir()))]
-    if bool(flat) == bool(classes):
-        fault = "images both in it and in sub-folders" if flat else f"no {', '.join(IMAGES)}"
-        raise DataError(f"folder {path} has {fault}. Put all images into it, or into one sub-folder per class.")
-    files = flat or [file for images in classes for file in images]
-    arrays = [_read_image(file) for file in files]
-    for file, array in zip(files, arrays, strict=True):
-        if array.shape != arrays[0].shape:
+    parts = {part: _part(path, arrays, part, pixels, dtype, notes) for part, arrays in stored.items()}
+    stored.clear()
+    first, *others = parts
+    for other in others:
+        if parts[first].layout != parts[other].layout:
             raise DataError(
-                f"{file} has shape {array.shape}, but {files[0].name} has {arrays[0].shape}. Give all images one "
-                "size, and make all grey or all coloured."
+                f"{path}: {first} has {parts[first].layout}, but {other} has {parts[other].layout}. Store both alike."
             )
-    labels = {} if flat else {"labels": np.repeat(np.arange(len(classes)), [len(images) for images in classes])}
-    return {"x": np.stack(arrays), **labels}
+    levels = _levels(path, parts, IMAGE_LEVELS if images else levels)
+    if images and max(own.high for own in parts.values()) == 1:
+        raise DataError(f"{path} has only pixels 0 and 1, nearly black among 256 levels. Save images of 0 and 255.")
+    labels = {_name("labels", part): own.labels for part, own in parts.items() if own.labels is not None}
+    numbers, values = dict[str, np.ndarray](), None
+    if labels:
+        numbers, values, more = numbered(path, labels, label_values)
+        notes += more
+    sources = []
+    for stream, (places, slices) in enumerate(_places(path, {part: len(own.x) for part, own in parts.items()})):
+        if not set(splits) & set(slices):
+            continue
+        held = [(parts[part], place, numbers.get(_name("labels", part))) for part, place in places.items()]
+        source = Source(
+            converted([(own.x, place) for own, place, _ in held], dtype if levels is None else torch.uint8),
+            levels=levels,
+            labels=_joined([(number, place) for _, place, number in held], torch.int64),
+            classes=None if values is None else len(values),
+            covariates=_joined([(own.covariates, place) for own, place, _ in held], dtype),
+            splits=slices,
+            stream=stream,
+            label_values=values,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+        sources.append(source)
+    return sources
 
 
-def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+def _name(key: str, part: str) -> str:
+    return f"{key}_{part}" if part else key
 
 
-def _read_image(file: Path) -> np.ndarray:
-    """Read an image as (h, w) or (h, w, 3), uint8."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            if image.mode[0] in "IF":  # PIL would clip the values at 255
-                raise ValueError(f"mode {image.mode} has more than 8 bits a pixel")
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except Exception as error:
-        raise DataError(f"{file} is no 8-bit image ({error}). Convert it, or remove it.") from error
+def _joined(arrays: list[tuple[np.ndarray | None, np.ndarray]], dtype: torch.dtype) -> torch.Tensor | None:
+    given = [(array, places) for array, places in arrays if array is not None]
+    return converted(given, dtype) if given else None
 
 
-def _source(path: str, arrays: dict[str, np.ndarray], part: str, pixels: bool) -> Source:
-    """Check the arrays of one part, "", "_train" or "_test", and return them as tensors."""
-    x, levels = _values(f"{path}: x{part}", arrays["x" + part], pixels)
-    labels, covariates = arrays.get("labels" + part), arrays.get("covariates" + part)
-    for key, array, rank in (("labels", labels, 1), ("covariates", covariates, 2)):
-        if array is not None and (array.ndim > rank or array.shape[:1] != (len(x),)):
-            shape = f"({len(x)},)" if rank == 1 else f"({len(x)}, p)"
-            raise DataError(f"{path}: {key}{part} has shape {array.shape}, expected {shape}. Give one per row of x.")
-    source = Source(x, levels)
-    if labels is not None:
-        if labels.dtype.kind not in "bui" or labels.astype(np.int64).min() < 0:
-            raise DataError(
-                f"{path}: labels{part} has values other than integers from 0. Number the k classes 0 to k - 1."
-            )
-        integers = labels.astype(np.int64)
-        source = replace(source, labels=torch.from_numpy(integers), classes=int(integers.max()) + 1)
-    if covariates is not None:
-        source = replace(source, covariates=_finite(f"{path}: covariates{part}", covariates).view(len(x), -1))
-    return source
+def _places(path: str, rows: dict[str, int]) -> list[tuple[dict[str, np.ndarray], dict[str, slice]]]:
+    """Return for the training file, and for a test set that is given, the places of the rows of each part, in which
+    every split is a slice; and these slices.
+
+    :param rows: number of rows of each part
+    """
+    main = next(iter(rows))
+    n = rows[main]
+    validation, test = rows.get("validation", 0), rows.get("test", 0)
+    cut = [split for split, given in (("validation", validation), ("test", test)) if not given]
+    if n < 1 + len(cut):
+        raise DataError(f"{path} has too few rows, {n}: {', '.join(['train', *cut])} need one each. Add rows.")
+    held = max(1, n // 10)
+    places = np.empty(n, np.int64)
+    places[np.random.RandomState(0).permutation(n)] = np.arange(n)
+    trained = n - held * len(cut)
+    own = {main: places}
+    if validation:
+        places[places >= trained] += validation
+        own["validation"] = trained + np.arange(validation)
+    files = [(own, split_slices(trained, validation or held, 0 if test else held))]
+    if test:
+        files.append(({"test": np.arange(test)}, split_slices(test=test)))
+    return files
 
 
-def _values(where: str, x: np.ndarray, pixels: bool) -> tuple[Tensor, int | None]:
-    """Return rows (n, d), (n, h, w) or (n, 3, h, w): uint8 with the number of levels, or float32 with None."""
-    if x.ndim not in ((2, 3, 4) if pixels else (1, 2, 3, 4)) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
-        shapes = "(n, d), (n, h, w), (n, h, w, 1) or (n, h, w, 3)" + ("" if pixels else ", or (n,)")
-        raise DataError(f"{where} has shape {x.shape}, expected {shapes}. Reshape it.")
-    if x.ndim == 1:
-        x = x[:, None]
-    if x.ndim == 4:
-        x = x[..., 0] if x.shape[3] == 1 else np.moveaxis(x, 3, 1)
-    values, kind = _finite(where, x), x.dtype.kind
-    if not pixels:
-        return values, None
-    low, high = values.min().item(), values.max().item()
-    if low < 0 or high > (1 if kind == "f" else 255):
+def _part(path: str, arrays: Arrays, part: str, pixels: bool, dtype: torch.dtype, notes: list[str]) -> Part:
+    """Check the arrays of one part, and add to `notes` what is done to them."""
+    where = f"{path}: {_name('x', part)}"
+    x, note = lay_out(where, arrays["x"], pixels)
+    check_size(where, x)
+    low, high, coarse = check_numbers(where, x, dtype)
+    notes += filter(None, (note, coarse))
+    kind = {"f": "floats", "b": "booleans"}.get(x.dtype.kind, "integers") if pixels else "values"
+    if pixels and (low < 0 or high > (1 if kind == "floats" else 255)):
         raise DataError(
             f"{where} lies in [{low:g}, {high:g}], expected pixels as integers 0..255 or floats in [0, 1]. "
             "Rescale it, or use FILE:real for values that are not pixels."
         )
-    if kind in "ui" and high <= 1:
-        raise DataError(f"{where} has only integers 0 and 1, which are nearly black among 256 levels. Save it as bool.")
-    return (values, None) if kind == "f" else (values.to(torch.uint8), 2 if kind == "b" else 256)
+    labels, covariates = arrays.get("labels"), arrays.get("covariates")
+    for key, array, rank in (("labels", labels, 1), ("covariates", covariates, 2)):
+        if array is not None and (array.ndim > rank or array.shape[:1] != (len(x),)):
+            shape = f"({len(x)},)" if rank == 1 else f"({len(x)}, p)"
+            raise DataError(
+                f"{path}: {_name(key, part)} has shape {array.shape}, expected {shape}. Give one per row of x."
+            )
+    if covariates is not None:
+        coarse = check_numbers(f"{path}: {_name('covariates', part)}", covariates, dtype)[2]
+        notes += filter(None, (coarse,))
+        covariates = covariates.reshape(len(x), -1)
+    return Part(x, kind, high, labels, covariates)
 
 
-def _finite(where: str, x: np.ndarray) -> Tensor:
-    """Return an array as float32, checked to hold numbers that are finite."""
-    if x.dtype.kind not in "buif" or x.size == 0:
+def _levels(path: str, parts: dict[str, Part], fixed: int | None) -> int | None:
+    """Return the number of levels of the pixels of all parts; None for floats and for values that are no pixels."""
+    kind, high = next(iter(parts.values())).kind, int(max(own.high for own in parts.values()))
+    if kind == "booleans":
+        return 2
+    if kind != "integers":
+        return None
+    if fixed is None:
+        return IMAGE_LEVELS if 2 * high >= IMAGE_LEVELS else max(2, high + 1)
+    if high >= fixed:
         raise DataError(
-            f"{where} has shape {x.shape} and type {x.dtype}, expected at least one number per row. Save an array of "
-            "numbers."
+            f"{path} has pixels up to {high}, and the model was fitted to {fixed} levels, 0..{fixed - 1}. Rescale them."
         )
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(x, dtype=np.float32)
-    if not np.isfinite(values).all():
-        raise DataError(f"{where} has values that are NaN, infinite or too large for float32. Remove them.")
-    return torch.from_numpy(values)
+    return fixed

@@ -40,23 +40,24 @@ Noise = Callable[[], Tensor]
 class PixelTransform(NamedTuple):
     """A pixel transform and the support of its values.
 
-    :param apply: maps stored pixels (n, d), their number of levels and the noise to x (n, d), when a set is loaded
+    :param apply: maps stored pixels (n, d), their number of levels, the noise and a floating-point type to x (n, d) of
+        that type, when a set is loaded
     :param support: support of the values that are scored
     :param per_minibatch: None, or what maps each minibatch of grey training pixels to the values that are scored;
         where it is given, the training pixels stay grey when the set is loaded
     """
 
-    apply: Callable[[Tensor, int | None, Noise], Tensor]
+    apply: Callable[[Tensor, int | None, Noise, torch.dtype], Tensor]
     support: constraints.Constraint
     per_minibatch: Callable[[Tensor], Tensor] | None = None
 
 
-def grey(pixels: Tensor, levels: int | None, noise: Noise) -> Tensor:
-    """Scale pixels to [0, 1], float32."""
-    return pixels.float() if levels is None else pixels.float() / (levels - 1)
+def grey(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Scale pixels to [0, 1]."""
+    return pixels.to(dtype) if levels is None else pixels.to(dtype) / (levels - 1)
 
 
-def dequantized(pixels: Tensor, levels: int | None, noise: Noise) -> Tensor:
+def dequantized(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
     """Add uniform noise of the width of one level, and scale to [0, 1).
 
     :raises DataError: if the pixels are floats, which have no levels
@@ -66,22 +67,22 @@ def dequantized(pixels: Tensor, levels: int | None, noise: Noise) -> Tensor:
             "'dequantized' adds noise of the width of one grey level, and float pixels have no known levels. "
             "Store them as integers 0..255, or use 'grey'."
         )
-    return ((pixels + noise()) / levels).clamp_(max=BELOW_ONE)
+    return ((pixels + noise().to(dtype)) / levels).clamp_(max=BELOW_ONE)
 
 
-def threshold(pixels: Tensor, levels: int | None, noise: Noise) -> Tensor:
+def threshold(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
     """Binarise pixels at half of the range."""
-    return (pixels >= (0.5 if levels is None else levels / 2)).float()
+    return (pixels >= (0.5 if levels is None else levels / 2)).to(dtype)
 
 
-def static(pixels: Tensor, levels: int | None, noise: Noise) -> Tensor:
-    """Binarise pixels by a draw of Bernoulli(grey)."""
-    return (noise() < grey(pixels, levels, noise)).float()
+def static(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Binarise pixels by a draw of Bernoulli(grey), the same in every type."""
+    return (noise() < grey(pixels, levels, noise)).to(dtype)
 
 
-def real(pixels: Tensor, levels: int | None, noise: Noise) -> Tensor:
-    """Return the values unchanged, float32."""
-    return pixels.float()
+def real(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the values unchanged."""
+    return pixels.to(dtype)
 
 
 TRANSFORMS = {

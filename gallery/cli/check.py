@@ -13,7 +13,6 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-import data as data_sets
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
 from gallery.runs.registry import constructor, format_error, line_of, model_class
@@ -72,7 +71,7 @@ def choose_run(model: str, data_name: str | None = None) -> Run:
 
 
 def _rows(run: Run) -> tuple[Tensor, Tensor | None]:
-    rows = data_sets.load(run.data, "train").head(ROWS)
+    rows = run.load("train").head(ROWS)
     if len(rows) <= FEW:
         raise RunError(f"{run.data} has {len(rows)} training rows: the contract is checked on {FEW + 1} or more.")
     return rows.scored(), rows.given

@@ -133,7 +133,7 @@ def _dataset(spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.D
 
     :raises RunError: if its rows have another length than those that the run was fitted to
     """
-    dataset = spec.dataset(split, name)
+    dataset = spec.load(split, name)
     if "data_dim" in spec.keywords and dataset.x.shape[1] != spec.keywords["data_dim"]:
         fitted = spec.keywords["data_dim"]
         raise RunError(f"{dataset.name} has rows of {dataset.x.shape[1]} values; the run was fitted to {fitted}.")

@@ -55,9 +55,9 @@ def activations(pairs: dict[str, Pair], dataset: Dataset, n: int = 10) -> Figure
     if not (dataset.is_image and flat):
         return None
     chosen = torch.arange(min(n, len(x)))
-    if dataset.labels is not None:  # the first image of each class, up to n classes
-        labels = dataset.labels[: len(x)]
-        chosen = torch.stack([(labels == y).nonzero()[0, 0] for y in labels.unique()[:n]])
+    labels = None if dataset.labels is None else dataset.labels[: len(x)]
+    if labels is not None and (labels >= 0).any():  # the first image of each class, up to n classes
+        chosen = torch.stack([(labels == y).nonzero()[0, 0] for y in labels[labels >= 0].unique()[:n]])
     fig = figure(7.2, 0.85 + 1.08 * len(pairs) + 0.25)
     axes = fig.subplots(1 + len(pairs), 1, squeeze=False).flat
     show(axes[0], tile(x[chosen], dataset.shape, len(chosen)), limits(x), f"{dataset.split} images".capitalize())

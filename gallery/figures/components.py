@@ -34,10 +34,12 @@ def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> F
     n, k = q.shape
     component = q.argmax(1)
     share = component.bincount(minlength=k) / n
-    labels, classes = dataset.labels, dataset.classes or 0
+    classes = dataset.classes or 0
     matched: list[int | None] = [None] * k
-    if labels is not None:
-        matched = match((component * classes + labels).bincount(minlength=k * classes).reshape(k, -1))
+    labels, assigned = None, component
+    if dataset.labels is not None and (dataset.labels >= 0).any():
+        labels, assigned = dataset.labels[dataset.labels >= 0], component[dataset.labels >= 0]
+        matched = match((assigned * classes + labels).bincount(minlength=k * classes).reshape(k, -1))
     places = [math.inf if y is None else y for y in matched]
     order = sorted(range(k), key=lambda i: (places[i], -share[i].item()))
     values = _values(info.prior[info.component], order, k, each)
@@ -48,8 +50,8 @@ def components(pair: Pair, dataset: Dataset, each: int = 15, seed: int = 0) -> F
     title += f"left: {'' if labels is None else 'the class matched to it, and '}its share of {n} {dataset.split} images"
     if labels is not None:
         rows = [f"{'–' if matched[i] is None else matched[i]}{row}" for i, row in zip(order, rows, strict=True)]
-        right = [matched[i] == y for i, y in zip(component.tolist(), labels.tolist(), strict=True)]
-        title += f"; accuracy {sum(right) / n:.3f}"
+        right = [matched[i] == y for i, y in zip(assigned.tolist(), labels.tolist(), strict=True)]
+        title += f"; accuracy {sum(right) / len(right):.3f}"
     picture = tile(means, dataset.shape, each)
     fig = figure(6.6, 5.9 * picture.shape[0] / picture.shape[1] + 0.5)
     show(fig.add_subplot(), picture, limits(dataset.x), title, rows)

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from data import Dataset
 from gallery.figures.info import codes_of, info_of
-from gallery.figures.style import BLUE, CLASSES, GREEN, INK, array, dress, figure
+from gallery.figures.style import BLUE, CLASSES, GREEN, GREY, INK, array, dress, figure
 from inference import Pair
 from inference.pairs.capabilities import exact
 
@@ -39,6 +39,8 @@ def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
     labels = None if few.labels is None else array(few.labels)
     known = [] if labels is None else [y for y in range(dataset.classes or 0) if (labels == y).any()]
     title = f"Posterior means E[z | x] under the guide: {len(x)} {dataset.split} data points"
+    if labels is not None and (labels < 0).any():
+        title += "\ngrey where the label is unknown"
     if codes.shape[1] > 1:
         points, how = _plane(codes)
         fig = figure(5.4, 5.0)
@@ -71,7 +73,7 @@ def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
 
 
 def _colours(labels: np.ndarray | None, n: int) -> list[str]:
-    return [BLUE] * n if labels is None else [CLASSES[y % len(CLASSES)] for y in labels]
+    return [BLUE] * n if labels is None else [GREY if y < 0 else CLASSES[y % len(CLASSES)] for y in labels]
 
 
 def _strips(ax: Axes, z: np.ndarray, labels: np.ndarray, known: list[int]) -> None:

@@ -130,26 +130,38 @@ def _bounds(s: Subject) -> dict[str, Any]:
 
 def _has_label_bounds(s: Subject) -> bool:
     classes = count(s.pair, "classes") or 1
-    return s.info.conditions_on_class and classes > 1 and s.dataset.labels is not None and s.has_elbo
+    return s.info.conditions_on_class and classes > 1 and s.dataset.labelled() is not None and s.has_elbo
 
 
 def _labels(s: Subject) -> dict[str, Any]:
     classes = count(s.pair, "classes") or 1
-    return label_metrics(class_bounds(s.pair, s.x, classes), labels_of(s.dataset))
+    x, labels = _labelled(s)
+    return label_metrics(class_bounds(s.pair, x, classes), labels)
 
 
 def _classifier(s: Subject) -> dict[str, Any]:
     with eval_mode(s.pair):
-        return {"classifier_accuracy": accuracy(capability(s.pair, "classify")(s.x), labels_of(s.dataset))}
+        x, labels = _labelled(s)
+        return {"classifier_accuracy": accuracy(capability(s.pair, "classify")(x), labels)}
 
 
 def _clustering(s: Subject) -> dict[str, Any]:
-    probabilities = component_probabilities(s.pair, s.dataset.scored(), s.dataset.given)
-    return {} if probabilities is None else {"clustering": cluster(probabilities, s.dataset.labels)}
+    part = s.dataset.labelled() or s.dataset
+    probabilities = component_probabilities(s.pair, part.scored(), part.given)
+    return {} if probabilities is None else {"clustering": cluster(probabilities, part.labels)}
 
 
 def _has_classes(dataset: Dataset) -> bool:
-    return dataset.labels is not None and dataset.labels.unique().numel() > 1
+    part = dataset.labelled()
+    return part is not None and part.labels is not None and part.labels.unique().numel() > 1
+
+
+def _labelled(s: Subject) -> tuple[Tensor, Tensor]:
+    """Return x and the labels of the data points whose label the file holds."""
+    labels = s.dataset.labels
+    assert labels is not None
+    rows = labels >= 0
+    return (s.x, labels) if rows.all() else (s.x[rows], labels[rows])
 
 
 METRICS: tuple[Metric, ...] = (
@@ -157,7 +169,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("accuracy", _has_label_bounds, _labels),
     Metric(
         "classifier_accuracy",
-        lambda s: capability(s.pair, "classify") is not None and s.dataset.labels is not None,
+        lambda s: capability(s.pair, "classify") is not None and s.dataset.labelled() is not None,
         _classifier,
     ),
     Metric("clustering", lambda s: _has_classes(s.dataset) and s.has_codes, _clustering),

@@ -50,6 +50,8 @@ class Run:
     :param settings: of the fit
     :param validation: whether the validation rows are kept out of the training data, and reported
     :param threads: of the CPU, part of the run because the last bits of sums depend on it
+    :param levels: number of grey levels of the integers in the user's file; None for other data
+    :param labels: the label of each class in the user's file; None for other data
     """
 
     model: str
@@ -58,6 +60,8 @@ class Run:
     settings: Settings
     validation: bool = True
     threads: int = 0
+    levels: int | None = None
+    labels: tuple[int | str, ...] | None = None
 
     @classmethod
     def of(
@@ -93,7 +97,8 @@ class Run:
         for name in explicit:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
-        derived = from_data(data.load(data_name, "train" if validation else "all"))
+        train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+        own, derived = data.is_file(data_name), from_data(train)
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
             if value is inspect.Parameter.empty:
@@ -109,35 +114,48 @@ class Run:
         if ".py:" in model:  # absolute, so that the run can be read from any folder
             path, _, attribute = model.rpartition(":")
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
-        return cls(model, resolved, data.absolute_name(data_name), chosen, validation, torch.get_num_threads())
+        return cls(
+            model,
+            resolved,
+            data.absolute_name(data_name),
+            chosen,
+            validation,
+            torch.get_num_threads(),
+            train.levels if own else None,
+            train.label_values,
+        )
 
     def datasets(self) -> dict[str, Dataset]:
         """Return the splits of the run on its device: train, test, and validation where it is kept apart.
 
         :raises DataError: if the data cannot be loaded
         """
-        splits = {"train": self.dataset("train" if self.validation else "all")}
-        for name in ("validation", "test") if self.validation else ("test",):
-            try:
-                splits[name] = self.dataset(name)
-            except data.DataError:  # no such split
-                if name == "test":
-                    raise
-        return splits
+        fitted = "train" if self.validation else "all"
+        splits = self._load(self.data, (fitted, "validation", "test") if self.validation else (fitted, "test"))
+        if "test" not in splits:
+            self.load("test")  # raises: a fit is evaluated on a test split
+        splits["train"] = replace(splits.pop(fitted), first_row=0)
+        return {name: splits[name] for name in ("train", "validation", "test") if name in splits}
 
-    def dataset(self, split: str, name: str | None = None) -> Dataset:
-        """Return a split of the run's data, or of other data, on the run's device.
+    def load(self, split: str, name: str | None = None) -> Dataset:
+        """Return a split of the run's data, or of other data `name`, on its device, read as the run's data are.
 
-        Its `first_row` is its place among the fitted rows.
+        Its `first_row` is its place among the fitted rows; of other data the pair was fitted to none.
 
-        :param split: "train", "validation", "test" or "all"
-        :param name: of other data, for `data.load`; the pair was fitted to none of their rows
-        :raises DataError: if the data cannot be loaded
+        :raises DataError: if the data cannot be loaded, or have other levels or labels than the run's
         """
-        loaded = data.load(name or self.data, split).to(self.settings.torch_device(), self.settings.dtype)
+        loaded = self._load(name or self.data, (split,))
+        if not loaded:
+            return data.load(name or self.data, split)  # which raises
         if name is not None or split not in (("train",) if self.validation else ("train", "validation", "all")):
-            return loaded
-        return replace(loaded, first_row=len(data.load(self.data, "train")) if split == "validation" else 0)
+            return loaded[split]
+        first = len(self._load(self.data, ("train",))["train"]) if split == "validation" else 0
+        return replace(loaded[split], first_row=first)
+
+    def _load(self, name: str, splits: tuple[str, ...]) -> dict[str, Dataset]:
+        device, dtype = self.settings.torch_device(), self.settings.dtype
+        loaded = data.load_splits(name, splits, dtype=dtype, levels=self.levels, label_values=self.labels)
+        return {split: dataset.to(device, dtype) for split, dataset in loaded.items()}
 
     def build(self) -> Pair:
         """Return a new pair, with weights drawn from torch's generator.
@@ -168,6 +186,9 @@ class Run:
         """
         try:
             content = json.loads(Path(path).read_text())
+            own, classes = data.is_file(content["data"]), content["keywords"].get("classes")
+            written_before = own and "levels" not in content  # 256 levels, and labels that are the classes
+            labels = tuple(range(classes or 0)) or None if written_before else content.get("labels")
             run = cls(
                 content["model"],
                 content["keywords"],
@@ -175,6 +196,8 @@ class Run:
                 Settings(**content["settings"]),
                 content["validation"],
                 content["threads"],
+                256 if written_before else content.get("levels"),
+                None if labels is None else tuple(labels),
             )
             return run, content["data_hash"]
         except OSError:

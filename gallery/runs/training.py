@@ -1,5 +1,6 @@
 """The training of a run: start, resume, load."""
 
+import inspect
 import re
 import time
 from contextlib import nullcontext
@@ -33,6 +34,7 @@ from inference import SVI, InferenceError, Pair, collapsed, monitor_elbo
 from inference.files import write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import load_tensors, save_tensors
+from inference.pairs.capabilities import count
 from inference.pairs.run import Batch
 
 __all__ = ["load", "resume", "start"]
@@ -60,6 +62,7 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     check_free(folder, overwrite)
     splits = run.datasets()
     svi = _prepare(run, splits)
+    _print_summary(run, splits, listener)
     create(folder)
     with locked(folder):
         clear(folder)
@@ -85,6 +88,7 @@ def resume(folder: Path, listener: ProgressListener | None = None) -> dict[str, 
             )
         torch.set_num_threads(run.threads)
         training = _Training(run, _prepare(run, splits), splits, folder, listener)
+        _print_summary(run, splits, listener)
         if (folder / CHECKPOINT).exists():
             training.restore(*load_tensors(folder / CHECKPOINT))
         return training.run_to_end()
@@ -110,6 +114,12 @@ def load(folder: Path) -> tuple[Run, Pair]:
     return run, pair
 
 
+def _print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressListener | None) -> None:
+    """Print what was read from the user's own data, where progress is shown."""
+    if listener and data.is_file(run.data):
+        print(*data.summary(splits), sep="\n", flush=True)
+
+
 def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
     """Return the fit of a run at step 0.
 
@@ -118,6 +128,7 @@ def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
     train = splits["train"]
     torch.manual_seed(run.settings.seed)
     pair = run.build()
+    _check_labels(run, pair, splits)
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
     except InferenceError as error:
@@ -134,6 +145,19 @@ def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
             f"`gallery check {run.model}` shows the clause of the contract.",
         )
     return svi
+
+
+def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None:
+    """:raises RunError: if a label is unknown that the model conditions on, and the model has no `missing` label"""
+    if "given" not in inspect.signature(pair.model).parameters or count(pair, "missing") is not None:
+        return
+    for name, split in splits.items():
+        if split.covariates is None and split.labels is not None and (split.labels < 0).any():
+            raise RunError(
+                f"{run.model} on {run.data}: {name} has unknown labels, and the model conditions on the label of every "
+                "data point.",
+                "Remove these rows, or fit a model with the attribute `missing`, such as ss_vae.",
+            )
 
 
 def _binary_transforms(run: Run, name: str) -> str:

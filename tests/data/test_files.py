@@ -45,7 +45,7 @@ def test_a_file_without_a_transform_is_read_as_it_is_stored(save):
     assert data.load(path).name == f"{path}:threshold"
 
 
-@pytest.mark.parametrize("x", [np.linspace(-5, 5, 30), np.arange(60).reshape(30, 2), np.full((30, 2, 2), 9.5)])
+@pytest.mark.parametrize("x", [np.linspace(-5, 5, 30), np.arange(60).reshape(30, 2), pixels(30, 2, 2) + 9.5])
 def test_values_that_are_no_pixels(tmp_path, x):
     np.save(tmp_path / "x.npy", x)
     real = data.load(f"{tmp_path / 'x.npy'}:real", "all")
@@ -78,7 +78,9 @@ def test_a_file_with_train_and_test_sets(save):
     fault("too few rows, 1: train, validation", name=save(x_train=x[:1], x_test=x) + ":real")
 
 
-OK = np.zeros((20, 3))
+OK = np.full((20, 3), 0.5)
+OK[0] = 0
+INTEGERS = (2 * OK).astype(int)
 
 
 @pytest.mark.parametrize(
@@ -90,22 +92,27 @@ OK = np.zeros((20, 3))
         ({"x": np.zeros(20)}, ["shape (20,)", "(n, d)"]),
         ({"x": np.float64(1)}, ["shape ()"]),
         ({"x": np.zeros((20, 3, 3, 3, 3))}, ["shape (20, 3, 3, 3, 3)"]),
-        ({"x": np.zeros((20, 3, 28, 28))}, ["shape (20, 3, 28, 28)", "(n, h, w, 3)"]),
+        ({"x": np.zeros((20, 28, 28, 4))}, ["shape (20, 28, 28, 4)", "alpha channel"]),
+        ({"x": np.zeros((20, 5, 28, 28))}, ["shape (20, 5, 28, 28)", "numpy.transpose", "reshape would mix"]),
         ({"x": np.zeros((0, 3))}, ["shape (0, 3)", "at least one"]),
         ({"x": np.zeros((20, 0))}, ["shape (20, 0)"]),
         ({"x": OK[:2]}, ["too few rows, 2"]),
-        ({"x": OK - 0.1}, ["[-0.1, -0.1]", "FILE:real"]),
-        ({"x": OK + 255.0}, ["[255, 255]", "FILE:real"]),
-        ({"x": OK.astype(int) + 256}, ["0..255", "FILE:real"]),
-        ({"x": OK.astype(np.int8) - 1}, ["0..255"]),
-        ({"x": np.eye(20, 3).astype(int)}, ["only integers 0 and 1", "bool"]),
+        ({"x": OK - 0.1}, ["[-0.1, 0.4]", "FILE:real"]),
+        ({"x": OK + 255.0}, ["[255, 255.5]", "FILE:real"]),
+        ({"x": INTEGERS + 256}, ["0..255", "FILE:real"]),
+        ({"x": INTEGERS.astype(np.int8) - 1}, ["0..255"]),
+        ({"x": np.zeros((20, 3))}, ["x is 0 everywhere with 'grey'", "Use data that vary"]),
+        ({"x": np.full((20, 3), 7)}, ["x is 1 everywhere", "7..7 of 8 levels"]),
         ({"x": OK.astype(complex)}, ["complex128"]),
         ({"x": OK.astype(str)}, ["<U32"]),
         ({"x": OK, "labels": np.arange(19)}, ["labels has shape (19,)", "(20,)"]),
         ({"x": OK, "labels": np.eye(20, dtype=int)}, ["labels has shape (20, 20)"]),
         ({"x": OK, "labels": np.int64(3)}, ["labels has shape ()"]),
-        ({"x": OK, "labels": np.zeros(20)}, ["labels", "integers"]),
-        ({"x": OK, "labels": np.arange(20) - 1}, ["labels", "integers from 0"]),
+        ({"x": OK, "labels": np.full(20, 0.5)}, ["labels", "integers"]),
+        ({"x": OK, "labels": np.arange(20) - 2}, ["labels", "integers from 0"]),
+        ({"x": OK, "labels": np.full(20, np.nan)}, ["labels has no known label"]),
+        ({"x": OK, "labels": np.full(20, -1)}, ["labels has no known label"]),
+        ({"x": OK, "labels": np.where(np.arange(20) % 2, 1, -1)}, ["only 1 and -1", "0 and 1"]),
         ({"x": OK, "labels": np.full(20, 2**63, np.uint64)}, ["labels"]),
         ({"x": OK, "covariates": OK[:5]}, ["covariates has shape (5, 3)"]),
         ({"x": OK, "covariates": OK + np.nan}, ["covariates has values that are NaN"]),
@@ -116,6 +123,9 @@ OK = np.zeros((20, 3))
         ({"x_train": OK, "x_test": OK > 0}, ["no levels", "2 levels"]),
         ({"x_train": OK, "x_test": OK, "labels_train": np.arange(20)}, ["labels", "no labels"]),
         ({"x_train": OK, "x_test": OK[:0]}, ["x_test has shape (0, 3)"]),
+        ({"x": OK, "x_train": OK, "x_test": OK}, ["x, x_train, x_test"]),
+        ({"x_train": OK, "x_val": OK, "x_validation": OK, "x_test": OK}, ["x_validation, x_val"]),
+        ({"x_train": OK, "x_test": OK, "labels_train": np.arange(20), "labels_test": OK.astype(str)[:, 0]}, ["alike"]),
         ({"x_train": OK, "x_test": OK, "labels_train": np.arange(20), "labels_test": np.arange(3)}, ["labels_test"]),
     ],
 )  # fmt: skip
@@ -177,4 +187,4 @@ def test_rows_of_integers_need_a_transform(save):
     path = save(x=np.arange(40).reshape(10, 4))
     fault("rows of integers", f"{path}:grey", f"{path}:real", name=path)
     assert data.load(f"{path}:real", "all").x.max() == 39
-    assert data.load(f"{path}:grey", "all").x.max() == torch.tensor(39 / 255)
+    assert data.load(f"{path}:grey", "all").x.max() == 1  # 40 levels

@@ -68,7 +68,9 @@ def latent_plane(pair: Pair, test: Dataset) -> str | None:
     starts = centre @ directions
     low, high = torch.aminmax(torch.cat([points, starts]), dim=0)
     half = 0.53 * (high - low).max()
-    labels = [None] * len(points) if test.labels is None else test.labels[:SHOWN].tolist()
+    labels = (
+        [None] * len(points) if test.labels is None else [None if y < 0 else y for y in test.labels[:SHOWN].tolist()]
+    )
     data = {
         **{axis: [m - half.item(), m + half.item()] for axis, m in zip("ab", ((low + high) / 2).tolist(), strict=True)},
         "axes": ["z₁", "z₂"] if codes.shape[1] == 2 else ["1st direction", "2nd direction"],

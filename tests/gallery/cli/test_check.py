@@ -98,7 +98,7 @@ def test_data_that_suit_the_model(run):
     }
     code, out, _ = run("check", write(fixed, "fixed.py"))
     assert (code, "12 rows of draws of the model itself" in out) == (0, True)
-    np.savez("own.npz", x=np.zeros((4, 6)))
+    np.savez("own.npz", x=np.eye(4, 6))
     assert "on 5 or more" in run("check", write({}), "--data", "own.npz:threshold")[2]
 
 

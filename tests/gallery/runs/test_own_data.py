@@ -157,7 +157,7 @@ def test_a_folder_gives_the_run_its_name(tmp_path, monkeypatch):
         ("fit vae --data broken", ["broken/blue/0.png is no 8-bit image"]),
         ("fit vae --data empty", ["empty has no .png"]),
         ("fit vae --data images/blue/1.png", ["a folder of images"]),
-        ("fit vae --data deep.npz", ["(40, 2, 12, 10, 3)", "Reshape it"]),
+        ("fit vae --data deep.npz", ["(40, 2, 12, 10, 3)", "numpy.transpose"]),
         ("fit vae --data words.npz", ["type <U1", "expected"]),
         ("fit vae --data nan.npz", ["NaN"]),
         ("fit cvae --data grey.npz", ["conditions on labels or covariates"]),

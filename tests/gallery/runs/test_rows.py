@@ -49,9 +49,9 @@ def per_data_point(validation):
 def test_each_split_has_its_place_among_the_fitted_rows():
     n = len(data.load("exponential_gaussian"))
     kept, whole = per_data_point(True), per_data_point(False)
-    assert [kept.dataset(split).first_row for split in ("train", "validation", "test", "all")] == [0, None, None, None]
-    assert [whole.dataset(split).first_row for split in ("train", "validation", "test", "all")] == [0, n, None, 0]
-    assert whole.dataset("train", "exponential_gaussian").first_row is None  # other data, whatever its name
+    assert [kept.load(split).first_row for split in ("train", "validation", "test", "all")] == [0, None, None, None]
+    assert [whole.load(split).first_row for split in ("train", "validation", "test", "all")] == [0, n, None, 0]
+    assert whole.load("train", "exponential_gaussian").first_row is None  # other data, whatever its name
     assert {name: split.first_row for name, split in kept.datasets().items()} == {
         "train": 0,
         "validation": None,
@@ -61,8 +61,8 @@ def test_each_split_has_its_place_among_the_fitted_rows():
 
 def test_the_validation_rows_of_a_run_to_all_rows_have_their_own_parameters():
     run = per_data_point(False)
-    pair, whole, part = run.build(), run.dataset("all"), run.dataset("validation")
-    n = len(run.dataset("train"))
+    pair, whole, part = run.build(), run.load("all"), run.load("validation")
+    n = len(run.load("train"))
     with torch.no_grad():  # a guide close to the posterior at the validation rows alone
         for parameter in pair.parameters():
             if len(parameter) == len(whole):
@@ -70,7 +70,7 @@ def test_the_validation_rows_of_a_run_to_all_rows_have_their_own_parameters():
     ours = evaluate_split(pair, part, particles=64)["elbo"]["value"]
     others = evaluate_split(pair, replace(part, first_row=0), particles=64)["elbo"]["value"]
     assert ours > others + 1
-    for dataset in (run.dataset("test"), replace(part, first_row=None)):
+    for dataset in (run.load("test"), replace(part, first_row=None)):
         assert "elbo" in evaluate_split(pair, dataset)["undefined"]
 
 
@@ -93,17 +93,17 @@ def test_draws_of_other_data_are_refused(tmp_path):
     arviz = pytest.importorskip("gallery.report.export.arviz", reason="pip install '.[arviz]'")
     run = per_data_point(True)
     pair = run.build()
-    for dataset in (run.dataset("all"), run.dataset("test"), run.dataset("train", "exponential_gaussian")):
+    for dataset in (run.load("all"), run.load("test"), run.load("train", "exponential_gaussian")):
         with pytest.raises(RunError, match="has parameters for each data point that it was fitted to"):
             arviz.write(run, pair, dataset.head(10), tmp_path / "draws.nc", draws=2)
     assert list(tmp_path.iterdir()) == []
-    assert arviz.write(run, pair, run.dataset("train").head(10), tmp_path / "draws.nc", draws=2).exists()
+    assert arviz.write(run, pair, run.load("train").head(10), tmp_path / "draws.nc", draws=2).exists()
 
 
 def test_labels_and_components_of_unfitted_rows_are_not_evaluated():
     table = {row.name: row for row in metrics.METRICS}
     run = per_data_point(True)
-    subject = metrics.Subject(run.build(), run.dataset("test"))
+    subject = metrics.Subject(run.build(), run.load("test"))
     assert not subject.has_codes
     labelled = replace(subject.dataset, labels=torch.arange(len(subject.dataset)) % 2)
     assert not table["clustering"].applies(metrics.Subject(subject.pair, labelled))

@@ -1,0 +1,83 @@
+"""Labels of the user's file as classes 0 .. K - 1. An unknown label is -1, NaN or empty in the file, and -1 here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.dataset import DataError
+
+__all__ = ["UNKNOWN", "numbered"]
+
+UNKNOWN = -1
+
+
+def numbered(
+    path: str, labels: dict[str, np.ndarray], values: Sequence[int | str] | None = None
+) -> tuple[dict[str, np.ndarray], tuple[int | str, ...], list[str]]:
+    """Number the labels of all parts of a file by the sorted values that occur, or by given ones.
+
+    :param labels: name in the file to its labels (n,): integers, floats that are integers, booleans or strings
+    :param values: the label of each class, of the data that a model was fitted to
+    :return: the numbers (n,) int64 of each part, -1 where unknown; the label of each class; and notes
+    :raises DataError: if labels are of another kind, none is known, or one is not among `values`
+    """
+    stored = {name: _plain(f"{path}: {name}", array) for name, array in labels.items()}
+    if len({array.dtype.kind for array in stored.values()}) > 1:
+        raise DataError(f"{path}: {' and '.join(stored)} are integers and strings. Store them alike.")
+    together = np.concatenate(list(stored.values()))
+    names = together.dtype.kind == "U"
+    unknown = "" if names else UNKNOWN
+    present = np.unique(together[together != unknown]).tolist()
+    where = f"{path}: {next(iter(stored))}"
+    if not present:
+        raise DataError(f"{where} has no known label. Leave the labels out.")
+    if present == [1] and (together == UNKNOWN).any():
+        raise DataError(f"{where} has only 1 and -1, and -1 is an unknown label. Number the two classes 0 and 1.")
+    notes = []
+    for array in labels.values():
+        if array.dtype.kind == "u" and array.size and array.max() == np.iinfo(array.dtype).max and len(present) > 1:
+            notes.append(f"label {array.max()} is read as a class: if it stands for -1, store signed integers")
+    if values is None or (isinstance(values[0], str) and not names):  # integers are the numbers of named classes
+        values = range(max(len(values), present[-1] + 1)) if values else present
+    elif isinstance(values[0], str) != names:
+        raise DataError(f"{where} are strings, and the model was fitted to labels {_few(values)}. Store integers.")
+    number = {value: k for k, value in enumerate(values)}
+    other = [value for value in present if value not in number]
+    if other:
+        raise DataError(
+            f"{where} has {other[0]!r}, and the model was fitted to labels {_few(values)}. Remove the rows."
+        )
+    at = np.array([number[value] for value in present], dtype=np.int64)
+    numbers = {}
+    for name, array in stored.items():
+        known = array != unknown
+        numbers[name] = np.where(known, at[np.searchsorted(present, array).clip(max=len(present) - 1)], UNKNOWN)
+    return numbers, tuple(values), notes
+
+
+def _plain(where: str, labels: np.ndarray) -> np.ndarray:
+    """Return labels as int64 with -1, or as strings with "", where they are unknown."""
+    if labels.dtype.kind == "U":
+        return np.char.strip(labels)
+    if labels.dtype.kind == "b":
+        return labels.astype(np.int64)
+    kind = labels.dtype.kind
+    if kind == "f":
+        known = ~np.isnan(labels)
+        whole = np.where(known, labels, UNKNOWN)
+        valid = bool((whole == np.rint(whole)).all()) and np.abs(whole).max(initial=0) < 2**53
+        labels = whole.astype(np.int64) if valid else labels
+    else:
+        valid = kind in "ui" and labels.max(initial=0) < 2**63
+    if not valid or labels.min(initial=0) < UNKNOWN:
+        raise DataError(
+            f"{where} has values other than integers from 0. Number the k classes 0 to k - 1; an unknown label is -1."
+        )
+    return labels.astype(np.int64)
+
+
+def _few(values: Sequence[int | str]) -> str:
+    shown = ", ".join(map(str, values[:5]))
+    return shown + (", ..." if len(values) > 5 else "")

@@ -1,0 +1,56 @@
+"""A summary of the user's data in a few lines, printed before a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from data.dataset import Dataset
+
+__all__ = ["summary"]
+
+SHOWN = 6  # classes at most whose labels are listed
+
+
+def summary(splits: Mapping[str, Dataset]) -> list[str]:
+    """Describe what was read: rows, shape, range, levels, covariates, classes, unknown labels, and notes of the file.
+
+    >>> import data
+    >>> print(*data.summary({split: data.load("digits:grey", split) for split in ("train", "test")}), sep="\\n")
+    digits:grey: 1200 train, 297 test rows of shape (8, 8), float32
+      x in [0, 1], from 17 levels
+      10 classes
+
+    :param splits: name to split of one data set
+    """
+    first, *_ = splits.values()
+    sizes = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
+    ends = torch.stack([end for split in splits.values() for end in split.x.aminmax()])
+    low, high = ends.min().item(), ends.max().item()
+    digits = 6 if high - low > 1e-3 * abs(high) else 12
+    lines = [
+        f"{first.name}: {sizes} rows of shape {first.shape}, {str(first.x.dtype).removeprefix('torch.')}",
+        f"  x in [{low:.{digits}g}, {high:.{digits}g}]" + (f", from {first.levels} levels" if first.levels else ""),
+    ]
+    if first.covariates is not None:
+        lines.append(f"  {first.covariates.shape[1]} covariates")
+    labels = [split.labels for split in splits.values() if split.labels is not None]
+    if labels:
+        unknown = torch.cat(labels) < 0
+        line = f"  {first.classes} classes{_mapping(first)}"
+        if unknown.any():
+            line += f"; {unknown.double().mean():.1%} of the labels are unknown".replace("%", " %")
+        if first.known is not None:
+            line += f"; {first.known.sum()} {first.split} labels are shown to the model"
+        lines.append(line)
+    return lines + [f"  {note}" for note in first.notes]
+
+
+def _mapping(dataset: Dataset) -> str:
+    """Return the labels that the classes 0, 1, ... stand for, unless they are the same numbers."""
+    values = dataset.label_values
+    if values is None or values == tuple(range(len(values))):
+        return ""
+    shown = ", ".join(f"{k} is {value}" for k, value in enumerate(values[:SHOWN]))
+    return f" ({shown}{', ...' if len(values) > SHOWN else ''})"
