@@ -79,7 +79,7 @@ def test_local_parameters_beside_a_global_latent(test_rows, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "schools.py").write_text(GLOBAL_AND_LOCAL)
     x = np.random.default_rng(0).normal(size=(30 + test_rows, 1)).astype(np.float32)
-    np.savez("own.npz", x=x[:30], x_test=x[30:])
+    np.savez("own.npz", x_train=x[:30], x_test=x[30:])
     settings = {"epochs": 2, "batch_size": 30}
     run = Run.of("schools.py:Schools", None, "own.npz:real", settings=settings, validation=False)
     result = training.start(run, tmp_path / "run")
