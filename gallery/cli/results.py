@@ -39,6 +39,8 @@ def reproduce_recipes(
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES, "gallery show MODEL")
     file = ledger or out / "ledger.json"
+    if not file.name or file.is_dir():
+        raise RunError(f"--ledger is a file, and {file} is a folder.")
     reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick)
     print(f"ledger: {file}")
 
@@ -77,12 +79,13 @@ def bench(
         print(json)
 
 
-def site(*, runs: Path | None = None, out: Path = Path("site")) -> None:
+def site(*, runs: Path | None = None, out: Path = Path("site"), trust: bool = False) -> None:
     """Write the gallery as static pages, to be opened from disk or put on any web server.
 
     :param runs: A folder; every finished run below it gets a page.
     :param out: Folder of the pages, new, empty or of an earlier site.
+    :param trust: Execute the files that the runs name, also if you have not fitted them.
     """
     from gallery.report.site import write_site
 
-    print(f"site: {write_site(out, runs).resolve()}")
+    print(f"site: {write_site(out, runs, trust=trust).resolve()}")

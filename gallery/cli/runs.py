@@ -1,9 +1,10 @@
 """The commands on a fitted run: `gallery resume`, `evaluate`, `sample` and `export`."""
 
 import inspect
+import io
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -17,17 +18,19 @@ from gallery.runs.specification import Run
 from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
+from inference.files import make_folder, write_atomically
 
 __all__ = ["evaluate", "export", "resume", "sample"]
 
 
-def resume(run: Path, /) -> None:
+def resume(run: Path, /, *, trust: bool = False) -> None:
     """Continue an interrupted run from its checkpoint.
 
     :param run: Folder of the run.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     logs = run / "tensorboard"
-    print_run(run, train(lambda listener: training.resume(run, listener), logs if logs.is_dir() else None))
+    print_run(run, train(lambda listener: training.resume(run, listener, trust), logs if logs.is_dir() else None))
 
 
 def evaluate(
@@ -39,6 +42,7 @@ def evaluate(
     particles: int = 16,
     at_a_time: int = MAX_ROWS,
     as_json: bool = False,
+    trust: bool = False,
 ) -> None:
     """Evaluate a fitted run: bounds with their standard errors, KL, active units.
 
@@ -48,10 +52,11 @@ def evaluate(
     :param particles: Draws of the guide for each data point, and the k of IWAE-k.
     :param at_a_time: Rows (data points times draws) that are evaluated together: fewer take less memory.
     :param as_json: Print JSON instead of text.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     if at_a_time < 1 or particles < 1:
         raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
-    spec, pair = training.load(run)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, data, split)
     fitted_splits = ("train",) if spec.validation else ("train", "validation", "all")
     held_out = data is not None or split not in fitted_splits
@@ -62,29 +67,30 @@ def evaluate(
         print("\n".join(format_metrics(split, metrics)))
 
 
-def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0) -> None:
+def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0, trust: bool = False) -> None:
     """Draw samples from a fitted model: arrays in an .npz file, or a figure.
 
     :param run: Folder of the run.
     :param n: Number of draws.
     :param out: An .npz file for the arrays or a .png file for a figure [RUN/figures/sample.png].
     :param seed: Of the draws.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     import numpy as np
 
-    from gallery.figures import samples
+    from gallery.figures import samples, save
 
-    spec, pair = training.load(run)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, None, "test")
     if out is None:
         out = run / "figures" / "sample.png"
-        out.parent.mkdir(exist_ok=True)
+        make_folder(out.parent)
     if out.suffix not in (".npz", ".png"):
         raise RunError(f"--out must end in .npz or .png, and {out} does not.")
     if not out.parent.is_dir():
         raise RunError(f"there is no folder {out.parent}: make it first.")
     if out.suffix == ".png" and dataset.is_image:
-        samples(pair, dataset, n, seed).savefig(out)
+        save(samples(pair, dataset, n, seed), out)
     elif out.suffix == ".png":
         raise RunError(f"{spec.data} has no pictures: use --out FILE.npz.")
     else:
@@ -92,7 +98,10 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0)
         given = dataset.given[torch.arange(n) % len(dataset)] if conditional else None
         draws = draw_samples(pair, dataset.x, n, given, seed)
         extra = {} if given is None else {"given": given.cpu().numpy()}
-        np.savez(out, **{name: value.cpu().numpy() for name, value in draws.items()}, **extra)
+        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in draws.items()}
+        content = io.BytesIO()
+        np.savez(content, **arrays, **extra)
+        write_atomically(out, content.getvalue())
     print(out)
 
 
@@ -107,6 +116,7 @@ def export(
     n: int = 100,
     draws: int = 200,
     seed: int = 0,
+    trust: bool = False,
 ) -> None:
     """Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.
 
@@ -118,10 +128,11 @@ def export(
     :param n: Number of data points whose latents are drawn, or on which the networks are checked.
     :param draws: Draws of the guide for each data point, in ArviZ's file.
     :param seed: Of the draws.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     from gallery.report.export import export as write_export
 
-    spec, pair = training.load(run)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, data, split).head(n)
     for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
         print(line)
