@@ -188,4 +188,6 @@ def message_of(error: Exception) -> str:
     remedy = getattr(error, "remedy", None)
     if not isinstance(remedy, tuple):
         return " ".join(str(error).split())
-    return " ".join(f"{error.message} Use {as_typed(dict([remedy]))}.".split())  # type: ignore[attr-defined]
+    name, value = remedy
+    flag = as_typed({name: {"True": True, "False": False}.get(value, value)})
+    return " ".join(f"{error.message} Use {flag}.".split())  # type: ignore[attr-defined]

@@ -35,6 +35,8 @@ def reproduce_recipes(
 
     if seeds < 1 or first_seed < 0:
         raise RunError(f"--seeds must be at least 1 and --first-seed at least 0, not {seeds} and {first_seed}.")
+    if first_seed + seeds > 2**63:
+        raise RunError(f"--first-seed and --seeds must stay below 2**63, not {first_seed} and {seeds}.")
     for name in names:
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES, "gallery show MODEL")
@@ -66,6 +68,8 @@ def bench(
 
     if json is not None and not json.parent.is_dir():
         raise RunError(f"there is no folder {json.parent}: make it first.")
+    if json is not None and json.is_dir():
+        raise RunError(f"--json is a file, and {json} is a folder.")
     if not seconds > 0 or (threads is not None and threads < 1):
         raise RunError(f"--seconds and --threads must be positive, not {seconds} and {threads}.")
     if threads is not None:

@@ -13,12 +13,15 @@ from gallery.cli.fit import print_run, train
 from gallery.cli.format import format_metrics
 from gallery.errors import RunError
 from gallery.runs import training
+from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.specification import Run
 from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.files import make_folder, write_atomically
+
+DRAWN = 4  # arrays of the size of x among the draws, about
 
 __all__ = ["evaluate", "export", "resume", "sample"]
 
@@ -60,6 +63,7 @@ def evaluate(
     dataset = _dataset(spec, pair, data, split)
     fitted_splits = ("train",) if spec.validation else ("train", "validation", "all")
     held_out = data is not None or split not in fitted_splits
+    check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
     metrics = evaluate_split(pair, dataset, held_out, particles, at_a_time)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
@@ -82,6 +86,8 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
 
     spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, None, "test")
+    check_bytes(f"{n} draws of {dataset.x.shape[1]} values", 4 * n * dataset.x[0].numel() * DRAWN, "--n")
+    _check_seed(seed)
     if out is None:
         out = run / "figures" / "sample.png"
         make_folder(out.parent)
@@ -132,10 +138,16 @@ def export(
     """
     from gallery.report.export import export as write_export
 
+    _check_seed(seed)
     spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, data, split).head(n)
     for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
         print(line)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise RunError(f"--seed must be at least 0 and below 2**63, not {seed}.")
 
 
 def _dataset(spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.Dataset:

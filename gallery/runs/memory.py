@@ -9,8 +9,9 @@ import torch
 from gallery.errors import RunError
 from inference import Settings
 
-__all__ = ["available", "check_size", "describe_allocation"]
+__all__ = ["available", "check_bytes", "check_size", "describe_allocation"]
 
+CPU = torch.device("cpu")
 CHECKED_FROM = 10_000  # the least size of a keyword from which the number of weights is checked
 COPIES = 4  # weights, their gradient, and two averages of Adam
 _FAILED = re.compile(
@@ -42,7 +43,7 @@ def describe_allocation(error: BaseException) -> str | None:
     >>> describe_allocation(ValueError("no such"))
     """
     text = str(error)
-    if not isinstance(error, MemoryError | OverflowError | RuntimeError | ValueError):
+    if not isinstance(error, MemoryError | OverflowError | RuntimeError | ValueError | TypeError):
         return None
     if not isinstance(error, MemoryError | OverflowError) and not _FAILED.search(text):
         return None
@@ -50,6 +51,20 @@ def describe_allocation(error: BaseException) -> str | None:
         return "the memory does not hold it"
     number = f"{int(size[1]) / 2**30:.1f} GiB" if size[1] else f"{size[2]} {size[3]}"
     return f"the memory does not hold it: {number}"
+
+
+def check_bytes(what: str, needed: int, setting: str, device: torch.device = CPU) -> None:
+    """Check that a number of bytes is free on a device.
+
+    :param what: needs them, in words, for the message
+    :raises RunError: if they are not
+    """
+    free = available(device)
+    if free is not None and needed > free:
+        raise RunError(
+            f"{what} would take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.",
+            f"Use a smaller {setting}.",
+        )
 
 
 def check_size(model: str, cls: type, keywords: dict[str, Any], settings: Settings) -> None:
@@ -73,13 +88,7 @@ def check_size(model: str, cls: type, keywords: dict[str, Any], settings: Settin
             raise RunError(f"{about} has more weights than any memory holds.", remedy) from error
         return  # its constructor needs values
     needed = number * settings.dtype.itemsize * COPIES
-    free = available(settings.torch_device())
-    if free is not None and needed > free:
-        raise RunError(
-            f"{about} has {number:.3g} weights: a fit takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are "
-            "free.",
-            remedy,
-        )
+    check_bytes(f"{about} has {number:.3g} weights, and a fit", needed, largest, settings.torch_device())
 
 
 def _largest(value: Any) -> int:

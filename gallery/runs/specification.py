@@ -157,7 +157,7 @@ class Run:
                 raise RunError(
                     f"{self.model}: {name} is {f'{value!r}'[:60]}; expected {describe_type(parameter.annotation)}."
                 )
-            is_size = name.endswith("_dim") or name in ("hidden", "classes", "total")
+            is_size = name.endswith("_dim") or name in SIZES
             if is_size and has_type(value, int | list[int]) and (np.size(value) == 0 or np.min(value) < 1):
                 raise RunError(f"{self.model}: {name} must be at least 1, not {value}.")
 
@@ -168,8 +168,8 @@ class Run:
         """
         content = json.loads(json.dumps(asdict(self)))
         del content["threads"], content["settings"]["device"]
-        names = {name: _without_folder(content[name]) for name in ("model", "data")}
-        return content | names | {"data_hash": data_hash}
+        model = self.model.rpartition(":")[2] if ".py:" in self.model else self.model
+        return content | {"model": model, "data": Path(self.data.replace("/:", ":")).name, "data_hash": data_hash}
 
     def to_json(self, train: data.Dataset) -> str:
         """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
@@ -209,6 +209,7 @@ class Run:
 
 
 MOST_THREADS = 1024
+SIZES = ("hidden", "classes", "total", "components", "states", "steps", "k")  # and all names in _dim: at least 1
 _Scalar = int | Number | str | bool | None
 _Storable = _Scalar | list[_Scalar]
 
@@ -230,10 +231,6 @@ class _Stored:
 def _incomplete(folder: Path) -> str:
     """Return a sentence for a folder whose fit ended before run.json was written; empty for any other."""
     return " A fit ended here before it was written: fit again." if (folder / ".lock").exists() else ""
-
-
-def _without_folder(name: str) -> str:
-    return Path(name.replace("/:", ":")).name
 
 
 def _shown(keywords: dict[str, Any]) -> str:

@@ -38,7 +38,6 @@ from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory
 from gallery.runs.trust import note_fitted
 from inference import SVI, Pair, collapsed, monitor_elbo
-from inference.errors import UserError
 from inference.files import make_folder, write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import save_tensors
@@ -166,8 +165,6 @@ class _Training:
             self.total = tensors["epoch.loss"].to(self.total)
             self.svi.set_state(tensors, {"step": position.step})
         except (RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
-            if isinstance(error, UserError):
-                raise
             reason = " ".join(str(error).split())[:120]
             raise RunError(f"{path} does not fit {self.run.model} ({reason}). Its class may have changed.") from error
         self.count, self.seconds, self.first_loss = position.count, position.seconds, position.first_loss

@@ -53,8 +53,7 @@ def replaced(out: Path) -> Iterator[Path]:
     try:
         with locked(out, LOCK):
             try:
-                with writing(out):
-                    yield from _replaced(out)
+                yield from _replaced(out)
             finally:
                 shutil.rmtree(out / STAGE, ignore_errors=True)
                 (out / LOCK).unlink(missing_ok=True)
@@ -66,19 +65,21 @@ def replaced(out: Path) -> Iterator[Path]:
 def _replaced(out: Path) -> Iterator[Path]:
     """Yield the staging folder, and move its files into place afterwards; the lock is held."""
     listed = _listed(out)  # another build may have ended since
-    remove_temporaries(out)
-    shutil.rmtree(out / STAGE, ignore_errors=True)  # left by a build that was killed
-    (out / STAGE).mkdir()
+    with writing(out):
+        remove_temporaries(out)
+        shutil.rmtree(out / STAGE, ignore_errors=True)  # left by a build that was killed
+        (out / STAGE).mkdir()
     yield out / STAGE
-    new = _files(out / STAGE)
-    write_atomically(out / LIST, "".join(f"{name}\n" for name in sorted(new | listed)).encode())
-    for name in sorted(new, key=lambda name: name.endswith(".html")):  # pictures before the pages that show them
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / STAGE / name).replace(out / name)
-    for name in (listed & _files(out)) - new - {LIST}:
-        (out / name).unlink()
-    write_atomically(out / LIST, "".join(f"{name}\n" for name in sorted(new)).encode())
-    shutil.rmtree(out / STAGE)
-    for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    with writing(out):
+        new = _files(out / STAGE)
+        write_atomically(out / LIST, "".join(f"{name}\n" for name in sorted(new | listed)).encode())
+        for name in sorted(new, key=lambda name: name.endswith(".html")):  # pictures before the pages that show them
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / STAGE / name).replace(out / name)
+        for name in (listed & _files(out)) - new - {LIST}:
+            (out / name).unlink()
+        write_atomically(out / LIST, "".join(f"{name}\n" for name in sorted(new)).encode())
+        shutil.rmtree(out / STAGE)
+        for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
