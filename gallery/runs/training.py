@@ -1,8 +1,8 @@
 """The training of a run: start, resume, load."""
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory
 from gallery.runs.trust import note_fitted
-from inference import SVI, Pair, collapsed, monitor_elbo
+from inference import SVI, InferenceError, Pair, collapsed, monitor_elbo
 from inference.files import make_folder, write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import save_tensors
@@ -90,7 +90,8 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
     with locked(folder) if distributed.rank() == 0 else nullcontext():
         if (folder / METRICS).exists():
             raise RunError(f"{folder} is finished: nothing to resume. `gallery evaluate {folder}` evaluates it.")
-        splits = run.datasets()
+        with _named(folder):
+            splits = run.datasets()
         if splits["train"].hash != data_hash:
             raise RunError(
                 f"{run.data} is not the data that {folder} was started with: its hash differs.", "Restore the data."
@@ -98,7 +99,9 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
         if distributed.rank() == 0:
             clean(folder)
         run.set_threads()
-        training = _Training(run, prepare(run, splits), splits, folder, listener)
+        with _named(folder):
+            svi = prepare(run, splits)
+        training = _Training(run, svi, splits, folder, listener)
         if (folder / CHECKPOINT).exists():
             training.restore(*read_tensors(folder / CHECKPOINT, run.identity(data_hash)))
         return training.run_to_end()
@@ -113,7 +116,8 @@ def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
     """
     folder = Path(folder)
     run, data_hash = Run.from_json(folder / SPECIFICATION, trust)
-    pair = run.build()
+    with _named(folder):
+        pair = run.build()
     weights = read_weights(folder, run.identity(data_hash))
     try:
         pair.load_state_dict(weights)
@@ -122,6 +126,16 @@ def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
             f"the weights in {folder} do not fit {run.model}. Its class may have changed since the fit."
         ) from error
     return run, pair
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Let an error about model, keywords or data name the run.json that they are from."""
+    try:
+        yield
+    except (RunError, InferenceError, data.DataError) as error:
+        message = f"{folder / SPECIFICATION}: {getattr(error, 'message', error)}"
+        raise RunError(message, getattr(error, "remedy", None)) from error
 
 
 class _Training:
