@@ -1,5 +1,6 @@
 """One thread, so that parallel workers do not spin against each other; no test leaves Pyro's store or seeds behind."""
 
+import os
 import shutil
 
 import pyro
@@ -9,6 +10,15 @@ import torch
 torch.set_num_threads(1)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory):
+    """What a user has fitted is noted in a folder of the tests, the same for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "state"))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from cyclopts import App, Parameter
 
 from gallery.catalogue.recipes import RECIPES
@@ -108,13 +107,16 @@ def _fit_from(
     run: Annotated[Path | None, Parameter(help="Folder of the run.")] = None,
     overwrite: Annotated[bool, Parameter(help="Replace a run that is in the folder already.")] = False,
     tensorboard: Annotated[bool, Parameter(help="Write every epoch to RUN/tensorboard.")] = False,
+    trust: Annotated[
+        bool, Parameter(help="Execute the file that --from names, also if you have not fitted it.")
+    ] = False,
 ) -> None:
     if from_ is None:
         raise RunError("fit needs a model, as in `gallery fit vae` (`gallery list` names them), or --from RUN.JSON.")
     if run is None:
         raise RunError("--from needs --run DIR, the folder of the new run.")
-    again, _ = Run.from_json(from_)
-    torch.set_num_threads(again.threads)
+    again, _ = Run.from_json(from_, trust)
+    again.set_threads()
     logs = run / "tensorboard" if tensorboard else None
     print_run(run, train(lambda listener: training.start(again, run, overwrite, listener), logs))
 

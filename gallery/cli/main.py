@@ -12,6 +12,7 @@ The flags of `fit` are read off the model's constructor and `inference.Settings`
 2; --debug shows the traceback. The packages below name settings in their errors; here a setting becomes a flag.
 """
 
+import errno
 import importlib.metadata
 import itertools
 import os
@@ -19,6 +20,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from cyclopts import App, CycloptsError, UnknownOptionError
@@ -32,6 +34,7 @@ from gallery.cli.flags import as_typed
 from gallery.cli.new import new
 from gallery.cli.results import reproduce_recipes
 from gallery.errors import RunError
+from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of
 from inference import InferenceError
 
@@ -97,9 +100,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _main(argv)
         print(end="", flush=True)  # the rest of the output, while a closed pipe can still be caught
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+        _discard_output()
         return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        _discard_output()
+        _complain(f"cannot write the output: {error.strerror or error}.")
+        return 2
     return code
+
+
+def _discard_output() -> None:
+    """Drop the rest of the output, which Python would flush once more at its end."""
+    with suppress(OSError, ValueError):  # a replaced stream has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str) -> None:
+    with suppress(OSError):  # the error output may be full as well
+        print(f"gallery: {message}", file=sys.stderr, flush=True)
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -118,22 +138,49 @@ def _main(argv: Sequence[str] | None) -> int:
         hint = f" `gallery {' '.join(words)} --help` lists them." if isinstance(error, UnknownOptionError) else ""
         place = line_of(error)
         hint += f" ({place})" if place and place not in str(error) else ""
-        print(f"gallery: {message_of(error)}{hint}", file=sys.stderr)
+        _complain(f"{message_of(error)}{hint}")
         return 2
     except Exception as error:
-        if line_of(error) is None or isinstance(error, BrokenPipeError):  # not raised by the user's model
+        message = _message_of_other(error, arguments)
+        if message is None:
             raise
         if debug:
             traceback.print_exc()
-        print(f"gallery: {format_error(error)}", file=sys.stderr)
+        _complain(message)
         return 2
     except KeyboardInterrupt:
         again = "`gallery resume RUN` continues from the checkpoint"
         if words[:1] == ["compare"]:
             again = "the same command continues with the remaining rows"
-        print(f"gallery: stopped; {again}", file=sys.stderr)
+        _complain(f"stopped; {again}")
         return 130
     return 0
+
+
+def _message_of_other(error: Exception, arguments: list[str]) -> str | None:
+    """Return the line for an error of a user's model, of the system, or of a size that no memory holds; else None."""
+    if isinstance(error, OSError) and error.filename is None:  # of the output: `main` handles it
+        return None
+    if line_of(error) is not None:
+        return format_error(error)
+    if isinstance(error, OSError):
+        return f"{str(error.filename)[:200]}: {error.strerror}."
+    if (reason := describe_allocation(error)) is None:
+        return None
+    setting = _largest_setting(arguments)
+    return f"this takes more than there is: {reason}. " + (f"Use a smaller {setting}." if setting else "Use less data.")
+
+
+def _largest_setting(arguments: list[str]) -> str | None:
+    """Return the flag with the largest number of a command line."""
+    numbers: list[tuple[float, str]] = []
+    flag = None
+    for word in arguments:
+        name, _, value = word.partition("=")
+        flag = name if name.startswith("--") else flag
+        with suppress(ValueError, OverflowError):
+            numbers += [(float(value or word), flag)] if flag else []
+    return max(numbers)[1] if numbers else None
 
 
 def message_of(error: Exception) -> str:
@@ -141,4 +188,6 @@ def message_of(error: Exception) -> str:
     remedy = getattr(error, "remedy", None)
     if not isinstance(remedy, tuple):
         return " ".join(str(error).split())
-    return " ".join(f"{error.message} Use {as_typed(dict([remedy]))}.".split())  # type: ignore[attr-defined]
+    name, value = remedy
+    flag = as_typed({name: {"True": True, "False": False}.get(value, value)})
+    return " ".join(f"{error.message} Use {flag}.".split())  # type: ignore[attr-defined]

@@ -35,10 +35,14 @@ def reproduce_recipes(
 
     if seeds < 1 or first_seed < 0:
         raise RunError(f"--seeds must be at least 1 and --first-seed at least 0, not {seeds} and {first_seed}.")
+    if first_seed + seeds > 2**63:
+        raise RunError(f"--first-seed and --seeds must stay below 2**63, not {first_seed} and {seeds}.")
     for name in names:
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES, "gallery show MODEL")
     file = ledger or out / "ledger.json"
+    if not file.name or file.is_dir():
+        raise RunError(f"--ledger is a file, and {file} is a folder.")
     reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick)
     print(f"ledger: {file}")
 
@@ -64,6 +68,8 @@ def bench(
 
     if json is not None and not json.parent.is_dir():
         raise RunError(f"there is no folder {json.parent}: make it first.")
+    if json is not None and json.is_dir():
+        raise RunError(f"--json is a file, and {json} is a folder.")
     if not seconds > 0 or (threads is not None and threads < 1):
         raise RunError(f"--seconds and --threads must be positive, not {seconds} and {threads}.")
     if threads is not None:
@@ -77,12 +83,13 @@ def bench(
         print(json)
 
 
-def site(*, runs: Path | None = None, out: Path = Path("site")) -> None:
+def site(*, runs: Path | None = None, out: Path = Path("site"), trust: bool = False) -> None:
     """Write the gallery as static pages, to be opened from disk or put on any web server.
 
     :param runs: A folder; every finished run below it gets a page.
     :param out: Folder of the pages, new, empty or of an earlier site.
+    :param trust: Execute the files that the runs name, also if you have not fitted them.
     """
     from gallery.report.site import write_site
 
-    print(f"site: {write_site(out, runs).resolve()}")
+    print(f"site: {write_site(out, runs, trust=trust).resolve()}")

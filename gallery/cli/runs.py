@@ -1,6 +1,7 @@
 """The commands on a fitted run: `gallery resume`, `evaluate`, `sample` and `export`."""
 
 import inspect
+import io
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -12,22 +13,27 @@ from gallery.cli.fit import print_run, train
 from gallery.cli.format import format_metrics
 from gallery.errors import RunError
 from gallery.runs import training
+from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.specification import Run
 from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
+from inference.files import make_folder, write_atomically
+
+DRAWN = 4  # arrays of the size of x among the draws, about
 
 __all__ = ["evaluate", "export", "resume", "sample"]
 
 
-def resume(run: Path, /) -> None:
+def resume(run: Path, /, *, trust: bool = False) -> None:
     """Continue an interrupted run from its checkpoint.
 
     :param run: Folder of the run.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     logs = run / "tensorboard"
-    print_run(run, train(lambda listener: training.resume(run, listener), logs if logs.is_dir() else None))
+    print_run(run, train(lambda listener: training.resume(run, listener, trust), logs if logs.is_dir() else None))
 
 
 def evaluate(
@@ -39,6 +45,7 @@ def evaluate(
     particles: int = 16,
     at_a_time: int = MAX_ROWS,
     as_json: bool = False,
+    trust: bool = False,
 ) -> None:
     """Evaluate a fitted run: bounds with their standard errors, KL, active units.
 
@@ -48,11 +55,13 @@ def evaluate(
     :param particles: Number of draws of the guide for each data point, which is also the k of IWAE-k.
     :param at_a_time: Rows (data points times draws) that are evaluated together. Fewer rows need less memory.
     :param as_json: Print JSON instead of text.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     if at_a_time < 1 or particles < 1:
         raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
-    spec, pair = training.load(run)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, data, split)
+    check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
     metrics = evaluate_split(pair, dataset, particles, at_a_time)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
@@ -60,29 +69,32 @@ def evaluate(
         print("\n".join(format_metrics(split, metrics)))
 
 
-def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0) -> None:
+def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0, trust: bool = False) -> None:
     """Draw samples from a fitted model: arrays in an .npz file, or a figure.
 
     :param run: Folder of the run.
     :param n: Number of draws.
     :param out: An .npz file for the arrays or a .png file for a figure [RUN/figures/sample.png].
     :param seed: Of the draws.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     import numpy as np
 
-    from gallery.figures import samples
+    from gallery.figures import samples, save
 
-    spec, pair = training.load(run)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, None, "test")
+    check_bytes(f"{n} draws of {dataset.x.shape[1]} values", 4 * n * dataset.x[0].numel() * DRAWN, "--n")
+    _check_seed(seed)
     if out is None:
         out = run / "figures" / "sample.png"
-        out.parent.mkdir(exist_ok=True)
+        make_folder(out.parent)
     if out.suffix not in (".npz", ".png"):
         raise RunError(f"--out must end in .npz or .png, and {out} does not.")
     if not out.parent.is_dir():
         raise RunError(f"there is no folder {out.parent}: make it first.")
     if out.suffix == ".png" and dataset.is_image:
-        samples(pair, dataset, n, seed).savefig(out)
+        save(samples(pair, dataset, n, seed), out)
     elif out.suffix == ".png":
         raise RunError(f"{spec.data} has no pictures: use --out FILE.npz.")
     else:
@@ -93,7 +105,9 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0)
         draws = draw_samples(pair, dataset.x, n, given, seed)
         extra = {} if given is None else {"given": given}
         arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in (draws | extra).items()}
-        np.savez(out, **arrays)
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        write_atomically(out, content.getvalue())
     print(out)
 
 
@@ -108,6 +122,7 @@ def export(
     n: int = 100,
     draws: int = 200,
     seed: int = 0,
+    trust: bool = False,
 ) -> None:
     """Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.
 
@@ -119,13 +134,20 @@ def export(
     :param n: Number of data points whose latents are drawn, or on which the networks are checked.
     :param draws: Draws of the guide for each data point, in ArviZ's file.
     :param seed: Of the draws.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     from gallery.report.export import export as write_export
 
-    spec, pair = training.load(run)
+    _check_seed(seed)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, data, split).head(n)
     for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
         print(line)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise RunError(f"--seed must be at least 0 and below 2**63, not {seed}.")
 
 
 def _dataset(spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.Dataset:

@@ -12,6 +12,7 @@ processes of dask, within
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +23,10 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from gallery.compare.report import progress_line, tables
 from gallery.compare.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
-from gallery.compare.work import bound_evidence, fit, measure_noise, run_row, sample, specification
+from gallery.compare.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
 from gallery.errors import RunError
 from gallery.runs.system import processor
-from inference.files import write_atomically
+from inference.files import make_folder, write_atomically
 
 __all__ = ["DEFAULT_OBJECTIVES", "SAMPLERS", "Comparison", "Row", "compare", "default_objectives", "tables"]
 
@@ -57,11 +58,8 @@ def compare(
     for label, reason in refused.items():
         log(f"refused: {label}: {reason}")
     rows = [row for row in comparison.rows if checked[row.name, row.guide][0] is None]
-    try:
-        (folder / "rows").mkdir(parents=True, exist_ok=True)
-        path = folder.absolute()  # processes that are used again keep the working directory of their start
-    except OSError as error:
-        raise RunError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    make_folder(folder / "rows")
+    path = folder.absolute()  # processes that are used again keep the working directory of their start
 
     def run_all(
         work: Callable[..., dict[str, Any]], tasks: dict[Row, tuple[Row | None, ...]], suffix: str = ".json"
@@ -123,7 +121,9 @@ def _run_calls(calls: list[tuple], jobs: int, log: Callable[[str], None]) -> lis
     if len(missing) < len(calls):
         log(f"{calls[0][0].__name__}: {len(calls) - len(missing)} of {len(calls)} rows are there already")
     try:
-        ended = joblib.Parallel(jobs, return_as="generator_unordered")(joblib.delayed(run_row)(*c) for c in missing)
+        ended = joblib.Parallel(jobs, return_as="generator_unordered")(
+            joblib.delayed(run_row_of)(os.getpid(), *c) for c in missing
+        )
         for number, content in enumerate(ended, start=1):
             log(f"{missing[0][0].__name__} {number}/{len(missing)} {progress_line(content)}")
     except TerminatedWorkerError as error:

@@ -65,6 +65,9 @@ def parse_sampler(name: str) -> tuple[str, int]:
     return name, STEPS if name == "ais" else 0
 
 
+MOST = {"seeds": 10_000, "eval_draws": 1_000_000, "nuts_draws": 1_000_000}
+
+
 @dataclass(frozen=True)
 class Row:
     """One way to fit a model.
@@ -119,6 +122,8 @@ class Comparison:
         for name, least in (("seeds", 1), ("eval_draws", 2), ("nuts_draws", 4)):
             if getattr(self, name) < least:
                 raise RunError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+            if getattr(self, name) > MOST[name]:
+                raise RunError(f"{name} must be at most {MOST[name]}, not {getattr(self, name)}.")
         for parse, names in ((parse_objective, self.objectives), (parse_guide, self.guides)):
             for name in names:
                 if not self._variant(name):

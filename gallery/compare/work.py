@@ -5,7 +5,11 @@ fitted to. At these the noise of the gradient of every objective of that guide i
 NUTS samples the model, and AIS bounds its evidence from both sides.
 """
 
+import functools
 import json
+import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -28,9 +32,10 @@ from inference.pairs.capabilities import exact
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 
-__all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "sample", "specification"]
+__all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "run_row_of", "sample", "specification"]
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
+PARENT_SECONDS = 1.0  # between two checks whether the parent of a process is there
 SIMULATED = 100  # data points whose evidence is bounded from both sides
 METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
@@ -142,6 +147,26 @@ def specification(comparison: Comparison, row: Row, split: str, data_hash: str) 
     spec = asdict(row) | run.pop("settings") | run | {"split": split, "data_hash": data_hash}
     numbers = {KEYS.get(name, name): getattr(comparison, name) for name in ("eval_draws", "nuts_draws")}
     return json.loads(json.dumps(spec | numbers))
+
+
+def run_row_of(parent: int, *call: Any) -> dict[str, Any]:
+    """Call `run_row` in a process that ends within PARENT_SECONDS after its parent, also after one that was killed.
+
+    :param parent: the number of the process of the comparison
+    """
+    if os.getpid() != parent and os.getppid() == parent:
+        _end_with(parent)
+    return run_row(*call)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run_row(work: Callable[..., dict[str, Any]], path: Path, spec: dict[str, Any], *args: Any) -> dict[str, Any]:

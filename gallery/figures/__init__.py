@@ -37,6 +37,7 @@ from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
 from inference import Pair
 from inference.evaluation.metrics import kl_per_latent
+from inference.files import make_folder
 from inference.pairs.capabilities import capability, exact
 from inference.pairs.info import PairInfo
 
@@ -191,7 +192,7 @@ def draw(pair: Pair, datasets: dict[str, Dataset], history: list[dict], folder: 
     :param folder: is made if it does not exist
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     test, paths = datasets["test"], []
     subject = Subject(pair, datasets["train"], test, history, seed)
     for name, (applies, function) in FIGURES.items():

@@ -9,7 +9,6 @@ same time. Pictures of the first seed are kept beside it.
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,11 +22,13 @@ from gallery.errors import RunError
 from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.runs import training
+from gallery.runs.folder import read_history, write_metrics
+from gallery.runs.parse import has_type, parse_metrics, read_json, wrong
 from gallery.runs.progress import PlainProgress
 from gallery.runs.specification import Run, run_of
 from gallery.runs.system import processor
 from inference import InferenceError
-from inference.files import write_atomically
+from inference.files import is_regular, make_folder, write_atomically, writing
 
 __all__ = ["entry", "measured", "read", "reproduce"]
 
@@ -41,11 +42,19 @@ def read(ledger: Path) -> dict[str, dict[str, Any]]:
     :raises RunError: if the file is not a ledger
     """
     try:
-        return json.loads(ledger.read_text())
+        rows = json.loads(ledger.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise RunError(f"{ledger} cannot be read as a ledger ({str(error)[:80]}). It was left unchanged.") from error
+    if not has_type(rows, dict[str, dict[str, Any]]) or not all(_is_row(row) for row in rows.values()):
+        raise RunError(f"{ledger} cannot be read as a ledger (a row has no runs by seed). It was left unchanged.")
+    return rows
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    runs: Any = row.get("runs")
+    return has_type(runs, dict[str, dict[str, Any]]) and all(map(str.isdecimal, runs))
 
 
 def _add(ledger: Path, name: str, row: dict[str, Any]) -> int | None:
@@ -53,7 +62,8 @@ def _add(ledger: Path, name: str, row: dict[str, Any]) -> int | None:
 
     :return: the smallest seed of the row, None if it has no runs
     """
-    with filelock.FileLock(ledger.with_name(f".{ledger.name}.lock")):
+    lock = ledger.with_name(f".{ledger.name}.lock")
+    with writing(lock, "lock"), filelock.FileLock(lock):
         rows = read(ledger)
         runs = rows.get(name, row)["runs"] | row["runs"]
         rows[name] = row | {"runs": dict(sorted(runs.items(), key=lambda item: int(item[0])))}
@@ -85,14 +95,14 @@ def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
 
     :param names: names in `EXTRA_METRICS`
     """
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = parse_metrics(folder / "metrics.json")
     missing = [name for name in names if name not in metrics.get(EXTRA_METRICS[name][0], {})]
     if missing:
         run, pair = training.load(folder)
         test = run.datasets()["test"]
         for split, evaluate_split in (EXTRA_METRICS[name] for name in missing):
             metrics[split] = metrics.get(split, {}) | evaluate_split(pair, test)
-        write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+        write_metrics(folder, metrics)
 
 
 def entry(folder: Path) -> dict[str, Any]:
@@ -101,9 +111,10 @@ def entry(folder: Path) -> dict[str, Any]:
     :return: metrics on test data, on simulated data where evaluated, and on training data; the curve of each metric
         over epochs; seconds, hardware, data and their hash, keywords, settings and versions
     """
-    content = json.loads((folder / "run.json").read_text())
-    metrics = json.loads((folder / "metrics.json").read_text())
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    Run.from_json(folder / "run.json")  # refuses a damaged one
+    content = read_json(folder / "run.json")
+    metrics = parse_metrics(folder / "metrics.json")
+    history = read_history(folder)
     names = list(dict.fromkeys(name for line in history for name in line.get("test", {})))
     curve = {name: [round(line["test"][name], 4) for line in history if name in line.get("test", {})] for name in names}
     return {
@@ -142,15 +153,18 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
     _add_extra_metrics(recipe.extra_metrics, folder)
     if not (folder / "judged.json").exists():
         write_atomically(folder / "judged.json", (json.dumps(_ledger_metrics(folder), indent=2) + "\n").encode())
-    return entry(folder) | json.loads((folder / "judged.json").read_text())
+    others = read_json(folder / "judged.json")
+    if not isinstance(others, dict):
+        raise wrong(f"{folder / 'judged.json'}", others, dict)
+    return entry(folder) | others
 
 
 def _keep_pictures(run: Path, folder: Path) -> None:
     """Copy the pictures of a run that are listed in PICTURES."""
     for picture in (run / "figures").glob("*"):
-        if picture.stem in PICTURES:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy(picture, folder)
+        if picture.stem in PICTURES and is_regular(picture):
+            make_folder(folder)
+            write_atomically(folder / picture.name, picture.read_bytes())
 
 
 def reproduce(
@@ -173,8 +187,8 @@ def reproduce(
     :param report: called with one line for every run
     :raises RunError: if a folder holds a different run, or `ledger` is not a ledger
     """
-    out.mkdir(parents=True, exist_ok=True)
-    ledger.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    make_folder(ledger.parent)
     for recipe in (RECIPES[name] for name in names):
         of_recipe = out / recipe.name.replace(":", "-")
         row = _row(recipe, f"gallery reproduce {recipe.name}{' --quick' if quick else ''}")
@@ -195,8 +209,10 @@ def reproduce(
         experiments = ledger.parent / "experiments" / recipe.model
         if recipe.name in EXPERIMENTS and not quick and not experiments.is_dir():
             report(f"{recipe.name}: the published experiments")
-            experiments.parent.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory() as temporary:  # the folder appears once it is complete
-                EXPERIMENTS[recipe.name](Path(temporary), of_recipe / f"seed-{min(seeds)}")
-                shutil.copytree(temporary, experiments)
+            staged = experiments.with_name(f".{recipe.model}")  # the folder appears once it is complete
+            with writing(experiments):
+                shutil.rmtree(staged, ignore_errors=True)
+                make_folder(staged)
+                EXPERIMENTS[recipe.name](staged, of_recipe / f"seed-{min(seeds)}")
+                staged.rename(experiments)
     return read(ledger)

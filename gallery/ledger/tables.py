@@ -15,6 +15,7 @@ from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS, family_module
+from inference.files import write_atomically
 from inference.pairs.capabilities import exact
 
 __all__ = [
@@ -213,4 +214,4 @@ def _cells(first: dict[str, Any], name: str, known: float | None, values: list[f
 
 if __name__ == "__main__":
     for file in FILES:
-        file.write_text(with_tables(file.read_text()))
+        write_atomically(file, with_tables(file.read_text()).encode())

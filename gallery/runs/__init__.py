@@ -2,9 +2,14 @@
 
     specification.py  Run: model, keywords, data, settings; the content of run.json
     registry.py       model classes by name: of the gallery, of installed packages, of a user's file
+    parse.py          JSON as typed dataclasses, with a message for each wrong field
+    memory.py         sizes that no memory holds
+    trust.py          files of models that this user has fitted
     folder.py         the files of a run: lock, clearing, reading, writing
+    prepare.py        the fit of a run at its first step
     interrupt.py      SIGINT and SIGTERM between two steps
     training.py       start, resume, load
+    divergence.py     fits that have diverged
     finish.py         weights, metrics and figures of a finished fit
     progress.py       progress on a terminal, in a log, in TensorBoard
     system.py         the processor and the allocator

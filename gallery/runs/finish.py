@@ -27,8 +27,8 @@ def finish(
     """
     from gallery.figures import draw
 
-    save_tensors(folder / WEIGHTS, svi.pair.state_dict(), {"model": run.model, "keywords": run.keywords})
     train, test = splits["train"], splits["test"]
+    save_tensors(folder / WEIGHTS, svi.pair.state_dict(), {"run": run.identity(train.hash)})
     info = inspect_pair(svi.pair, arguments(svi.pair, train.scored(), train.given))
     few = train if info.has_global_latent else train.head(len(test))  # all training data share a global latent
     metrics: dict[str, Any] = {

@@ -15,7 +15,10 @@ import data
 from data import Dataset
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
-from gallery.runs.registry import constructor, model_class
+from gallery.runs.memory import check_size, describe_allocation
+from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, wrong
+from gallery.runs.registry import constructor, format_error, line_of, model_class
+from gallery.runs.trust import check_fitted
 from inference import Pair, Settings
 
 __all__ = ["Run", "from_data", "run_of"]
@@ -160,17 +163,45 @@ class Run:
     def build(self) -> Pair:
         """Return a new pair, with weights drawn from torch's generator.
 
-        :raises RunError: if the constructor refuses its keywords
+        :raises RunError: if the constructor refuses its keywords, or the weights do not fit into the memory
         """
-        sizes = {k: v for k, v in self.keywords.items() if k.endswith("_dim") or k in ("hidden", "classes", "total")}
-        for name, size in sizes.items():
-            if np.min(size, initial=1) < 1 or np.size(size) == 0:
-                raise RunError(f"{self.model}: {name} must be at least 1, not {size}.")
+        cls = model_class(self.model)
+        self._check_keywords(cls)
+        check_size(self.model, cls, self.keywords, self.settings)
         try:
-            pair = model_class(self.model)(**self.keywords)
+            return cls(**self.keywords).to(self.settings.torch_device(), self.settings.dtype)
         except (ValueError, TypeError) as error:
             raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
-        return pair.to(self.settings.torch_device(), self.settings.dtype)
+        except (RuntimeError, MemoryError, OverflowError, LookupError) as error:
+            if isinstance(error, RecursionError) or line_of(error) is not None:
+                raise
+            reason = describe_allocation(error) or format_error(error)
+            raise RunError(f"{self.model} cannot be built with {_shown(self.keywords)}: {reason}.") from error
+
+    def _check_keywords(self, cls: type) -> None:
+        """Check the types of the keywords by the annotations of the constructor, and sizes to be at least 1."""
+        known = constructor(cls)
+        for name, value in self.keywords.items():
+            if name not in known and known:
+                raise unknown(f"hyper-parameter of {self.model}", name, known)
+            parameter = known.get(name)
+            if parameter is not None and value != parameter.default and not has_type(value, parameter.annotation):
+                raise RunError(
+                    f"{self.model}: {name} is {f'{value!r}'[:60]}; expected {describe_type(parameter.annotation)}."
+                )
+            is_size = name.endswith("_dim") or name in SIZES
+            if is_size and has_type(value, int | list[int]) and (np.size(value) == 0 or np.min(value) < 1):
+                raise RunError(f"{self.model}: {name} must be at least 1, not {value}.")
+
+    def identity(self, data_hash: str) -> dict[str, Any]:
+        """Return what makes this run another one than the next: the fields of run.json without folders and devices.
+
+        It is written into the files of weights, and compared when they are read.
+        """
+        content = json.loads(json.dumps(asdict(self)))
+        del content["threads"], content["settings"]["device"]
+        model = self.model.rpartition(":")[2] if ".py:" in self.model else self.model
+        return content | {"model": model, "data": Path(self.data.replace("/:", ":")).name, "data_hash": data_hash}
 
     def to_json(self, train: Dataset) -> str:
         """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
@@ -179,31 +210,70 @@ class Run:
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, path: Path) -> tuple["Run", str]:
+    def from_json(cls, path: Path, trust: bool = False) -> tuple["Run", str]:
         """Return (run, hash of its training data) of a run.json.
 
-        :raises RunError: if there is no such file, or it is damaged
+        :param trust: accept a model in a file that this user has not fitted
+        :raises RunError: if there is no such file, it is damaged, a field is wrong, or it names a file with code that
+            this user has not fitted
         """
-        try:
-            content = json.loads(Path(path).read_text())
-            own, classes = data.is_file(content["data"]), content["keywords"].get("classes")
-            written_before = own and "levels" not in content  # 256 levels, and labels that are the classes
-            labels = tuple(range(classes or 0)) or None if written_before else content.get("labels")
-            run = cls(
-                content["model"],
-                content["keywords"],
-                content["data"],
-                Settings(**content["settings"]),
-                content["validation"],
-                content["threads"],
-                256 if written_before else content.get("levels"),
-                None if labels is None else tuple(labels),
-            )
-            return run, content["data_hash"]
-        except OSError:
-            raise RunError(f"{Path(path).parent} holds no run: there is no {path}.") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged ({' '.join(str(error).split())[:80]}); nothing was changed.") from error
+        path = Path(path)
+        if not path.exists():
+            raise RunError(f"{path.parent} holds no run: there is no {path}.{_incomplete(path.parent)}")
+        content = read_json(path)
+        stored = parse(_Stored, content, f"{path}: ")
+        for name in ("model", "data"):
+            if not getattr(stored, name).isprintable():
+                raise wrong(f"{path}: {name}", getattr(stored, name), str)
+        if not 0 <= stored.threads <= MOST_THREADS:
+            raise RunError(f"{path}: threads is {stored.threads}; expected 1 to {MOST_THREADS}. Nothing was changed.")
+        for name, value in stored.keywords.items():
+            if not has_type(value, _Storable):
+                raise wrong(f"{path}: keywords.{name}", value, _Storable)
+        check_fitted(stored.model, path, trust)
+        levels, labels = stored.levels, stored.labels
+        if data.is_file(stored.data) and "levels" not in content:  # written before: 256 levels, labels that are classes
+            classes = stored.keywords.get("classes")
+            levels, labels = 256, list(range(classes or 0)) or None
+        kinds = None if labels is None else tuple(labels)
+        fit = stored.settings, stored.validation, stored.threads
+        return cls(stored.model, stored.keywords, stored.data, *fit, levels, kinds), stored.data_hash
+
+    def set_threads(self) -> None:
+        """Let torch use the threads of the run; 0 leaves them as they are."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+
+
+MOST_THREADS = 1024
+SIZES = ("hidden", "classes", "total", "components", "states", "steps", "k")  # and all names in _dim: at least 1
+_Scalar = int | Number | str | bool | None
+_Storable = _Scalar | list[_Scalar]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The content of run.json."""
+
+    model: str
+    keywords: dict[str, Any]
+    data: str
+    settings: Settings
+    data_hash: str
+    validation: bool
+    threads: int
+    versions: dict[str, Any] | None = None
+    levels: int | None = None
+    labels: list[int | str] | None = None
+
+
+def _incomplete(folder: Path) -> str:
+    """Return a sentence for a folder whose fit ended before run.json was written; empty for any other."""
+    return " A fit ended here before it was written: fit again." if (folder / ".lock").exists() else ""
+
+
+def _shown(keywords: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in keywords.items())[:200]
 
 
 QUICK_EPOCHS = 10  # at most, of a quick run

@@ -1,9 +1,9 @@
 """The training of a run: start, resume, load."""
 
-import inspect
-import re
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,36 @@ from torch import Tensor
 
 import data
 from gallery.errors import RunError
+from gallery.runs.divergence import check_end, naming
 from gallery.runs.finish import finish
 from gallery.runs.folder import (
     CHECKPOINT,
+    HISTORY,
     METRICS,
     SPECIFICATION,
     check_free,
+    clean,
     clear,
-    create,
+    history_hash,
     locked,
     read_history,
+    read_tensors,
     read_weights,
     write_history,
 )
 from gallery.runs.interrupt import deferred_interrupt
 from gallery.runs.metrics import monitor_clustering
+from gallery.runs.parse import Position, parse
+from gallery.runs.prepare import prepare, print_summary
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory
+from gallery.runs.trust import note_fitted
 from inference import SVI, InferenceError, Pair, collapsed, monitor_elbo
-from inference.files import write_atomically
+from inference.files import make_folder, write_atomically
 from inference.fit import distributed
-from inference.fit.checkpoint import load_tensors, save_tensors
-from inference.pairs.capabilities import count
+from inference.fit.checkpoint import save_tensors
+from inference.fit.guard import DivergenceError
 from inference.pairs.run import Batch
 
 __all__ = ["load", "resume", "start"]
@@ -58,52 +65,62 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     folder = Path(folder)
     if distributed.rank():
         splits = run.datasets()
-        return _Training(run, _prepare(run, splits), splits, folder, None).run_to_end()
+        return _Training(run, prepare(run, splits), splits, folder, None).run_to_end()
     check_free(folder, overwrite)
     splits = run.datasets()
-    svi = _prepare(run, splits)
-    _print_summary(run, splits, listener)
-    create(folder)
+    svi = prepare(run, splits)
+    print_summary(run, splits, listener)
+    make_folder(folder)
     with locked(folder):
+        check_free(folder, overwrite)  # another fit may have begun or ended here since
         clear(folder)
+        note_fitted(run.model)
         write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
         return _Training(run, svi, splits, folder, listener).run_to_end()
 
 
-def resume(folder: Path, listener: ProgressListener | None = None) -> dict[str, Any]:
+def resume(folder: Path, listener: ProgressListener | None = None, trust: bool = False) -> dict[str, Any]:
     """Continue a run from its checkpoint, to the bits of an uninterrupted run; return its metrics.
 
+    :param trust: accept a model in a file that this user has not fitted
     :raises RunError: if there is no run, it is finished, its data have changed, or another process writes it
     :raises InferenceError: if the checkpoint is damaged
     """
     folder = Path(folder)
-    run, data_hash = Run.from_json(folder / SPECIFICATION)
+    run, data_hash = Run.from_json(folder / SPECIFICATION, trust)
     with locked(folder) if distributed.rank() == 0 else nullcontext():
         if (folder / METRICS).exists():
             raise RunError(f"{folder} is finished: nothing to resume. `gallery evaluate {folder}` evaluates it.")
-        splits = run.datasets()
+        with _named(folder):
+            splits = run.datasets()
         if splits["train"].hash != data_hash:
             raise RunError(
                 f"{run.data} is not the data that {folder} was started with: its hash differs.", "Restore the data."
             )
-        torch.set_num_threads(run.threads)
-        training = _Training(run, _prepare(run, splits), splits, folder, listener)
-        _print_summary(run, splits, listener)
+        if distributed.rank() == 0:
+            clean(folder)
+        run.set_threads()
+        with _named(folder):
+            svi = prepare(run, splits)
+        print_summary(run, splits, listener)
+        training = _Training(run, svi, splits, folder, listener)
         if (folder / CHECKPOINT).exists():
-            training.restore(*load_tensors(folder / CHECKPOINT))
+            training.restore(*read_tensors(folder / CHECKPOINT, run.identity(data_hash)))
         return training.run_to_end()
 
 
-def load(folder: Path) -> tuple[Run, Pair]:
+def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
     """Return (run, fitted pair) of a folder: the final weights, or those of the checkpoint of an unfinished run.
 
+    :param trust: accept a model in a file that this user has not fitted
     :raises RunError: if the folder holds no run, or its weights do not fit the model
     :raises InferenceError: if there are no weights yet
     """
     folder = Path(folder)
-    run, _ = Run.from_json(folder / SPECIFICATION)
-    pair = run.build()
-    weights = read_weights(folder)
+    run, data_hash = Run.from_json(folder / SPECIFICATION, trust)
+    with _named(folder):
+        pair = run.build()
+    weights = read_weights(folder, run.identity(data_hash))
     try:
         pair.load_state_dict(weights)
     except RuntimeError as error:
@@ -114,61 +131,14 @@ def load(folder: Path) -> tuple[Run, Pair]:
     return run, pair
 
 
-def _print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressListener | None) -> None:
-    """Print what was read from the user's own data, where progress is shown."""
-    if listener and data.is_file(run.data):
-        print(*data.summary(splits), sep="\n", flush=True)
-
-
-def _prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
-    """Return the fit of a run at step 0.
-
-    :raises RunError: if model, data and settings do not go together
-    """
-    train = splits["train"]
-    torch.manual_seed(run.settings.seed)
-    pair = run.build()
-    _check_labels(run, pair, splits)
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Let an error about model, keywords or data name the run.json that they are from."""
     try:
-        svi = SVI(pair, train.x, train.given, run.settings, train.transform)
-    except InferenceError as error:
-        message, remedy = getattr(error, "message", str(error)), getattr(error, "remedy", None)
-        if train.is_image and message.startswith("Bernoulli needs values"):
-            message, remedy = f"{message} {_binary_transforms(run, train.name)}", None
-        raise RunError(f"{run.model} on {run.data}: {message}", remedy) from error
-    registered = {id(parameter) for parameter in svi.parameters}
-    unregistered = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered]
-    if unregistered:
-        raise RunError(
-            f"{run.model} on {run.data}: {', '.join(unregistered)} would not be learnt: neither model nor guide "
-            "registers it with pyro.module.",
-            f"`gallery check {run.model}` shows the clause of the contract.",
-        )
-    return svi
-
-
-def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None:
-    """:raises RunError: if a label is unknown that the model conditions on, and the model has no `missing` label"""
-    if "given" not in inspect.signature(pair.model).parameters or count(pair, "missing") is not None:
-        return
-    for name, split in splits.items():
-        if split.covariates is None and split.labels is not None and (split.labels < 0).any():
-            raise RunError(
-                f"{run.model} on {run.data}: {name} has unknown labels, and the model conditions on the label of every "
-                "data point.",
-                "Remove these rows, or fit a model with the attribute `missing`, such as ss_vae.",
-            )
-
-
-def _binary_transforms(run: Run, name: str) -> str:
-    """Return the sentence that names the binarisations of an image data set, or another likelihood."""
-    match = re.fullmatch(r"(.+):\w+?((?::\d+-labels.*)?)", name)
-    if match is None:
-        return ""
-    base, labels = match.groups()
-    binary = ", ".join(f'"{base}:{transform}{labels}"' for transform in ("threshold", "static", "dynamic"))
-    other = ', or likelihood="continuous_bernoulli"' if "likelihood" in run.keywords else ""
-    return f"Use one of the data {binary}{other}."
+        yield
+    except (RunError, InferenceError, data.DataError) as error:
+        message = f"{folder / SPECIFICATION}: {getattr(error, 'message', error)}"
+        raise RunError(message, getattr(error, "remedy", None)) from error
 
 
 class _Training:
@@ -190,12 +160,36 @@ class _Training:
         self.seconds = 0.0
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
+        self.first_loss: float | Tensor | None = None
+        self.saved: int | None = None  # the step of the last checkpoint
+        self.identity = run.identity(splits["train"].hash)
 
-    def restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
-        """Continue from the content of a checkpoint."""
-        self.svi.set_state(tensors, position)
-        self.total = tensors["epoch.loss"].to(self.svi.x.device)
-        self.count, self.seconds = position["count"], position["seconds"]
+    @property
+    def kept(self) -> str:
+        """A sentence on the last good checkpoint."""
+        return "There is no checkpoint." if self.saved is None else f"The checkpoint of step {self.saved} is kept."
+
+    def restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        """Continue from the content of a checkpoint.
+
+        :raises RunError: if the checkpoint or the history does not fit the run; nothing is changed then
+        """
+        path = self.folder / CHECKPOINT
+        position = parse(Position, about, f"{path}: ", others=True)
+        if not (0 <= position.step <= self.svi.steps and position.count >= 0 and position.seconds >= 0):
+            raise RunError(f"{path}: step {position.step} is none of the {self.svi.steps} of this run.")
+        try:
+            self.total = tensors["epoch.loss"].to(self.total)
+            self.svi.set_state(tensors, {"step": position.step})
+        except (RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise RunError(f"{path} does not fit {self.run.model} ({reason}). Its class may have changed.") from error
+        self.count, self.seconds, self.first_loss = position.count, position.seconds, position.first_loss
+        self.saved = position.step
+        self.history = read_history(self.folder, self.svi.epoch)
+        expected = history_hash(self.history) if position.history is None else position.history
+        if len(self.history) != self.svi.epoch or history_hash(self.history) != expected:
+            raise RunError(f"{self.folder / HISTORY} is not the history of {path}; nothing was changed.")
         self.restored = True
 
     def save(self) -> None:
@@ -207,13 +201,13 @@ class _Training:
         broken = [name for name, value in state.items() if name.startswith("weights.") and not value.isfinite().all()]
         if broken:
             name = broken[0].removeprefix("weights.")
-            raise InferenceError(
-                f"the weight {name} is not finite after step {self.svi.step}; the checkpoint before it is kept.",
-                "Fit with a smaller lr.",
-            )
+            raise DivergenceError(f"{name} is not finite after step {self.svi.step}.", "Use a smaller lr.")
         if self.writes:
-            progress = {"count": self.count, "seconds": self.seconds}
-            save_tensors(self.folder / CHECKPOINT, state | {"epoch.loss": self.total}, position | progress)
+            first = None if self.first_loss is None else float(self.first_loss)
+            about = Position(position["step"], self.count, self.seconds, history_hash(self.history), first)
+            tensors = state | {"epoch.loss": self.total}
+            save_tensors(self.folder / CHECKPOINT, tensors, asdict(about) | {"run": self.identity})
+        self.saved = self.svi.step
 
     def run_to_end(self) -> dict[str, Any]:
         """Train to the last step and finish the run; return the metrics.
@@ -223,38 +217,46 @@ class _Training:
         keep_freed_memory()
         svi = self.svi
         self.epoch = svi.epoch
-        self.history = read_history(self.folder, self.epoch)
         if not self.restored:
             self.save()
         if self.listener:
             self.listener.begin(svi, self.run)
-        with deferred_interrupt() as interrupted:
-            clock = saved = time.perf_counter()
-            for step, loss in svi:
-                self.total += loss
-                self.count += 1
-                if self.listener:
-                    self.listener.step(step, loss)
-                now = time.perf_counter()
-                if svi.epoch > self.epoch:
-                    self.seconds += now - clock
-                    self._end_epoch(step)
-                    clock = saved = time.perf_counter()
-                if distributed.workers() > 1 and step % SYNC_EVERY:
-                    continue
-                late, stop = (
-                    distributed.any_worker(now - saved > CHECKPOINT_SECONDS),
-                    distributed.any_worker(interrupted()),
-                )
-                if late or stop:
-                    self.seconds += now - clock
-                    self.save()
-                    clock = saved = time.perf_counter()
-                if stop:
-                    raise KeyboardInterrupt
+        with deferred_interrupt() as interrupted, naming(self):
+            self._train(interrupted)
         if not self.writes:
             return {}
+        check_end(self.first_loss, self.history[-1]["loss"], svi.steps, self.kept)
         return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
+
+    def _train(self, interrupted: Callable[[], bool]) -> None:
+        """Run the remaining steps.
+
+        :param interrupted: returns whether a signal has arrived
+        :raises KeyboardInterrupt: once one has, after the checkpoint is written
+        """
+        svi = self.svi
+        clock = saved = time.perf_counter()
+        for step, loss in svi:
+            self.total += loss
+            self.count += 1
+            self.first_loss = loss if self.first_loss is None and step == 1 else self.first_loss
+            if self.listener:
+                self.listener.step(step, loss)
+            now = time.perf_counter()
+            if svi.epoch > self.epoch:
+                self.seconds += now - clock
+                self._end_epoch(step)
+                clock = saved = time.perf_counter()
+            if distributed.workers() > 1 and step % SYNC_EVERY:
+                continue
+            late = distributed.any_worker(now - saved > CHECKPOINT_SECONDS)
+            stop = distributed.any_worker(interrupted())
+            if late or stop:
+                self.seconds += now - clock
+                self.save()
+                clock = saved = time.perf_counter()
+            if stop:
+                raise KeyboardInterrupt
 
     def _end_epoch(self, step: int) -> None:
         svi = self.svi

@@ -5,9 +5,13 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 
-__all__ = ["CHECK_STEPS", "LossGuard", "not_finite"]
+__all__ = ["CHECK_STEPS", "DivergenceError", "LossGuard", "not_finite"]
 
 CHECK_STEPS = 100  # steps between two readings of the losses
+
+
+class DivergenceError(InferenceError):
+    """A loss that is not finite."""
 
 
 class LossGuard:
@@ -58,14 +62,14 @@ class LossGuard:
         self.failed.zero_()
 
 
-def not_finite(name: str, step: int, epoch: int) -> InferenceError:
+def not_finite(name: str, step: int, epoch: int) -> DivergenceError:
     """Return the error for a loss that is not finite.
 
     :param name: the first site or parameter that is not finite
     :param step: number of the step, from 0
     :param epoch: number of whole epochs before it
     """
-    return InferenceError(
+    return DivergenceError(
         f"the loss is not finite at step {step} (epoch {epoch + 1}): {name} is the first value that is not.",
         "Use a smaller lr.",
     )

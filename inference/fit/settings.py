@@ -12,6 +12,7 @@ from inference.fit.objectives import parse_objective
 
 __all__ = ["DEFAULTS", "OPTIMISERS", "SCHEDULES", "Settings"]
 
+MOST_PARTICLES = 100_000  # of a step, which runs them one after the other
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
@@ -85,6 +86,8 @@ class Settings:
         for name in ("epochs", "batch_size", "particles"):
             if getattr(self, name) < 1:
                 raise InferenceError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.particles > MOST_PARTICLES:
+            raise InferenceError(f"particles must be at most {MOST_PARTICLES}, not {self.particles}.")
         if not 0 < self.lr < math.inf:
             raise InferenceError(f"lr must be positive and finite, not {self.lr}.")
         if not 0 < self.adam_beta2 < 1:
@@ -97,6 +100,8 @@ class Settings:
         parse_objective(self.objective)
         if self.seed < 0:
             raise InferenceError(f"seed must be at least 0, not {self.seed}.")
+        if self.seed >= 2**63:
+            raise InferenceError(f"seed must be below 2**63, not {self.seed}.")
         choices: dict[str, Collection[str]] = {
             "optimiser": OPTIMISERS,
             "lr_schedule": SCHEDULES,

@@ -25,11 +25,12 @@ def fit_state(pair: Pair, updates: Updates) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in tensors.items()}
 
 
-def restore_fit_state(pair: Pair, updates: Updates, tensors: dict[str, Tensor]) -> None:
+def restore_fit_state(pair: Pair, updates: Updates, tensors: dict[str, Tensor], begun: bool = True) -> None:
     """Restore what `fit_state` returned, the random generators of this process included.
 
-    :raises InferenceError: if the tensors are of another number of processes, or have a name that `fit_state` does not
-        write; nothing is changed then
+    :param begun: whether a step was done, after which an optimiser with a state has one
+    :raises InferenceError: if the tensors are of another number of processes or another optimiser, or have a name that
+        `fit_state` does not write
     """
     if unknown := [name for name in tensors if not name.startswith(PREFIXES)]:
         raise InferenceError(
@@ -42,7 +43,7 @@ def restore_fit_state(pair: Pair, updates: Updates, tensors: dict[str, Tensor]) 
             f"the checkpoint is of a fit in {before} processes; this fit has {now}.", f"Resume with {before}."
         )
     pair.load_state_dict(_with_prefix("weights.", tensors))
-    updates.set_state(_with_prefix("optimiser.", tensors))
+    updates.set_state(_with_prefix("optimiser.", tensors), begun)
     set_random_state(_with_prefix(f"worker.{distributed.rank()}.", tensors))
 
 

@@ -162,7 +162,7 @@ class SVI:
 
         :raises InferenceError: if it is of another number of processes or another version; nothing is changed then
         """
-        restore_fit_state(self.pair, self.updates, tensors)
+        restore_fit_state(self.pair, self.updates, tensors, begun=about["step"] > 0)
         self.step = about["step"]
         self.guard.reset(self.step)
         self._set_schedules()

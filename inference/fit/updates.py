@@ -40,7 +40,7 @@ class Updates:
     """
 
     def __init__(self, settings: Settings, parameters: list[nn.Parameter], failed: Tensor):
-        self.parameters, self.failed = parameters, failed
+        self.settings, self.parameters, self.failed = settings, parameters, failed
         self.optimiser = _make_optimiser(settings, parameters) if parameters else None
         self._skips_on_device = settings.optimiser in FUSED_SKIP_OPTIMISERS
         if self.optimiser is not None and self._skips_on_device:
@@ -71,15 +71,41 @@ class Updates:
         entries = self.optimiser.state_dict()["state"].items()
         return {f"{i}.{name}": v for i, values in entries for name, v in values.items() if torch.is_tensor(v)}
 
-    def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state` returned."""
+    def set_state(self, tensors: dict[str, Tensor], begun: bool = True) -> None:
+        """Restore what `state` returned.
+
+        :param begun: whether a step was done
+        :raises InferenceError: if the tensors are not those of this optimiser and these parameters
+        """
         if self.optimiser is None:
             return
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
-            number, name = key.split(".")
-            state.setdefault(int(number), {})[name] = value
+            number, _, name = key.partition(".")
+            state.setdefault(int(number) if number.isdecimal() else -1, {})[name] = value
+        self._check_state(state, begun)
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         for i, entries in state.items():  # torch casts each to the type of the parameter: restore its own
             kept = self.optimiser.state[self.parameters[i]]
             kept |= {name: value.to(kept[name].device) for name, value in entries.items()}
+
+    def _check_state(self, state: dict[int, dict[str, Tensor]], begun: bool) -> None:
+        """Check names, shapes and types: a fused kernel writes outside of a tensor of another shape.
+
+        The expected ones are those after a step with gradients of zero.
+        """
+        copies = [nn.Parameter(parameter.detach().clone()) for parameter in self.parameters]
+        for copied in copies:
+            copied.grad = torch.zeros_like(copied)
+        other = _make_optimiser(self.settings, copies)
+        other.step()
+        expected = other.state_dict()["state"]
+        if begun and not state and any(torch.is_tensor(v) for values in expected.values() for v in values.values()):
+            raise InferenceError(f"the checkpoint has no state of optimiser {self.settings.optimiser}.")
+        for number, values in state.items():
+            kinds = {name: (v.shape, v.dtype) for name, v in expected.get(number, {}).items() if torch.is_tensor(v)}
+            if {name: (value.shape, value.dtype) for name, value in values.items()} != kinds:
+                raise InferenceError(
+                    f"the state of optimiser {self.settings.optimiser} in the checkpoint is not one of this pair: "
+                    f"{', '.join(values)[:100]} of parameter {number}."
+                )

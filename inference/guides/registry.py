@@ -33,6 +33,7 @@ from inference.pairs.sites import is_flat, is_local, latent_sites, observed_site
 __all__ = ["GUIDES", "finish", "parse_guide", "with_guide"]
 
 REFINEMENT_STEPS = 10  # of semi_amortised
+MOST_STEPS = 10_000  # of semi:STEPS
 INSPECTED_ROWS = 1000  # of the data, for the shapes and supports of the latents
 LAPLACE_ROWS = 1000  # whose modes are computed together: bounds the memory
 
@@ -62,6 +63,8 @@ def parse_guide(name: str) -> tuple[str, int]:
     if head == "semi":
         if not steps.isdecimal() or int(steps) < 1:
             raise InferenceError(f"guide {name!r}: STEPS must be a whole number from 1 on, as in semi:5.")
+        if len(steps) > 9 or int(steps) > MOST_STEPS:
+            raise InferenceError(f"guide {name[:40]!r}: STEPS must be at most {MOST_STEPS}.")
         return "semi_amortised", int(steps)
     if name not in GUIDES:
         similar = difflib.get_close_matches(name, GUIDES, n=1)

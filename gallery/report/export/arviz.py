@@ -30,7 +30,7 @@ from gallery.errors import RunError
 from gallery.runs.specification import Run
 from inference import Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
-from inference.files import write_atomically
+from inference.files import write_atomically, writing
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
@@ -165,7 +165,7 @@ def write(run: Run, pair: Pair, dataset: Dataset, out: Path, draws: int = 200, s
         exported = groups(pair, dataset, draws, seed)
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=about(run, dataset, seed)), **exported})
     packed = {f"/{name}": {v: {"zlib": True, "complevel": 1} for v in group} for name, group in exported.items()}
-    with tempfile.TemporaryDirectory() as folder:
+    with writing(out), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "draws.nc"
         tree.to_netcdf(file, engine="h5netcdf", encoding=packed)
         write_atomically(out, file.read_bytes())

@@ -31,7 +31,7 @@ from gallery.report.export.networks import NoNetworkError, decoder, encoder
 from gallery.runs.registry import format_error
 from gallery.runs.specification import Run
 from inference import Pair, eval_mode
-from inference.files import write_atomically
+from inference.files import make_folder, write_atomically
 from inference.pairs.run import arguments, repeat
 
 __all__ = ["TOLERANCE", "as_onnx", "check", "write"]
@@ -131,7 +131,7 @@ def write(run: Run, pair: Pair, dataset: Dataset, folder: Path) -> tuple[list[Pa
             reasons.append(str(error))
     if not contents:
         raise RunError(" ".join(reasons))
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     for path, content in contents.items():
         write_atomically(path, content)
     return list(contents), reasons

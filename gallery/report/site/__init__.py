@@ -32,6 +32,7 @@ from gallery.report.site.pictures import copy_pictures
 from gallery.report.site.run_pages import RunPage, runs_below
 from gallery.report.site.sections import SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
+from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of, model_class
 from inference import InferenceError
 
@@ -40,21 +41,23 @@ __all__ = ["write_site"]
 SOURCES = FOLDER.parent / "sources.md"
 
 
-def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None] = print) -> Path:
+def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None] = print, trust: bool = False) -> Path:
     """Write all pages into a folder, and return the path of the first.
 
     :param out: a new or empty folder, or one that a site was written to. It is unchanged on an error
     :param runs: every finished run below this folder gets a page
-    :param report: called with one line for each run without a page or an explorer
-    :raises RunError: if `out` holds other files or cannot be written, or if there is no folder `runs`
+    :param report: called with one line for each run without a page or an explorer, and each picture that is left out
+    :param trust: accept models in files that this user has not fitted
+    :raises RunError: if `out` holds other files, or if there is no folder `runs`
+    :raises InferenceError: if `out` cannot be written
     """
-    run_pages, skipped = runs_below(Path(runs)) if runs is not None else ([], [])
+    run_pages, skipped = runs_below(Path(runs), trust) if runs is not None else ([], [])
     for line in skipped:
         report(line)
     with replaced(Path(out)) as site:
         explorers = {run.page: _explorer_of(run, report) for run in run_pages}
         for run in run_pages:
-            _write_run(site, run, explorers[run.page])
+            _write_run(site, run, explorers[run.page], report)
         ledger = read(tables.LEDGER / "ledger.json")
         for family in NAMES:
             _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
@@ -71,7 +74,7 @@ def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
     except (RunError, InferenceError, data.DataError) as error:
         fragment, reason = None, error
     except Exception as error:
-        if line_of(error) is None:  # a fault of the gallery
+        if line_of(error) is None and describe_allocation(error) is None:  # a fault of the gallery
             raise
         fragment, reason = None, format_error(error)
     if fragment is None:
@@ -79,7 +82,7 @@ def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
     return fragment
 
 
-def _write_run(site: Path, run: RunPage, fragment: str | None) -> None:
+def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[[str], None]) -> None:
     write_page(
         site,
         run.page,
@@ -91,7 +94,9 @@ def _write_run(site: Path, run: RunPage, fragment: str | None) -> None:
         undefined=run.undefined(),
         kl=kl_bars(run.metrics),
         k_hat=k_hat_verdict(run.folder),
-        pictures=copy_pictures(run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}"),
+        pictures=copy_pictures(
+            run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}", report=report
+        ),
         own=_own_source(run),
     )
 

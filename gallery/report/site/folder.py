@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gallery.errors import RunError
-from inference.files import write_atomically
+from gallery.runs.folder import locked
+from inference.files import is_temporary, make_folder, remove_temporaries, write_atomically, writing
 
 __all__ = ["replaced"]
 
-LIST, STAGE = "contents.txt", ".building"
+LIST, STAGE, LOCK = "contents.txt", ".building", ".building.lock"
 
 
 def _files(folder: Path) -> set[str]:
@@ -29,7 +30,8 @@ def _listed(out: Path) -> set[str]:
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file, and the site needs a folder.")
     listed = set((out / LIST).read_text().splitlines()) | {LIST} if (out / LIST).is_file() else set()
-    unlisted = {name for name in _files(out) - listed if not name.startswith(f"{STAGE}/")} if out.is_dir() else set()
+    left = {path.name for path in out.glob(f".{LIST}.*") if is_temporary(path)} | {LOCK}  # by a build that was killed
+    unlisted = {name for name in _files(out) - listed - left if not name.startswith(f"{STAGE}/")}
     unlisted |= {name for name in listed if (out / name).is_symlink()}
     if unlisted:
         raise RunError(
@@ -42,16 +44,33 @@ def _listed(out: Path) -> set[str]:
 def replaced(out: Path) -> Iterator[Path]:
     """Yield an empty folder whose files replace those of `out` at the end. On an error `out` is unchanged.
 
-    :raises RunError: if `out` holds files that another program wrote, or cannot be written
+    :raises RunError: if `out` holds files that another program wrote, or another process writes into it
+    :raises InferenceError: if it cannot be written
     """
-    listed, existed = _listed(out), out.is_dir()
+    existed = out.is_dir()
+    _listed(out)
+    make_folder(out)
     try:
+        with locked(out, LOCK):
+            try:
+                yield from _replaced(out)
+            finally:
+                shutil.rmtree(out / STAGE, ignore_errors=True)
+                (out / LOCK).unlink(missing_ok=True)
+    finally:
+        if not existed and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _replaced(out: Path) -> Iterator[Path]:
+    """Yield the staging folder, and move its files into place afterwards; the lock is held."""
+    listed = _listed(out)  # another build may have ended since
+    with writing(out):
+        remove_temporaries(out)
         shutil.rmtree(out / STAGE, ignore_errors=True)  # left by a build that was killed
-        (out / STAGE).mkdir(parents=True)
-    except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}. Choose another folder.") from error
-    try:
-        yield out / STAGE
+        (out / STAGE).mkdir()
+    yield out / STAGE
+    with writing(out):
         new = _files(out / STAGE)
         write_atomically(out / LIST, "".join(f"{name}\n" for name in sorted(new | listed)).encode())
         for name in sorted(new, key=lambda name: name.endswith(".html")):  # pictures before the pages that show them
@@ -60,10 +79,7 @@ def replaced(out: Path) -> Iterator[Path]:
         for name in (listed & _files(out)) - new - {LIST}:
             (out / name).unlink()
         write_atomically(out / LIST, "".join(f"{name}\n" for name in sorted(new)).encode())
-    finally:
-        shutil.rmtree(out / STAGE, ignore_errors=True)
+        shutil.rmtree(out / STAGE)
         for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
-        if not existed and not any(out.iterdir()):
-            out.rmdir()

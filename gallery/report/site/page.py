@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gallery.report.site.text import code, mathematics, words
+from inference.files import write_atomically
 
 __all__ = ["PAGES", "policy", "write_page"]
 
@@ -55,4 +56,4 @@ def write_page(site: Path, file: str, template: str, explorers: Iterable[str | N
         explorers=list(map(Markup, fragments)),
         **context,
     )
-    (site / file).write_text(html, encoding="utf-8")
+    write_atomically(site / file, html.encode())

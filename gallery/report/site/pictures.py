@@ -1,15 +1,22 @@
 """The pictures of a fitted pair on the site: captions, sizes, and copies beside the pages.
 
-Only pictures with a name that the gallery draws are copied, and only if Pillow reads them as images.
+Only pictures with a name that the gallery draws are copied, decoded and encoded anew, and only files that Pillow reads
+as images; links are not followed.
 """
 
+import io
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageSequence
+
+from inference.files import is_regular, make_folder, write_atomically
 
 __all__ = ["CAPTIONS", "Picture", "copy_pictures", "known_pictures", "rank", "thumbnail"]
 
+MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
 LARGEST = 400_000  # bytes; a larger picture is scaled down
 WIDTH = 1100  # width in pixels of a picture that was scaled down
 THUMB = 640  # width in pixels of a picture on a card: twice its width on the page
@@ -84,36 +91,86 @@ def rank(path: Path) -> int:
 
 
 def _copy(path: Path, target: Path, width: int | None = None) -> tuple[int, int] | None:
-    """Copy a picture, scaled down if its file is large or `width` is set.
+    """Decode a picture and encode it anew, scaled down if its file is large or `width` is set.
 
-    :return: (width, height); None if the file is damaged or no picture
+    Nothing but pixels and the durations of frames is kept: no text, no other data of the file.
+
+    :return: (width, height); None if the file is damaged, too large, a link, or no picture
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if _refusal(path) is not None:
+        return None
+    make_folder(target.parent)
+    content = io.BytesIO()
     try:
         with Image.open(path, formats=("PNG", "GIF")) as image:
-            image.seek(getattr(image, "n_frames", 1) - 1)  # the last frame of an animation
-            image.load()
-            if width is None and path.suffix == target.suffix and path.stat().st_size <= LARGEST:
-                target.write_bytes(path.read_bytes())
-                return image.size
-            small = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises
+            frames = getattr(image, "n_frames", 1)
+            if target.suffix == ".gif":
+                first, *others = [_pixels(frame) for frame in ImageSequence.Iterator(image)]
+                durations = [frame.info.get("duration", 100) for frame in ImageSequence.Iterator(image)]
+                first.save(content, "gif", save_all=True, append_images=others, duration=durations, loop=0)
+                size = first.size
+            else:
+                image.seek(frames - 1)  # the last frame of an animation
+                image.load()
+                large = width is not None or path.suffix != target.suffix or path.stat().st_size > LARGEST
+                copied = image.convert("RGB") if large else _pixels(image)
+                if large:
+                    copied.thumbnail((width or WIDTH, 10 * WIDTH))
+                    copied = copied.quantize(64)
+                    copied.info = {}
+                copied.save(content, "png", optimize=large)
+                size = copied.size
+    except (OSError, SyntaxError, ValueError, EOFError):  # what Pillow raises
         return None
-    small.thumbnail((width or WIDTH, 10 * WIDTH))
-    small.quantize(64).save(target, optimize=True)
-    return small.size
+    write_atomically(target, content.getvalue())
+    return size
 
 
-def copy_pictures(folder: Path, site: Path, where: str, of: str, more: dict[str, str] | None = None) -> list[Picture]:
+def _pixels(image: Image.Image) -> Image.Image:
+    """Return a copy of a frame without the information that Pillow would write besides the pixels."""
+    copied = image.copy()
+    copied.info = {}
+    return copied
+
+
+def _refusal(path: Path) -> str | None:
+    """Return why a picture is left out: it is a link or has too many pixels; None otherwise."""
+    if not is_regular(path) or path.parent.is_symlink():
+        return f"{path} is left out: it is no file but a link or a folder."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about large pictures
+            with Image.open(path, formats=("PNG", "GIF")) as image:
+                pixels = image.size[0] * image.size[1] * getattr(image, "n_frames", 1)
+    except Image.DecompressionBombError:
+        pixels = 2 * MOST_PIXELS
+    except (OSError, SyntaxError, ValueError, EOFError):
+        pixels = 0  # no picture
+    return (
+        f"{path} is left out: it has more than {MOST_PIXELS // 10**6} million pixels." if pixels > MOST_PIXELS else None
+    )
+
+
+def copy_pictures(
+    folder: Path,
+    site: Path,
+    where: str,
+    of: str,
+    more: dict[str, str] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Picture]:
     """Copy the pictures of a folder to `site/pictures/where`. Other files are skipped.
 
     :param of: the subject of the pictures, for their text alternatives
     :param more: further text alternatives by the name of the picture
+    :param report: called with one line for each picture that is a link or has too many pixels
     :return: the pictures in the order of display; empty if there is no folder
     """
     pictures = []
     for path in known_pictures(folder):
         src, moving = f"pictures/{where}/{path.stem}.png", None
+        if (line := _refusal(path)) is not None:
+            report(line)
         if (size := _copy(path, site / src)) is None:
             continue
         if path.suffix == ".gif":

@@ -1,6 +1,5 @@
 """Pages of the user's runs: one for every folder below DIR with a run.json and a metrics.json."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from gallery.errors import RunError
 from gallery.ledger.fields import PATHS
 from gallery.models import MODELS
 from gallery.report.site.numbers import MEANINGS, Number, kl_bars, written
+from gallery.runs.parse import parse_metrics
 from gallery.runs.specification import Run
 
 __all__ = ["RunPage", "runs_below", "without_folders"]
@@ -69,9 +69,10 @@ def without_folders(name: str) -> str:
     return Path(name.replace("/:", ":")).name
 
 
-def runs_below(folder: Path) -> tuple[list[RunPage], list[str]]:
+def runs_below(folder: Path, trust: bool = False) -> tuple[list[RunPage], list[str]]:
     """Return the finished runs below a folder, and one line for each that cannot be read.
 
+    :param trust: accept models in files that this user has not fitted
     :raises RunError: if there is no such folder
     """
     if not folder.is_dir():
@@ -84,13 +85,15 @@ def runs_below(folder: Path) -> tuple[list[RunPage], list[str]]:
             continue
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
         try:
-            run, _ = Run.from_json(path)
-            metrics = json.loads((path.parent / "metrics.json").read_text())
+            run, _ = Run.from_json(path, trust)
+            metrics = parse_metrics(path.parent / "metrics.json")
             one = RunPage(path.parent, name, f"run-{len(pages) + 1}-{slug}.html", run, metrics)
             for line in one.numbers():  # fails here if a number cannot be written
                 str((line.n, line.unit, line.error("se"), line.error("mc_se")))
             one.undefined(), kl_bars(metrics)
             pages.append(one)
-        except (RunError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except RunError as error:
+            skipped.append(f"{path.parent} is skipped: {error}")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             skipped.append(f"{path.parent} is skipped: {' '.join(str(error).split())[:120]}")
     return pages, skipped

@@ -111,7 +111,7 @@ def test_a_model_in_a_file_and_without_its_file(tmp_path, no_figures):
     load(tmp_path / "run")
     file.write_text("")
     with pytest.raises(RunError, match="has no class Mine"):
-        load(tmp_path / "run")
+        load(tmp_path / "run", trust=True)
     file.unlink()
     with pytest.raises(RunError, match="there is no file"):
         load(tmp_path / "run")

@@ -1,0 +1,63 @@
+"""Fits that have diverged: named in one line, with the step and the last good checkpoint."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from torch import Tensor
+
+from gallery.errors import RunError
+from inference import InferenceError
+from inference.fit.guard import DivergenceError
+
+__all__ = ["check_end", "naming"]
+
+ABSURD = 1000.0  # times the loss of the first step, from which the loss of the last epoch is that of no fit
+_INVALID = re.compile(r"Expected (parameter|value) .* to satisfy the constraint|not finite|singular|positive-definite")
+_REMEDY = "Use a smaller lr."
+
+
+class HasCheckpoint(Protocol):
+    """A fit with a last good checkpoint."""
+
+    @property
+    def kept(self) -> str:
+        """A sentence on it."""
+
+
+@contextmanager
+def naming(fit: HasCheckpoint) -> Iterator[None]:
+    """Add to the error of a fit that has diverged what is kept of it.
+
+    An error of torch about values outside of a distribution's support becomes such an error.
+
+    :raises InferenceError: if the fit has diverged
+    """
+    try:
+        yield
+    except DivergenceError as error:
+        raise InferenceError(f"{error.message} {fit.kept}", error.remedy) from error
+    except (InferenceError, RunError):
+        raise
+    except (ValueError, RuntimeError) as error:
+        if not _INVALID.search(str(error)):
+            raise
+        first = " ".join(str(error).split()).partition(", but found invalid values")[0][:200]
+        raise InferenceError(f"the fit has diverged: {first}. {fit.kept}", _REMEDY) from error
+
+
+def check_end(first_loss: float | Tensor | None, last_loss: float, steps: int, kept: str) -> None:
+    """Check that the loss of the last epoch is not far above that of the first step.
+
+    :param first_loss: nats per data point; None if it is unknown
+    :param kept: a sentence on the last good checkpoint
+    :raises InferenceError: if it is ABSURD times as large or more
+    """
+    if first_loss is None or abs(last_loss) < ABSURD * max(1.0, abs(float(first_loss))):
+        return
+    raise InferenceError(
+        f"the fit has diverged: after {steps} steps the loss is {last_loss:.3g} nats per data point; at the first step "
+        f"it was {float(first_loss):.3g}. {kept}",
+        _REMEDY,
+    )

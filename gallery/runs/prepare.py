@@ -1,0 +1,72 @@
+"""A run at its first step: its pair, checked against its data."""
+
+import inspect
+import re
+
+import torch
+
+import data
+from gallery.errors import RunError
+from gallery.runs.progress import ProgressListener
+from gallery.runs.specification import Run
+from inference import SVI, InferenceError, Pair
+from inference.pairs.capabilities import count
+
+__all__ = ["prepare", "print_summary"]
+
+
+def prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
+    """Return the fit of a run at step 0.
+
+    :raises RunError: if model, data and settings do not go together
+    """
+    train = splits["train"]
+    torch.manual_seed(run.settings.seed)
+    pair = run.build()
+    _check_labels(run, pair, splits)
+    try:
+        svi = SVI(pair, train.x, train.given, run.settings, train.transform)
+    except InferenceError as error:
+        message, remedy = getattr(error, "message", str(error)), getattr(error, "remedy", None)
+        if train.is_image and message.startswith("Bernoulli needs values"):
+            message, remedy = f"{message} {_binary_transforms(run, train.name)}", None
+        raise RunError(f"{run.model} on {run.data}: {message}", remedy) from error
+    registered = {id(parameter) for parameter in svi.parameters}
+    unregistered = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered]
+    if unregistered:
+        raise RunError(
+            f"{run.model} on {run.data}: {', '.join(unregistered)} would not be learnt: neither model nor guide "
+            "registers it with pyro.module.",
+            f"`gallery check {run.model}` shows the clause of the contract.",
+        )
+    return svi
+
+
+def print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressListener | None) -> None:
+    """Print what was read from the user's own data, where progress is shown."""
+    if listener and data.is_file(run.data):
+        print(*data.summary(splits), sep="\n", flush=True)
+
+
+def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None:
+    """:raises RunError: if a label is unknown that the model conditions on, and the model has no `missing` label"""
+    if "given" not in inspect.signature(pair.model).parameters or count(pair, "missing") is not None:
+        return
+    for name, split in splits.items():
+        if split.covariates is None and split.labels is not None and (split.labels < 0).any():
+            raise RunError(
+                f"{run.model} on {run.data}: {name} has unknown labels, and the model conditions on the label of every "
+                "data point.",
+                "Remove these rows, or fit a model with the attribute `missing`, such as ss_vae.",
+            )
+
+
+def _binary_transforms(run: Run, name: str) -> str:
+    """Return the sentence that names the binarisations of an image data set, or another likelihood."""
+    match = re.fullmatch(r"(.+):\w+?((?::\d+-labels.*)?)", name)
+    if match is None:
+        return ""
+    base, labels = match.groups()
+    binary = ", ".join(f'"{base}:{transform}{labels}"' for transform in ("threshold", "static", "dynamic"))
+    other = ', or likelihood="continuous_bernoulli"' if "likelihood" in run.keywords else ""
+    return f"Use one of the data {binary}{other}."

@@ -1,0 +1,164 @@
+"""Hostile command lines: an exit code, one line at most, and nothing written elsewhere."""
+
+import errno
+import os
+import random
+import resource
+from pathlib import Path
+
+import pytest
+from damage import command_line
+from tiny_runs import tiny
+
+from gallery.cli.main import main
+from gallery.runs import start
+from gallery.runs.memory import describe_allocation
+from inference import SVI
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A finished run of the smallest model."""
+    folder = tmp_path_factory.mktemp("fitted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gallery.figures.draw", lambda *_, **__: [])
+        start(tiny("exponential_gaussian", "exponential_gaussian", {}, epochs=1, batch_size=1000), folder)
+    return folder
+
+
+@pytest.fixture
+def short(monkeypatch, no_figures):
+    """A fit ends after two steps, and a comparison before its first row, as if by Ctrl-C."""
+
+    def steps(self):
+        for _ in range(2):
+            yield self.step + 1, self.train_step()
+        raise KeyboardInterrupt
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SVI, "__iter__", steps)
+    monkeypatch.setattr("gallery.compare._run_calls", stop)
+
+
+def check_lines(fitted, capsys, seeds):
+    around = {path.name for path in Path("..").iterdir()}
+    Path("mine.py").write_text("from gallery.models.vae import VAE\n\n\nclass Mine(VAE):\n    pass\n")
+    for seed in seeds:
+        words = command_line(random.Random(seed), fitted)
+        code = main(words)
+        err = capsys.readouterr().err
+        assert code in (0, 2, 130), words
+        assert err.count("\n") == (code != 0), (words, err)
+    assert {path.name for path in Path("..").iterdir()} == around
+
+
+def test_random_command_lines(fitted, short, capsys):
+    check_lines(fitted, capsys, range(20))
+
+
+@pytest.mark.slow
+def test_2000_random_command_lines(fitted, short, capsys):
+    check_lines(fitted, capsys, range(20, 2020))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fit vae --data digits:threshold --hidden 1000000000", ["hidden 1000000000", "GiB", "smaller hidden"]),
+        ("fit vae --data digits:threshold --latent-dim 100000000000", ["latent_dim", "GiB"]),
+        (
+            "fit vae --data digits:threshold --data-dim 9223372036854775808",
+            ["data_dim", "more weights than any memory"],
+        ),
+        ("fit cvae --data digits:threshold --classes 1000000000000", ["classes"]),
+        ("fit exponential_gaussian --particles 9223372036854775807", ["particles must be at most"]),
+        ("fit exponential_gaussian --seed 9223372036854775808", ["seed"]),
+        ("evaluate RUN --particles 9223372036854775807", ["--particles"]),
+        ("evaluate RUN --particles 100000000000000", ["--particles", "GiB"]),
+        ("sample RUN --out x.npz --n 9223372036854775807", ["--n"]),
+        ("sample RUN --out x.npz --seed 9223372036854775808", ["--seed"]),
+        ("compare exponential_gaussian --guides semi:1000000000", ["STEPS must be at most"]),
+        ("compare exponential_gaussian --seeds 9223372036854775807", ["seeds"]),
+        ("new " + "a" * 300, ["name"]),
+        ("reproduce gaussian_mixture --ledger /", ["--ledger is a file"]),
+        ("reproduce gaussian_mixture --ledger .", ["--ledger is a file"]),
+        ("fit " + "a" * 300 + ".py:X --data line", ["too long"]),
+        ("bench --json /", ["/"]),
+    ],
+)
+def test_sizes_and_names_are_refused_in_one_line(fitted, short, capsys, command, words):
+    assert main(command.replace("RUN", str(fitted)).split()) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1, err
+    for word in words:
+        assert word in err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RuntimeError("can't allocate memory: you tried to allocate 4294967296 bytes."),
+            "4.0 GiB",
+        ),
+        (MemoryError("Unable to allocate 7.45 GiB for an array"), "7.45 GiB"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "2.00 GiB"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+        (KeyError("x"), None),
+    ],
+)
+def test_an_allocation_that_failed_is_told_from_other_errors(error, words):
+    line = describe_allocation(error)
+    assert (line is None) if words is None else words in line
+
+
+# files and output that the system refuses
+
+
+@pytest.mark.parametrize(
+    "command", ["sample RUN --n 500 --out x.npz", "show vae --diagram x.svg", "new mine", "evaluate RUN --particles 2"]
+)
+def test_a_limit_on_the_size_of_files_is_one_line(fitted, capsys, command, monkeypatch):
+    """A real one, of the system: EFBIG. What only reads is not affected."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        code = main(command.replace("RUN", str(fitted)).split())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == ((0, 0) if command.startswith("evaluate") else (2, 1)), err
+    assert [path for path in Path().rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_one_line(fitted, capsys, monkeypatch, code):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    commands = (
+        "sample RUN --out x.npz",
+        "export RUN --to arviz --n 2 --draws 2",
+        "fit exponential_gaussian --overwrite --run RUN",
+    )
+    for command in (*commands, "fit exponential_gaussian --run new", "site --out site", "reproduce gaussian_mixture"):
+        assert main(command.replace("RUN", str(fitted)).split()) == 2, command
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1, (command, err)
+        assert os.strerror(code) in err, (command, err)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["show vae", "data", "fit vae --help", "evaluate RUN --particles 2"])
+def test_output_to_a_full_device_is_one_line(fitted, monkeypatch, capsys, command):
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", full)
+        code = main(command.replace("RUN", str(fitted)).split())
+    assert (code, capsys.readouterr().err) == (2, "gallery: cannot write the output: No space left on device.\n")
