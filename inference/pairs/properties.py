@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Transform, biject_to, constraints
+from torch.distributions import Transform, biject_to, constraints, transform_to
 
 from inference.errors import InferenceError
 from inference.pairs.sites import TRANSFORMED, unwrap
@@ -86,6 +86,7 @@ def has_one_support(support: constraints.Constraint) -> bool:
 
 
 @biject_to.register(constraints.MixtureSameFamilyConstraint)
+@transform_to.register(constraints.MixtureSameFamilyConstraint)
 def _onto_components(support: constraints.MixtureSameFamilyConstraint) -> Transform:
     """The support of a mixture is that of its components; torch has no bijection for it."""
     return biject_to(support.base_constraint)

@@ -1,0 +1,200 @@
+"""What a distribution lacks is left out and named: means, supports, and bijections onto supports."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.distributions import transforms
+from torch import nn
+from torch.distributions import biject_to, constraints
+
+from inference import InferenceError, Settings, ais, encode, evaluate, nuts, reconstruct, sample, svi, with_guide
+from inference.pairs.data_checks import check_data
+from inference.pairs.properties import UndefinedError, has_one_support, is_discrete, mean_of, support_of
+
+N = 12
+
+
+def logistic(loc):
+    uniform = dist.Uniform(torch.zeros_like(loc), torch.ones_like(loc))
+    return dist.TransformedDistribution(
+        uniform, [transforms.SigmoidTransform().inv, transforms.AffineTransform(loc, 1.0)]
+    )
+
+
+class Bare(dist.TorchDistribution):
+    """A normal distribution that knows how to draw and to score, and nothing else."""
+
+    arg_constraints = {}
+    has_rsample = True
+
+    def __init__(self, loc):
+        self.loc = loc
+        super().__init__(loc.shape, validate_args=False)
+
+    def expand(self, batch_shape, _instance=None):
+        return Bare(self.loc.expand(batch_shape))
+
+    def rsample(self, sample_shape=()):
+        return self.loc + torch.randn(*sample_shape, *self.loc.shape)
+
+    def log_prob(self, value):
+        return dist.Normal(self.loc, 1.0).log_prob(value)
+
+
+class Linear(nn.Module):
+    """z ~ prior, x ~ likelihood(out), out of three columns; several likelihoods take a column each, x_1, x_2, x_3."""
+
+    def __init__(self, *likelihoods, prior=lambda zero: dist.Normal(zero, 1.0).to_event(1), guide=None):
+        super().__init__()
+        self.likelihoods, self.prior, self.q = likelihoods, prior, guide
+        self.encoder, self.decoder = nn.Linear(3, 4), nn.Linear(2, 3)
+
+    def model(self, x, total=None):
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            out = self.decoder(pyro.sample("z", self.prior(x.new_zeros(len(x), 2))))
+            if len(self.likelihoods) == 1:
+                pyro.sample("x", self.likelihoods[0](out).to_event(1), obs=x)
+            else:
+                for i, likelihood in enumerate(self.likelihoods):
+                    pyro.sample(f"x_{i + 1}", likelihood(out[:, i]), obs=x[:, i])
+
+    def guide(self, x, total=None):
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            loc, scale = self.encoder(x).chunk(2, -1)
+            q = dist.Normal(loc, nn.functional.softplus(scale) + 0.1).to_event(1)
+            pyro.sample("z", q if self.q is None else self.q(q))
+
+
+def counts(seed=0):
+    return torch.randint(1, 5, (N, 3), generator=torch.Generator().manual_seed(seed)).float()
+
+
+LIKELIHOODS = {
+    "binomial": lambda out: dist.Binomial(10, logits=out),
+    "binomial with totals": lambda out: dist.Binomial(torch.full_like(out, 4.0), logits=out),
+    "beta-binomial": lambda out: dist.BetaBinomial(out.exp(), out.exp() + 1, total_count=10),
+    "pareto": lambda out: dist.Pareto(torch.full_like(out, 0.5), out.exp() + 1),
+    "student": lambda out: dist.StudentT(3.0, out, 1.0),
+    "poisson": lambda out: dist.Poisson(out.exp()),
+    "geometric": lambda out: dist.Geometric(logits=out),
+    "negative binomial": lambda out: dist.NegativeBinomial(3.0, logits=out),
+    "zero-inflated": lambda out: dist.ZeroInflatedPoisson(out.exp(), gate_logits=out),
+    "gamma": lambda out: dist.Gamma(out.exp(), 1.0),
+}
+NO_MEAN = {"logistic": logistic, "cauchy": lambda out: dist.Cauchy(out, 1.0), "bare": Bare}
+
+
+@pytest.mark.parametrize("name", [*LIKELIHOODS, *NO_MEAN])
+def test_a_likelihood_is_fitted_evaluated_and_drawn_from(name):
+    pair, x = Linear((LIKELIHOODS | NO_MEAN)[name]), counts()
+    assert torch.isfinite(svi(pair, x, settings=Settings(epochs=2, batch_size=6, lr=0.01))).all()
+    assert torch.isfinite(torch.tensor(evaluate(pair, x, particles=4)["elbo"]["value"]))
+    drawn = sample(pair, x, 5)
+    assert drawn["x"].shape == (5, 3)
+    assert not any(value.requires_grad for value in drawn.values())
+    assert ("mean" in drawn) == (name in LIKELIHOODS)
+    if name in NO_MEAN:
+        with pytest.raises(UndefinedError, match="mean"):
+            reconstruct(pair, x)
+    else:
+        assert torch.isfinite(drawn["mean"]).all()
+        assert torch.isfinite(reconstruct(pair, x)).all()
+
+
+def test_x_is_checked_in_the_support_of_each_row_and_site():
+    def totals(out):  # known for each data point: row i has i + 1 trials
+        return dist.Binomial(torch.arange(1.0, len(out) + 1).unsqueeze(1).expand(out.shape), logits=out)
+
+    rows = torch.arange(1.0, N + 1).unsqueeze(1).expand(N, 3)
+    check_data(Linear(totals), rows)
+    with pytest.raises(InferenceError, match=r"Binomial needs values in the integers in \[0, 12\]; x has others"):
+        check_data(Linear(totals), rows + 1)
+
+    kinds = (lambda o: dist.Bernoulli(logits=o), lambda o: dist.Poisson(o.exp()), lambda o: dist.Normal(o, 1.0))
+    x = torch.stack([counts()[:, 0] % 2, counts()[:, 1], torch.randn(N)], dim=1)
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        pair, columns = Linear(*(kinds[i] for i in order)), x[:, list(order)]
+        assert torch.isfinite(svi(pair, columns, settings=Settings(epochs=1, batch_size=6))).all()
+        drawn = sample(pair, columns, 50)["x"]
+        yes_no, count = (drawn[:, order.index(i)] for i in (0, 1))
+        assert set(yes_no.tolist()) <= {0.0, 1.0}
+        assert torch.equal(count, count.round())
+        bad = columns.clone()
+        bad[-1, order.index(0)] = 0.5
+        with pytest.raises(InferenceError, match=rf"Bernoulli needs values in \{{0, 1\}}; x_{order.index(0) + 1} has"):
+            check_data(pair, bad)
+
+
+def test_sites_that_are_not_the_columns_from_left_to_right_are_refused():
+    pair = Linear(lambda o: dist.Normal(o, 1.0), lambda o: dist.Normal(o, 2.0), lambda o: dist.Poisson(o.exp()))
+
+    def model(x, total=None):
+        return Linear.model(pair, x.flip(1), total)
+
+    pair.model = model
+    with pytest.raises(InferenceError, match="not the columns of x from left to right"):
+        check_data(pair, counts())
+
+
+def flow(q):
+    return dist.TransformedDistribution(q, [transforms.SigmoidTransform(), transforms.SigmoidTransform().inv])
+
+
+@pytest.mark.parametrize("guide", [flow, lambda q: Bare(q.base_dist.loc).to_event(1)])
+def test_a_guide_without_mean_has_no_code_and_no_active_units(guide):
+    pair, x = Linear(lambda out: dist.Normal(out, 1.0), guide=guide), torch.randn(N, 3)
+    with pytest.raises(InferenceError, match="the code z is undefined: torch knows no mean of"):
+        encode(pair, x)
+    metrics = evaluate(pair, x)
+    assert "active_units" not in metrics
+    assert "mean" in metrics["undefined"]["active_units"]
+    assert "elbo" in metrics
+
+
+def test_means_that_are_no_means():
+    for fn in (
+        dist.Cauchy(0.0, 1.0),
+        dist.Categorical(torch.ones(3)),
+        dist.StudentT(torch.tensor(0.5)),
+        logistic(torch.zeros(2)),
+    ):
+        with pytest.raises(UndefinedError, match="mean"):
+            mean_of(fn)
+    z = torch.zeros(3, 2)
+    with pytest.raises(UndefinedError, match="Delta with a density"):
+        mean_of(dist.Delta(z, log_density=torch.ones(3), event_dim=1))
+    assert torch.equal(mean_of(dist.Delta(z, event_dim=1)), z)
+
+
+def test_supports():
+    assert support_of(Bare(torch.zeros(2))) is None
+    assert not is_discrete(Bare(torch.zeros(2)))
+    assert is_discrete(dist.Bernoulli(torch.tensor(0.5)))
+    assert has_one_support(dist.Categorical(torch.ones(2, 3)).support)
+    assert not has_one_support(dist.Binomial(torch.tensor([1.0, 2.0]), torch.tensor(0.5)).support)
+    onto = biject_to(constraints.MixtureSameFamilyConstraint(constraints.positive))
+    assert constraints.positive.check(onto(torch.randn(10))).all()
+
+
+def mixture(zero):
+    components = dist.Normal(torch.tensor([[-2.0, 0.0], [2.0, 0.0]]), 0.5).to_event(1)
+    return dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), components).expand(zero.shape[:1])
+
+
+def test_a_mixture_prior_is_sampled_annealed_and_given_other_guides():
+    pair, x = Linear(lambda out: dist.Normal(out, 1.0), prior=mixture), torch.randn(2, 3)
+    assert nuts(pair, x, draws=4, warmup=4, chains=1)["draws"]["z"].shape == (1, 4, 2, 2)
+    assert torch.isfinite(ais(pair, x, chains=2, steps=4)).all()
+    for guide in ("normal", "flow", "laplace"):
+        assert torch.isfinite(svi(with_guide(pair, guide, x), x, settings=Settings(epochs=1, batch_size=2))).all()
+
+
+def test_a_latent_of_unknown_support_is_refused_by_samplers_and_guides():
+    pair, x = Linear(lambda out: dist.Normal(out, 1.0), prior=lambda zero: Bare(zero).to_event(1)), torch.randn(3, 3)
+    svi(pair, x, settings=Settings(epochs=1, batch_size=3))
+    for use in (lambda: nuts(pair, x, draws=4, warmup=4), lambda: ais(pair, x), lambda: with_guide(pair, "normal", x)):
+        with pytest.raises(InferenceError, match=r"the support of z.* is unknown"):
+            use()
