@@ -205,7 +205,7 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
 
     :return: (the error if it does not, else None; whether the row infers latents of the training data only)
     """
-    train_only = False
+    train_only = vectorised = False
     try:
         if row.sampler:
             pair = comparison.pair(row, train)
@@ -223,9 +223,14 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
             svi = comparison.svi(row, train)
             info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
             train_only = svi.plan.is_per_data_point or info.has_global_latent
+            vectorised = svi.loss.estimator.vectorize_particles
             svi.loss(svi.rows(0))  # some objectives refuse a pair at the first step only
     except (ValueError, NotImplementedError) as error:
         return error.with_traceback(None), train_only  # the traceback would keep the pair and its data
+    except Exception as error:  # whatever the code of a model raises: the other rows go on
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        advice = "Particles of a global latent come as a new dimension on the left: broadcast over it."
+        return RunError(f"the first step fails with {reason}", advice if vectorised else None), train_only
     return None, train_only
 
 

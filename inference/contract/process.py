@@ -30,6 +30,7 @@ def state(case: Case) -> Iterator[Finding]:
     """state_dict holds everything that a pair learns"""
     pair, hidden = case.pair(), False
     known = {id(item) for item in (*pair.parameters(), *pair.buffers(), *pair.modules())}
+    buffers = list(pair.buffers())
     for path, module in pair.named_modules():
         for name, value in vars(module).items():
             if name in ("_parameters", "_buffers", "_modules"):
@@ -37,7 +38,9 @@ def state(case: Case) -> Iterator[Finding]:
             within = list(value.values()) if isinstance(value, dict) else value
             within = within if isinstance(within, list | tuple) else [within]
             for kind, remedy in ((Tensor, f"self.register_buffer({name!r}, ...)"), (nn.Module, "an nn.ModuleList")):
-                if any(isinstance(item, kind) and id(item) not in known for item in within):
+                if any(
+                    isinstance(item, kind) and id(item) not in known and not _is_copy(item, buffers) for item in within
+                ):
                     hidden = True
                     yield Finding(
                         f"{'.'.join(filter(None, ['self', path, name]))} keeps a {kind.__name__} that is neither in "
@@ -50,6 +53,11 @@ def state(case: Case) -> Iterator[Finding]:
             "with the weights of another pair loaded, the loss differs from that pair's: the constructor computes "
             "something that is not in state_dict. Make it a buffer, or compute it from the hyper-parameters."
         )
+
+
+def _is_copy(item: Tensor | nn.Module, buffers: list[Tensor]) -> bool:
+    """Return whether an item has the values of a buffer, such as the masks that Pyro's masked networks share."""
+    return isinstance(item, Tensor) and any(item.shape == b.shape and torch.equal(item, b) for b in buffers)
 
 
 def leftovers(case: Case) -> Iterator[Finding]:

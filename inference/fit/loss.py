@@ -13,7 +13,7 @@ from inference.fit.settings import Settings
 from inference.pairs.checks import first_not_finite
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
 from inference.pairs.pair import Pair
-from inference.pairs.run import param_scope, repeat
+from inference.pairs.run import clear_caches, param_scope, repeat
 
 __all__ = ["MinibatchLoss"]
 
@@ -60,6 +60,7 @@ class MinibatchLoss:
         return failed, rows, beta, *self.batch(rows)
 
     def _differentiable(self, rows: Tensor, beta: Tensor, *args: Tensor) -> Tensor:
+        clear_caches(self.pair)
         with ExitStack() as stack:
             stack.enter_context(param_scope())
             stack.enter_context(SetRows(rows))

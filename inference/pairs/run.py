@@ -12,6 +12,7 @@ from pyro.infer.enum import get_importance_trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch.distributions import Transform
 
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
@@ -20,6 +21,7 @@ from inference.pairs.pair import Pair
 __all__ = [
     "Batch",
     "arguments",
+    "clear_caches",
     "cuda_devices",
     "eval_mode",
     "importance_traces",
@@ -127,6 +129,7 @@ def eval_mode(pair: Pair, seed: int | None = 0) -> Iterator[None]:
     with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair), enabled=seed is not None), param_scope():
         if seed is not None:
             torch.manual_seed(seed)
+        clear_caches(pair)
         pair.eval()
         try:
             yield
@@ -147,6 +150,17 @@ def importance_traces(
     guide, model = EnumMessenger(first_available_dim=-2)(pair.guide), EnumMessenger()(pair.model)
     with SetRows(torch.arange(len(args[0]), device=args[0].device) if rows is None else rows):
         return get_importance_trace("flat", 1, model, guide, args, {"total": total})
+
+
+def clear_caches(pair: Pair) -> None:
+    """Empty the caches of the flows that are modules of the pair.
+
+    A flow caches its last (x, y) by the identity of the tensors, not by the values of its parameters. The same x in a
+    later call would be scored by earlier weights, or by a graph whose gradients are freed.
+    """
+    for module in pair.modules():
+        if isinstance(module, Transform):
+            module._cached_x_y = None, None
 
 
 @contextmanager

@@ -198,3 +198,32 @@ def test_a_latent_of_unknown_support_is_refused_by_samplers_and_guides():
     for use in (lambda: nuts(pair, x, draws=4, warmup=4), lambda: ais(pair, x), lambda: with_guide(pair, "normal", x)):
         with pytest.raises(InferenceError, match=r"the support of z.* is unknown"):
             use()
+
+
+class Density(nn.Module):
+    """x ~ a coupling flow, with no latent."""
+
+    def __init__(self):
+        super().__init__()
+        self.flow = transforms.affine_coupling(3, hidden_dims=[4])
+
+    def model(self, x, total=None):
+        pyro.module("flow", self.flow)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            base = dist.Normal(x.new_zeros(len(x), 3), 1.0).to_event(1)
+            pyro.sample("x", dist.TransformedDistribution(base, [self.flow]), obs=x)
+
+    def guide(self, x, total=None):
+        pass
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_flow_is_scored_by_its_present_weights(compile):
+    pair, x = Density(), torch.randn(N, 3)
+    steps = 250 if compile else 3  # so many that a step is traced
+    svi(pair, x, settings=Settings(epochs=steps, batch_size=N, lr=0.01, compile=compile))
+    x_again = x.clone()
+    for _ in range(2):
+        assert evaluate(pair, x)["elbo"]["value"] == evaluate(pair, x_again)["elbo"]["value"]
+        with torch.no_grad():
+            next(pair.parameters()).add_(0.3)
