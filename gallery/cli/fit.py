@@ -81,7 +81,7 @@ def fit_command(name: str) -> Callable[..., None]:
             raise unknown(f"recipe for {name}", recipe, known, f"gallery show {name}")
         run = Run.of(
             name,
-            RECIPES.get(recipe),
+            RECIPES[recipe] if recipe else None,
             chosen.get("data"),
             {key: chosen[key] for key in hyper if key in chosen},
             {key: chosen[key] for key in settings if key in chosen},

@@ -101,12 +101,13 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
         raise RunError(f"{spec.data} has no pictures: use --out FILE.npz.")
     else:
         conditional = "given" in inspect.signature(pair.model).parameters
-        given = dataset.given[torch.arange(n) % len(dataset)] if conditional else None
+        given = dataset.given
+        given = given[torch.arange(n) % len(dataset)] if conditional and given is not None else None
         draws = draw_samples(pair, dataset.x, n, given, seed)
         extra = {} if given is None else {"given": given.cpu().numpy()}
-        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in draws.items()}
+        arrays: dict[str, Any] = extra | {name: value.cpu().numpy() for name, value in draws.items()}
         content = io.BytesIO()
-        np.savez(content, **arrays, **extra)
+        np.savez(content, **arrays)
         write_atomically(out, content.getvalue())
     print(out)
 

@@ -88,7 +88,7 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     posterior = exact(pair, "posterior")
     if posterior and len(chains["summary"]) == 1:
         with eval_mode(pair):
-            result |= posterior_error(*chains["summary"].values(), posterior(*arguments(pair, x, given)))
+            result |= posterior_error(next(iter(chains["summary"].values())), posterior(*arguments(pair, x, given)))
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
 
 

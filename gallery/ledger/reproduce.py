@@ -54,7 +54,7 @@ def read(ledger: Path) -> dict[str, dict[str, Any]]:
 
 def _is_row(row: dict[str, Any]) -> bool:
     runs = row.get("runs")
-    return has_type(runs, dict[str, dict[str, Any]]) and all(map(str.isdecimal, runs))
+    return isinstance(runs, dict) and all(seed.isdecimal() and isinstance(run, dict) for seed, run in runs.items())
 
 
 def _add(ledger: Path, name: str, row: dict[str, Any]) -> int | None:

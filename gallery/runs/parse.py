@@ -195,7 +195,7 @@ def parse(cls: type[T], content: Any, where: str, others: bool = False) -> T:
     names = {field.name: field for field in fields(cls)}
     for name in content.keys() - names.keys() if not others else ():
         raise RunError(f"{where}{name[:80]} is unknown to this version.", f"Expected {', '.join(names)}.")
-    values = {}
+    values: dict[str, Any] = {}
     for name, field in names.items():
         if name in content:
             if is_dataclass(hints[name]):

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -79,7 +79,7 @@ def _pair(cls: Any, name: str) -> type[Pair]:
         raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
         raise RunError(f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.")
-    return cls
+    return cast(type[Pair], cls)
 
 
 def _module_of(file: Path) -> ModuleType:
@@ -184,7 +184,7 @@ def _is_user_file(file: str) -> bool:
     return file in _USER_FILES or os.path.dirname(file) in _USER_FILES
 
 
-def constructor(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
+def constructor(cls: type) -> dict[str, inspect.Parameter]:
     """Return the hyper-parameters of a model by name, including those that **kwargs passes to the parent class.
 
     :raises RunError: if an annotation among them is a name that is undefined

@@ -12,6 +12,7 @@ import pyro
 import torch
 
 import data
+from data import Dataset
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.memory import check_size, describe_allocation
@@ -82,7 +83,7 @@ class Run:
         :raises DataError: if the data cannot be loaded
         """
         recipe = recipe or recipe_for(model)
-        data_name = data_name or (recipe and recipe.data)
+        data_name = data_name or (recipe.data if recipe else None)
         if data_name is None:
             raise RunError(
                 f"{model} has no recipe that names its data. `gallery data` lists the data sets.", ("data", "NAME")
@@ -113,7 +114,7 @@ class Run:
             model = f"{Path(path).expanduser().resolve()}:{attribute}"
         return cls(model, resolved, data.absolute_name(data_name), chosen, validation, torch.get_num_threads())
 
-    def datasets(self) -> dict[str, data.Dataset]:
+    def datasets(self) -> dict[str, Dataset]:
         """Return the splits of the run on its device: train, test, and validation where it is kept apart.
 
         :raises DataError: if the data cannot be loaded
@@ -171,7 +172,7 @@ class Run:
         model = self.model.rpartition(":")[2] if ".py:" in self.model else self.model
         return content | {"model": model, "data": Path(self.data.replace("/:", ":")).name, "data_hash": data_hash}
 
-    def to_json(self, train: data.Dataset) -> str:
+    def to_json(self, train: Dataset) -> str:
         """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
         versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
         content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}

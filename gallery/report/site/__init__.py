@@ -106,7 +106,8 @@ def _own_source(run: RunPage) -> str | None:
     if run.family in NAMES:
         return None
     try:
-        return inspect.getsource(inspect.getmodule(model_class(run.run.model)))
+        module = inspect.getmodule(model_class(run.run.model))
+        return inspect.getsource(module) if module else None
     except (RunError, OSError, TypeError):
         return None
 
