@@ -8,8 +8,8 @@ from typing import Protocol
 from torch import Tensor
 
 from gallery.errors import RunError
-from inference import InferenceError
-from inference.fit.guard import DivergenceError
+from inference import SVI, InferenceError
+from inference.fit.guard import DivergenceError, invalid_parameter
 
 __all__ = ["check_end", "naming"]
 
@@ -20,6 +20,8 @@ _REMEDY = "Use a smaller lr."
 
 class HasCheckpoint(Protocol):
     """A fit with a last good checkpoint."""
+
+    svi: SVI
 
     @property
     def kept(self) -> str:
@@ -43,8 +45,9 @@ def naming(fit: HasCheckpoint) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         if not _INVALID.search(str(error)):
             raise
-        first = " ".join(str(error).split()).partition(", but found invalid values")[0][:200]
-        raise InferenceError(f"the fit has diverged: {first}. {fit.kept}", _REMEDY) from error
+        first = invalid_parameter(error) if isinstance(error, ValueError) else " ".join(str(error).split())[:100]
+        at = f"after step {fit.svi.step} (epoch {fit.svi.epoch})"
+        raise InferenceError(f"the fit has diverged {at}: {first} is not valid. {fit.kept}", _REMEDY) from error
 
 
 def check_end(first_loss: float | Tensor | None, last_loss: float, steps: int, kept: str) -> None:

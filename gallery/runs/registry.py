@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -80,7 +80,7 @@ def _pair(cls: Any, name: str) -> type[Pair]:
         raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
         raise RunError(f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.")
-    return cls
+    return cast(type[Pair], cls)
 
 
 def _module_of(file: Path) -> ModuleType:

@@ -1,11 +1,13 @@
 """Detection of losses that are not finite, without a reading from the device at every step."""
 
+import re
+
 import torch
 from torch import Tensor
 
 from inference.errors import InferenceError
 
-__all__ = ["CHECK_STEPS", "DivergenceError", "LossGuard", "not_finite"]
+__all__ = ["CHECK_STEPS", "DivergenceError", "LossGuard", "invalid_parameter", "not_finite"]
 
 CHECK_STEPS = 100  # steps between two readings of the losses
 
@@ -60,6 +62,16 @@ class LossGuard:
         self._checked = step
         self._recent.clear()
         self.failed.zero_()
+
+
+def invalid_parameter(error: ValueError) -> str:
+    """Return the parameter that a distribution has refused, such as "scale of Normal", from torch's error.
+
+    >>> invalid_parameter(ValueError("Expected parameter scale (Tensor of shape (2,)) of distribution Normal(loc) to"))
+    'scale of Normal'
+    """
+    match = re.search(r"Expected parameter (\w+) .*?of distribution (\w+)", str(error), re.DOTALL)
+    return f"{match[1]} of {match[2]}" if match else " ".join(str(error).split())[:100]
 
 
 def not_finite(name: str, step: int, epoch: int) -> DivergenceError:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from inference.fit import distributed
 from inference.fit.checkpoint import random_state, set_random_state
-from inference.fit.guard import LossGuard, not_finite
+from inference.fit.guard import LossGuard, invalid_parameter, not_finite
 from inference.fit.loss import MinibatchLoss
 from inference.fit.minibatches import Minibatches
 from inference.fit.plan import plan_fit
@@ -138,7 +138,10 @@ class SVI:
         self.step, noise = failure
         set_random_state(noise)
         self._set_schedules()
-        name = self.loss.first_not_finite(self.rows(self.step))
+        try:
+            name = self.loss.first_not_finite(self.rows(self.step))
+        except ValueError as invalid:  # of a distribution: model or guide cannot be run with these weights
+            name = invalid_parameter(invalid)
         if error is not None and name == "the gradient":  # all is finite: the error has another cause
             raise error
         raise not_finite(name, self.step, self.epoch) from error
