@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,6 +109,8 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
         content = io.BytesIO()
         np.savez(content, **arrays)
         write_atomically(out, content.getvalue())
+        if "mean" not in draws:
+            print("mean is left out: the likelihood has none that is finite and known", file=sys.stderr)
     print(out)
 
 

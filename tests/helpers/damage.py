@@ -149,3 +149,27 @@ def command_line(rng: random.Random, run: Path) -> list[str]:
     for flag in rng.sample(flags, min(len(flags), rng.choice([1, 1, 2, 3]))):
         words += [flag, rng.choice(NUMBERS if rng.random() < 0.7 else WORDS)]
     return words
+
+
+SETTINGS = {"epochs": 3, "batch_size": 1000}
+
+
+class Stop:
+    """A listener that ends a fit after a step, as Ctrl-C twice would."""
+
+    def begin(self, svi, run):
+        pass
+
+    def step(self, step, loss):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    def epoch(self, line):
+        pass
+
+    def close(self):
+        pass
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name != ".lock"}

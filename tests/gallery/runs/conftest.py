@@ -1,6 +1,10 @@
-"""Fixtures of runs: without figures, and with an action after a step."""
+"""Fixtures of runs: without figures, with an action after a step, and finished and stopped runs to damage."""
 
 import pytest
+from damage import SETTINGS, Stop
+from tiny_runs import tiny
+
+from gallery.runs import start
 
 
 @pytest.fixture
@@ -30,3 +34,17 @@ def after(no_figures):
         return Listener()
 
     return arm
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A finished run and one that was stopped after two epochs, and both with another seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gallery.figures.draw", lambda *_, **__: [])
+        for seed in (0, 1):
+            run = tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS, seed=seed)
+            start(run, folder / f"finished-{seed}")
+            with pytest.raises(KeyboardInterrupt):
+                start(run, folder / f"stopped-{seed}", listener=Stop())
+    return folder

@@ -1,63 +1,23 @@
 """Damaged files of runs: the same result, or a refusal in one line that names the file; and nothing is overwritten."""
 
-import errno
 import json
-import os
 import random
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
-from damage import VALUES, damage, leaves, outcome, put
+from damage import VALUES, contents, damage, leaves, outcome, put
 from safetensors.torch import save_file
-from tiny_runs import history, same, tiny, weights
+from tiny_runs import history, same, weights
 
 from gallery.errors import RunError
 from gallery.ledger.reproduce import entry
 from gallery.report.site.run_pages import runs_below
-from gallery.runs import Run, load, resume, start
+from gallery.runs import Run, load, resume
 from gallery.runs.folder import read_history
 from gallery.runs.parse import parse_metrics
 from inference import InferenceError
 from inference.fit.checkpoint import load_tensors
-
-SETTINGS = {"epochs": 3, "batch_size": 1000}
-
-
-class Stop:
-    """A listener that ends a fit after a step, as Ctrl-C twice would."""
-
-    def begin(self, svi, run):
-        pass
-
-    def step(self, step, loss):
-        if step == 5:
-            raise KeyboardInterrupt
-
-    def epoch(self, line):
-        pass
-
-    def close(self):
-        pass
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A finished run and one that was stopped after two epochs, and both with another seed."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gallery.figures.draw", lambda *_, **__: [])
-        for seed in (0, 1):
-            run = tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS, seed=seed)
-            start(run, folder / f"finished-{seed}")
-            with pytest.raises(KeyboardInterrupt):
-                start(run, folder / f"stopped-{seed}", listener=Stop())
-    return folder
-
-
-def contents(folder):
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name != ".lock"}
 
 
 def trial(runs, folder, rng):
@@ -247,127 +207,3 @@ def test_metrics_of_a_finished_run_are_checked_by_field(runs, tmp_path):
 
 
 # a fit that was killed, and folders
-
-
-def test_a_fit_that_ended_in_between_is_not_destroyed(runs, tmp_path, monkeypatch):
-    """The folder is free when it is checked first, and holds a run once the data are loaded."""
-    folder, datasets = tmp_path / "run", Run.datasets
-
-    def meanwhile(self):
-        if not folder.exists():
-            shutil.copytree(runs / "finished-1", folder)
-        return datasets(self)
-
-    monkeypatch.setattr(Run, "datasets", meanwhile)
-    with pytest.raises(RunError, match="holds a run already"):
-        start(tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS), folder)
-    assert contents(folder) == contents(runs / "finished-1")
-
-
-@pytest.mark.parametrize("left", [[".lock"], [".lock", ".run.json.abcd1234"], [".lock", "tensorboard/events"]])
-def test_a_folder_that_a_killed_fit_began_can_be_begun_again(tmp_path, no_figures, left):
-    for name in left:
-        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "run" / name).write_text("")
-    with pytest.raises(RunError, match="fit again"):
-        resume(tmp_path / "run")
-    start(tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS), tmp_path / "run")
-    assert not list((tmp_path / "run").glob(".run.json*"))
-
-
-def test_files_of_a_run_without_its_run_json_are_replaced_only_if_requested(runs, tmp_path, no_figures):
-    shutil.copytree(runs / "finished-0", tmp_path / "run")
-    (tmp_path / "run" / "run.json").unlink()
-    run = tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS)
-    with pytest.raises(RunError, match=r"without its run\.json") as refused:
-        start(run, tmp_path / "run")
-    assert refused.value.remedy == ("overwrite", "True")
-    start(run, tmp_path / "run", overwrite=True)
-    assert same(weights(tmp_path / "run"), weights(runs / "finished-0"))
-
-
-def test_a_kill_at_any_file_of_an_overwrite_leaves_a_run_that_resumes(runs, tmp_path, no_figures, monkeypatch):
-    """Each deletion in turn is the last one; the old run is resumed to its bits, or the new one begun again."""
-    unlink = Path.unlink
-    for last in range(5):
-        folder, done = tmp_path / f"run-{last}", []
-        shutil.copytree(runs / "finished-0", folder)
-
-        def stop(self, missing_ok=False, done=done, last=last):
-            if self.suffix in (".json", ".jsonl", ".safetensors", ".nc"):
-                if len(done) == last:
-                    raise KeyboardInterrupt
-                done.append(self)
-            unlink(self, missing_ok=missing_ok)
-
-        other = tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS, seed=1)
-        monkeypatch.setattr(Path, "unlink", stop)
-        with pytest.raises(KeyboardInterrupt):
-            start(other, folder, overwrite=True)
-        monkeypatch.setattr(Path, "unlink", unlink)
-        if (folder / "metrics.json").exists():
-            assert same(load(folder)[1].state_dict(), weights(runs / "finished-0"))
-        else:
-            resume(folder)
-            assert same(weights(folder), weights(runs / "finished-0"))
-
-
-def test_what_a_killed_write_left_is_removed_by_the_next_writer_and_nothing_else(runs, tmp_path, no_figures):
-    shutil.copytree(runs / "stopped-0", tmp_path / "run")
-    (tmp_path / "run" / "figures").mkdir()
-    for name in (".checkpoint.safetensors.a1b2c3d4", "figures/.latent.png.________", "notes.a1b2c3d4", ".mine"):
-        (tmp_path / "run" / name).write_text("")
-    resume(tmp_path / "run")
-    left = {p.name for p in (tmp_path / "run").rglob("*")}
-    assert {"notes.a1b2c3d4", ".mine"} <= left
-    assert not {".checkpoint.safetensors.a1b2c3d4", ".latent.png.________"} & left
-
-
-# what the system refuses
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG])
-def test_a_write_that_the_system_refuses_names_file_and_cause(runs, tmp_path, monkeypatch, code):
-    shutil.copytree(runs / "stopped-0", tmp_path / "run")
-
-    def refuse(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    for function in ("fsync", "replace"):
-        before = contents(tmp_path / "run")
-        kept = getattr(os, function)
-        monkeypatch.setattr(os, function, refuse)
-        with pytest.raises(InferenceError) as refused:
-            resume(tmp_path / "run")
-        monkeypatch.setattr(os, function, kept)
-        assert "cannot write" in str(refused.value)
-        assert os.strerror(code) in str(refused.value)
-        assert contents(tmp_path / "run") == before
-
-
-def test_a_folder_that_cannot_be_locked_or_made_is_one_line(tmp_path, monkeypatch):
-    run = tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS)
-    (tmp_path / "file").write_text("")
-    with pytest.raises((RunError, InferenceError), match="file"):
-        start(run, tmp_path / "file" / "run")
-
-    def refuse(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with pytest.raises(InferenceError, match=r"cannot lock .*Permission denied"):
-        start(run, tmp_path / "run")
-
-
-# divergence
-
-
-@pytest.mark.filterwarnings("ignore:Encountered")  # as in the command line
-@pytest.mark.parametrize("settings", [{"lr": 1e6}, {"optimiser": "SGD", "lr": 10.0}, {"lr": 50.0, "compile": False}])
-def test_a_fit_that_diverges_ends_in_one_line_with_its_last_checkpoint(tmp_path, no_figures, settings):
-    with pytest.raises(InferenceError) as refused:
-        start(tiny("digits:threshold", epochs=3, **settings), tmp_path / "run")
-    assert "step" in str(refused.value)
-    assert "checkpoint" in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert not (tmp_path / "run" / "metrics.json").exists()
