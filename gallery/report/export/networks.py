@@ -16,7 +16,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference import InferenceError, Pair, eval_mode
-from inference.evaluation.predictive import observed_mean, posterior_trace
+from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.sites import Site, is_local, latent_sites
@@ -82,7 +82,7 @@ class Decoder(nn.Module):
         trace = poutine.trace(model).get_trace(x, *args[len(latents) :])
         for name in latents:
             trace.remove_node(name)
-        return {"mean": observed_mean(trace, x)}
+        return {"mean": observed_value(trace, lambda site: site["fn"].mean, x)}
 
 
 def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Tensor], dict[str, str]]:
@@ -107,18 +107,25 @@ def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Te
 def decoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Decoder, dict[str, Tensor], dict[str, str]]:
     """Return the decoder, its inputs by name, and an empty description.
 
-    :raises NoNetworkError: if the mean of x is no function of the latents of a data point
+    :raises NoNetworkError: if there is no latent, or the mean of x is no function of the latents of a data point
     """
     name = type(pair).__name__
     with eval_mode(pair):
         sites = latent_sites(posterior_trace(pair, args))
+    if not sites:
+        raise NoNetworkError(f"{name} has no decoder: it has no latent.")
     if shared := [site for site in sites if not is_local(sites[site])]:
         raise NoNetworkError(f"{name} has no decoder: all data points share {', '.join(shared)}.")
     inputs = {site: sites[site]["value"] for site in sites} | dict(zip(["given"], args[1:], strict=False))
     module, means = Decoder(pair, list(sites), args[0]), []
-    for seed in (0, 1):
-        with eval_mode(pair, seed):
-            means.append(module(*inputs.values())["mean"])
+    try:
+        for seed in (0, 1):
+            with eval_mode(pair, seed):
+                means.append(module(*inputs.values())["mean"])
+    except NotImplementedError:
+        raise NoNetworkError(f"{name} has no decoder: torch knows no mean of its likelihood.") from None
+    if not torch.isfinite(means[0]).all():
+        raise NoNetworkError(f"{name} has no decoder: the mean of its likelihood is not finite.")
     if not torch.equal(*means):
         raise NoNetworkError(f"{name} has no decoder: it feeds a sample of one part of x into the next.")
     return module, inputs, {}

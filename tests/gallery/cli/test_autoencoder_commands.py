@@ -15,7 +15,7 @@ from inference import InferenceError, check_fit
         ("k_sparse_autoencoder --latent-dim 20", "between 1 and latent_dim = 20, not 44"),
         ("k_sparse_autoencoder --k 0", "not 0"),
         ("denoising_autoencoder --level 1.5", "lie in [0, 1], not 1.5"),
-        ("denoising_autoencoder --level nan", "lie in [0, 1], not nan"),
+        ("denoising_autoencoder --level nan", "level is nan; expected a finite number"),
         ("denoising_autoencoder --corruption rain", "salt_pepper"),
         ("sparse_autoencoder --rho 0", "between 0 and 1, not 0"),
         ("sparse_autoencoder --rho 1", "between 0 and 1, not 1"),

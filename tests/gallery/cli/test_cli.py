@@ -255,7 +255,7 @@ def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("evaluate", "Draws of the guide for each data point"),
+        ("evaluate", "draws of the guide for each data point"),
         ("sample", "Number of draws."),
         ("check", "path/to/file.py:CLASS"),
         ("reproduce", "The first of them."),

@@ -1,5 +1,7 @@
 """Names of objectives, and pairs that an objective does not apply to."""
 
+import re
+
 import pytest
 import torch
 from cases import arguments, build
@@ -49,18 +51,18 @@ def test_names_of_objectives():
 @pytest.mark.parametrize(
     ("model", "name", "message"),
     [
-        ("autoencoder", "reinforce", "is a Delta"),
-        ("autoencoder", "iwae:5", "is a Delta"),
-        ("autoencoder", "free-bits:1", "is a Delta"),
-        ("linear_regression:map", "iwae:5", "is a Delta"),
+        ("autoencoder", "reinforce", "is a point (Delta)"),
+        ("autoencoder", "iwae:5", "is a point (Delta)"),
+        ("autoencoder", "free-bits:1", "is a point (Delta)"),
+        ("linear_regression:map", "iwae:5", "is a point (Delta)"),
         ("gmvae", "iwae:5", "y is enumerated"),
     ],
 )
 def test_objectives_that_do_not_apply(model, name, message):
     pair, args = build(model), arguments(model)
-    with pytest.raises(InferenceError, match=message):
+    with pytest.raises(InferenceError, match=re.escape(message)):
         check_objective(name, inspect_pair(pair, args))
-    with param_scope(), pytest.raises(InferenceError, match=message) as error:
+    with param_scope(), pytest.raises(InferenceError, match=re.escape(message)) as error:
         objective(name, 1, inspect_pair(pair, args).has_global_latent).differentiable_loss(
             pair.model, pair.guide, *args
         )
@@ -73,7 +75,7 @@ def test_objectives_refuse_draws_that_they_cannot_change():
         ("vrnn", "dreg:5", "computes the draw of z itself"),
         ("vrnn", "wake-sleep:5", "computes the draw of z itself"),
     ]:
-        with param_scope(), pytest.raises(InferenceError, match=message) as error:
+        with param_scope(), pytest.raises(InferenceError, match=re.escape(message)) as error:
             objective(name).differentiable_loss(build(model).model, build(model).guide, *arguments(model))
         assert "\n" not in str(error.value)
     with pytest.raises(InferenceError, match="y is enumerated"):  # by the model alone
