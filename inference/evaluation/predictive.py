@@ -25,11 +25,15 @@ def observed_value(trace: poutine.Trace, of_site: Callable[[Site], Tensor], x: T
 
     :raises UndefinedError: if the values of a site do not have the shape of what it observes
     """
-    parts = [(name, of_site(site), site["value"]) for name, site in observed_sites(trace).items()]
-    for name, part, observed in parts:
-        if part.numel() != observed.numel():
-            raise UndefinedError(f"{name} has {observed[0].numel()} values, and its mean {part[0].numel()}.")
-    return torch.cat([part.reshape(len(x), -1).to(parts[0][1]) for _, part, _ in parts], dim=1).reshape(x.shape)
+    parts = []
+    for name, site in observed_sites(trace).items():
+        part, width = of_site(site), site["value"].shape[1:].numel()
+        if part.shape[1:].numel() != width:
+            raise UndefinedError(f"{name} has {width} values, and its mean {part.shape[1:].numel()}.")
+        parts.append(part.to(x.dtype) if part.dtype != x.dtype else part)
+    if len(parts) == 1:
+        return parts[0].reshape(x.shape)
+    return torch.cat([part.reshape(len(x), -1) for part in parts], dim=1).reshape(x.shape)
 
 
 def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
