@@ -1,5 +1,6 @@
 """One thread, so that parallel workers do not spin against each other; no test leaves Pyro's store or seeds behind."""
 
+import gc
 import os
 import shutil
 
@@ -19,6 +20,21 @@ def state(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "state"))
         yield
+
+
+GROUPS = ("explorers", "site", "export")  # folders of tests that share fits: one worker runs each folder
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for name in GROUPS:
+            if f"tests/gallery/report/{name}/" in item.nodeid:
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # modules and tests stay: no collection has to go through them again
 
 
 @pytest.fixture(autouse=True)

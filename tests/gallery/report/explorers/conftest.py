@@ -9,7 +9,7 @@ from gallery.runs import training
 from gallery.runs.specification import Run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory):
     """fitted(name): the folder of a short run."""
     made = {}
