@@ -37,6 +37,7 @@ from gallery.errors import RunError
 from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of
 from inference import InferenceError
+from inference.errors import UserError
 
 __all__ = ["app", "command_of", "main", "reproduce_recipes", "version"]
 
@@ -138,7 +139,7 @@ def _main(argv: Sequence[str] | None) -> int:
         hint = f" `gallery {' '.join(words)} --help` lists them." if isinstance(error, UnknownOptionError) else ""
         place = line_of(error)
         hint += f" ({place})" if place and place not in str(error) else ""
-        _complain(f"{message_of(error)}{hint}")
+        _complain(f"{message_of(error, words[0] if words else '')}{hint}")
         return 2
     except Exception as error:
         message = _message_of_other(error, arguments)
@@ -183,11 +184,15 @@ def _largest_setting(arguments: list[str]) -> str | None:
     return max(numbers)[1] if numbers else None
 
 
-def message_of(error: Exception) -> str:
-    """Return the message of an error in one line, with a remedy (setting, value) as a flag: `Use --setting value.`"""
-    remedy = getattr(error, "remedy", None)
-    if not isinstance(remedy, tuple):
+def message_of(error: Exception, command: str = "") -> str:
+    """Return the message of an error in one line, with a remedy (setting, value) as a flag: `Use --setting value.`
+
+    :param command: whose flag it is; `compare` takes objectives, in the plural
+    """
+    if not (isinstance(error, UserError) and isinstance(error.remedy, tuple)):
         return " ".join(str(error).split())
-    name, value = remedy
+    name, value = error.remedy
+    if command == "compare" and name == "objective":
+        name = "objectives"
     flag = as_typed({name: {"True": True, "False": False}.get(value, value)})
-    return " ".join(f"{error.message} Use {flag}.".split())  # type: ignore[attr-defined]
+    return " ".join(f"{error.message} Use {flag}.".split())

@@ -59,7 +59,7 @@ class Subject:
         return self.dataset.first_row is None
 
     @property
-    def has_codes(self) -> bool:
+    def guide_applies(self) -> bool:
         """Whether the guide applies to these data: it is amortised, or has values for these data points."""
         return not (self.held_out and self.info.is_per_data_point)
 
@@ -71,7 +71,7 @@ class Subject:
     @property
     def has_elbo(self) -> bool:
         """Whether the pair has a bound on the evidence of these data."""
-        return self.has_codes and not self.info.delta_sites
+        return self.guide_applies and not self.info.delta_sites
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ METRICS: tuple[Metric, ...] = (
         lambda s: capability(s.pair, "classify") is not None and s.dataset.labelled() is not None,
         _classifier,
     ),
-    Metric("clustering", lambda s: _has_classes(s.dataset) and s.has_codes, _clustering),
+    Metric("clustering", lambda s: _has_classes(s.dataset) and s.guide_applies, _clustering),
     Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset)),
 )
 

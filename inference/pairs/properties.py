@@ -40,7 +40,7 @@ def mean_of(fn: dist.TorchDistribution) -> Tensor:
         raise UndefinedError("a Delta with a density is a draw: its mean is unknown.")
     try:
         mean = fn.mean
-    except (NotImplementedError, AttributeError):
+    except NotImplementedError:
         raise UndefinedError(f"torch knows no mean of {family}.") from None
     if checked and not torch.isfinite(mean).all():
         raise UndefinedError(f"the mean of {family} is not finite.")
@@ -55,7 +55,7 @@ def support_of(fn: dist.TorchDistribution) -> constraints.Constraint | None:
     """
     try:
         return fn.support
-    except (NotImplementedError, AttributeError):
+    except NotImplementedError:
         return None
 
 

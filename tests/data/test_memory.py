@@ -1,4 +1,4 @@
-"""Peak memory of reading the user's data, in a process of its own: at most about twice the data beside the base."""
+"""Peak memory of reading the user's data, in a separate process: at most about twice the data beside the base."""
 
 import os
 import subprocess

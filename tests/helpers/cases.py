@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from gallery.catalogue.recipes import recipe_for
 from gallery.models import MODELS
+from gallery.models.factor_analysis import FactorAnalysis
 from gallery.runs.registry import constructor
 
 N = 12
@@ -47,3 +48,14 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     if family == "linear_regression":
         return x.to(dtype), torch.randn(N, SMALL["given_dim"], generator=generator, dtype=torch.float64).to(dtype)
     return (x.to(dtype),)
+
+
+def exact_factor_analysis(n=50):
+    """A factor analysis whose guide is its own exact posterior, in float64, and data."""
+    pair = FactorAnalysis().double()
+    x = torch.randn(n, 3, dtype=torch.float64)
+    posterior = pair.posterior(torch.eye(3, dtype=torch.float64))
+    with torch.no_grad():
+        pair.phi["V"].copy_(posterior.mean.T)
+        pair.phi["L"].copy_(torch.linalg.cholesky(posterior.covariance_matrix[0]))
+    return pair, x

@@ -5,6 +5,7 @@ import math
 import pyro.distributions as dist
 import pytest
 import torch
+from cases import exact_factor_analysis
 from torch.distributions import kl_divergence
 
 import data
@@ -17,17 +18,6 @@ from inference.pairs.sites import latent_sites
 def guide_of(pair, *args):
     with eval_mode(pair):
         return next(iter(latent_sites(importance_traces(pair, args)[1]).values()))["fn"]
-
-
-def exact_factor_analysis(n=50):
-    """A factor analysis whose guide is its own exact posterior, in float64, and data."""
-    pair = FactorAnalysis().double()
-    x = torch.randn(n, 3, dtype=torch.float64)
-    posterior = pair.posterior(torch.eye(3, dtype=torch.float64))
-    with torch.no_grad():
-        pair.phi["V"].copy_(posterior.mean.T)
-        pair.phi["L"].copy_(torch.linalg.cholesky(posterior.covariance_matrix[0]))
-    return pair, x
 
 
 def test_factor_analysis_evidence_posterior_and_closed_kl():

@@ -80,7 +80,7 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("--lesson sore", "it is one of score, enumeration"),
         ("factor_analysis --objectives elbo", "no objective 'elbo'"),
         ("factor_analysis --objectives iwae:0", "at least 1: iwae:0 has 0"),
-        ("factor_analysis --objectives renyi:1:5", "is the ELBO. Use --objective trace."),
+        ("factor_analysis --objectives renyi:1:5", "is the ELBO. Use --objectives trace."),
         ("factor_analysis --guides mean_field", "no guide 'mean_field'"),
         ("factor_analysis --samplers hmc", "no sampler 'hmc': it is one of nuts, em"),
         ("factor_analysis --samplers ais:0", "STEPS must be a whole number of at least 1"),
@@ -97,7 +97,7 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("factor_analysis --jobs 0", "jobs must be at least 1, not 0"),
         ("factor_analysis --objectives none", "there is nothing to compare"),
         ("factor_analysis --objectives none --samplers nuts", "weights, to be fitted first"),
-        ("factor_analysis --objectives enum", "no discrete latent to enumerate"),
+        ("factor_analysis --objectives enum", "no discrete latent to enumerate. Use --objectives trace."),
         ("gaussian_mixture --objectives iwae:5", "sums out y"),
         ("gaussian_mixture --objectives none --samplers nuts", "no continuous latent"),
         (

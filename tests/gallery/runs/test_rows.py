@@ -104,6 +104,6 @@ def test_labels_and_components_of_unfitted_rows_are_not_evaluated():
     table = {row.name: row for row in metrics.METRICS}
     run = per_data_point(True)
     subject = metrics.Subject(run.build(), run.load("test"))
-    assert not subject.has_codes
+    assert not subject.guide_applies
     labelled = replace(subject.dataset, labels=torch.arange(len(subject.dataset)) % 2)
     assert not table["clustering"].applies(metrics.Subject(subject.pair, labelled))

@@ -9,6 +9,7 @@ import pytest
 import scipy.integrate
 import torch
 from cases import arguments, build
+from discrete_cases import perturbed
 from torch.autograd.functional import jacobian
 from torch.distributions import kl_divergence
 
@@ -104,15 +105,6 @@ def test_a_guide_that_is_the_prior_has_no_information_and_one_of_distinct_codes_
     found = mutual_information(pair, x)["mutual_information"]
     assert found["value"] == pytest.approx(math.log(50), abs=1e-10)
     assert found["value"] <= found["cap"] + 1e-12
-
-
-def perturbed(pair):
-    """In float64, no parameter at its start."""
-    pair = pair.double()
-    with torch.no_grad():
-        for parameter in pair.parameters():
-            parameter.add_(0.5 * torch.randn_like(parameter))
-    return pair
 
 
 def small_vae():

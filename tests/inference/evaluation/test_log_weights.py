@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from cases import exact_factor_analysis
 from known import within
 
 import data
@@ -12,17 +13,6 @@ from gallery.models.factor_analysis import FactorAnalysis
 from inference import effective_sample_size, eval_mode, evaluate, iwae, log_weights
 from inference.evaluation.log_weights import importance_terms, iwae_variance
 from inference.fit.graph import fused
-
-
-def exact_factor_analysis(n=50):
-    """A factor analysis whose guide is its own exact posterior, in float64, and data."""
-    pair = FactorAnalysis().double()
-    x = torch.randn(n, 3, dtype=torch.float64)
-    posterior = pair.posterior(torch.eye(3, dtype=torch.float64))
-    with torch.no_grad():
-        pair.phi["V"].copy_(posterior.mean.T)
-        pair.phi["L"].copy_(torch.linalg.cholesky(posterior.covariance_matrix[0]))
-    return pair, x
 
 
 def test_log_weights_under_the_exact_guide_are_constant():

@@ -1,4 +1,6 @@
-"""A short run to export."""
+"""A short run to export, and ArviZ."""
+
+import warnings
 
 import pytest
 
@@ -13,3 +15,11 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "vae"
     assert main(["fit", "vae", "--data", "digits:threshold", *TINY, "--run", str(path)]) == 0
     return path
+
+
+@pytest.fixture
+def az():
+    pytest.importorskip("xarray", reason="pip install latent-gallery[arviz]")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations in ArviZ
+        return pytest.importorskip("arviz", reason="pip install latent-gallery[arviz]")

@@ -8,28 +8,13 @@ import cases
 import numpy as np
 import pytest
 import torch
+from export_cases import small
 
 import data
 from gallery.cli.main import main
 from gallery.figures.info import decode
 from gallery.models import MODELS
 from inference import eval_mode, log_evidence
-
-
-@pytest.fixture
-def az():
-    pytest.importorskip("xarray", reason="pip install latent-gallery[arviz]")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations in ArviZ
-        return pytest.importorskip("arviz", reason="pip install latent-gallery[arviz]")
-
-
-def small(name, dtype=torch.float64):
-    """Return a pair by name with the data of the helper `cases`."""
-    torch.manual_seed(0)
-    x, *given = cases.arguments(name, dtype)
-    kind = {} if not given else {"covariates" if given[0].is_floating_point() else "labels": given[0]}
-    return cases.build(name).to(dtype), data.Dataset("cases", "train", x, (x.shape[1],), **kind)
 
 
 def test_arviz_opens_the_file(folder, az, capsys, tmp_path):

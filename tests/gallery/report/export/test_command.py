@@ -1,33 +1,16 @@
 """`gallery export` on the command line, and scalars for TensorBoard."""
 
 import json
-import warnings
 
 import pytest
 import torch
+from export_cases import refused
 from safetensors.torch import load_file
 
 from gallery.cli.main import main
 from gallery.report import export
 
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "2", "--batch-size", "400"]
-
-
-@pytest.fixture
-def az():
-    pytest.importorskip("xarray", reason="pip install latent-gallery[arviz]")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations in ArviZ
-        return pytest.importorskip("arviz", reason="pip install latent-gallery[arviz]")
-
-
-def refused(capsys, *arguments):
-    """Return the one line of the error of a command."""
-    capsys.readouterr()
-    assert main([str(a) for a in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    return error
 
 
 @pytest.mark.parametrize("extra", ["arviz", "onnx", "tensorboard"])
