@@ -1,10 +1,10 @@
 """Fit and evaluate model/guide pairs in Pyro. All functions take a pair and tensors; models and data are elsewhere.
 
-    import torch
-    from inference import Settings, evaluate, svi
+import torch
+from inference import Settings, evaluate, svi
 
-    losses = svi(pair, x, settings=Settings(epochs=20))     # (steps,) nats per data point
-    metrics = evaluate(pair, x)                              # ELBO, IWAE, exact evidence where the model has it
+losses = svi(pair, x, settings=Settings(epochs=20))     # (steps,) nats per data point
+metrics = evaluate(pair, x)                              # ELBO, IWAE, exact evidence where the model has it
 
 pairs       handlers, sites, and the structure of a pair
 fit         SVI, its settings and objectives; EM; NUTS; gradients; checkpoints; several processes

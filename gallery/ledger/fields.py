@@ -96,7 +96,8 @@ def find_entry(entry: dict[str, Any], name: str) -> dict[str, Any]:
     if name.startswith("error "):
         accuracy = find_entry(entry, f"accuracy {name.removeprefix('error ')}")
         return accuracy | {"value": 1 - accuracy["value"]} if accuracy else {}
-    for key in PATHS.get(name, "").split():
+    path = "train elbo" if name == "ELBO, training data" else PATHS.get(name, "")
+    for key in path.split():
         entry = entry.get(key, {})
     return entry if "value" in entry else {}
 

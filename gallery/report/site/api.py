@@ -209,17 +209,12 @@ def _members(value: type) -> tuple[Documented, ...]:
     return tuple(members)
 
 
-def _attribute_docstring(package: ModuleType, name: str) -> str:
-    """Return the string literal below the assignment of a name, in the module that the package imports it from."""
-    source = next(
-        (
-            statement.module
-            for statement in _statements(package)
-            if isinstance(statement, ast.ImportFrom) and name in {alias.name for alias in statement.names}
-        ),
-        package.__name__,
-    )
-    statements = _statements(sys.modules[source or package.__name__])
+def _attribute_docstring(module: ModuleType, name: str) -> str:
+    """Return the string literal below the assignment of a name, in the module where it is assigned."""
+    statements = _statements(module)
+    for statement in statements:
+        if isinstance(statement, ast.ImportFrom) and name in {alias.name for alias in statement.names}:
+            return _attribute_docstring(sys.modules[statement.module or module.__name__], name)
     for statement, after in pairwise(statements):
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):

@@ -86,3 +86,9 @@ def test_models_lead_to_their_pages_and_methods_are_listed(packages):
     assert {f"FactorAnalysis.{name}" for name in ("log_evidence", "posterior")} <= names
     assert not [name for name in names if "._" in name]
     assert VAE.__name__ in packages["gallery"]["VAE"].signature
+
+
+def test_a_table_has_the_docstring_of_the_module_that_assigns_it(packages):
+    for package, names in {"inference": ("GUIDES", "OBJECTIVES"), "gallery": ("MODELS",)}.items():
+        for name in names:
+            assert packages[package][name].summary, name

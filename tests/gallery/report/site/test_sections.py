@@ -43,3 +43,11 @@ def test_spread_of_seeds():
     assert spread([-1.0]) == "−1.00"
     assert spread([3.0, 1.0, 2.0]) == "2.00 [1.00, 3.00]"
     assert spread([1.0, 1.0001]) == "1.00"
+
+
+def test_the_number_of_a_card_has_its_data_points_and_its_unit():
+    rows = read(tables.LEDGER / "ledger.json")
+    cards = {name: headline(numbers(recipe, rows.get(name))) for name, recipe in RECIPES.items()}
+    shown = {name: card for name, card in cards.items() if card is not None}
+    assert "linear_regression" in shown  # its ELBO is that of the training data
+    assert [name for name, card in shown.items() if not (card.n and card.unit)] == []
