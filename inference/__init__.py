@@ -1,16 +1,18 @@
 """Fit and evaluate model/guide pairs in Pyro. All functions take a pair and tensors; models and data are elsewhere.
 
-import torch
-from inference import Settings, evaluate, svi
+    import torch
+    from inference import Settings, evaluate, svi
 
-losses = svi(pair, x, settings=Settings(epochs=20))     # (steps,) nats per data point
-metrics = evaluate(pair, x)                              # ELBO, IWAE, exact evidence where the model has it
+    losses = svi(pair, x, settings=Settings(epochs=20))     # (steps,) nats per data point
+    metrics = evaluate(pair, x)                              # ELBO, IWAE, exact evidence where the model has it
 
-pairs       handlers, sites, and the structure of a pair
-fit         SVI, its settings and objectives; EM; NUTS; gradients; checkpoints; several processes
-guides      guides by name, for a given model
-evaluation  bounds on the evidence, their gaps, diagnostics, predictions
-contract    the checker of the contract of a pair
+Each folder imports from the ones above it only:
+
+    pairs       handlers, sites, and the structure of a pair
+    fit         SVI, its settings and objectives; EM; NUTS; gradients; checkpoints; several processes
+    guides      guides by name, for a given model
+    evaluation  bounds on the evidence, their gaps, diagnostics, predictions
+    contract    the checker of the contract of a pair
 """
 
 import os

@@ -92,3 +92,9 @@ def test_a_table_has_the_docstring_of_the_module_that_assigns_it(packages):
     for package, names in {"inference": ("GUIDES", "OBJECTIVES"), "gallery": ("MODELS",)}.items():
         for name in names:
             assert packages[package][name].summary, name
+
+
+def test_code_and_folders_of_a_package_keep_their_lines():
+    about = {package.name: str(package.about) for package in api()}
+    assert about["inference"].count("<pre") == 2  # a first use, and the folders
+    assert about["data"].count("<pre") >= 1
