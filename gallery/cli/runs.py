@@ -63,7 +63,7 @@ def evaluate(
     spec, pair = training.load(run, trust)
     dataset = _dataset(spec, pair, data, split)
     check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
-    metrics = evaluate_split(pair, dataset, particles, at_a_time)
+    metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:

@@ -71,9 +71,9 @@ def _follow_steps(
     return curve
 
 
-def follow(svi: SVI, x: Tensor, given: Tensor | None = None) -> list[dict[str, float]]:
+def follow(svi: SVI, x: Tensor, given: Tensor | None = None, seed: int = 0) -> list[dict[str, float]]:
     """Train by SVI, and return the curve on x: points with "step", "seconds", "passes" and `monitor_elbo`."""
-    return _follow_steps(iter(svi), svi.steps, passes_per_step(svi), lambda: monitor_elbo(svi.pair, x, given))
+    return _follow_steps(iter(svi), svi.steps, passes_per_step(svi), lambda: monitor_elbo(svi.pair, x, given, seed))
 
 
 def follow_em(
@@ -104,12 +104,14 @@ def exact_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Estima
     return None if exact is None else Estimate.of_draws(exact.reshape(1, -1), len(x), exact=True)
 
 
-def final_evaluation(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True) -> dict:
+def final_evaluation(
+    pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True, seed: int = 0
+) -> dict:
     """Evaluate a pair, and its "gap" where "evidence" and "elbo" are known.
 
     The gap is KL(guide || posterior) in nats per data point, with the Monte Carlo error at these data points.
     """
-    result = evaluate(pair, x, given, k, held_out=held_out)
+    result = evaluate(pair, x, given, k, seed, held_out)
     if {"evidence", "elbo"} <= result.keys():
         result["gap"] = Estimate.of_gap(result["evidence"], result["elbo"])
     return result

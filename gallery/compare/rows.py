@@ -23,6 +23,7 @@ from inference.guides.registry import GUIDES, parse_guide, with_guide
 from inference.pairs.capabilities import exact
 from inference.pairs.info import continuous_latents, inspect_pair
 from inference.pairs.run import Batch, eval_mode
+from inference.pairs.streams import seeded, stream
 
 __all__ = [
     "DEFAULT_OBJECTIVES",
@@ -168,8 +169,8 @@ class Comparison:
 
     def pair(self, row: Row, train: Dataset) -> Pair:
         """Return the pair of a row before it is fitted."""
-        torch.manual_seed(row.seed)
-        pair, run = self.run.build(), self.run_of(row)
+        own = replace(self.run, settings=replace(self.run.settings, seed=row.seed))
+        pair, run = own.build(), self.run_of(row)
         if run.model != self.run.model:
             weights, pair = pair.state_dict(), run.build()
             shapes = {name: value.shape for name, value in pair.state_dict().items()}
@@ -182,11 +183,12 @@ class Comparison:
             pair.load_state_dict(shared, strict=False)
         if row.guide not in ("", "own") and not self._variant(row.guide):
             x = train.scored()
-            pair = with_guide(pair, row.guide, x, train.given)
+            with seeded(row.seed, "guide"):
+                pair = with_guide(pair, row.guide, x, train.given)
         return pair
 
     def svi(self, row: Row, train: Dataset, weights: dict[str, torch.Tensor] | None = None, **changes: Any) -> SVI:
-        """Return the fit of a row before its first step.
+        """Return the fit of a row before its first step, and seed torch's generator for its noise.
 
         :param weights: to start from; those of the seed if None
         :param changes: settings to change
@@ -195,8 +197,8 @@ class Comparison:
         pair = self.pair(row, train)
         if weights is not None:
             pair.load_state_dict(weights)
-        torch.manual_seed(row.seed)  # the noise of all rows of the seed
         settings = replace(self.run_of(row).settings, **changes)
+        torch.manual_seed(stream(row.seed, "noise", 0))  # of all rows of the seed
         return SVI(pair, train.x, train.given, settings, train.transform)
 
 
@@ -207,24 +209,25 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
     """
     train_only = vectorised = False
     try:
-        if row.sampler:
-            pair = comparison.pair(row, train)
-            args = Batch(train.x, train.given)[:NUTS_ROWS].args(pair)
-            if row.sampler in ("nuts", "ais"):
-                with eval_mode(pair):
-                    (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
-                info = inspect_pair(pair, args)
-                train_only = info.has_global_latent  # whose posterior is that of the training data
-                if not comparison.objectives and info.generative_parameters:
-                    raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
-            elif not (exact(pair, "e_step") and exact(pair, "m_step")):
-                raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
-        else:
-            svi = comparison.svi(row, train)
-            info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
-            train_only = svi.plan.is_per_data_point or info.has_global_latent
-            vectorised = svi.loss.estimator.vectorize_particles
-            svi.loss(svi.rows(0))  # some objectives refuse a pair at the first step only
+        with torch.random.fork_rng():
+            if row.sampler:
+                pair = comparison.pair(row, train)
+                args = Batch(train.x, train.given)[:NUTS_ROWS].args(pair)
+                if row.sampler in ("nuts", "ais"):
+                    with eval_mode(pair):
+                        (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
+                    info = inspect_pair(pair, args)
+                    train_only = info.has_global_latent  # whose posterior is that of the training data
+                    if not comparison.objectives and info.generative_parameters:
+                        raise RunError(f"{comparison.run.model} has weights, to be fitted first: name an objective.")
+                elif not (exact(pair, "e_step") and exact(pair, "m_step")):
+                    raise RunError(f"{type(pair).__name__} has no closed E and M steps.")
+            else:
+                svi = comparison.svi(row, train)
+                info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
+                train_only = svi.plan.is_per_data_point or info.has_global_latent
+                vectorised = svi.loss.estimator.vectorize_particles
+                svi.loss(svi.rows(0))  # some objectives refuse a pair at the first step only
     except (ValueError, NotImplementedError) as error:
         return error.with_traceback(None), train_only  # the traceback would keep the pair and its data
     except Exception as error:  # whatever the code of a model raises: the other rows go on

@@ -31,6 +31,7 @@ from inference.guides.registry import finish
 from inference.pairs.capabilities import exact
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
+from inference.pairs.streams import seeded
 
 __all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "run_row_of", "sample", "specification"]
 
@@ -50,10 +51,10 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
         result = {"evidence": exact_evidence(pair, x, given)}
     else:
         svi = comparison.svi(row, train)
-        curve, pair = follow(svi, x, given), svi.pair
+        curve, pair = follow(svi, x, given, row.seed), svi.pair
         save_tensors(row.file(folder, ".safetensors"), pair.state_dict(), {})
         pair = finish(pair, *_values(train))
-        metrics = final_evaluation(pair, x, given, comparison.eval_draws, held_out=split == "test")
+        metrics = final_evaluation(pair, x, given, comparison.eval_draws, split == "test", row.seed)
         result = {name: metrics[name] for name in METRICS if name in metrics}
     if split == "test" and "evidence" in result:
         result["train evidence"] = exact_evidence(pair, *_values(train))
@@ -135,8 +136,7 @@ def _fitted(
 
 def _values(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return (x as the model scores it, given); pixels that are drawn afresh are the same draw for all rows."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded(0, "pixels"):
         return dataset.scored(), dataset.given
 
 

@@ -38,11 +38,9 @@ STEPS = 400  # of the fit whose ELBO is drawn
 def front() -> Figure:
     """Draw a manifold of digits, an exact posterior and two guides, a mixture, and an ELBO below the exact evidence."""
     fig = figure(9.0, 7.6)
-    axes = fig.subplots(2, 2)
-    _manifold(axes[0, 0])
-    _posterior(axes[0, 1])
-    _mixture(axes[1, 0])
-    _bound(axes[1, 1])
+    with torch.random.fork_rng():
+        for draw, ax in zip((_manifold, _posterior, _mixture, _bound), fig.subplots(2, 2).flat, strict=True):
+            draw(ax)
     return fig
 
 

@@ -23,6 +23,7 @@ from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
 from inference.pairs.capabilities import capability
 from inference.pairs.run import Batch
+from inference.pairs.streams import seeded
 
 __all__ = [
     "EXTRA_METRICS",
@@ -55,8 +56,7 @@ def digit_judge(train_x: Tensor, train_labels: Tensor, seed: int = 0, steps: int
     if side * side != train_x.shape[1] or side < 4:
         raise InferenceError(f"the classifier reads square images of side 4 at least, not {train_x.shape[1]} pixels.")
     devices = [train_x.device] if train_x.is_cuda else []
-    with torch.random.fork_rng(devices), torch.enable_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, "digit_judge", devices=devices), torch.enable_grad():
         classifier = nn.Sequential(
             nn.Unflatten(1, (1, side, side)),
             *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -110,7 +110,7 @@ def conditional_generations(
     return {"accuracy": accuracy(logits, intended), "per_class": [accuracy(part, y) for part, y in by_class]}
 
 
-def bdmc_100(pair: Pair, test: Dataset) -> dict[str, dict]:
+def bdmc_100(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
     """Return `inference.bdmc` of 100 data points simulated from the model, in nats per data point, as "sandwich".
 
     Where it does not apply, "sandwich" has the reason as "undefined".
@@ -118,22 +118,23 @@ def bdmc_100(pair: Pair, test: Dataset) -> dict[str, dict]:
     batch = Batch(test.x, test.given)
     n = 100 if test.given is None else min(100, len(test))
     try:
-        return {"sandwich": bdmc(pair, batch.x, n, batch[:n].given)}
+        return {"sandwich": bdmc(pair, batch.x, n, batch[:n].given, seed=seed)}
     except InferenceError as error:
         return {"sandwich": {"undefined": str(error)}}
 
 
-def iwae_5000(pair: Pair, test: Dataset) -> dict[str, dict]:
+def iwae_5000(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
     """Return IWAE-5000 of all test data as "iwae_5000", the estimate of log p(x) that is published of many VAEs."""
-    return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=IWAE_DRAWS)["iwae"]}
+    return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=IWAE_DRAWS, seed=seed)["iwae"]}
 
 
-EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset], dict[str, dict]]]] = {
+EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset, int], dict[str, dict]]]] = {
     "k_hat": ("test", k_hat),
     "iwae_5000": ("test", iwae_5000),
     "sandwich": ("simulated", bdmc_100),
 }
-"""By the name that a recipe lists: the entry of metrics.json that the numbers go to, and the function."""
+"""By the name that a recipe lists: the entry of metrics.json that the numbers go to, and the function of the
+pair, the test data and a seed."""
 
 
 def _error(x: Tensor, other: Tensor) -> Estimate:
@@ -162,7 +163,7 @@ def _has_code_probe(s: Subject) -> bool:
 
 def _probe(s: Subject) -> dict[str, Any]:
     few, test = _train(s).head(PROBED), s.dataset
-    codes = [features(s.pair, part.x, part.given) for part in (few, test)]
+    codes = [features(s.pair, part.x, part.given, s.seed) for part in (few, test)]
     return {"probe": probe(codes[0], few.labels, codes[1], test.labels)}
 
 
@@ -173,7 +174,7 @@ def _same_labels(s: Subject) -> dict[str, Any]:
 
 def _mutual_information(s: Subject) -> dict[str, Any]:
     try:
-        return {"mutual_information": mutual_information(s.pair, s.dataset.x, s.dataset.given)}
+        return {"mutual_information": mutual_information(s.pair, s.dataset.x, s.dataset.given, seed=s.seed)}
     except InferenceError as error:
         return {"mutual_information": {"undefined": str(error)}}
 
@@ -184,7 +185,7 @@ def _has_reconstructions(s: Subject) -> bool:  # in steps the early rows would b
 
 def _reconstruction_error(s: Subject) -> dict[str, Any]:
     test = s.dataset
-    return {"reconstruction_error": _error(test.x, reconstruct(s.pair, test.x, test.given))}
+    return {"reconstruction_error": _error(test.x, reconstruct(s.pair, test.x, test.given, s.seed))}
 
 
 def _mean_image(s: Subject) -> dict[str, Any]:
@@ -201,8 +202,7 @@ def _jacobian_norm(s: Subject) -> dict[str, Any]:
 
 def _corrupted_error(s: Subject) -> dict[str, Any]:
     x, errors = s.dataset.x, {}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded(s.seed, "corrupted_error"):
         for kind, level in CORRUPTIONS.items():
             corrupt = DenoisingAutoencoder(data_dim=x.shape[1], corruption=kind, level=level).corrupt
             with torch.no_grad():
@@ -224,10 +224,10 @@ def _most_nonzero(s: Subject) -> dict[str, Any]:
 def _generations(s: Subject) -> dict[str, Any]:
     grey = s.grey or {}
     train, test = grey["train"], grey["test"]
-    classifier = digit_judge(train.x, labels_of(train))
+    classifier = digit_judge(train.x, labels_of(train), s.seed)
     return {
         "judge_accuracy": accuracy(scores(classifier, test.x), labels_of(test)),
-        "generations": conditional_generations(s.pair, classifier, s.dataset.x, s.dataset.classes or 0),
+        "generations": conditional_generations(s.pair, classifier, s.dataset.x, s.dataset.classes or 0, seed=s.seed),
     }
 
 
@@ -253,7 +253,7 @@ LEDGER_METRICS: tuple[Metric, ...] = (
 
 
 def ledger_metrics(
-    pair: Pair, train: Dataset, test: Dataset, grey: dict[str, Dataset] | None = None
+    pair: Pair, train: Dataset, test: Dataset, grey: dict[str, Dataset] | None = None, seed: int = 0
 ) -> dict[str, dict]:
     """Return all LEDGER_METRICS of a pair that apply; none if its guide has no codes for new data.
 
@@ -264,12 +264,12 @@ def ledger_metrics(
     classifier on real images; where few labels are known, "same_labels", a probe of the pixels of those rows alone.
 
     :param grey: "train" and "test" as grey images, for the classifier of generations
+    :param seed: of the noise
     """
     if train.transform is not None:  # pixels that the model cannot score before they are drawn
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with seeded(seed, "pixels"):
             train = replace(train, x=train.scored(), transform=None)
-    subject = Subject(pair, test, train=train, grey=grey)
+    subject = Subject(pair, test, seed=seed, train=train, grey=grey)
     if subject.info.is_per_data_point or subject.info.has_global_latent or not subject.info.guide_sites:
         return {}
     return compute(LEDGER_METRICS, subject)

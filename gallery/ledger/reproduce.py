@@ -87,7 +87,7 @@ def _ledger_metrics(folder: Path) -> dict[str, Any]:
     run, pair = training.load(folder)
     splits, base = run.datasets(), run.data.partition(":")[0]
     grey = {name: data.load(f"{base}:grey", name) for name in ("train", "test")} if splits["test"].is_image else None
-    return ledger_metrics(pair, splits["train"], splits["test"], grey)
+    return ledger_metrics(pair, splits["train"], splits["test"], grey, run.settings.seed)
 
 
 def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
@@ -100,8 +100,8 @@ def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
     if missing:
         run, pair = training.load(folder)
         test = run.datasets()["test"]
-        for split, evaluate_split in (EXTRA_METRICS[name] for name in missing):
-            metrics[split] = metrics.get(split, {}) | evaluate_split(pair, test)
+        for split, function in (EXTRA_METRICS[name] for name in missing):
+            metrics[split] = metrics.get(split, {}) | function(pair, test, run.settings.seed)
         write_metrics(folder, metrics)
 
 

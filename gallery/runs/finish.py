@@ -27,13 +27,13 @@ def finish(
     """
     from gallery.figures import draw
 
-    train, test = splits["train"], splits["test"]
+    train, test, seed = splits["train"], splits["test"], run.settings.seed
     save_tensors(folder / WEIGHTS, svi.pair.state_dict(), {"run": run.identity(train.hash)})
     info = inspect_pair(svi.pair, arguments(svi.pair, train.scored(), train.given))
     few = train if info.has_global_latent else train.head(len(test))  # all training data share a global latent
     metrics: dict[str, Any] = {
-        "test": evaluate_split(svi.pair, test),
-        "train": evaluate_split(svi.pair, few),
+        "test": evaluate_split(svi.pair, test, seed=seed),
+        "train": evaluate_split(svi.pair, few, seed=seed),
     }
     metrics["is_bound"] = "elbo" in metrics["test"]
     metrics |= {
@@ -46,6 +46,6 @@ def finish(
         "data": run.data,
         "data_hash": train.hash,
     }
-    draw(svi.pair, splits, history, folder / FIGURES)
+    draw(svi.pair, splits, history, folder / FIGURES, seed)
     write_metrics(folder, metrics)
     return metrics

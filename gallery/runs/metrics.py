@@ -35,6 +35,7 @@ class Subject:
 
     :param particles: draws of the guide for each data point
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
+    :param seed: of the noise
     :param train: the data that the pair was fitted to, where a metric needs them
     :param grey: "train" and "test" as grey images, where a metric needs them
     """
@@ -43,6 +44,7 @@ class Subject:
     dataset: Dataset
     particles: int = 16
     at_a_time: int = MAX_ROWS
+    seed: int = 0
     train: Dataset | None = None
     grey: dict[str, Dataset] | None = None
 
@@ -112,20 +114,20 @@ def labels_of(dataset: Dataset) -> Tensor:
     return dataset.labels
 
 
-def k_hat(pair: Pair, dataset: Dataset) -> dict[str, Any]:
+def k_hat(pair: Pair, dataset: Dataset, seed: int = 0) -> dict[str, Any]:
     """Return `inference.pareto_k_summary` of the first K_HAT_ROWS data points: "k_hat" and "k_hat_above".
 
     Where the pair has none, "k_hat" has the reason as "undefined".
     """
     few = dataset.head(K_HAT_ROWS)
     try:
-        return pareto_k_summary(pair, few.scored(), few.given)
+        return pareto_k_summary(pair, few.scored(), few.given, seed=seed)
     except InferenceError as error:
         return {"k_hat": {"undefined": str(error)}}
 
 
 def _bounds(s: Subject) -> dict[str, Any]:
-    return evaluate(s.pair, s.x, s.dataset.given, s.particles, held_out=s.held_out, at_a_time=s.at_a_time)
+    return evaluate(s.pair, s.x, s.dataset.given, s.particles, s.seed, s.held_out, at_a_time=s.at_a_time)
 
 
 def _has_label_bounds(s: Subject) -> bool:
@@ -136,7 +138,7 @@ def _has_label_bounds(s: Subject) -> bool:
 def _labels(s: Subject) -> dict[str, Any]:
     classes = count(s.pair, "classes") or 1
     x, labels = _labelled(s)
-    return label_metrics(class_bounds(s.pair, x, classes), labels)
+    return label_metrics(class_bounds(s.pair, x, classes, seed=s.seed), labels)
 
 
 def _classifier(s: Subject) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def _classifier(s: Subject) -> dict[str, Any]:
 
 def _clustering(s: Subject) -> dict[str, Any]:
     part = s.dataset.labelled() or s.dataset
-    probabilities = component_probabilities(s.pair, part.scored(), part.given)
+    probabilities = component_probabilities(s.pair, part.scored(), part.given, s.seed)
     return {} if probabilities is None else {"clustering": cluster(probabilities, part.labels)}
 
 
@@ -173,25 +175,28 @@ METRICS: tuple[Metric, ...] = (
         _classifier,
     ),
     Metric("clustering", lambda s: _has_classes(s.dataset) and s.guide_applies, _clustering),
-    Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset)),
+    Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset, s.seed)),
 )
 
 
-def evaluate_split(pair: Pair, dataset: Dataset, particles: int = 16, at_a_time: int = MAX_ROWS) -> dict[str, Any]:
+def evaluate_split(
+    pair: Pair, dataset: Dataset, particles: int = 16, at_a_time: int = MAX_ROWS, seed: int = 0
+) -> dict[str, Any]:
     """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
 
     :param particles: draws of the guide for each data point, and the k of IWAE-k
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
+    :param seed: of the noise
     """
     with OffsetRows(dataset.first_row or 0):
-        return compute(METRICS, Subject(pair, dataset, particles, at_a_time))
+        return compute(METRICS, Subject(pair, dataset, particles, at_a_time, seed))
 
 
-def monitor_clustering(pair: Pair, dataset: Dataset) -> dict[str, float]:
+def monitor_clustering(pair: Pair, dataset: Dataset, seed: int = 0) -> dict[str, float]:
     """Return "entropy" of the component probabilities, in nats, and "accuracy" of the components, for the history of a
     fit; nothing for a pair without components or data of one class."""
     row = next(metric for metric in METRICS if metric.name == "clustering")
-    entry = compute((row,), Subject(pair, dataset)).get("clustering", {})
+    entry = compute((row,), Subject(pair, dataset, seed=seed)).get("clustering", {})
     if not entry or "undefined" in entry:
         return {}
     return {"entropy": entry["entropy_of_q"]["value"], "accuracy": entry["accuracy"]["value"]}

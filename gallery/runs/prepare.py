@@ -3,8 +3,6 @@
 import inspect
 import re
 
-import torch
-
 import data
 from gallery.errors import RunError
 from gallery.runs.progress import ProgressListener
@@ -21,7 +19,6 @@ def prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
     :raises RunError: if model, data and settings do not go together
     """
     train = splits["train"]
-    torch.manual_seed(run.settings.seed)
     pair = run.build()
     _check_labels(run, pair, splits)
     try:

@@ -20,6 +20,7 @@ from gallery.runs.parse import Number, describe_type, has_type, parse, read_json
 from gallery.runs.registry import constructor, format_error, line_of, model_class
 from gallery.runs.trust import check_fitted
 from inference import Pair, Settings
+from inference.pairs.streams import seeded
 
 __all__ = ["Run", "from_data", "run_of"]
 
@@ -161,7 +162,7 @@ class Run:
         return {split: dataset.to(device, dtype) for split, dataset in loaded.items()}
 
     def build(self) -> Pair:
-        """Return a new pair, with weights drawn from torch's generator.
+        """Return a new pair, with the initial weights of the seed of the settings.
 
         :raises RunError: if the constructor refuses its keywords, or the weights do not fit into the memory
         """
@@ -169,7 +170,8 @@ class Run:
         self._check_keywords(cls)
         check_size(self.model, cls, self.keywords, self.settings)
         try:
-            return cls(**self.keywords).to(self.settings.torch_device(), self.settings.dtype)
+            with seeded(self.settings.seed, "weights"):
+                return cls(**self.keywords).to(self.settings.torch_device(), self.settings.dtype)
         except (ValueError, TypeError) as error:
             raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
         except (RuntimeError, MemoryError, OverflowError, LookupError) as error:

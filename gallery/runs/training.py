@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from inference.fit import distributed
 from inference.fit.checkpoint import save_tensors
 from inference.fit.guard import DivergenceError
 from inference.pairs.run import Batch
+from inference.pairs.streams import seeded
 
 __all__ = ["load", "resume", "start"]
 
@@ -65,7 +66,9 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     folder = Path(folder)
     if distributed.rank():
         splits = run.datasets()
-        return _Training(run, prepare(run, splits), splits, folder, None).run_to_end()
+        training = _Training(run, prepare(run, splits), splits, folder, None)
+        with _noise(run):
+            return training.run_to_end()
     check_free(folder, overwrite)
     splits = run.datasets()
     svi = prepare(run, splits)
@@ -76,7 +79,8 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
         clear(folder)
         note_fitted(run.model)
         write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
-        return _Training(run, svi, splits, folder, listener).run_to_end()
+        with _noise(run):
+            return _Training(run, svi, splits, folder, listener).run_to_end()
 
 
 def resume(folder: Path, listener: ProgressListener | None = None, trust: bool = False) -> dict[str, Any]:
@@ -104,9 +108,10 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
             svi = prepare(run, splits)
         print_summary(run, splits, listener)
         training = _Training(run, svi, splits, folder, listener)
-        if (folder / CHECKPOINT).exists():
-            training.restore(*read_tensors(folder / CHECKPOINT, run.identity(data_hash)))
-        return training.run_to_end()
+        with _noise(run):
+            if (folder / CHECKPOINT).exists():
+                training.restore(*read_tensors(folder / CHECKPOINT, run.identity(data_hash)))
+            return training.run_to_end()
 
 
 def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
@@ -129,6 +134,12 @@ def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
             "class, or fit it anew."
         ) from error
     return run, pair
+
+
+def _noise(run: Run) -> AbstractContextManager[None]:
+    """Run a block on the stream of the noise of a run in this process."""
+    device = run.settings.torch_device()
+    return seeded(run.settings.seed, "noise", distributed.rank(), devices=[device] if device.type == "cuda" else [])
 
 
 @contextmanager
@@ -285,7 +296,8 @@ class _Training:
         if self.svi.plan.is_per_data_point:  # a latent of a data point outside the training data has no guide
             return {}
         return {
-            name: monitor_elbo(self.svi.pair, split.x, split.given) | monitor_clustering(self.svi.pair, split)
+            name: monitor_elbo(self.svi.pair, split.x, split.given, self.run.settings.seed)
+            | monitor_clustering(self.svi.pair, split, self.run.settings.seed)
             for name, split in self.splits.items()
             if name != "train"
         }

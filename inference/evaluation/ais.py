@@ -167,7 +167,7 @@ def _chains(
         if value < 1:
             raise InferenceError(f"{name} must be at least 1; got {value}.")
     columns, pilots = [], min(PILOT_CHAINS, chains)
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "ais" if posterior is None else "reverse_ais"):
         every = arguments(pair, x, given)
         supports = supports_of(pair, tuple(a[:2] for a in every))
         if posterior is not None and posterior.keys() != supports.keys():

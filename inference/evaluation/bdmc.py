@@ -64,7 +64,7 @@ def bdmc(
         "upper": Estimate.of_draws(high.unsqueeze(0), n, high_variance, **about),
         "width": Estimate.of_draws((high - low).unsqueeze(0), n, low_variance + high_variance, **about),
     }
-    with eval_mode(pair, seed):
+    with eval_mode(pair):
         exact = log_evidence(pair, x, given)
     if exact is not None:
         result["evidence"] = Estimate.of_draws(exact.unsqueeze(0), n, exact=True)

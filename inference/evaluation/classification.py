@@ -18,7 +18,7 @@ def class_bounds(pair: Pair, x: Tensor, classes: int, particles: int = 1, seed: 
     """
     columns = []
     for y in range(classes):
-        with eval_mode(pair, seed):
+        with eval_mode(pair, seed, "class_bounds"):
             given = torch.full((len(x),), y, device=x.device)
             columns.append(importance_terms(pair, x, given, particles)["elbo"].mean(0))
     return torch.stack(columns, dim=1)

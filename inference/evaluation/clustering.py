@@ -16,7 +16,7 @@ from inference.pairs.sites import is_local
 __all__ = ["cluster", "component_probabilities", "match"]
 
 
-def component_probabilities(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor | None:
+def component_probabilities(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0) -> Tensor | None:
     """Return q(y | x), (n, components), of the one discrete latent y of each data point, where y is summed out.
 
     It is the guide's or, where the model alone sums y out, the posterior of the model. None where there is no such
@@ -24,6 +24,7 @@ def component_probabilities(pair: Pair, x: Tensor, given: Tensor | None = None) 
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the noise, where y depends on other latents
     """
     if capability(pair, "classify"):
         return None
@@ -35,7 +36,7 @@ def component_probabilities(pair: Pair, x: Tensor, given: Tensor | None = None) 
     categorical = isinstance(site["fn"], dist.Categorical | dist.OneHotCategorical)
     if not (categorical and is_local(site) and name in info.enumerated):
         return None
-    return encode(pair, x, given)[name]
+    return encode(pair, x, given, seed)[name]
 
 
 def match(counts: Tensor) -> list[int | None]:

@@ -98,7 +98,7 @@ def pareto_k_summary(
     :raises InferenceError: if a latent is global or none is continuous, if the guide is a point (Delta) or has
         parameters for each data point, or if `draws` < 25
     """
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "pareto_k_summary"):
         args, name = arguments(pair, x, given), type(pair).__name__
         info = inspect_pair(pair, args)
         if info.has_global_latent or info.delta_sites or not info.continuous_sites:
@@ -175,7 +175,7 @@ def calibration_ranks(
     """
     if simulations < 1 or draws < 1:
         raise InferenceError(f"calibration needs at least 1 simulation and 1 draw; got {simulations} and {draws}.")
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "calibration_ranks"):
         two_rows = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
         info = inspect_pair(pair, two_rows)
         joint, latents = info.has_global_latent, info.prior
@@ -254,7 +254,7 @@ def predictive_check(
     """
     if replicates < 1:
         raise InferenceError(f"the number of replicates must be at least 1; got {replicates}.")
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "predictive_check"):
         args, replicated = arguments(pair, x, given), []
         for _ in range(replicates):
             guide = posterior_trace(pair, args)

@@ -26,7 +26,7 @@ def evidence_gap(pair: Pair, x: Tensor, particles: int, seed: int = 0) -> tuple[
     :return: (gap, its Monte Carlo standard error), (n,) each
     :raises InferenceError: if the pair has no exact evidence
     """
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "evidence_gap"):
         evidence = log_evidence(pair, x)
         if evidence is None:
             raise InferenceError(

@@ -81,7 +81,7 @@ def gap(
         if value < least:
             raise InferenceError(f"{name} must be at least {least} for a gap report; got {value}.")
     n, columns = len(x), []
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "gap"):
         every = arguments(pair, x, given)
         _check(pair, every)
         exact = log_evidence(pair, x, given)

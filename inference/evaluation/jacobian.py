@@ -36,7 +36,7 @@ def jacobian_norm(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     :raises InferenceError: if a latent is global, or none is continuous, so that a data point has no such code
     """
     norms = []
-    with eval_mode(pair, seed=0):
+    with eval_mode(pair, purpose="jacobian_norm"):
         args = arguments(pair, x, given)
         info = inspect_pair(pair, args)
         if info.has_global_latent or not info.continuous_sites:

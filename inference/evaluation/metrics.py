@@ -91,7 +91,7 @@ def evaluate(
     n = len(x)
     result: dict[str, Any] = {}
     undefined: dict[str, str] = {}
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "evaluate"):
         args = arguments(pair, x, given)
         info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
     if exact is not None:
@@ -99,7 +99,7 @@ def evaluate(
     if held_out and info.is_per_data_point:
         reason = "the guide has parameters for each data point it was fitted to, and none for these"
         return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "evaluate"):
         moments = _moments(pair, x, given, particles, at_a_time)
     result["reconstruction"] = Estimate.of_moments(moments["reconstruction"], n, particles=particles)
     if info.has_global_latent:
@@ -116,7 +116,7 @@ def evaluate(
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
     if info.continuous_sites and not info.has_global_latent and n > 1:
         try:
-            codes = encode(pair, x, given)
+            codes = encode(pair, x, given, seed)
             of_units = [codes[name].reshape(n, -1).var(0) for name in info.continuous_sites]
             result["active_units"] = sum(int((variance > ACTIVE_UNIT_VARIANCE).sum()) for variance in of_units)
         except UndefinedError as error:
@@ -171,7 +171,7 @@ def monitor_elbo(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int =
         the expected log-likelihood, where the guide is a point; and "evidence" where the model has a closed form
     :raises InferenceError: if a conditional model has no `given`
     """
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "monitor_elbo"):
         info = inspect_pair(pair, arguments(pair, x, given))
         terms = importance_terms(pair, x, given, GLOBAL_DRAWS if info.has_global_latent else 1)
         exact = log_evidence(pair, x, given)
@@ -205,7 +205,7 @@ def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int 
     :return: by site a list of the coordinates
     """
     totals: dict[str, Tensor] = {}
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "kl_per_latent"):
         for start in range(0, len(x), MAX_ROWS):
             part = slice(start, start + MAX_ROWS)
             args = arguments(pair, x[part], None if given is None else given[part])

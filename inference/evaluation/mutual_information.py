@@ -50,7 +50,7 @@ def mutual_information(
         raise InferenceError(f"mutual information needs at least two data points; got n={n} and {len(x)} of them.")
     x, given = x[:n], None if given is None else given[:n]
     n, undefined = len(x), f"the mutual information of x and z under {type(pair).__name__} is undefined:"
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "mutual_information"):
         args = arguments(pair, x, given)
         reason = _reason_undefined(inspect_pair(pair, args))
         if reason:

@@ -54,7 +54,7 @@ def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: 
     """
     if n < 1:
         raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "sample"):
         args = arguments(pair, like.new_zeros(n, *like.shape[1:]), given)
         trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
         latent = {name: site for name, site in latent_sites(trace).items() if name not in observed_sites(trace)}
@@ -105,7 +105,7 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
     :param seed: of the noise; if None, torch's generator is used as it is
     :raises InferenceError: if a conditional model has no `given`, or the likelihood has no mean
     """
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "reconstruct"):
         args = arguments(pair, x, given)
         guide = posterior_trace(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
@@ -127,7 +127,7 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
     :param seed: of the noise; if None, torch's generator is used as it is
     :raises InferenceError: if a conditional model has no `given`, or the distribution of a site has no mean
     """
-    with eval_mode(pair, seed):
+    with eval_mode(pair, seed, "encode"):
         args = arguments(pair, x, given)
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)

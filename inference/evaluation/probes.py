@@ -16,14 +16,15 @@ __all__ = ["features", "probe"]
 MAX_ITERATIONS = 1000  # of the solvers of the linear classifiers
 
 
-def features(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
+def features(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0) -> Tensor:
     """Encode x and join the codes of all latent sites: (n, width).
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the noise of codes that are drawn
     :raises InferenceError: if a latent is global, so that data points have no codes
     """
-    codes = encode(pair, x, given)
+    codes = encode(pair, x, given, seed)
     if any(len(code) != len(x) for code in codes.values()) or not codes:
         raise InferenceError(f"a probe needs a code for each data point; {type(pair).__name__} has none.")
     return torch.cat([code.reshape(len(x), -1) for code in codes.values()], dim=1)

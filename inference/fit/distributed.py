@@ -7,11 +7,11 @@ over the processes once a step. So N processes make the steps of one process wit
 import os
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from inference.errors import InferenceError
+from inference.pairs.streams import stream
 
 __all__ = ["any_worker", "gather", "join", "leave", "mean", "rank", "seed_noise", "workers"]
 
@@ -46,8 +46,7 @@ def rank() -> int:
 def seed_noise(seed: int) -> None:
     """Seed torch's generators differently in every process; with one process they stay as they are."""
     if workers() > 1:
-        words = np.random.SeedSequence([seed, rank()]).generate_state(1)
-        torch.manual_seed(int(words[0]))
+        torch.manual_seed(stream(seed, "noise", rank()))
 
 
 def _lost_process(error: RuntimeError) -> InferenceError:

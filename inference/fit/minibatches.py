@@ -11,13 +11,13 @@ sample has the same mean and less variance.
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.fit import distributed
 from inference.fit.settings import Settings
+from inference.pairs.streams import stream
 
 __all__ = ["Minibatches"]
 
@@ -63,8 +63,7 @@ class Minibatches:
         if (stratum, epoch) not in self._orders:
             rows, _ = self.strata[stratum]
             generator = torch.Generator()
-            words = np.random.SeedSequence([self.seed, stratum, epoch]).generate_state(1)
-            generator.manual_seed(int(words[0]))
+            generator.manual_seed(stream(self.seed, "minibatches", stratum, epoch))
             order = torch.randperm(len(rows), generator=generator).to(rows.device)
             self._orders = {(s, e): o for (s, e), o in self._orders.items() if s != stratum or e == epoch - 1}
             self._orders[stratum, epoch] = rows[order] if self.shuffle else rows

@@ -71,7 +71,7 @@ def nuts(
         gradients += 1
         pair.model(*args)
 
-    with eval_mode(pair, seed), torch.enable_grad():
+    with eval_mode(pair, seed, "nuts"), torch.enable_grad():
         args = arguments(pair, x, given)
         size = sum(site["value"].numel() for site in continuous_latents(pair, args).values())
         for _ in range(chains):

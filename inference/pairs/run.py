@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import pyro
@@ -17,6 +17,7 @@ from torch.distributions import Transform
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
+from inference.pairs.streams import seeded
 
 __all__ = [
     "Batch",
@@ -108,7 +109,7 @@ def param_scope() -> Iterator[None]:
 
 
 @contextmanager
-def eval_mode(pair: Pair, seed: int | None = 0) -> Iterator[None]:
+def eval_mode(pair: Pair, seed: int | None = 0, purpose: str = "evaluation") -> Iterator[None]:
     """Run a block with the pair in evaluation mode, without gradients and in a `param_scope`.
 
     Mode, parameter store and, with a seed, torch's random generators are restored on exit.
@@ -124,11 +125,12 @@ def eval_mode(pair: Pair, seed: int | None = 0) -> Iterator[None]:
 
     :param pair: the model and guide
     :param seed: of all noise in the block; if None, torch's generators are used as they are
+    :param purpose: name of the block's random stream: blocks of other purposes draw other numbers from the same seed
+    :raises InferenceError: if the seed is negative
     """
     training = pair.training
-    with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair), enabled=seed is not None), param_scope():
-        if seed is not None:
-            torch.manual_seed(seed)
+    noise = nullcontext() if seed is None else seeded(seed, purpose, devices=cuda_devices(pair))
+    with torch.no_grad(), noise, param_scope():
         clear_caches(pair)
         pair.eval()
         try:

@@ -22,6 +22,7 @@ from gallery.models.autoencoder import Autoencoder
 from gallery.runs import training
 from inference import SVI
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["FEW", "LEVELS", "WIDTHS", "reproduce", "rounded"]
 
@@ -72,11 +73,11 @@ def reproduce(
     for n in (few, len(train)):
         x = train[:n]
         for width in widths:
-            torch.manual_seed(run.settings.seed)
             pair = cast(Autoencoder, replace(run, keywords=run.keywords | {"latent_dim": width}).build())
             settings = replace(run.settings, epochs=round(run.settings.epochs * len(train) / n))
-            for _ in SVI(pair, x, settings=settings):
-                pass
+            with seeded(run.settings.seed, "noise", 0):
+                for _ in SVI(pair, x, settings=settings):
+                    pass
             with torch.no_grad():
                 known, z = pair.eval().encoder(x), pair.encoder(test)
             errors = {"train": _error(pair, x, known), "test": _error(pair, test, z)}

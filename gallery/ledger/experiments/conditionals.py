@@ -25,6 +25,7 @@ from gallery.figures import conditionals as draw
 from gallery.figures import save
 from inference import SVI, Settings
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["BITS", "CONDITIONALS", "Coin", "Table", "all_bits", "conditionals", "heads", "reproduce"]
 
@@ -95,8 +96,7 @@ def conditionals(bits: Sequence[int] = BITS, settings: Settings = SETTINGS) -> d
         name: {"bits": list(bits), "parameters": [], "train": [], "new": []} for name in CONDITIONALS
     }
     for k in bits:
-        with torch.random.fork_rng():
-            torch.manual_seed(k)
+        with seeded(k, "conditionals"):
             y = torch.randint(2, (DATA, k)).float()
             x = torch.bernoulli(heads(y)).unsqueeze(-1)
             for name, conditional in CONDITIONALS.items():

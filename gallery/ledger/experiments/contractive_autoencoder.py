@@ -20,6 +20,7 @@ from gallery.runs.specification import Run
 from inference import SVI, reconstruct
 from inference.evaluation.jacobian import jacobian_norm
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["map_norm", "reproduce"]
 
@@ -54,16 +55,16 @@ def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
     goal = _numbers(cast(ContractiveAutoencoder, contractive), x)
     about = run.keywords | {"weight": 0.0}, {"seed": run.settings.seed}
     plain = Run.of("contractive_autoencoder", RECIPES["contractive_autoencoder"], run.data, *about)
-    torch.manual_seed(run.settings.seed)
     pair = cast(ContractiveAutoencoder, plain.build())
     train = plain.datasets()["train"]
     snapshots = [copy.deepcopy(pair)]
-    for step, _ in SVI(pair, train.x, settings=plain.settings):
-        if step % (len(train) // plain.settings.batch_size // SNAPSHOTS_PER_EPOCH) == 0:
-            snapshots = [snapshots[-1], copy.deepcopy(pair)]
-            if _error(pair, x) <= goal["squared_error"]:
-                break
-            pair.train()
+    with seeded(plain.settings.seed, "noise", 0):
+        for step, _ in SVI(pair, train.x, settings=plain.settings):
+            if step % (len(train) // plain.settings.batch_size // SNAPSHOTS_PER_EPOCH) == 0:
+                snapshots = [snapshots[-1], copy.deepcopy(pair)]
+                if _error(pair, x) <= goal["squared_error"]:
+                    break
+                pair.train()
     before, after = (_numbers(snapshot, x) for snapshot in snapshots)
     result = {"contractive": goal, "without the penalty, as far as it was followed": after}
     if after["squared_error"] <= goal["squared_error"] < before["squared_error"]:

@@ -9,8 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import amortisation, posterior_1d, save, two_kls
@@ -18,6 +16,7 @@ from gallery.models import MODELS
 from inference import SVI, Pair, Settings, eval_mode
 from inference.evaluation.log_weights import log_evidence, log_weights
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["GUIDES", "reproduce"]
 
@@ -36,10 +35,10 @@ def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict[s
     result: dict[str, Any] = {}
     for variant in GUIDES:
         name = f"exponential_gaussian{variant}"
-        torch.manual_seed(seed)
-        pair = MODELS[name](**({"total": len(x)} if variant == ":per_datum" else {}))
-        for _ in SVI(pair, x, settings=Settings(**RECIPES[name].settings, seed=seed)):
-            pass
+        with seeded(seed, "experiment"):
+            pair = MODELS[name](**({"total": len(x)} if variant == ":per_datum" else {}))
+            for _ in SVI(pair, x, settings=Settings(**RECIPES[name].settings, seed=seed)):
+                pass
         with eval_mode(pair):
             evidence = log_evidence(pair, x)
             assert evidence is not None

@@ -6,6 +6,8 @@ the evidence of the parameters that generated the data.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -40,6 +42,14 @@ __all__ = [
 STEPS_PER_PHASE = 1000
 Schedule = Literal["constant", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
+
+
+@contextmanager
+def _published_start(seed: int) -> Iterator[None]:
+    """Run a block after `torch.manual_seed(seed)`, as the tutorial does: seed 42 draws its initial weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def exact_gap(pair: FactorAnalysis, x: Tensor) -> float:
@@ -84,16 +94,16 @@ def simultaneous(
         nats per data point; 1000 draws from the model at each snapshot
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
-    torch.manual_seed(seed)
-    pair = FactorAnalysis()
-    svi = SVI(pair, train, settings=_settings(seed, steps))
-    curve: dict[str, list[float]] = {}
-    drawn: dict[int, Tensor] = {}
-    for step, _ in islice(svi, steps):
-        if step % every == 0 or step == steps:
-            _record(curve, pair, test, step)
-        if step in snapshots:
-            drawn[step] = sample(pair, test, 1000, seed=step)["x"]
+    with _published_start(seed):
+        pair = FactorAnalysis()
+        svi = SVI(pair, train, settings=_settings(seed, steps))
+        curve: dict[str, list[float]] = {}
+        drawn: dict[int, Tensor] = {}
+        for step, _ in islice(svi, steps):
+            if step % every == 0 or step == steps:
+                _record(curve, pair, test, step)
+            if step in snapshots:
+                drawn[step] = sample(pair, test, 1000, seed=step)["x"]
     return pair, curve, drawn
 
 
@@ -109,19 +119,19 @@ def alternating(
         "model")
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
-    torch.manual_seed(seed)
-    pair = FactorAnalysis()
-    settings = _settings(seed, 2 * steps)
-    order: tuple[Literal["guide", "model"], ...] = ("guide", "model")
-    loops = {part: iter(SVI(pair, train, settings=settings, only=part)) for part in order}
-    curve: dict[str, list[float]] = {}
-    phases = []
-    _record(curve, pair, test, 0, gap=True)
-    for number, part in enumerate(order * 2):
-        phases.append((number * steps, (number + 1) * steps, str(part)))
-        for step, _ in enumerate(islice(loops[part], steps), start=number * steps + 1):
-            if step % every == 0:
-                _record(curve, pair, test, step, gap=True)
+    with _published_start(seed):
+        pair = FactorAnalysis()
+        settings = _settings(seed, 2 * steps)
+        order: tuple[Literal["guide", "model"], ...] = ("guide", "model")
+        loops = {part: iter(SVI(pair, train, settings=settings, only=part)) for part in order}
+        curve: dict[str, list[float]] = {}
+        phases = []
+        _record(curve, pair, test, 0, gap=True)
+        for number, part in enumerate(order * 2):
+            phases.append((number * steps, (number + 1) * steps, str(part)))
+            for step, _ in enumerate(islice(loops[part], steps), start=number * steps + 1):
+                if step % every == 0:
+                    _record(curve, pair, test, step, gap=True)
     return pair, curve, phases
 
 
@@ -132,13 +142,13 @@ def exact_em(iterations: int = 400, seed: int = 42) -> tuple[FactorAnalysis, dic
         point
     """
     train, test = (data.load("factor_analysis", split).x.double() for split in ("train", "test"))
-    torch.manual_seed(seed)
-    pair = FactorAnalysis().double()
-    curve: dict[str, list[float]] = {"train": [], "test": []}
-    for evidence in em(pair, train, iterations):
-        curve["train"].append(evidence)
-        with torch.no_grad():
-            curve["test"].append(pair.log_evidence(test).mean().item())
+    with _published_start(seed):
+        pair = FactorAnalysis().double()
+        curve: dict[str, list[float]] = {"train": [], "test": []}
+        for evidence in em(pair, train, iterations):
+            curve["train"].append(evidence)
+            with torch.no_grad():
+                curve["test"].append(pair.log_evidence(test).mean().item())
     return pair, curve
 
 
@@ -150,18 +160,18 @@ def seeds(count: int = 10, steps: int = 3200, schedule: Schedule = "constant") -
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     ends = []
     for seed in range(count):
-        torch.manual_seed(seed)
-        pair = FactorAnalysis()
-        for _ in islice(SVI(pair, train, settings=_settings(seed, steps, schedule)), steps):
-            pass
-        with torch.no_grad():
-            ends.append(
-                {
-                    "seed": seed,
-                    "train": pair.log_evidence(train).mean().item(),
-                    "test": pair.log_evidence(test).mean().item(),
-                }
-            )
+        with _published_start(seed):
+            pair = FactorAnalysis()
+            for _ in islice(SVI(pair, train, settings=_settings(seed, steps, schedule)), steps):
+                pass
+            with torch.no_grad():
+                ends.append(
+                    {
+                        "seed": seed,
+                        "train": pair.log_evidence(train).mean().item(),
+                        "test": pair.log_evidence(test).mean().item(),
+                    }
+                )
     return ends
 
 
@@ -185,8 +195,8 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     truth = {"train": true_evidence(train), "test": true_evidence(test)}
     trained, curve, drawn = simultaneous()
-    torch.manual_seed(42)
-    noises = {"at the start": gradient_noises(FactorAnalysis()), "after 1000 steps": gradient_noises(trained)}
+    with _published_start(42):
+        noises = {"at the start": gradient_noises(FactorAnalysis()), "after 1000 steps": gradient_noises(trained)}
     by_prior = prior_samples()
     _, phased, phases = alternating()
     _, by_em = exact_em()

@@ -13,6 +13,7 @@ import torch
 
 from gallery.models.factor_analysis import FactorAnalysis
 from inference import sample
+from inference.pairs.streams import seeded
 
 __all__ = ["prior_samples"]
 
@@ -32,8 +33,7 @@ def prior_samples(
     """
     result: dict[int, dict[str, list[float]]] = {}
     for d in factors:
-        with torch.random.fork_rng():
-            torch.manual_seed(d)
+        with seeded(d, "prior_samples"):
             pair = FactorAnalysis(DATA_DIM, d).double()
             with torch.no_grad():
                 pair.theta["W"].div_(math.sqrt(d))

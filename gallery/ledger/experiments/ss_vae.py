@@ -29,6 +29,7 @@ from inference.evaluation.classification import accuracy, class_bounds
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.probes import features, probe
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["errors", "plane", "reproduce"]
 
@@ -45,10 +46,10 @@ SIDE = 120  # points on each side of the grid over the plane
 
 
 def _fit(run: Run) -> Pair:
-    torch.manual_seed(run.settings.seed)
     pair, train = run.build(), run.datasets()["train"]
-    for _ in SVI(pair, train.x, train.given, run.settings, train.transform):
-        pass
+    with seeded(run.settings.seed, "noise", 0):
+        for _ in SVI(pair, train.x, train.given, run.settings, train.transform):
+            pass
     return pair.eval()
 
 

@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gallery.figures import rate_distortion, save
 from gallery.runs import training
 from inference import SVI, evaluate
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["BETAS", "reproduce"]
 
@@ -33,11 +32,10 @@ def reproduce(folder: Path, fitted: Path, betas: tuple[float, ...] = BETAS) -> d
     splits = run.datasets()
     points = []
     for beta in betas:
-        torch.manual_seed(run.settings.seed)
-        pair = run.build()
-        train = splits["train"]
-        for _ in SVI(pair, train.x, train.given, replace(run.settings, beta=beta), train.transform):
-            pass
+        pair, train = run.build(), splits["train"]
+        with seeded(run.settings.seed, "noise", 0):
+            for _ in SVI(pair, train.x, train.given, replace(run.settings, beta=beta), train.transform):
+                pass
         metrics = evaluate(pair, splits["test"].scored(), particles=1)
         points.append({"beta": beta, **{name: metrics[name]["value"] for name in ("kl", "reconstruction", "elbo")}})
     result = {"unit": "nats per data point", "data": run.data, "points": points}

@@ -18,6 +18,7 @@ from gallery.models.vrnn_smoothing import SmoothingVRNN
 from gallery.runs import training
 from inference import SVI, Settings, evaluate
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
 __all__ = ["EPOCHS", "reproduce"]
 
@@ -33,8 +34,8 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any
     run, loaded = training.load(fitted)
     filtering = cast(VRNN, loaded)
     splits = run.datasets()
-    torch.manual_seed(0)
-    smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
+    with seeded(run.settings.seed, "smoothing"):
+        smoothing = SmoothingVRNN(**run.keywords).to(splits["train"].x)
     smoothing.start_from(filtering)
     result: dict[str, Any] = {"epochs": epochs}
     result["filtering as fitted"] = evaluate(filtering, splits["test"].x, particles=1)["elbo"]
@@ -42,9 +43,9 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any
     pairs: dict[str, VRNN] = {"filtering, trained on": copy.deepcopy(filtering), "smoothing": smoothing}
     for name, pair in pairs.items():
         frozen = {key: value.clone() for key, value in pair.decoder.state_dict().items()}
-        torch.manual_seed(0)
-        for _ in SVI(pair, splits["train"].x, settings=settings, only="guide"):
-            pass
+        with seeded(run.settings.seed, "noise", 0):
+            for _ in SVI(pair, splits["train"].x, settings=settings, only="guide"):
+                pass
         assert all(torch.equal(value, frozen[key]) for key, value in pair.decoder.state_dict().items())
         result[name] = evaluate(pair, splits["test"].x, particles=1)["elbo"]
         write_atomically(folder / "smoothing.json", (json.dumps(result, indent=2) + "\n").encode())

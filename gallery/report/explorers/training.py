@@ -18,6 +18,7 @@ from gallery.models.factor_analysis import FactorAnalysis
 from gallery.report.explorers.fragment import fragment, packed, rounded
 from gallery.runs.specification import Run
 from inference import SVI
+from inference.pairs.streams import seeded
 
 __all__ = ["refit", "training"]
 
@@ -77,9 +78,8 @@ def refit(run: Run, train: Dataset) -> dict[int, FactorAnalysis]:
 
     The numbers are 0, that of the last step, and about KEPT between them at equal ratios.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(run.settings.seed)
-        pair = run.build()
+    pair = run.build()
+    with seeded(run.settings.seed, "noise", 0):
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
         steps = {0, *np.geomspace(1, svi.steps, KEPT).round().astype(int).tolist()}
         kept = {0: copy.deepcopy(pair).cpu().double()}

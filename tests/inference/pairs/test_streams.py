@@ -1,0 +1,123 @@
+"""Every purpose has a random stream of its own, and the user's generator is left as it was."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gallery.catalogue.recipes import RECIPES
+from gallery.runs import training
+from gallery.runs.metrics import evaluate_split
+from gallery.runs.specification import Run
+from inference import InferenceError, ais, bdmc, eval_mode, evaluate, gradient_noise, nuts, sample
+from inference.evaluation.mutual_information import mutual_information
+from inference.examples import LinearGaussian
+from inference.fit.minibatches import Minibatches
+from inference.fit.settings import Settings
+from inference.fit.svi import SVI
+from inference.pairs.streams import stream
+
+
+def test_streams_differ_by_seed_purpose_and_number():
+    seeds = [
+        stream(seed, *purpose)
+        for seed in range(5)
+        for purpose in ((), ("noise",), ("noise", 0), ("noise", 1), ("weights",), (0,), (1,), (0, 0), ("", 0), ("0",))
+    ]
+    assert len(set(seeds)) == len(seeds)
+    assert stream(0, "sample") == stream(0, "sample")
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(InferenceError, match=r"seed -1 is negative\. Use an integer from 0\."):
+        sample(LinearGaussian(), torch.zeros(2, 1), 2, seed=-1)
+
+
+FUNCTIONS = {
+    "sample": lambda pair, x, seed: sample(pair, x, 8, seed=seed)["x"],
+    "evaluate": lambda pair, x, seed: torch.tensor(evaluate(pair, x, particles=2, seed=seed)["elbo"]["value"]),
+    "ais": lambda pair, x, seed: ais(pair, x, chains=2, steps=3, seed=seed),
+    "nuts": lambda pair, x, seed: nuts(pair, x, None, 4, 2, seed=seed)["draws"]["z"],
+    "bdmc": lambda pair, x, seed: torch.tensor(bdmc(pair, x, 4, chains=2, steps=3, seed=seed)["upper"]["value"]),
+    "gradient_noise": lambda pair, x, seed: torch.tensor(
+        gradient_noise(SVI(pair, x, settings=Settings(batch_size=4)), 2, 2, seed)["all"]["variance"]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_noise_depends_on_the_seed_and_on_nothing_else(name):
+    pair, x = LinearGaussian(), torch.randn(8, 1)
+    found = []
+    for seed in (0, 0, 1):
+        torch.rand(1)  # the position of the user's generator does not matter
+        before = torch.get_rng_state()
+        found.append(FUNCTIONS[name](pair, x, seed))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_users_data_and_a_guide_of_the_same_seed_are_unrelated():
+    """x = torch.randn after torch.manual_seed(s) would equal the noise of z of the same seed."""
+    pair, n = LinearGaussian(), 4000
+    torch.manual_seed(0)
+    x = torch.randn(n, 1)
+    with eval_mode(pair, 0):
+        eps = torch.randn(n, 1)
+    for other in (eps, sample(pair, x, n, seed=0)["z"]):
+        correlation = np.corrcoef(x.squeeze(1), other.squeeze(1))[0, 1]
+        assert abs(correlation) < 4 / n**0.5
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_information_of_simulated_data_is_exact_at_one_seed_for_both(seed):
+    """I(x; z) is log(1 + 1) / 2 under the exact posterior; common noise of data and guide would inflate it."""
+    pair, n = LinearGaussian(), 2000
+    with torch.no_grad():
+        pair.q["weight"].fill_(0.5)
+        pair.q["spread"].fill_(math.log(math.expm1(0.5**0.5)))
+    x = sample(pair, torch.zeros(1, 1), n, seed=seed)["x"]
+    found = mutual_information(pair, x, n=n, seed=seed)["mutual_information"]
+    exact = math.log(2) / 2
+    bias = (math.exp(2 * exact) - 1) / (2 * n)
+    assert abs(found["value"] + bias - exact) < 4 * found["se"]
+
+
+def test_runs_of_several_seeds_are_evaluated_with_several_noises(tmp_path):
+    """The bounds of one set of weights spread over seeds by their Monte Carlo error, which the range has to hold."""
+    run = Run.of("factor_analysis:fixed_variance", RECIPES["factor_analysis:fixed_variance"], None, {}, {"epochs": 1})
+    ends = {}
+    for seed in (0, 1):
+        again = replace(run, settings=replace(run.settings, seed=seed))
+        training.start(again, tmp_path / str(seed))
+        ends[seed] = training.load(tmp_path / str(seed))[1]
+    first, other = (again.load("test") for _ in range(2))
+    assert torch.equal(first.x, other.x)
+    values = [evaluate_split(ends[0], first, seed=seed)["elbo"]["value"] for seed in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
+def test_a_fit_leaves_the_users_generator_as_it_was(tmp_path):
+    before = torch.get_rng_state()
+    training.start(Run.of("loaded_die", RECIPES["loaded_die"], None, {}, {"epochs": 1}), tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_weights_of_a_run_depend_on_its_seed_alone():
+    run = Run.of("vae", RECIPES["vae"], "digits:threshold", {}, {})
+    torch.rand(3)
+    first, again = run.build().state_dict(), run.build().state_dict()
+    other = replace(run, settings=replace(run.settings, seed=1)).build().state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert not all(torch.equal(value, other[name]) for name, value in first.items())
+
+
+def test_orders_differ_between_seeds_epochs_and_strata():
+    x = torch.zeros(40, 1)
+    rows = {seed: Minibatches(x, Settings(batch_size=40, seed=seed)).rows for seed in (0, 1)}
+    orders = [rows[seed](epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(40)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
