@@ -72,8 +72,9 @@ def show(
     for recipe in RECIPES.values():
         if recipe.model == model:
             print(f"\nrecipe {recipe.name}: {recipe.data}, {recipe.settings}\n  source: {recipe.source}")
-            for quantity, value in recipe.published.items():
-                print(f"  published {quantity}: {value}")
+            for source, known in (("published", recipe.published), ("re-measured", recipe.remeasured)):
+                for quantity, value in known.items():
+                    print(f"  {source} {quantity}: {value}")
 
 
 @data_app.default

@@ -5,11 +5,20 @@ point. For the units of the others see `inference.evaluation` and `gallery.ledge
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from gallery.catalogue.recipes import Recipe
 
-__all__ = ["DISPLAYED", "LAST_EPOCHS", "PATHS", "displayed_fields", "field_value", "find_entry"]
+__all__ = [
+    "DISPLAYED",
+    "LAST_EPOCHS",
+    "PATHS",
+    "Field",
+    "displayed_fields",
+    "field_value",
+    "find_entry",
+    "monte_carlo_error",
+]
 
 PATHS = {
     "ELBO": "test elbo",
@@ -132,15 +141,36 @@ def field_value(entry: dict[str, Any], name: str) -> float | None:
     return find_entry(entry, name).get("value")
 
 
-def displayed_fields(recipe: Recipe, row: dict[str, Any] | None) -> Iterator[tuple[str, float | None, list[float]]]:
-    """Yield (name, published number, values over seeds) of the published fields and of those in `DISPLAYED`.
+class Field(NamedTuple):
+    """A field of a recipe: its name, the numbers to compare with, and its values over seeds."""
 
-    A field that is neither published nor measured is omitted.
+    name: str
+    published: float | None
+    remeasured: float | None
+    values: list[float]
+
+
+def displayed_fields(recipe: Recipe, row: dict[str, Any] | None) -> Iterator[Field]:
+    """Yield the fields of a recipe that are published, re-measured, or in `DISPLAYED`.
+
+    A field without any number is omitted.
 
     :param row: the row of the recipe in the ledger, None if it was not run
     """
     entries = list((row or {"runs": {}})["runs"].values())
-    for name in dict.fromkeys((*recipe.published, *DISPLAYED)):
+    for name in dict.fromkeys((*recipe.published, *recipe.remeasured, *DISPLAYED)):
         values = [value for entry in entries if (value := field_value(entry, name)) is not None]
-        if values or name in recipe.published:
-            yield name, recipe.published.get(name), values
+        known = recipe.published.get(name), recipe.remeasured.get(name)
+        if values or known != (None, None):
+            yield Field(name, *known, values)
+
+
+def monte_carlo_error(entry: dict[str, Any], name: str) -> float | None:
+    """Return the Monte Carlo error of a field of one run, from the noise of its evaluation; None without one.
+
+    :param entry: one run of the ledger
+    :param name: name of the field
+    """
+    if name == "log p(x) - ELBO, training data":  # its evidence is exact
+        name = "ELBO, training data"
+    return find_entry(entry, name).get("mc_se")

@@ -128,7 +128,7 @@ def entry(folder: Path) -> dict[str, Any]:
 
 
 def _row(recipe: Recipe, command: str) -> dict[str, Any]:
-    about = {name: asdict(recipe)[name] for name in ("model", "data", "source", "published")}
+    about = {name: getattr(recipe, name) for name in ("model", "data", "source", "published", "remeasured")}
     return about | {"command": command, "runs": {}}
 
 

@@ -8,11 +8,11 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
-from gallery.ledger.fields import displayed_fields, find_entry
+from gallery.ledger.fields import Field, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS, family_module
 from inference.files import write_atomically
@@ -22,7 +22,6 @@ __all__ = [
     "FILES",
     "LEDGER",
     "README",
-    "Headline",
     "experiments_table",
     "headline",
     "number",
@@ -39,6 +38,16 @@ README = ROOT / "README.md"
 LEDGER = Path(__file__).parent / "results"
 HEADLINES = ("error of q(y | x)", "ELBO", "ELBO, training data", "log p(x) - ELBO, training data", "squared error")
 
+HEADER = (
+    "quantity",
+    "median",
+    "published",
+    "re-measured",
+    "lowest",
+    "highest",
+    "standard error",
+    "Monte Carlo error",
+)
 EXACT: dict[Literal["log_evidence", "posterior", "e_step"], str] = {
     "log_evidence": "log evidence",
     "posterior": "posterior",
@@ -46,15 +55,7 @@ EXACT: dict[Literal["log_evidence", "posterior", "e_step"], str] = {
 }
 
 
-class Headline(NamedTuple):
-    """The field that represents a recipe: its name, published number and values over seeds."""
-
-    name: str
-    published: float | None
-    values: list[float]
-
-
-def headline(recipe: Recipe, row: dict[str, Any] | None) -> Headline | None:
+def headline(recipe: Recipe, row: dict[str, Any] | None) -> Field | None:
     """Return the field that represents a recipe in overviews, None if nothing was measured.
 
     A field with a published number has priority: the classification error, the IWAE, or the ELBO at the last published
@@ -62,7 +63,7 @@ def headline(recipe: Recipe, row: dict[str, Any] | None) -> Headline | None:
 
     :param row: the row of the recipe in the ledger, None if it was not run
     """
-    measured = {name: Headline(name, known, values) for name, known, values in displayed_fields(recipe, row) if values}
+    measured = {field.name: field for field in displayed_fields(recipe, row) if field.values}
     epochs = [name for name in recipe.published if name.removeprefix("ELBO, epoch ").isdigit()]
     names = (*(name for name in ("error of q(y | x)", "IWAE-5000") if name in recipe.published), *reversed(epochs))
     return next((measured[name] for name in (*names, *HEADLINES) if name in measured), None)
@@ -194,22 +195,23 @@ def _section(recipe: Recipe, row: dict[str, Any] | None) -> str:
         return "\n".join([*lines, f"Refused before the first step: {row['refused']}"])
     seeds = ", ".join(sorted(row["runs"], key=int))
     about = f"On {recipe.data}. Seconds per seed: {_seconds(row)}. Seeds: {seeds}. Source: {recipe.source}."
+    if len(row["runs"]) == 1:
+        about += " One seed: how much the numbers vary between seeds is not known."
     first = next(iter(row["runs"].values()))
-    rows = [_cells(first, *field) for field in displayed_fields(recipe, row)]
-    header = ["quantity", "median", "published", "lowest", "highest", "standard error"]
-    table = markdown_table(header, rows) or "None of the displayed quantities is defined for it."
-    return "\n".join([*lines, about, "", table])
+    rows = [_cells(first, field) for field in displayed_fields(recipe, row)]
+    table = markdown_table(list(HEADER), rows) or "None of the displayed quantities is defined for it."
+    return "\n".join([*lines, f"{about} {recipe.note}".rstrip(), "", table])
 
 
-def _cells(first: dict[str, Any], name: str, known: float | None, values: list[float]) -> list[str]:
+def _cells(first: dict[str, Any], field: Field) -> list[str]:
     """Return the cells of a field; lowest and highest are empty where they print as the median does."""
-    published = "" if known is None else number(known)
-    if not values:
-        return [name, "", published, "", "", ""]
-    median, lowest, highest = (number(f(values)) for f in (statistics.median, min, max))
-    error = find_entry(first, name).get("se")
+    known = ["" if value is None else number(value) for value in (field.published, field.remeasured)]
+    if not field.values:
+        return [field.name, "", *known, "", "", "", ""]
+    median, lowest, highest = (number(f(field.values)) for f in (statistics.median, min, max))
     spread = ["", ""] if lowest == median == highest else [lowest, highest]
-    return [name, median, published, *spread, "" if error is None else f"{error:.2g}"]
+    errors = find_entry(first, field.name).get("se"), monte_carlo_error(first, field.name)
+    return [field.name, median, *known, *spread, *("" if error is None else f"{error:.2g}" for error in errors)]
 
 
 if __name__ == "__main__":

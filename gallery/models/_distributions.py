@@ -31,10 +31,10 @@ __all__ = [
 
 MAX_LOGIT = math.log(2**23 - 1)
 """Bound on the logit of a continuous Bernoulli, 15.94. The density at 0 grows with the logit without limit, so a model
-of images that are mostly black needs a bound. This one is that of float32: there torch evaluates the normalising
-constant at a probability clamped 2^-23 away from 0 and 1, but the rest of the density at the logit itself, so that
-beyond this bound the "density" integrates to less than 1. Values published from float32 arithmetic therefore have
-bounded logits in effect. Here the bound is explicit, and the density integrates to 1."""
+of images that are mostly black needs a bound. This one is that of `torch.distributions.ContinuousBernoulli(probs=...)`
+in float32, which clamps the probability 2^-23 away from 0 and 1: the density of the published values, which integrates
+to 1. With `logits=...` torch clamps the probability of the normalising constant alone, so that beyond this bound the
+"density" integrates to less than 1: to 0.3986 at a logit of -40."""
 
 
 class ContinuousBernoulli(dist.ContinuousBernoulli):

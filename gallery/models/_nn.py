@@ -76,7 +76,7 @@ class PixelHead(nn.Module):
     :param in_dim: length of h
     :param data_dim: number of pixels
     :param likelihood: ``bernoulli`` for pixels in {0, 1}; ``continuous_bernoulli`` for pixels in [0, 1], with logits
-        bounded by `MAX_LOGIT`; ``gaussian`` for real values
+        clamped to `MAX_LOGIT` and -`MAX_LOGIT`; ``gaussian`` for real values
     :param scale: standard deviation of the Gaussian; if None, one for all pixels is learned
     :param bounded: apply a sigmoid to the mean of the Gaussian, for pixels in [0, 1]
     :raises ValueError: if the likelihood is unknown or the scale is not positive
@@ -106,6 +106,6 @@ class PixelHead(nn.Module):
         if self.likelihood == "bernoulli":
             return dist.Bernoulli(logits=eta).to_event(1)
         if self.likelihood == "continuous_bernoulli":
-            return ContinuousBernoulli(logits=MAX_LOGIT * (eta / MAX_LOGIT).tanh()).to_event(1)
+            return ContinuousBernoulli(logits=eta.clamp(-MAX_LOGIT, MAX_LOGIT)).to_event(1)
         mean = eta.sigmoid() if self.bounded else eta
         return dist.Normal(mean, F.softplus(self.pre_scale).expand_as(eta)).to_event(1)

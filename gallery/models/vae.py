@@ -9,8 +9,8 @@ draw z = mu(x) + sigma(x) * eps, eps ~ Normal(0, I), carries the gradient of the
 The likelihood has to match the support of the pixels. A Bernoulli is a probability on {0, 1}: on grey pixels it is not
 a density, and its "ELBO" bounds nothing. Grey pixels take the continuous Bernoulli, a density on [0, 1] whose mean
 differs from its parameter. The log of a density may be positive, and so may this ELBO. On images that are mostly black
-its value depends on the largest logit that the decoder may reach. Published values leave that limit to floating-point
-arithmetic; here it is a constant (`MAX_LOGIT` in `_distributions.py`).
+its value depends on the largest logit that the decoder may reach. Published values have the limit that float32 puts on
+the probability; here it is a constant (`MAX_LOGIT` in `_distributions.py`).
 
 In training mode: each hidden unit is dropped with probability `dropout`.
 In evaluation mode: no unit is dropped.

@@ -23,7 +23,7 @@ def log_p(head: PixelHead, h: Tensor, x: Tensor) -> Tensor:
     if head.likelihood == "bernoulli":
         return (x * eta - F.softplus(eta)).sum(-1)
     if head.likelihood == "continuous_bernoulli":
-        logit = MAX_LOGIT * (eta / MAX_LOGIT).tanh()
+        logit = eta.clamp(-MAX_LOGIT, MAX_LOGIT)
         size = logit.abs().clamp(min=1e-3)  # closer to 0 the logarithm below is 0 up to 4e-8
         log_norm = (logit + size) / 2 + (-(-size).expm1() / size).log()  # log((exp(logit) - 1) / logit)
         return (x * logit - log_norm).sum(-1)

@@ -4,7 +4,7 @@ const means = {
   identity: (eta) => eta,
   sigmoid: (eta) => 1 / (1 + Math.exp(-eta)),
   continuous_bernoulli: (eta) => { // its logit is bounded, and its mean a series where the two terms nearly cancel
-    const l = data.bound * Math.tanh(eta / data.bound);
+    const l = Math.max(-data.bound, Math.min(data.bound, eta));
     return Math.abs(l) < 0.1 ? 0.5 + l / 12 - l ** 3 / 720 : -1 / Math.expm1(-l) - 1 / l;
   },
 };

@@ -19,7 +19,7 @@ LEVEL = 2047  # the largest level of 12 bits: -2047 to 2047
 MEANS: dict[str, Callable[[Tensor], Tensor]] = {  # E[x] from the last outputs
     "identity": lambda eta: eta,
     "sigmoid": torch.sigmoid,
-    "continuous_bernoulli": lambda eta: ContinuousBernoulli(logits=MAX_LOGIT * (eta / MAX_LOGIT).tanh()).mean,
+    "continuous_bernoulli": lambda eta: ContinuousBernoulli(logits=eta.clamp(-MAX_LOGIT, MAX_LOGIT)).mean,
 }
 
 

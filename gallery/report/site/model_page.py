@@ -93,6 +93,7 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
         caption = (
             f"{recipe.name} on test data of {first['data']}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: "
             f"{minutes:.1f} minutes{' each' if len(seeds) > 1 else ''}, {first['processor']}, {first['device']}"
+            f"{'' if len(seeds) > 1 else '. One seed: the spread between seeds is not known'}"
         )
     return Measured(
         recipe,

@@ -28,6 +28,8 @@ class Number:
     """A line of a table of numbers.
 
     :param measured: median [range] over the seeds; empty if it was not measured
+    :param published: what the source printed; empty if nothing
+    :param remeasured: what the gallery measured from the weights or the code of the source; empty if nothing
     :param entry: the number of the first seed with its errors, n, particles and unit
     :param seeds: number of seeds
     """
@@ -35,6 +37,7 @@ class Number:
     name: str
     measured: str
     published: str
+    remeasured: str
     entry: dict[str, Any]
     seeds: int = 0
 
@@ -78,8 +81,15 @@ def numbers(recipe: Recipe, row: dict[str, Any] | None) -> list[Number]:
     """Return the published and measured numbers of a recipe."""
     first: dict[str, Any] = next(iter((row or {"runs": {}})["runs"].values()), {})
     return [
-        Number(name, spread(values), "" if known is None else written(known), find_entry(first, name), len(values))
-        for name, known, values in displayed_fields(recipe, row)
+        Number(
+            field.name,
+            spread(field.values),
+            "" if field.published is None else written(field.published),
+            "" if field.remeasured is None else written(field.remeasured),
+            find_entry(first, field.name),
+            len(field.values),
+        )
+        for field in displayed_fields(recipe, row)
     ]
 
 
@@ -92,7 +102,7 @@ def headline(lines: list[Number]) -> Number | None:
 def bounds(entry: dict[str, Any]) -> list[Number]:
     """Return the lower bounds on the evidence of a run, and the evidence itself if it is known."""
     rows = [(name, find_entry(entry, name)) for name in ("ELBO", "IWAE-16", "log p(x), exact")]
-    return [Number(name, f"{it['value']:.4f}".replace("-", "−"), "", it, 1) for name, it in rows if it]
+    return [Number(name, f"{it['value']:.4f}".replace("-", "−"), "", "", it, 1) for name, it in rows if it]
 
 
 def kl_bars(entry: dict[str, Any]) -> dict[str, Any] | None:

@@ -50,7 +50,7 @@ class RunPage:
         names = {path.removeprefix("test "): name for name, path in PATHS.items() if path.startswith("test ")}
         order = list(MEANINGS)
         lines = [
-            Number(names.get(key, key.replace("_", " ")), written(entry["value"]), "", entry, 1)
+            Number(names.get(key, key.replace("_", " ")), written(entry["value"]), "", "", entry, 1)
             for key, entry in self.metrics["test"].items()
             if isinstance(entry, dict) and isinstance(entry.get("value"), float)
         ]
