@@ -13,10 +13,19 @@ from inference.fit.objectives import parse_objective
 __all__ = ["DEFAULTS", "OPTIMISERS", "SCHEDULES", "Settings"]
 
 MOST_PARTICLES = 100_000  # of a step, which runs them one after the other
+FLAT = 0.8  # share of a run before the rate of flat_cosine falls
+
+
+def _cosine(t: float) -> float:
+    """Fall from 1 to 0 along half a cosine; t in [0, 1]."""
+    return 0.5 * (1.0 + math.cos(math.pi * t))
+
+
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
-    "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
+    "cosine": _cosine,
+    "flat_cosine": lambda t: _cosine(max(0.0, (t - FLAT) / (1.0 - FLAT))),
 }
 
 _EXCLUDED = {
@@ -47,7 +56,8 @@ class Settings:
     :param optimiser: the class of torch.optim that makes the updates, with torch's defaults in all but lr and betas
     :param lr: learning rate; the gradient is that of the loss of all data together, as in Pyro, so SGD, which does not
         normalise it, needs a rate smaller by the number of data points
-    :param lr_schedule: the learning rate over the run: constant, linear to 0, or cosine to 0
+    :param lr_schedule: the learning rate over the run: constant, linear to 0, cosine to 0, or flat_cosine, constant and
+        over the last fifth cosine to 0, whose end depends least on the length of the run
     :param adam_beta2: decay of the average of squared gradients, of Adam and its variants only; at 0.99 large gradients
         at the start are forgotten ten times faster
     :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, reinforce, graph, iwae:K,
@@ -69,7 +79,7 @@ class Settings:
     batch_size: int = 100
     optimiser: str = "Adam"
     lr: float = 1e-3
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "linear", "cosine", "flat_cosine"] = "constant"
     adam_beta2: float = 0.999
     objective: str = "trace"
     particles: int = 1
