@@ -98,7 +98,7 @@ def _case(model: str, data_name: str | None, objective: str | None, left: dict[s
             draws = x
         if draws.shape[1:] != x.shape[1:] and len(draws) == len(x):
             args, description = (draws, *args[1:]), "draws of the model itself"
-    return Case(run.build, args, objective, left), description
+    return Case(run.construct, args, objective, left), description
 
 
 def examine(

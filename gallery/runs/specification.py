@@ -166,12 +166,16 @@ class Run:
 
         :raises RunError: if the constructor refuses its keywords, or the weights do not fit into the memory
         """
+        with seeded(self.settings.seed, "weights"):
+            return self.construct()
+
+    def construct(self) -> Pair:
+        """Return a new pair as `build` does, with weights drawn from torch's generator."""
         cls = model_class(self.model)
         self._check_keywords(cls)
         check_size(self.model, cls, self.keywords, self.settings)
         try:
-            with seeded(self.settings.seed, "weights"):
-                return cls(**self.keywords).to(self.settings.torch_device(), self.settings.dtype)
+            return cls(**self.keywords).to(self.settings.torch_device(), self.settings.dtype)
         except (ValueError, TypeError) as error:
             raise RunError(f"{self.model}: {' '.join(str(error).split())}") from error
         except (RuntimeError, MemoryError, OverflowError, LookupError) as error:

@@ -190,7 +190,7 @@ def _few(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], name: s
     :raises InferenceError: if it cannot be run, or its plate is wrong
     """
     handler, refused = poutine.trace(part), None
-    with eval_mode(pair):
+    with eval_mode(pair), SetRows(torch.arange(len(few[0]), device=few[0].device)):
         try:
             handler(*few, total=2 * len(few[0]))
         except ValueError as error:

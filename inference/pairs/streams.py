@@ -1,4 +1,4 @@
-"""Random streams: the noise of each purpose has a seed of its own, from the user's seed and the purpose.
+"""Random streams: the noise of each purpose has its seed, from the user's seed and the purpose.
 
 Two functions called with the same seed draw unrelated numbers, and unrelated to those after `torch.manual_seed(seed)`:
 data that are drawn with seed 0 and a guide that is evaluated with seed 0 do not share their noise.

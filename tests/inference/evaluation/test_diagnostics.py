@@ -75,7 +75,7 @@ def test_pareto_k_summary_is_the_median_and_the_fraction_above_and_their_errors(
     x = torch.randn(4000, 3, dtype=torch.float64)
     for seed, part in enumerate(x.split(100)):
         summary = pareto_k_summary(pair, part, draws=100, seed=seed)
-        with eval_mode(pair, seed):
+        with eval_mode(pair, seed, "pareto_k_summary"):
             k = pareto_k(log_weights(pair, part, k=100))
         assert summary["k_hat"]["value"] == k.median().item()
         assert summary["k_hat_above"]["value"] == pytest.approx((k > 0.7).double().mean().item())

@@ -14,6 +14,7 @@ from known import close, factor_analysis, within
 from inference import InferenceError
 from inference.fit.gradients import gradient_moments, gradient_noise
 from inference.pairs.info import inspect_pair
+from inference.pairs.streams import stream
 
 
 @pytest.mark.parametrize("name", ["trace", "reinforce", "iwae:5", "renyi:0.5:5", "wake-sleep:5", "dreg:5"])
@@ -65,7 +66,7 @@ def test_two_estimators_of_one_gradient_and_which_is_less_noisy(case, name, othe
 def test_running_moments_and_the_groups_of_weights():
     pair, x = factor_analysis(1.5), torch.randn(12, 3, dtype=torch.float64)
     svi = fit_with(pair, "trace", x, batch_size=4)
-    torch.manual_seed(0)
+    torch.manual_seed(stream(0, "gradient_noise"))
     kept = []
     for step in range(3):
         rows = svi.rows(step)
