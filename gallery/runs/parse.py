@@ -44,7 +44,7 @@ _WORDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class HistoryLine:
-    """A line of history.jsonl; held-out numbers by split and name."""
+    """A line of history.jsonl; held-out numbers by split and name. `evaluated` is false where there are none."""
 
     epoch: int
     step: int
@@ -56,6 +56,7 @@ class HistoryLine:
     test: dict[str, Number] | None = None
     validation: dict[str, Number] | None = None
     collapsed: list[str] | None = None
+    evaluated: bool | None = None
 
 
 @dataclass(frozen=True)
