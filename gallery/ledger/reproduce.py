@@ -125,6 +125,7 @@ def entry(folder: Path) -> dict[str, Any]:
         "curve": curve,
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
         "processor": metrics.get("processor") or processor(),
+        "products": metrics.get("products", "default"),
         **{name: content[name] for name in ("keywords", "settings", "validation", "threads", "versions")},
     }
 

@@ -68,6 +68,7 @@ class Position:
     :param seconds: of training
     :param history: the hash of the lines of history.jsonl up to the last whole epoch
     :param first_loss: loss of the first step, nats per data point
+    :param products: who computes the matrix products, as `SVI.products`; None in a file of an earlier version
     """
 
     step: int
@@ -75,6 +76,7 @@ class Position:
     seconds: float
     history: str | None = None
     first_loss: float | None = None
+    products: Literal["default", "onednn"] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Metrics:
     epochs: int | None = None
     steps_per_second: float | None = None
     processor: str | None = None
+    products: str | None = None
     simulated: dict[str, Any] | None = None
 
 

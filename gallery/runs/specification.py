@@ -194,12 +194,12 @@ class Run:
                 raise RunError(f"{self.model}: {name} must be at least 1, not {value}.")
 
     def identity(self, data_hash: str) -> dict[str, Any]:
-        """Return what makes this run another one than the next: the fields of run.json without folders and devices.
+        """Return what makes this run another one than the next: the fields of run.json without folders and hardware.
 
         It is written into the files of weights, and compared when they are read.
         """
         content = json.loads(json.dumps(asdict(self)))
-        del content["threads"], content["settings"]["device"]
+        del content["threads"], content["settings"]["device"], content["settings"]["products"]
         model = self.model.rpartition(":")[2] if ".py:" in self.model else self.model
         return content | {"model": model, "data": Path(self.data.replace("/:", ":")).name, "data_hash": data_hash}
 

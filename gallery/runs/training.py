@@ -43,6 +43,7 @@ from inference.files import make_folder, write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import save_tensors
 from inference.fit.guard import DivergenceError
+from inference.products import is_exact, using_products
 
 __all__ = ["load", "resume", "start"]
 
@@ -187,6 +188,8 @@ class _Training:
             raise RunError(f"{path} does not fit {self.run.model} ({reason}). Its class may have changed.") from error
         self.count, self.seconds, self.first_loss = position.count, position.seconds, position.first_loss
         self.saved = position.step
+        recorded = position.products or "default"  # before the setting there were torch's products alone
+        self.svi.products = recorded if recorded == "default" or is_exact() else "default"
         self.history = read_history(self.folder, self.svi.epoch)
         expected = history_hash(self.history) if position.history is None else position.history
         if len(self.history) != self.svi.epoch or history_hash(self.history) != expected:
@@ -198,7 +201,8 @@ class _Training:
 
         :raises InferenceError: if a weight is not finite; the previous checkpoint is kept
         """
-        state, position = self.svi.state()
+        svi = self.svi
+        state, position = svi.state()
         broken = [name for name, value in state.items() if name.startswith("weights.") and not value.isfinite().all()]
         if broken:
             name = broken[0].removeprefix("weights.")
@@ -207,7 +211,9 @@ class _Training:
             if self.history:
                 write_history(self.folder, self.history)
             first = None if self.first_loss is None else float(self.first_loss)
-            about = Position(position["step"], self.count, self.seconds, history_hash(self.history), first)
+            about = Position(
+                position["step"], self.count, self.seconds, history_hash(self.history), first, svi.products
+            )
             tensors = state | {"epoch.loss": self.total}
             save_tensors(self.folder / CHECKPOINT, tensors, asdict(about) | {"run": self.identity})
         self.saved, self.saved_at = self.svi.step, time.perf_counter()
@@ -224,12 +230,13 @@ class _Training:
             self.save()
         if self.listener:
             self.listener.begin(svi, self.run)
-        with deferred_interrupt() as interrupted, naming(self):
-            self._train(interrupted)
-        if not self.writes:
-            return {}
-        check_end(self.first_loss, self.history[-1]["loss"], svi.steps, self.kept)
-        return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
+        with using_products(svi.products):
+            with deferred_interrupt() as interrupted, naming(self):
+                self._train(interrupted)
+            if not self.writes:
+                return {}
+            check_end(self.first_loss, self.history[-1]["loss"], svi.steps, self.kept)
+            return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
 
     def _train(self, interrupted: Callable[[], bool]) -> None:
         """Run the remaining steps.

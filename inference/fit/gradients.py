@@ -9,6 +9,7 @@ from inference.errors import InferenceError
 from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices
+from inference.products import using_products
 
 __all__ = ["gradient_moments", "gradient_noise"]
 
@@ -63,7 +64,7 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
     if min(minibatches, repeats) < 2:
         raise InferenceError(f"minibatches and repeats must be at least 2, not {minibatches} and {repeats}.")
     mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
-    with torch.random.fork_rng(cuda_devices(svi.pair)):
+    with torch.random.fork_rng(cuda_devices(svi.pair)), using_products(svi.products):
         rows = svi.rows(0)
         info = inspect_pair(svi.pair, svi.loss.batch(rows))
         torch.manual_seed(seed)
