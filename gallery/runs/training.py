@@ -283,7 +283,9 @@ class _Training:
             line |= held_out(svi, self.splits)
         line |= {"lr": svi.lr, "beta": svi.beta, "seconds": round(self.seconds, 3)}
         if self.writes:
-            line |= collapsed_latents(svi, evaluated) | ({} if evaluated else {"evaluated": False})
+            line |= collapsed_latents(svi, evaluated)
+            if not (evaluated or svi.plan.is_per_data_point):
+                line["evaluated"] = False
         self.history.append(line)
         self.total.zero_()
         self.count = 0
