@@ -1,4 +1,7 @@
-"""One thread, so that parallel workers do not spin against each other; no test leaves Pyro's store or seeds behind."""
+"""One thread, so that parallel workers do not spin against each other; no test leaves Pyro's store or seeds behind.
+
+Matrix products are torch's own, so that numbers computed by the engine and beside it can be compared to the bit.
+"""
 
 import gc
 import os
@@ -7,6 +10,8 @@ import shutil
 import pyro
 import pytest
 import torch
+
+from inference.products import using_products
 
 torch.set_num_threads(1)
 
@@ -17,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def state(tmp_path_factory):
     """What a user has fitted is noted in a folder of the tests, the same for all test processes."""
     base = tmp_path_factory.getbasetemp()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, using_products("default"):
         patch.setenv("XDG_STATE_HOME", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "state"))
         yield
 

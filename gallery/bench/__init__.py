@@ -30,6 +30,7 @@ from gallery.bench.report import table
 from gallery.bench.timing import ROUNDS, growth, measure
 from gallery.runs.system import processor
 from inference import Settings
+from inference.products import choose_products
 
 __all__ = ["CASES", "Case", "bench", "growth", "hardware", "measure", "table", "versions"]
 
@@ -59,6 +60,7 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
             "seconds": seconds,
             "started": time.strftime("%Y-%m-%d"),
             "first_compile_s": time.perf_counter() - start,
+            "products": choose_products("auto", Settings().torch_device(), torch.float32),
         }
         for name, chosen_case in chosen.items():
             print(f"{name} ...", file=sys.stderr)

@@ -27,8 +27,9 @@ from inference import SVI
 from inference.fit.graph import UntraceableError
 from inference.fit.step import Mode
 from inference.pairs.run import arguments
+from inference.products import choose_products, using_products
 
-__all__ = ["GROWTH", "LABELS", "ROUNDS", "contestants", "growth", "measure"]
+__all__ = ["GROWTH", "LABELS", "ONEDNN", "ROUNDS", "contestants", "growth", "measure"]
 
 ROUNDS = 7
 WARMUP = 20  # steps before those whose losses are compared, and the number of the compared steps
@@ -46,7 +47,13 @@ LABELS: dict[str, str] = {
     "numpyro_scan": "NumPyro, 50 steps a call",
     "floor": "matrix products alone",
     "floor_bf16": "matrix products alone, in bfloat16",
+    "compiled_default": "SVI, the graph compiled, torch's products",
+    "pyro_onednn": "pyro.infer.SVI, data in memory, oneDNN's products",
+    "torch_compiled_onednn": "plain PyTorch, compiled, oneDNN's products",
+    "floor_onednn": "matrix products alone, by oneDNN",
 }
+ONEDNN = {"compiled_default", "pyro_onednn", "torch_compiled_onednn", "floor_onednn"}
+"""Contestants that are measured where `inference.products` sends the products of SVI to oneDNN."""
 GROWTH = ("pyro", "graph", "compiled", "floor")
 RATIOS: dict[str, tuple[str, str]] = {
     "speedup_over_pyro": ("pyro", "compiled"),
@@ -59,6 +66,10 @@ RATIOS: dict[str, tuple[str, str]] = {
     "speedup_over_numpyro_scan": ("numpyro_scan", "compiled"),
     "speedup_bf16_over_pyro": ("pyro", "compiled_bf16"),
     "times_floor": ("compiled", "floor"),
+    "speedup_over_default": ("compiled_default", "compiled"),
+    "speedup_over_pyro_onednn": ("pyro_onednn", "compiled"),
+    "speedup_over_torch_compiled_onednn": ("torch_compiled_onednn", "compiled"),
+    "times_floor_onednn": ("compiled", "floor_onednn"),
 }
 
 
@@ -100,6 +111,25 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
     made["floor"] = lambda: floor.stepper(floor.products(svi("graph")))
     if case.bfloat16:
         made["floor_bf16"] = lambda: floor.stepper(floor.products(svi("graph", precision="bfloat16")))
+    if choose_products("auto", x.device, x.dtype) == "onednn":
+        made["compiled_default"] = lambda: ours("compiled", products="default")
+        made |= {f"{key}_onednn": _by_onednn(made[key]) for key in ("pyro", "torch_compiled", "floor") if key in made}
+    return made
+
+
+def _by_onednn(make: Callable[[], Stepper]) -> Callable[[], Stepper]:
+    """Return the same contestant with its products sent to oneDNN."""
+
+    def made() -> Stepper:
+        with using_products("onednn"):
+            steps_of = make()
+
+        def take_steps(steps: int) -> list:
+            with using_products("onednn"):
+                return steps_of(steps)
+
+        return take_steps
+
     return made
 
 

@@ -1,4 +1,7 @@
-"""The commands on models and data sets: `gallery list`, `show`, `data` and `data download`."""
+"""The commands on models and data sets: `gallery list`, `show`, `data` and `data download`.
+
+`gallery list` reads the sources of the models, so torch is imported by the other commands only.
+"""
 
 import sys
 from pathlib import Path
@@ -9,13 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import data as data_sets
 from gallery.catalogue.recipes import RECIPES, recipe_for
-from gallery.cli.flags import parameter_help
 from gallery.errors import RunError
-from gallery.models import MODELS, family_module
+from gallery.models import MODELS, family_module, title
 from gallery.runs.registry import constructor, installed, model_class
-from gallery.runs.specification import Run
 
 __all__ = ["data_app", "list_models", "show"]
 
@@ -27,10 +27,9 @@ data_app = App(
 def list_models() -> None:
     """List the models, with the first line of their story and the data of their recipe."""
     table = Table("model", "description", "data", box=None)
-    for name, cls in MODELS.items():
+    for name in MODELS:
         recipe = recipe_for(name)
-        doc = family_module(cls).__doc__ if ":" not in name else (cls.__doc__ or "").partition(". ")[2]
-        table.add_row(name, (doc or "").strip().partition("\n")[0], recipe.data if recipe else "")
+        table.add_row(name, title(name), recipe.data if recipe else "")
     for name, point in installed().items():
         try:
             story = (sys.modules[model_class(name).__module__].__doc__ or "").strip().partition("\n")[0]
@@ -59,9 +58,12 @@ def show(
     if diagram:
         from gallery.cli.check import choose_run
         from gallery.report.diagram import save
+        from gallery.runs.specification import Run
 
         print(save(Run.of(model, None, data) if data else choose_run(model), of, diagram))
         return
+    from gallery.cli.flags import parameter_help
+
     cls = model_class(model)
     print((family_module(cls).__doc__ or "").strip())
     print(f"\n{model}: {(cls.__doc__ or '').partition(':param')[0].strip()}\n")
@@ -80,6 +82,8 @@ def show(
 @data_app.default
 def list_data() -> None:
     """List the data sets."""
+    import data as data_sets
+
     table = Table("data", "description", "size", "pixel transforms", "available", box=None)
     for row in data_sets.describe():
         table.add_row(row.name, row.description, row.size, " ".join(row.transforms), "yes" if row.available else "no")
@@ -95,4 +99,6 @@ def download(name: str, /) -> None:
 
     :param name: mnist, fashion-mnist or kmnist.
     """
+    import data as data_sets
+
     print(data_sets.download(name))

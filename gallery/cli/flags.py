@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
 from gallery.runs.registry import constructor, model_class
-from inference import Settings
 
 __all__ = ["as_typed", "flags_of", "parameter_help"]
 
@@ -63,6 +62,8 @@ def flags_of(
     :return: (names of hyper-parameters, names of settings, the signature of all flags with those of the command)
     :raises RunError: if there is no such model, or a hyper-parameter is called like another flag
     """
+    from inference import Settings  # imports torch
+
     cls, recipe = model_class(name), recipe_for(name)
     hyper, hints = constructor(cls), get_type_hints(Settings)
     defaults = {f.name: f.default for f in dataclasses.fields(Settings)} | (recipe.settings if recipe else {})

@@ -1,5 +1,7 @@
 """The command line: `gallery COMMAND ...`, also `python -m gallery`.
 
+Modules of commands are imported when the command runs, and torch with them.
+
 fit.py        gallery fit, gallery demo
 compare.py    gallery compare
 runs.py       gallery resume, evaluate, sample, export
@@ -13,33 +15,23 @@ The flags of `fit` are read off the model's constructor and `inference.Settings`
 """
 
 import errno
+import importlib
 import importlib.metadata
 import itertools
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
-import torch
 from cyclopts import App, CycloptsError, UnknownOptionError
 
-from data import DataError
-from gallery.cli import catalogue, results, runs
-from gallery.cli.check import check
-from gallery.cli.compare import compare_app, compare_command
-from gallery.cli.fit import demo, fit_app, fit_command
 from gallery.cli.flags import as_typed
-from gallery.cli.new import new
-from gallery.cli.results import reproduce_recipes
-from gallery.errors import RunError
-from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of
-from inference import InferenceError
 from inference.errors import UserError
 
-__all__ = ["app", "command_of", "main", "reproduce_recipes", "version"]
+__all__ = ["COMMANDS", "app", "command_of", "main", "version"]
 
 
 def version() -> str:
@@ -54,25 +46,49 @@ app = App(
     version=version,
     suppress_keyboard_interrupt=False,
 )
-for sub_app in (fit_app, compare_app, catalogue.data_app):
-    app.command(sub_app)
-app.command(catalogue.list_models, name="list")
-app.command(reproduce_recipes, name="reproduce")
-for function in (
-    catalogue.show,
-    runs.resume,
-    runs.evaluate,
-    runs.sample,
-    runs.export,
-    check,
-    new,
-    results.bench,
-    demo,
-    results.site,
-):
-    app.command(function)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "fit": ("fit:fit_app", "Fit a model: `gallery fit MODEL --help` lists its flags."),
+    "compare": (
+        "compare:compare_app",
+        "Fit a model in several ways and compare them: `gallery compare MODEL --help` lists its flags.",
+    ),
+    "data": ("catalogue:data_app", "List the data sets, or fetch one."),
+    "list": (
+        "catalogue:list_models",
+        "List the models, with the first line of their story and the data of their recipe.",
+    ),
+    "reproduce": (
+        "results:reproduce_recipes",
+        "Run recipes, seed by seed, into a ledger beside the published results; an interrupted command continues.",
+    ),
+    "show": (
+        "catalogue:show",
+        "Print the story of a model, its hyper-parameters and its published results; or draw its plate diagram.",
+    ),
+    "resume": ("runs:resume", "Continue an interrupted run from its checkpoint."),
+    "evaluate": ("runs:evaluate", "Evaluate a fitted run: bounds with their standard errors, KL, active units."),
+    "sample": ("runs:sample", "Draw samples from a fitted model: arrays in an .npz file, or a figure."),
+    "export": (
+        "runs:export",
+        "Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.",
+    ),
+    "check": (
+        "check:check",
+        "Check a model against the contract of CONTRIBUTING.md: each fault, at which site, and how to correct it.",
+    ),
+    "new": ("new:new", "Write a new model, which can be fitted to digits without a change."),
+    "bench": (
+        "results:bench",
+        "Time a step beside stock Pyro, plain PyTorch, NumPyro where it is installed, and the matrix products alone.",
+    ),
+    "demo": ("fit:demo", "Fit a VAE to the embedded digits and write the gallery's pages with it; about a minute."),
+    "site": ("results:site", "Write the gallery as static pages, to be opened from disk or put on any web server."),
+}
+"""By command: where it is in this package, and the first line of its help, which needs no import."""
+for _name, (_place, _help) in COMMANDS.items():
+    app.command(f"gallery.cli.{_place}", name=_name, help=_help)
 
-_OF_MODEL: dict[str, Callable[[str], Callable[..., None]]] = {"fit": fit_command, "compare": compare_command}
+_OF_MODEL = {"fit": ("gallery.cli.fit", "fit_command"), "compare": ("gallery.cli.compare", "compare_command")}
 
 
 def command_of(arguments: list[str]) -> tuple[App, list[str]]:
@@ -85,7 +101,8 @@ def command_of(arguments: list[str]) -> tuple[App, list[str]]:
             version=version,
             suppress_keyboard_interrupt=False,
         )
-        command.default(_OF_MODEL[command_name](model))
+        module, function = _OF_MODEL[command_name]
+        command.default(getattr(importlib.import_module(module), function)(model))
         return command, rest
     return app, arguments
 
@@ -124,7 +141,6 @@ def _complain(message: str) -> None:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    torch.set_flush_denormal(True)
     warnings.filterwarnings("ignore", "Encountered (NaN|\\+/-inf)", UserWarning)  # the fit raises a clearer error
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -132,8 +148,11 @@ def _main(argv: Sequence[str] | None) -> int:
     words = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
     try:
         command, rest = command_of(arguments)
-        command(rest, exit_on_error=False, print_error=False, result_action="return_value")
-    except (CycloptsError, RunError, InferenceError, DataError) as error:
+        function, given, _ = command.parse_args(rest, exit_on_error=False, print_error=False)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_flush_denormal(True)  # before its first parallel operation
+        function(*given.args, **given.kwargs)
+    except _errors_of_users() as error:
         if debug:
             traceback.print_exc()
         hint = f" `gallery {' '.join(words)} --help` lists them." if isinstance(error, UnknownOptionError) else ""
@@ -158,6 +177,12 @@ def _main(argv: Sequence[str] | None) -> int:
     return 0
 
 
+def _errors_of_users() -> tuple[type[Exception], ...]:
+    """Return the classes of errors that a user can correct; that of the package `data` if that was imported."""
+    data = sys.modules.get("data.dataset")
+    return (CycloptsError, UserError) if data is None else (CycloptsError, UserError, data.DataError)
+
+
 def _message_of_other(error: Exception, arguments: list[str]) -> str | None:
     """Return the line for an error of a user's model, of the system, or of a size that no memory holds; else None."""
     if isinstance(error, OSError) and error.filename is None:  # of the output: `main` handles it
@@ -166,6 +191,8 @@ def _message_of_other(error: Exception, arguments: list[str]) -> str | None:
         return format_error(error)
     if isinstance(error, OSError):
         return f"{str(error.filename)[:200]}: {error.strerror}."
+    from gallery.runs.memory import describe_allocation  # imports torch
+
     if (reason := describe_allocation(error)) is None:
         return None
     setting = _largest_setting(arguments)

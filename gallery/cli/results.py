@@ -4,7 +4,6 @@ import sys
 from json import dumps
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from gallery.catalogue.recipes import RECIPES
@@ -63,6 +62,8 @@ def bench(
     :param growth: Also time how the step grows with batch size, particles, components and length: minutes more.
     :raises RunError: if the folder of the file is missing, or a number is not positive
     """
+    import torch
+
     from gallery.bench import bench as run_bench
     from gallery.bench.report import caption, for_terminal
 

@@ -32,6 +32,7 @@ from inference.pairs.capabilities import exact
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.streams import seeded
+from inference.products import using_products
 
 __all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "run_row_of", "sample", "specification"]
 
@@ -182,7 +183,9 @@ def run_row(work: Callable[..., dict[str, Any]], path: Path, spec: dict[str, Any
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with inductor.patch(fallback_random=True), torch.random.fork_rng():  # a compiled step draws the same numbers
+        products = using_products(None if spec["products"] == "auto" else spec["products"])
+        # with fallback_random a compiled step draws the same numbers
+        with inductor.patch(fallback_random=True), torch.random.fork_rng(), products:
             outcome = {"status": "finished", **work(*args)}
     except Exception as error:
         outcome = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}

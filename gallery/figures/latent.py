@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from data import Dataset
@@ -21,6 +20,8 @@ def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
         return codes, ""
     if len(codes) < 10 or codes.std(0).max() < 1e-6:  # too few codes, or a collapsed posterior
         return codes[:, :2], ", first two coordinates"
+    from sklearn.manifold import TSNE  # imports longer than all other figures are drawn
+
     tsne = TSNE(perplexity=min(30, len(codes) / 4), init="pca", max_iter=500, random_state=0)
     with threadpool_limits(1):  # more threads spin against each other: ten times slower on a busy machine
         points = tsne.fit_transform(codes)

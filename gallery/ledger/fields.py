@@ -121,9 +121,9 @@ def field_value(entry: dict[str, Any], name: str) -> float | None:
     curve = entry["curve"].get("elbo", [])
     if name in LAST_EPOCHS:
         last = curve[-LAST_EPOCHS[name] :]
-        return sum(last) / len(last) if len(last) == LAST_EPOCHS[name] else None
+        return None if None in last or len(last) < LAST_EPOCHS[name] else sum(last) / len(last)
     if name == "ELBO, best epoch":
-        return max(curve, default=None)
+        return max((value for value in curve if value is not None), default=None)
     if name.startswith("ELBO, epoch ") and name.removeprefix("ELBO, epoch ").isdigit():
         epoch = int(name.removeprefix("ELBO, epoch "))
         return curve[epoch - 1] if epoch <= len(curve) else None

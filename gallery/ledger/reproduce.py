@@ -109,20 +109,23 @@ def entry(folder: Path) -> dict[str, Any]:
     """Return the ledger entry of a finished run, without the metrics of `ledger_metrics`.
 
     :return: metrics on test data, on simulated data where evaluated, and on training data; the curve of each metric
-        over epochs; seconds, hardware, data and their hash, keywords, settings and versions
+        over epochs, None where it was not evaluated; seconds, hardware, data and their hash; keywords, settings,
+        versions
     """
     Run.from_json(folder / "run.json")  # refuses a damaged one
     content = read_json(folder / "run.json")
     metrics = parse_metrics(folder / "metrics.json")
     history = read_history(folder)
     names = list(dict.fromkeys(name for line in history for name in line.get("test", {})))
-    curve = {name: [round(line["test"][name], 4) for line in history if name in line.get("test", {})] for name in names}
+    tests = [line.get("test", {}) for line in history]
+    curve = {name: [round(test[name], 4) if name in test else None for test in tests] for name in names}
     return {
         **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
         "train": {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]},
         "curve": curve,
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
         "processor": metrics.get("processor") or processor(),
+        "products": metrics.get("products", "default"),
         **{name: content[name] for name in ("keywords", "settings", "validation", "threads", "versions")},
     }
 

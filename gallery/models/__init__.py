@@ -4,76 +4,77 @@ A variant stands below its base class in `family.py`, or in a file `family_*.py`
 is the story of the family: its first line is the title in lists and pages.
 """
 
+import ast
+import importlib
+import importlib.util
 import sys
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
-
-from gallery.models import (
-    autoencoder,
-    contractive_autoencoder,
-    cvae,
-    denoising_autoencoder,
-    exponential_gaussian,
-    factor_analysis,
-    gaussian_mixture,
-    gmvae,
-    gmvae_relaxed,
-    hmm,
-    k_sparse_autoencoder,
-    linear_regression,
-    loaded_die,
-    sparse_autoencoder,
-    squared_gaussian,
-    ss_vae,
-    vae,
-    vrnn,
-    vrnn_smoothing,
-    vrnn_vectorised,
-)
 
 if TYPE_CHECKING:  # no model needs the engine
     from inference import Pair
 
-__all__ = ["MODELS", "family_module"]
+__all__ = ["MODELS", "Models", "family_module", "title"]
 
-MODELS: "dict[str, type[Pair]]" = {
-    "exponential_gaussian": exponential_gaussian.ExponentialGaussian,
-    "exponential_gaussian:per_datum": exponential_gaussian.PerDatum,
-    "exponential_gaussian:exponential": exponential_gaussian.Exponential,
-    "exponential_gaussian:gamma": exponential_gaussian.Gamma,
-    "exponential_gaussian:log_normal": exponential_gaussian.LogNormal,
-    "exponential_gaussian:normal": exponential_gaussian.PlainNormal,
-    "squared_gaussian": squared_gaussian.SquaredGaussian,
-    "linear_regression": linear_regression.LinearRegression,
-    "linear_regression:mean_field": linear_regression.MeanField,
-    "linear_regression:map": linear_regression.MaximumAPosteriori,
-    "linear_regression:unknown_noise": linear_regression.UnknownNoise,
-    "loaded_die": loaded_die.LoadedDie,
-    "loaded_die:softmax": loaded_die.SoftmaxGuide,
-    "gaussian_mixture": gaussian_mixture.GaussianMixture,
-    "hmm": hmm.HMM,
-    "factor_analysis": factor_analysis.FactorAnalysis,
-    "factor_analysis:diagonal": factor_analysis.DiagonalGuide,
-    "factor_analysis:fixed_variance": factor_analysis.FixedVarianceGuide,
-    "autoencoder": autoencoder.Autoencoder,
-    "autoencoder:map": autoencoder.MaximumAPosteriori,
-    "denoising_autoencoder": denoising_autoencoder.DenoisingAutoencoder,
-    "sparse_autoencoder": sparse_autoencoder.SparseAutoencoder,
-    "sparse_autoencoder:deep": sparse_autoencoder.Deep,
-    "k_sparse_autoencoder": k_sparse_autoencoder.KSparseAutoencoder,
-    "contractive_autoencoder": contractive_autoencoder.ContractiveAutoencoder,
-    "contractive_autoencoder:deep": contractive_autoencoder.Deep,
-    "vae": vae.VAE,
-    "cvae": cvae.CVAE,
-    "cvae:standard": cvae.StandardCVAE,
-    "ss_vae": ss_vae.SSVAE,
-    "gmvae": gmvae.GMVAE,
-    "gmvae:relaxed": gmvae_relaxed.Relaxed,
-    "gmvae:categorical_kl": gmvae_relaxed.CategoricalKL,
-    "vrnn": vrnn_vectorised.VectorisedVRNN,
-    "vrnn:steps": vrnn.VRNN,
-    "vrnn:smoothing": vrnn_smoothing.SmoothingVRNN,
+_CLASSES = {
+    "exponential_gaussian": "exponential_gaussian.ExponentialGaussian",
+    "exponential_gaussian:per_datum": "exponential_gaussian.PerDatum",
+    "exponential_gaussian:exponential": "exponential_gaussian.Exponential",
+    "exponential_gaussian:gamma": "exponential_gaussian.Gamma",
+    "exponential_gaussian:log_normal": "exponential_gaussian.LogNormal",
+    "exponential_gaussian:normal": "exponential_gaussian.PlainNormal",
+    "squared_gaussian": "squared_gaussian.SquaredGaussian",
+    "linear_regression": "linear_regression.LinearRegression",
+    "linear_regression:mean_field": "linear_regression.MeanField",
+    "linear_regression:map": "linear_regression.MaximumAPosteriori",
+    "linear_regression:unknown_noise": "linear_regression.UnknownNoise",
+    "loaded_die": "loaded_die.LoadedDie",
+    "loaded_die:softmax": "loaded_die.SoftmaxGuide",
+    "gaussian_mixture": "gaussian_mixture.GaussianMixture",
+    "hmm": "hmm.HMM",
+    "factor_analysis": "factor_analysis.FactorAnalysis",
+    "factor_analysis:diagonal": "factor_analysis.DiagonalGuide",
+    "factor_analysis:fixed_variance": "factor_analysis.FixedVarianceGuide",
+    "autoencoder": "autoencoder.Autoencoder",
+    "autoencoder:map": "autoencoder.MaximumAPosteriori",
+    "denoising_autoencoder": "denoising_autoencoder.DenoisingAutoencoder",
+    "sparse_autoencoder": "sparse_autoencoder.SparseAutoencoder",
+    "sparse_autoencoder:deep": "sparse_autoencoder.Deep",
+    "k_sparse_autoencoder": "k_sparse_autoencoder.KSparseAutoencoder",
+    "contractive_autoencoder": "contractive_autoencoder.ContractiveAutoencoder",
+    "contractive_autoencoder:deep": "contractive_autoencoder.Deep",
+    "vae": "vae.VAE",
+    "cvae": "cvae.CVAE",
+    "cvae:standard": "cvae.StandardCVAE",
+    "ss_vae": "ss_vae.SSVAE",
+    "gmvae": "gmvae.GMVAE",
+    "gmvae:relaxed": "gmvae_relaxed.Relaxed",
+    "gmvae:categorical_kl": "gmvae_relaxed.CategoricalKL",
+    "vrnn": "vrnn_vectorised.VectorisedVRNN",
+    "vrnn:steps": "vrnn.VRNN",
+    "vrnn:smoothing": "vrnn_smoothing.SmoothingVRNN",
 }
+
+
+class Models(Mapping[str, "type[Pair]"]):
+    """The classes of the models by name; the file of a class, and torch with it, is imported when it is read."""
+
+    def __getitem__(self, name: str) -> "type[Pair]":
+        file, _, cls = _CLASSES[name].partition(".")
+        return getattr(importlib.import_module(f"{__name__}.{file}"), cls)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _CLASSES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+MODELS = Models()
 """The classes of the models, by the name that `gallery fit` takes."""
 
 
@@ -82,7 +83,27 @@ def family_module(cls: "type[Pair]") -> ModuleType:
 
     :param cls: the class of a model
     """
-    for name, registered in MODELS.items():
-        if registered is cls:
-            return sys.modules[f"{__name__}.{name.partition(':')[0]}"]
+    written = f"{cls.__module__}.{cls.__qualname__}".removeprefix(f"{__name__}.")
+    for name, registered in _CLASSES.items():
+        if registered == written and MODELS[name] is cls:
+            return importlib.import_module(f"{__name__}.{name.partition(':')[0]}")
     return sys.modules[cls.__module__]
+
+
+def title(name: str) -> str:
+    """Return the title of a model, read off its source without importing it: the first line of its family's docstring.
+
+    That of a variant is what its class adds after the first sentence.
+
+    :param name: in the registry
+    """
+    file, _, cls = _CLASSES[name].partition(".")
+    family, _, variant = name.partition(":")
+    spec = importlib.util.find_spec(f"{__name__}.{file if variant else family}")
+    assert spec is not None
+    source = getattr(spec.loader, "get_source")(spec.name)  # noqa: B009  # of loaders that have files
+    tree: ast.Module | ast.ClassDef = ast.parse(source)
+    if variant:
+        tree = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
+    text = ast.get_docstring(tree) or ""
+    return (text.partition(". ")[2] if variant else text).strip().partition("\n")[0]

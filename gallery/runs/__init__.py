@@ -9,6 +9,7 @@
     prepare.py        the fit of a run at its first step
     interrupt.py      SIGINT and SIGTERM between two steps
     training.py       start, resume, load
+    monitoring.py     held-out metrics after an epoch
     divergence.py     fits that have diverged
     finish.py         weights, metrics and figures of a finished fit
     progress.py       progress on a terminal, in a log, in TensorBoard

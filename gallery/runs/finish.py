@@ -43,6 +43,7 @@ def finish(
         "steps": svi.steps,
         "device": str(svi.x.device),
         "processor": processor(),
+        "products": svi.products,
         "data": run.data,
         "data_hash": train.hash,
     }

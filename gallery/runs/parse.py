@@ -44,7 +44,7 @@ _WORDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class HistoryLine:
-    """A line of history.jsonl; held-out numbers by split and name."""
+    """A line of history.jsonl; held-out numbers by split and name. `evaluated` is false where there are none."""
 
     epoch: int
     step: int
@@ -56,6 +56,7 @@ class HistoryLine:
     test: dict[str, Number] | None = None
     validation: dict[str, Number] | None = None
     collapsed: list[str] | None = None
+    evaluated: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Position:
     :param seconds: of training
     :param history: the hash of the lines of history.jsonl up to the last whole epoch
     :param first_loss: loss of the first step, nats per data point
+    :param products: who computes the matrix products, as `SVI.products`; None in a file of an earlier version
     """
 
     step: int
@@ -74,6 +76,7 @@ class Position:
     seconds: float
     history: str | None = None
     first_loss: float | None = None
+    products: Literal["default", "onednn"] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Metrics:
     epochs: int | None = None
     steps_per_second: float | None = None
     processor: str | None = None
+    products: str | None = None
     simulated: dict[str, Any] | None = None
 
 

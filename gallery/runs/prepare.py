@@ -2,15 +2,18 @@
 
 import inspect
 import re
+from contextlib import AbstractContextManager
 
 import data
 from gallery.errors import RunError
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from inference import SVI, InferenceError, Pair
+from inference.fit import distributed
 from inference.pairs.capabilities import count
+from inference.pairs.streams import seeded
 
-__all__ = ["prepare", "print_summary"]
+__all__ = ["noise_of", "prepare", "print_summary"]
 
 
 def prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
@@ -37,6 +40,12 @@ def prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
             f"`gallery check {run.model}` shows the clause of the contract.",
         )
     return svi
+
+
+def noise_of(run: Run) -> AbstractContextManager[None]:
+    """Run a block on the stream of the noise of a run in this process; torch's generators are restored on exit."""
+    device = run.settings.torch_device()
+    return seeded(run.settings.seed, "noise", distributed.rank(), devices=[device] if device.type == "cuda" else [])
 
 
 def print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressListener | None) -> None:

@@ -21,13 +21,13 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, cast
 
 from gallery.errors import RunError, unknown
 from gallery.models import MODELS
-from inference import Pair
+
+if TYPE_CHECKING:
+    from inference import Pair
 
 __all__ = ["constructor", "format_error", "installed", "line_of", "model_class"]
 
@@ -41,7 +41,7 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group="gallery.models") if point.name not in MODELS}
 
 
-def model_class(name: str) -> type[Pair]:
+def model_class(name: str) -> "type[Pair]":
     """Return the class of that name, or CLASS of `path/to/file.py:CLASS`.
 
     :raises RunError: if there is none, it is not a pair of model and guide, or it cannot be imported
@@ -74,13 +74,15 @@ def model_class(name: str) -> type[Pair]:
     raise unknown("model", name, MODELS.keys() | installed().keys())
 
 
-def _pair(cls: Any, name: str) -> type[Pair]:
+def _pair(cls: Any, name: str) -> "type[Pair]":
+    from torch import nn  # here, since `gallery list` needs no torch
+
     is_module = inspect.isclass(cls) and issubclass(cls, nn.Module)
     if not is_module:
         raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
         raise RunError(f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.")
-    return cast(type[Pair], cls)
+    return cast("type[Pair]", cls)
 
 
 def _module_of(file: Path) -> ModuleType:
@@ -185,7 +187,7 @@ def _is_user_file(file: str) -> bool:
     return file in _USER_FILES or os.path.dirname(file) in _USER_FILES
 
 
-def constructor(cls: type[Pair]) -> dict[str, inspect.Parameter]:
+def constructor(cls: "type[Pair]") -> dict[str, inspect.Parameter]:
     """Return the hyper-parameters of a model by name, including those that **kwargs passes to the parent class.
 
     :raises RunError: if an annotation among them is a name that is undefined

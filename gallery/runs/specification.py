@@ -200,12 +200,12 @@ class Run:
                 raise RunError(f"{self.model}: {name} must be at least 1, not {value}.")
 
     def identity(self, data_hash: str) -> dict[str, Any]:
-        """Return what makes this run another one than the next: the fields of run.json without folders and devices.
+        """Return what makes this run another one than the next: the fields of run.json without folders and hardware.
 
         It is written into the files of weights, and compared when they are read.
         """
         content = json.loads(json.dumps(asdict(self)))
-        del content["threads"], content["settings"]["device"]
+        del content["threads"], content["settings"]["device"], content["settings"]["products"]
         model = self.model.rpartition(":")[2] if ".py:" in self.model else self.model
         return content | {"model": model, "data": Path(self.data.replace("/:", ":")).name, "data_hash": data_hash}
 
@@ -223,7 +223,6 @@ class Run:
         :raises RunError: if there is no such file, it is damaged, a field is wrong, or it names a file with code that
             this user has not fitted
         """
-        path = Path(path)
         if not path.exists():
             raise RunError(f"{path.parent} holds no run: there is no {path}.{_incomplete(path.parent)}")
         content = read_json(path)
@@ -241,9 +240,8 @@ class Run:
         if data.is_file(stored.data) and "levels" not in content:  # written before: 256 levels, labels that are classes
             classes = stored.keywords.get("classes")
             levels, labels = 256, list(range(classes or 0)) or None
-        kinds = None if labels is None else tuple(labels)
-        fit = stored.settings, stored.validation, stored.threads
-        return cls(stored.model, stored.keywords, stored.data, *fit, levels, kinds), stored.data_hash
+        fit = stored.settings, stored.validation, stored.threads, levels, None if labels is None else tuple(labels)
+        return cls(stored.model, stored.keywords, stored.data, *fit), stored.data_hash
 
     def set_threads(self) -> None:
         """Let torch use the threads of the run; 0 leaves them as they are."""

@@ -1,8 +1,9 @@
 """The training of a run: start, resume, load."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,26 +31,25 @@ from gallery.runs.folder import (
     write_history,
 )
 from gallery.runs.interrupt import deferred_interrupt
-from gallery.runs.metrics import monitor_clustering
+from gallery.runs.monitoring import collapsed_latents, held_out, is_evaluated
 from gallery.runs.parse import Position, parse
-from gallery.runs.prepare import prepare, print_summary
+from gallery.runs.prepare import noise_of, prepare, print_summary
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory
 from gallery.runs.trust import note_fitted
-from inference import SVI, InferenceError, Pair, collapsed, monitor_elbo
+from inference import SVI, InferenceError, Pair
 from inference.files import make_folder, write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import save_tensors
 from inference.fit.guard import DivergenceError
-from inference.pairs.run import Batch
-from inference.pairs.streams import seeded
+from inference.products import is_exact, using_products
 
 __all__ = ["load", "resume", "start"]
 
 SYNC_EVERY = 20  # steps between two exchanges of several processes about whether to stop
-CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch; there is one at the end of every epoch
-MONITOR_ROWS = 500  # training data points on which posterior collapse is checked after an epoch
+CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch
+EPOCH_SECONDS = 1.0  # between those after epochs that are not evaluated; there is one after each that is
 
 
 def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressListener | None = None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     if distributed.rank():
         splits = run.datasets()
         training = _Training(run, prepare(run, splits), splits, folder, None)
-        with _noise(run):
+        with noise_of(run):
             return training.run_to_end()
     check_free(folder, overwrite)
     splits = run.datasets()
@@ -79,7 +79,7 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
         clear(folder)
         note_fitted(run.model)
         write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
-        with _noise(run):
+        with noise_of(run):
             return _Training(run, svi, splits, folder, listener).run_to_end()
 
 
@@ -108,7 +108,7 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
             svi = prepare(run, splits)
         print_summary(run, splits, listener)
         training = _Training(run, svi, splits, folder, listener)
-        with _noise(run):
+        with noise_of(run):
             if (folder / CHECKPOINT).exists():
                 training.restore(*read_tensors(folder / CHECKPOINT, run.identity(data_hash)))
             return training.run_to_end()
@@ -134,12 +134,6 @@ def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
             "class, or fit it anew."
         ) from error
     return run, pair
-
-
-def _noise(run: Run) -> AbstractContextManager[None]:
-    """Run a block on the stream of the noise of a run in this process."""
-    device = run.settings.torch_device()
-    return seeded(run.settings.seed, "noise", distributed.rank(), devices=[device] if device.type == "cuda" else [])
 
 
 @contextmanager
@@ -173,6 +167,7 @@ class _Training:
         self.history: list[dict[str, Any]] = []
         self.first_loss: float | Tensor | None = None
         self.saved: int | None = None  # the step of the last checkpoint
+        self.saved_at = -math.inf  # its time
         self.identity = run.identity(splits["train"].hash)
 
     @property
@@ -197,6 +192,8 @@ class _Training:
             raise RunError(f"{path} does not fit {self.run.model} ({reason}). Its class may have changed.") from error
         self.count, self.seconds, self.first_loss = position.count, position.seconds, position.first_loss
         self.saved = position.step
+        recorded = position.products or "default"  # before the setting there were torch's products alone
+        self.svi.products = recorded if recorded == "default" or is_exact() else "default"
         self.history = read_history(self.folder, self.svi.epoch)
         expected = history_hash(self.history) if position.history is None else position.history
         if len(self.history) != self.svi.epoch or history_hash(self.history) != expected:
@@ -204,21 +201,26 @@ class _Training:
         self.restored = True
 
     def save(self) -> None:
-        """Write the checkpoint.
+        """Write history and checkpoint.
 
         :raises InferenceError: if a weight is not finite; the previous checkpoint is kept
         """
-        state, position = self.svi.state()
+        svi = self.svi
+        state, position = svi.state()
         broken = [name for name, value in state.items() if name.startswith("weights.") and not value.isfinite().all()]
         if broken:
             name = broken[0].removeprefix("weights.")
             raise DivergenceError(f"{name} is not finite after step {self.svi.step}.", "Use a smaller lr.")
         if self.writes:
+            if self.history:
+                write_history(self.folder, self.history)
             first = None if self.first_loss is None else float(self.first_loss)
-            about = Position(position["step"], self.count, self.seconds, history_hash(self.history), first)
+            about = Position(
+                position["step"], self.count, self.seconds, history_hash(self.history), first, svi.products
+            )
             tensors = state | {"epoch.loss": self.total}
             save_tensors(self.folder / CHECKPOINT, tensors, asdict(about) | {"run": self.identity})
-        self.saved = self.svi.step
+        self.saved, self.saved_at = self.svi.step, time.perf_counter()
 
     def run_to_end(self) -> dict[str, Any]:
         """Train to the last step and finish the run; return the metrics.
@@ -232,12 +234,13 @@ class _Training:
             self.save()
         if self.listener:
             self.listener.begin(svi, self.run)
-        with deferred_interrupt() as interrupted, naming(self):
-            self._train(interrupted)
-        if not self.writes:
-            return {}
-        check_end(self.first_loss, self.history[-1]["loss"], svi.steps, self.kept)
-        return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
+        with using_products(svi.products):
+            with deferred_interrupt() as interrupted, naming(self):
+                self._train(interrupted)
+            if not self.writes:
+                return {}
+            check_end(self.first_loss, self.history[-1]["loss"], svi.steps, self.kept)
+            return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
 
     def _train(self, interrupted: Callable[[], bool]) -> None:
         """Run the remaining steps.
@@ -245,8 +248,7 @@ class _Training:
         :param interrupted: returns whether a signal has arrived
         :raises KeyboardInterrupt: once one has, after the checkpoint is written
         """
-        svi = self.svi
-        clock = saved = time.perf_counter()
+        svi, clock = self.svi, time.perf_counter()
         for step, loss in svi:
             self.total += loss
             self.count += 1
@@ -257,15 +259,15 @@ class _Training:
             if svi.epoch > self.epoch:
                 self.seconds += now - clock
                 self._end_epoch(step)
-                clock = saved = time.perf_counter()
+                clock = time.perf_counter()
             if distributed.workers() > 1 and step % SYNC_EVERY:
                 continue
-            late = distributed.any_worker(now - saved > CHECKPOINT_SECONDS)
+            late = distributed.any_worker(now - self.saved_at > CHECKPOINT_SECONDS)
             stop = distributed.any_worker(interrupted())
             if late or stop:
                 self.seconds += now - clock
                 self.save()
-                clock = saved = time.perf_counter()
+                clock = time.perf_counter()
             if stop:
                 raise KeyboardInterrupt
 
@@ -278,34 +280,21 @@ class _Training:
             "loss": self.total.item() / self.count,
             "loss_is_bound": svi.is_bound,
         }
-        if self.writes:
-            line |= self._held_out()
+        evaluated = is_evaluated(self.epoch, svi.settings.epochs, svi.steps // svi.settings.epochs)
+        if self.writes and evaluated:
+            line |= held_out(svi, self.splits)
         line |= {"lr": svi.lr, "beta": svi.beta, "seconds": round(self.seconds, 3)}
-        if self.writes and (latents := _collapsed(svi)):
-            line["collapsed"] = latents
+        if self.writes:
+            line |= collapsed_latents(svi, evaluated)
+            if not (evaluated or svi.plan.is_per_data_point):
+                line["evaluated"] = False
         self.history.append(line)
         self.total.zero_()
         self.count = 0
-        if self.writes:
-            write_history(self.folder, self.history)
         if self.listener:
             self.listener.epoch(line)
-        self.save()
-
-    def _held_out(self) -> dict[str, dict[str, float]]:
-        if self.svi.plan.is_per_data_point:  # a latent of a data point outside the training data has no guide
-            return {}
-        return {
-            name: monitor_elbo(self.svi.pair, split.x, split.given, self.run.settings.seed)
-            | monitor_clustering(self.svi.pair, split, self.run.settings.seed)
-            for name, split in self.splits.items()
-            if name != "train"
-        }
-
-
-def _collapsed(svi: SVI) -> list[str]:
-    """Return the latents whose posterior has collapsed on the first training data, once the KL has its full weight."""
-    if not svi.beta or svi.beta < svi.settings.beta or svi.plan.is_per_data_point:
-        return []
-    few = Batch(svi.x, svi.given)[:MONITOR_ROWS]
-    return collapsed(svi.pair, svi.transform(few.x), few.given)
+        late = distributed.any_worker(time.perf_counter() - self.saved_at > EPOCH_SECONDS)
+        if evaluated or late:
+            self.save()
+        else:
+            svi.check()

@@ -10,6 +10,7 @@ from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices
 from inference.pairs.streams import seeded
+from inference.products import using_products
 
 __all__ = ["gradient_moments", "gradient_noise"]
 
@@ -64,7 +65,7 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
     if min(minibatches, repeats) < 2:
         raise InferenceError(f"minibatches and repeats must be at least 2, not {minibatches} and {repeats}.")
     mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
-    with seeded(seed, "gradient_noise", devices=cuda_devices(svi.pair)):
+    with seeded(seed, "gradient_noise", devices=cuda_devices(svi.pair)), using_products(svi.products):
         info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
         for step in range(minibatches):
             of_one, variance = gradient_moments(svi, svi.rows(step), repeats)

@@ -70,6 +70,8 @@ class Settings:
     :param seed: seed of the order of the rows and of all other noise
     :param device: cpu, cuda, or auto: cuda where there is one
     :param precision: float32, float64, or bfloat16: the matrix products of networks in bfloat16, all else in float32
+    :param products: who computes float32 matrix products on the CPU: default (torch's choice), onednn (in bfloat16 on
+        processors with AMX), or auto: onednn where a test product is as exact and faster
     :param compile: compile the graph of one traced step (yes), or have Pyro run every step (no); if None, compile from
         3000 steps on, which repay it, and run the traced graph without compilation from 200 steps on
     :raises InferenceError: if a value is out of range
@@ -90,6 +92,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    products: Literal["auto", "default", "onednn"] = "auto"
     compile: bool | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +119,7 @@ class Settings:
             "optimiser": OPTIMISERS,
             "lr_schedule": SCHEDULES,
             "precision": ("float32", "float64", "bfloat16"),
+            "products": ("auto", "default", "onednn"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

@@ -32,6 +32,7 @@ from inference.fit.state import fit_state, restore_fit_state
 from inference.fit.step import choose_mode, prepare_step
 from inference.fit.updates import Updates
 from inference.pairs.pair import Pair
+from inference.products import choose_products, using_products
 
 __all__ = ["SVI", "svi"]
 
@@ -68,6 +69,7 @@ class SVI:
     ):
         self.pair, self.x, self.given, self.settings = pair, x, given, settings
         self.transform = transform or (lambda batch: batch)
+        self.products = choose_products(settings.products, x.device, settings.dtype)
         self.plan = plan_fit(pair, x, given, settings, self.transform, only)
         self.parameters = self.plan.parameters
         self.minibatches = Minibatches(x, settings, self.plan.labelled)
@@ -107,6 +109,10 @@ class SVI:
 
         :raises InferenceError: if a loss is not finite; the weights are then those before that step
         """
+        with using_products(self.products):
+            return self._train_step()
+
+    def _train_step(self) -> Tensor:
         self._set_schedules()
         rows, noise = self.rows(self.step), random_state()
         args = self.loss.step_arguments(rows, self.guard.failed)

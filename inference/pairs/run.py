@@ -18,6 +18,7 @@ from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.streams import seeded
+from inference.products import using_products
 
 __all__ = [
     "Batch",
@@ -112,7 +113,8 @@ def param_scope() -> Iterator[None]:
 def eval_mode(pair: Pair, seed: int | None = 0, purpose: str = "evaluation") -> Iterator[None]:
     """Run a block with the pair in evaluation mode, without gradients and in a `param_scope`.
 
-    Mode, parameter store and, with a seed, torch's random generators are restored on exit.
+    Mode, parameter store, torch's switch of `inference.products` and, with a seed, its random generators are restored
+    on exit.
 
     >>> from inference import eval_mode
     >>> from inference.examples import LinearGaussian
@@ -134,7 +136,8 @@ def eval_mode(pair: Pair, seed: int | None = 0, purpose: str = "evaluation") -> 
         clear_caches(pair)
         pair.eval()
         try:
-            yield
+            with using_products():
+                yield
         finally:
             pair.train(training)
 

@@ -3,7 +3,8 @@
 import shlex
 
 from gallery.catalogue.recipes import RECIPES
-from gallery.cli import main as cli
+from gallery.cli.main import command_of
+from gallery.cli.results import reproduce_recipes
 from gallery.errors import unknown
 
 
@@ -15,9 +16,9 @@ def check_command(command: str) -> None:
     program, *arguments = shlex.split(command)
     if program != "gallery":
         raise ValueError(f"{command!r} is no command of the gallery.")
-    app, arguments = cli.command_of(arguments)
+    app, arguments = command_of(arguments)
     function, given, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-    if function is cli.reproduce_recipes:
+    if function is reproduce_recipes:
         for recipe in given.args:
             if recipe not in RECIPES:
                 raise unknown("recipe", recipe, RECIPES)

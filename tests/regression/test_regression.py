@@ -26,7 +26,7 @@ CASES = {
     "relaxed": f"gmvae:relaxed --data digits:threshold --epochs 2 --hidden 32 --final-temperature 0.1 {DIGITS}",
     "compiled": f"vae --data digits:dynamic --epochs 2 --hidden 32 --compile --warmup 1 {DIGITS}",
 }
-OF_THE_MACHINE = ("seconds", "steps_per_second", "processor")
+OF_THE_MACHINE = ("seconds", "steps_per_second", "processor", "products")
 
 
 def machine() -> str:
@@ -42,7 +42,7 @@ def digest(arguments: str, folder: Path) -> dict:
     from inference.fit.checkpoint import load_tensors
 
     torch.set_num_threads(1)
-    assert main(["fit", *arguments.split(), "--run", str(folder)]) == 0
+    assert main(["fit", *arguments.split(), "--products", "default", "--run", str(folder)]) == 0
     weights, _ = load_tensors(folder / "weights.safetensors")
     hashed = hashlib.sha256()
     for name in sorted(weights):

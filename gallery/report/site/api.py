@@ -226,4 +226,9 @@ def _attribute_docstring(module: ModuleType, name: str) -> str:
 
 @cache
 def _statements(module: ModuleType) -> list[ast.stmt]:
-    return ast.parse(inspect.getsource(module)).body
+    statements = ast.parse(inspect.getsource(module)).body  # those under `if TYPE_CHECKING` included
+    return [
+        inner
+        for statement in statements
+        for inner in (statement.body if isinstance(statement, ast.If) else [statement])
+    ]

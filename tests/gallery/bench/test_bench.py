@@ -2,19 +2,21 @@
 
 import math
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gallery.bench import Case, floor, growth, measure, plain_pytorch, stock, table
+from gallery.bench import Case, floor, growth, measure, plain_pytorch, stock, table, timing
 from gallery.bench.evaluation import products, time_iwae
-from gallery.bench.timing import LABELS, _peak
+from gallery.bench.timing import LABELS, ONEDNN, _peak
 from gallery.catalogue import plain
 from gallery.cli.results import bench
 from gallery.errors import RunError
 from inference import SVI, Settings, eval_mode
+from inference.products import decide
 
 N = 12
 SIZES = {"data_dim": 6, "latent_dim": 2, "hidden": (5, 4)}
@@ -56,6 +58,19 @@ def test_stock_pyro_has_the_loss_of_svi(name):
     expected = svi.loss(torch.arange(N)).item() / N
     torch.manual_seed(1)
     assert take_steps(1)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_contestants_with_the_products_of_onednn_run_under_the_switch(monkeypatch):
+    case = replace(VAE, settings=VAE.settings | {"compile": False})
+    assert not ONEDNN & timing.contestants("vae", case).keys() or decide() == "onednn"
+    used = []
+    monkeypatch.setattr(timing, "choose_products", lambda *_: "onednn")
+    monkeypatch.setattr(timing, "using_products", lambda products: nullcontext(used.append(products)))
+    made = timing.contestants("vae", case)
+    assert made.keys() >= ONEDNN
+    take_steps = made["pyro_onednn"]()
+    assert len(take_steps(2)) == 2
+    assert used == ["onednn", "onednn"]
 
 
 @pytest.mark.parametrize("batches", [stock.minibatches, stock.minibatches_of_loader])

@@ -71,6 +71,20 @@ def test_resume_from_the_middle_of_an_epoch_in_every_mode(tmp_path, after):
         assert history(tmp_path / name / "stopped") == history(tmp_path / name / "through")
 
 
+@pytest.mark.parametrize(("recorded", "exact", "expected"), [("onednn", True, "onednn"), ("onednn", False, "default")])
+def test_a_resumed_run_has_the_products_of_its_checkpoint_where_they_are_exact(
+    tmp_path, after, monkeypatch, recorded, exact, expected
+):
+    """The library is recorded in checkpoint and metrics, whatever another process would decide."""
+    monkeypatch.setattr("inference.fit.svi.choose_products", lambda *_: recorded)
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny(), tmp_path / "run", listener=after(17, lambda svi: os.kill(os.getpid(), signal.SIGINT)))
+    assert load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["products"] == recorded
+    monkeypatch.setattr("inference.fit.svi.choose_products", lambda *_: "default")
+    monkeypatch.setattr("gallery.runs.training.is_exact", lambda: exact)
+    assert resume(tmp_path / "run")["products"] == expected
+
+
 def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(tmp_path, after):
     def stop(svi):
         os.kill(os.getpid(), signal.SIGINT)
