@@ -13,7 +13,7 @@ hold. They seed torch's generator.
 from collections.abc import Callable, Iterator
 
 from inference.contract.case import Case, Finding, watched
-from inference.contract.fit import draws, evaluation, gradients, registered, support
+from inference.contract.fit import draws, evaluation, gradients, registered, support, values
 from inference.contract.process import device, leftovers, repeatable, state, traceable
 from inference.contract.structure import capabilities, plate, runs, shapes, signature, sites
 
@@ -26,7 +26,7 @@ STAGES: tuple[tuple[Clause, ...], ...] = (
     (shapes,),
     (runs,),
     (support,),
-    (registered,),
+    (registered, values),
     (draws, gradients, evaluation, repeatable, state, leftovers, device),
     (traceable,),
 )

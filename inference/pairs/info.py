@@ -11,6 +11,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.pairs.checks import parameter_of
 from inference.pairs.pair import Pair
 from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.rows import RowUse
@@ -234,7 +235,7 @@ def inspect_pair(pair: Pair, args: tuple[Tensor, ...]) -> PairInfo:
 
 def _parameters(trace: poutine.Trace) -> dict[str, nn.Parameter]:
     sites: dict[str, Site] = {name: site for name, site in trace.nodes.items() if site["type"] == "param"}
-    return {name.replace("$$$", "."): site["value"] for name, site in sites.items()}
+    return {name.replace("$$$", "."): parameter_of(site["value"]) for name, site in sites.items()}
 
 
 def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
