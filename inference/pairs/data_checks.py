@@ -235,7 +235,7 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
 def _run(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...]) -> tuple[poutine.Trace, Exception | None]:
     """Return a trace of a part on these rows as a minibatch of twice as many, and what cut it short."""
     handler = poutine.trace(part)
-    with eval_mode(pair):
+    with eval_mode(pair), same_buffers(pair):
         try:
             handler(*few, total=2 * len(few[0]))
         except Exception as error:  # any error of the user's code: its cause may be a clause
