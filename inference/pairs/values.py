@@ -16,7 +16,7 @@ from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, cuda_devices, param_scope, same_buffers
 from inference.pairs.sites import Site, unwrap
 
-__all__ = ["FROM_X", "distribution_tensors", "site_from_x"]
+__all__ = ["FROM_X", "distribution_tensors", "nudged_weights", "site_from_x"]
 
 FROM_X = (
     "the model computes {} from the values of x, which are zeros when data are drawn. Compute it from latents, from "
@@ -46,7 +46,7 @@ def site_from_x(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
             same_buffers(pair),
             pyro.validation_enabled(False),
             SetRows(torch.arange(len(x), device=x.device)),
-            _nudged(pair, nudge),
+            nudged_weights(pair, nudge),
         ):
             try:
                 free = poutine.uncondition(pair.model)
@@ -73,14 +73,15 @@ def _trace(pair: Pair, part: Any, args: tuple[Tensor, ...]) -> poutine.Trace:
 
 
 @contextmanager
-def _nudged(pair: Pair, scale: float) -> Iterator[None]:
-    """Add noise to the weights, and restore them on exit."""
+def nudged_weights(pair: Pair, scale: float = NUDGE) -> Iterator[None]:
+    """Add the same noise of this scale to the weights in each call, and restore them on exit."""
+    generator = torch.Generator().manual_seed(0)
     weights = [p.data for p in pair.parameters() if p.is_floating_point()] if scale else []
     before = [weight.clone() for weight in weights]
     for weight in weights:
         rows = [weight.shape[0], *[1] * (weight.dim() - 1)] if weight.dim() > 1 else []
         for shape in (rows, weight.shape[-1:]):  # a number for each row and one for each column: fast if it is large
-            weight.add_(torch.randn(shape, dtype=weight.dtype).to(weight.device), alpha=scale)
+            weight.add_(torch.randn(shape, generator=generator, dtype=weight.dtype).to(weight.device), alpha=scale)
     try:
         yield
     finally:
