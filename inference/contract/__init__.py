@@ -18,7 +18,7 @@ import torch
 from inference.contract.case import Case, Finding, watched
 from inference.contract.fit import draws, evaluation, gradients, registered, support, values
 from inference.contract.process import device, leftovers, repeatable, state, traceable
-from inference.contract.structure import capabilities, plate, runs, shapes, signature, sites
+from inference.contract.structure import autoguides, capabilities, plate, runs, shapes, signature, sites
 
 __all__ = ["CLAUSES", "STAGES", "Case", "Clause", "Finding", "watched"]
 
@@ -45,7 +45,7 @@ def _forked(clause: Clause) -> Clause:
 
 
 _STAGES: tuple[tuple[Clause, ...], ...] = (
-    (signature, capabilities),
+    (signature, capabilities, autoguides),
     (sites, plate),
     (shapes,),
     (runs,),

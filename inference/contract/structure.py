@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 
 from inference.contract.case import FEW, Case, Finding
+from inference.pairs.autoguides import autoguide_fault
 from inference.pairs.capabilities import CAPABILITIES, declared
 from inference.pairs.checks import misfit_fault, plate_faults, shape_faults, site_faults
 
@@ -28,6 +29,12 @@ def signature(case: Case) -> Iterator[Finding]:
                 f"{part} takes ({', '.join(of)}); expected ({', '.join(expected)}) in model and guide. Write "
                 f"`def {part}(self, {', '.join(expected)}=None)`."
             )
+
+
+def autoguides(case: Case) -> Iterator[Finding]:
+    """an autoguide has its parameters from the constructor on, and global latents alone"""
+    if fault := autoguide_fault(case.pair()):
+        yield Finding(fault)
 
 
 def sites(case: Case) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.distributions import constraints
 
 from inference.errors import InferenceError
 from inference.pairs import capabilities
+from inference.pairs.autoguides import autoguide_fault, pyro_sample_fault
 from inference.pairs.checks import (
     ContractError,
     misfit_fault,
@@ -24,7 +26,7 @@ from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
 from inference.pairs.properties import base_of, has_one_support, support_of
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
-from inference.pairs.sites import Site, is_delta, latent_sites, observed_sites, unwrap
+from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
 from inference.pairs.values import FROM_X, site_from_x
 
 __all__ = ["check_data", "check_fit", "check_training", "unregistered_faults"]
@@ -101,6 +103,8 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     least, greatest = x.min().item(), x.max().item()
     args = arguments(pair, x, given)
     _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
+    if fault := autoguide_fault(pair):
+        raise ContractError("autoguides", fault)
     prior = _few(pair, poutine.uncondition(pair.model), args, "model")
     _check_likelihoods(pair, args, prior)
     guide = _few(pair, pair.guide, args, "guide")
@@ -182,8 +186,8 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
     """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
     probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
     for name, site in latent_sites(guide).items():
-        if name not in prior.nodes or is_delta(site):  # the support of a Delta is the real numbers, wherever it is
-            continue
+        if name not in prior.nodes or isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):
+            continue  # the support of a Delta is the real numbers, wherever it is
         p: Site = prior.nodes[name]
         supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
         if len(supports) < 2:  # torch does not know one of them
@@ -223,6 +227,8 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
         return trace
     if misfit := misfit_fault(refused):
         raise ContractError("shapes", misfit) from refused
+    if wrong := pyro_sample_fault(pair, trace, args[0]):
+        raise ContractError("device", wrong) from refused
     if not isinstance(refused, ValueError):
         raise refused
     reason = " ".join(str(refused).partition("Trace Shapes")[0].split())

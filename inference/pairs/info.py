@@ -21,11 +21,11 @@ from inference.pairs.sites import (
     Site,
     children_of_enumerated,
     enumerated_sites,
-    is_delta,
     is_flat,
     is_local,
     latent_sites,
     observed_sites,
+    point_sites,
     unwrap,
 )
 
@@ -85,7 +85,7 @@ class PairInfo:
     @cached_property
     def delta_sites(self) -> list[str]:
         """The latent sites whose guide is a Delta, without a density: the pair then has no ELBO."""
-        return [name for name, site in self.guide_sites.items() if is_delta(site)]
+        return point_sites(self.guide)
 
     @cached_property
     def continuous_sites(self) -> list[str]:
