@@ -43,7 +43,7 @@ def check(model: str, /, *, data: str | None = None, objective: str | None = Non
         if faults:
             broken[name] = faults[0].error
         status = "broken" if faults else "-" if findings is None else "ok"
-        print(f"{status:8}{name:12}{statement}")
+        print(f"{status:8}{name:13}{statement}")
         for finding in findings or []:
             print(f"{'':8}{'remark: ' if finding.remark else ''}{' '.join(_sentence(finding).split())}")
     if broken:
@@ -63,11 +63,16 @@ def choose_run(model: str, data_name: str | None = None) -> Run:
     for run in candidates[:-1]:
         x, given = _rows(run)
         try:
-            check_fit(run.build(), x, given)
+            check_fit(_of_size(run, len(x)).build(), x, given)
         except Exception:  # any error: another candidate may fit
             continue
         return run
     return candidates[-1]
+
+
+def _of_size(run: Run, n: int) -> Run:
+    """Return the run with `total`, where the model has values for each data point, as it follows from n of them."""
+    return replace(run, keywords=run.keywords | {"total": n}) if "total" in run.keywords else run
 
 
 def _rows(run: Run) -> tuple[Tensor, Tensor | None]:
@@ -84,8 +89,9 @@ def _case(model: str, data_name: str | None, objective: str | None, left: dict[s
     """
     run = choose_run(model, data_name)
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float32"))
-    pair, description = run.build(), run.data
     x, given = _rows(run)
+    run = _of_size(run, len(x))
+    pair, description = run.build(), run.data
     args = arguments(pair, x, given)
     if recipe_for(model):
         objective = objective or run.settings.objective

@@ -11,6 +11,7 @@ from gallery.runs.specification import Run
 from inference import SVI, InferenceError, Pair
 from inference.fit import distributed
 from inference.pairs.capabilities import count
+from inference.pairs.checks import ContractError
 from inference.pairs.streams import seeded
 
 __all__ = ["noise_of", "prepare", "print_summary"]
@@ -30,6 +31,8 @@ def prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
         message, remedy = getattr(error, "message", str(error)), getattr(error, "remedy", None)
         if train.is_image and message.startswith("Bernoulli needs values"):
             message, remedy = f"{message} {_binary_transforms(run, train.name)}", None
+        if isinstance(error, ContractError):
+            remedy = f"`gallery check {run.model}` checks all clauses."
         raise RunError(f"{run.model} on {run.data}: {message}", remedy) from error
     registered = {id(parameter) for parameter in svi.parameters}
     unregistered = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered]

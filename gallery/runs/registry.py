@@ -81,7 +81,11 @@ def _pair(cls: Any, name: str) -> "type[Pair]":
     if not is_module:
         raise RunError(f"{name} is not a torch.nn.Module. Expected a subclass with the methods model and guide.")
     if missing := [part for part in ("model", "guide") if not callable(getattr(cls, part, None))]:
-        raise RunError(f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.")
+        written = "write `def guide(self, x, total=None): self.auto(x, total)`"
+        raise RunError(
+            f"{name} has no method {' and no method '.join(missing)}. A pair needs model and guide.",
+            f"If an autoguide is to be the guide, {written}." if missing == ["guide"] else None,
+        )
     return cast("type[Pair]", cls)
 
 

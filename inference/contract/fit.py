@@ -11,18 +11,17 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import Distribution, Transform
 
 from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
 from inference.pairs.checks import parameter_faults
-from inference.pairs.data_checks import check_data
+from inference.pairs.data_checks import check_data, unregistered_faults
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete
-from inference.pairs.run import eval_mode
 from inference.pairs.sites import Site, is_flat, latent_sites
+from inference.pairs.values import FROM_X, distribution_tensors, site_from_x
 
 SCORED = ("reinforce", "score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
 DRAWS = 8  # of the guide for each row, checked against the support of the prior
@@ -51,10 +50,12 @@ def support(case: Case) -> Iterator[Finding]:
 
 
 def registered(case: Case) -> Iterator[Finding]:
-    """every parameter belongs to the pair, none to Pyro's parameter store alone"""
-    pair = case.pair()
-    seen = inspect_pair(pair, case.args)
-    yield from map(Finding, parameter_faults(pair, seen.model, seen.guide))
+    """every parameter that is used belongs to the pair and is registered, none is in Pyro's parameter store alone"""
+    pair, faults = case.pair(), set()
+    for training in (True, False):
+        seen = inspect_pair(pair.train(training), case.args)
+        faults |= {*parameter_faults(pair, seen.model, seen.guide), *unregistered_faults(pair, seen)}
+    yield from map(Finding, sorted(faults))
 
 
 def evaluation(case: Case) -> Iterator[Finding]:
@@ -74,29 +75,14 @@ def evaluation(case: Case) -> Iterator[Finding]:
         except Exception as error:  # any error of the user's code
             yield Finding(f"`{name}` cannot use the pair", error)
             return
-    for name in _read_off(case):
-        yield Finding(
-            f"the model computes {name} from the values of x, which are zeros when data are drawn. Compute it from "
-            "latents, from `given`, or from the value that pyro.sample returns."
-        )
 
 
-def _read_off(case: Case) -> list[str]:
-    """Return the sites of the model whose distribution changes with the argument x, at equal values of all sites and
-    equal noise."""
-    pair, (x, *given) = case.pair(), case.args
-    model = poutine.uncondition(pair.model)
-    with eval_mode(pair):
-        sites = latent_sites(poutine.trace(model).get_trace(x, *given))
-    fixed = poutine.condition(model, {name: site["value"] for name, site in sites.items()})
-
-    def densities(x: Tensor) -> dict[str, Tensor]:
-        with eval_mode(pair):
-            again: dict[str, Site] = poutine.trace(fixed).get_trace(x, *given).nodes
-        return {name: again[name]["fn"].log_prob(site["value"]) for name, site in sites.items()}
-
-    one, same, other = densities(x), densities(x), densities(x.flip(0))
-    return [name for name in sites if torch.equal(one[name], same[name]) and not torch.allclose(one[name], other[name])]
+def values(case: Case) -> Iterator[Finding]:
+    """the model computes nothing from the values of x, which are zeros when data are drawn"""
+    for training in (True, False):
+        if name := site_from_x(case.pair().train(training), case.args):
+            yield Finding(FROM_X.format(name))
+            return
 
 
 def draws(case: Case) -> Iterator[Finding]:
@@ -156,7 +142,7 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
 
 
 def gradients(case: Case) -> Iterator[Finding]:
-    """every parameter is registered, by the model or by the guide, and gets a finite gradient"""
+    """every parameter is registered by the model or by the guide, not by both, and gets a finite gradient"""
     pair = case.pair()
     seen = inspect_pair(pair, case.args)
     parts = seen.generative_parameters, seen.inference_parameters
@@ -168,7 +154,7 @@ def gradients(case: Case) -> Iterator[Finding]:
     case.loss(pair).backward()
     faults: dict[str, list[str]] = {}
     for name, parameter in own.items():
-        if parameter.requires_grad and (fault := _fault(name, parameter, generative.keys(), inference.keys())):
+        if parameter.requires_grad and (fault := _fault(parameter, generative.keys(), inference.keys())):
             faults.setdefault(fault, []).append(name)
     for fault, names in faults.items():
         what, _, remedy = fault.partition(": ")
@@ -195,8 +181,8 @@ def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
         runs = [c.run(len(c.args[0]), drawn=case.all.guide) for c in (case, replace(case, build=nudged))]
     before, after = ({name: site for of, name, site in ran.sites if of == part} for ran in runs)
     for name in filter(after.get, before):
-        moved = _tensors(after[name]["fn"])
-        fixed = {key: value for key, value in _tensors(before[name]["fn"]).items() if not value.requires_grad}
+        moved, own = (distribution_tensors(of[name]["fn"]) for of in (after, before))
+        fixed = {key: value for key, value in own.items() if value.is_floating_point() and not value.requires_grad}
         cut = [key for key, value in fixed.items() if not torch.equal(value, moved[key])]
         if cut and not is_flat(before[name]):
             yield Finding(
@@ -205,31 +191,10 @@ def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:
             )
 
 
-def _tensors(fn: Distribution | Transform) -> dict[str, Tensor]:
-    """Return the parameters of a distribution by name, those of wrapped distributions and transforms included."""
-    found: dict[str, Tensor] = {}
-    for name, value in vars(fn).items():
-        if isinstance(value, Distribution):
-            found |= _tensors(value)
-        elif name == "transforms":
-            for transform in value:
-                found |= {f"{key} of {type(transform).__name__}": of for key, of in _tensors(transform).items()}
-        elif isinstance(value, Tensor) and value.is_floating_point() and not name.startswith("_"):
-            found[name] = value
-    return found
-
-
-def _fault(name: str, parameter: nn.Parameter, generative, inference) -> str | None:
-    network, gradient = name.partition(".")[0], parameter.grad
+def _fault(parameter: nn.Parameter, generative, inference) -> str | None:
+    gradient = parameter.grad
     if id(parameter) not in generative | inference:
-        if gradient is None:
-            return "neither registered nor used: use it in model or guide, or remove it"
-        if network == name:
-            return "used but not registered: put it into an nn.ParameterDict, and register that by pyro.module"
-        return (
-            f"used but not registered: write pyro.module({network!r}, self.{network}), in the model if it is "
-            "generative and in the guide otherwise"
-        )
+        return "neither registered nor used: use it in model or guide, or remove it"
     if gradient is None or not gradient.any():
         return (
             "registered, but without a gradient: it is not used, or its output is cut off by detach, no_grad or "

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inference.contract.case import FEW, Case, Finding
 from inference.fit.graph import UntraceableError, traced
+from inference.pairs.autoguides import pyro_sample_fault
 from inference.pairs.run import param_scope
 from inference.pairs.sites import is_flat
 
@@ -82,6 +83,10 @@ def device(case: Case) -> Iterator[Finding]:
     for place in (torch.float64, torch.device("meta")):
         with pyro.validation_enabled(place == torch.float64):  # the meta device has no values to read
             ran = case.run(len(case.args[0]), place=place)
+            moved = case.args[0].to(place)
+            if fault := pyro_sample_fault(case.pair(), ran.model, moved):
+                yield Finding(fault)
+                return
             failed = [("a step", error) for error in ran.errors[:1]]
             for part, name, site in ran.sites:
                 try:

@@ -4,22 +4,18 @@ They use as much of a run as there is, so that the cause of an error is reported
 """
 
 import inspect
-import re
 from collections.abc import Iterator
 
-import torch
-
 from inference.contract.case import FEW, Case, Finding
+from inference.pairs.autoguides import autoguide_fault
 from inference.pairs.capabilities import CAPABILITIES, declared
-from inference.pairs.checks import plate_faults, site_faults
-from inference.pairs.sites import is_local
+from inference.pairs.checks import misfit_fault, plate_faults, shape_faults, site_faults
 
 REMEDIES = {  # by the beginning of torch's message
     "Expected parameter scale_tril": " (a Cholesky factor needs a positive diagonal: apply softplus)",
     "Expected parameter scale": " (a scale must be positive: write softplus(...) of a network's output)",
     "Expected parameter probs": " (probabilities must lie in [0, 1]: write logits=... of a network's output)",
 }
-MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
 
 
 def signature(case: Case) -> Iterator[Finding]:
@@ -33,6 +29,12 @@ def signature(case: Case) -> Iterator[Finding]:
                 f"{part} takes ({', '.join(of)}); expected ({', '.join(expected)}) in model and guide. Write "
                 f"`def {part}(self, {', '.join(expected)}=None)`."
             )
+
+
+def autoguides(case: Case) -> Iterator[Finding]:
+    """an autoguide has its parameters from the constructor on, and global latents alone"""
+    if fault := autoguide_fault(case.pair()):
+        yield Finding(fault)
 
 
 def sites(case: Case) -> Iterator[Finding]:
@@ -53,35 +55,9 @@ def plate(case: Case) -> Iterator[Finding]:
 
 def shapes(case: Case) -> Iterator[Finding]:
     """each data point has its own log-density; event shapes agree between model and guide"""
-    wider = {(part, name): site["fn"].event_shape for part, name, site in case.all.sites}
-    events: dict[str, torch.Size] = {}
-    for part, name, site in case.few.sites:
-        event = site["fn"].event_shape
-        more = wider.get((part, name), event)
-        if more != event:
-            yield Finding(
-                f"{name} of the {part} has event shape {tuple(event)} for {FEW} rows and {tuple(more)} for "
-                f"{len(case.args[0])} rows: the batch is part of the event. Write .to_event({len(event) - 1}), which "
-                "leaves the dimension of the plate."
-            )
-        elif len(site["fn"].batch_shape) > is_local(site) and not case.few.enumerates:
-            yield Finding(
-                f"{name} of the {part} has batch shape {tuple(site['fn'].batch_shape)}; expected "
-                f"{'the plate of the data alone' if is_local(site) else '(), one draw for all data'}. Make the other "
-                "dimensions part of the event by .to_event(1)."
-            )
-        elif events.setdefault(name, event) != event:
-            yield Finding(
-                f"{name} has event shape {tuple(events[name])} in the guide and {tuple(event)} in the model; expected "
-                "the same. Check .to_event and the widths of the networks."
-            )
+    yield from map(Finding, shape_faults(case.few.model, case.few.guide, (case.all.model, case.all.guide)))
     for error in case.few.errors + case.all.errors:
-        if found := MISFIT.search(str(error)):
-            plate, name, rows, width = found.groups()
-            text = (
-                f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows. Make the "
-                "dimensions of one data point part of the event by .to_event(1)."
-            )
+        if text := misfit_fault(error):
             yield Finding(text, error)
             return
 

@@ -8,13 +8,16 @@ the network. If log p(x) is unknown, the lower bound of annealed importance samp
 approximation gap are lower bounds too.
 
 The family is that of the guide's distribution. All its parameters are free for each data point, also those that the
-guide shares between data points or holds fixed. Only zeros of a Cholesky factor that are zero for all data points stay
-zero: a diagonal guide remains diagonal. The error of the optimiser, some 1e-5 nats, counts as approximation gap.
+guide shares between data points or holds fixed. Only entries of a Cholesky factor stay zero that are zero for all data
+points, and at weights beside the pair's too: a diagonal guide remains diagonal, and a full one that is diagonal at its
+present weights is full. The error of the optimiser, some 1e-5 nats, counts as approximation gap.
 
     Cremer, Li and Duvenaud, Inference suboptimality in variational autoencoders, 2018.
     Roeder, Wu and Duvenaud, Sticking the landing, 2017 (the gradient, without noise where q is the posterior).
 """
 
+import pyro
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
@@ -27,6 +30,7 @@ from inference.pairs.info import continuous_latents, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces
 from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.values import nudged_weights
 
 __all__ = ["gap"]
 
@@ -88,7 +92,7 @@ def gap(
         for rows in torch.arange(n, device=x.device).split(max(1, MAX_ROWS // max(draws, fit_draws))):
             args = tuple(a[rows] for a in every)
             ((name, site),) = latent_sites(importance_traces(pair, args, rows)[1]).items()
-            start, make = family(site["fn"])
+            start, make = family(site["fn"], _beside(pair, args, rows, name))
             members = [make(start)]
             members.append(fit_per_data_point(pair, args, name, start, make, fit_draws, steps, lr))
             if (tied := full_covariance(members[-1])) is not None:
@@ -124,6 +128,15 @@ def gap(
         "mean": mean,
         "per_data_point": {name: values.mean(0) for name, values in (with_evidence | without).items()},
     }
+
+
+def _beside(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, name: str) -> dist.TorchDistribution | None:
+    """Return the guide's distribution of a latent at weights beside the pair's; None if it cannot be run there."""
+    with torch.random.fork_rng(cuda_devices(pair)), pyro.validation_enabled(False), nudged_weights(pair):
+        try:
+            return latent_sites(importance_traces(pair, args, rows)[1])[name]["fn"]
+        except (ValueError, RuntimeError):  # weights beside the pair's may be impossible
+            return None
 
 
 def _check(pair: Pair, args: tuple[Tensor, ...]) -> None:

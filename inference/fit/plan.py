@@ -1,5 +1,6 @@
 """What a fit takes from the pair before its first step, with checks that pair, data and settings go together."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,7 @@ from inference.errors import InferenceError
 from inference.fit.objectives import check_objective
 from inference.fit.settings import Settings
 from inference.pairs import capabilities
-from inference.pairs.data_checks import check_fit
+from inference.pairs.data_checks import check_fit, check_training
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
@@ -59,6 +60,7 @@ def plan_fit(
     :param given: (n, ...) labels or covariates, for a conditional model
     :param only: "model" or "guide", to fit the parameters of one
     :raises InferenceError: if they do not go together
+    :raises ContractError: if a clause of the contract is broken
     """
     with torch.random.fork_rng(cuda_devices(pair)):
         check_fit(pair, transform(x), given)
@@ -67,7 +69,10 @@ def plan_fit(
     with eval_mode(pair):
         enumerated = inspect_pair(pair, few).enumerated
     pair.train()
-    info = inspect_pair(pair, few)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found ", UserWarning)  # Pyro warns of what `check_training` refuses
+        info = inspect_pair(pair, few)
+    check_training(pair, info)
     generative = {} if only == "guide" else info.generative_parameters
     inference = {} if only == "model" else info.inference_parameters
     by_model = info.enumerated_in_model

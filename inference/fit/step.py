@@ -4,12 +4,12 @@ import warnings
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from inference.fit.constants import changing_place
 from inference.fit.graph import UntraceableError, fused, traced
 from inference.pairs.pair import Pair
-from inference.pairs.run import cuda_devices, same_buffers
+from inference.pairs.run import same_buffers
 
 __all__ = ["COMPILE_STEPS", "TRACE_STEPS", "Mode", "choose_mode", "prepare_step"]
 
@@ -30,17 +30,39 @@ def choose_mode(compile: bool | None, steps: int) -> Mode:
 def prepare_step(pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...]) -> Step:
     """Return `step` in the form that runs it in a mode, for arguments of the shapes of `args`.
 
-    Before it is traced, the step is run once with all of Pyro's checks. Random generators and the buffers of the pair
-    are left as they were. A step that cannot be traced is returned as it is, with a warning.
+    Before it is traced, the step is run with all of Pyro's checks, and run again to see that it does the same. Random
+    generators and the buffers of the pair are left as they were.
+
+    A step that cannot be traced is returned as it is, with a warning that names the line: Pyro then runs every step. So
+    is one that depends on a number of Python or numpy that changes from call to call, such as a counter, a schedule or
+    noise of `np.random`, and one that replaces a buffer by another tensor: a graph would keep what it was at first.
     """
     if mode == "eager":
         return step
     try:
         with same_buffers(pair):
-            with torch.random.fork_rng(cuda_devices(pair)):
-                step(*args)
+            _check_constants(pair, step, args)
             graph = traced(step, args)
     except UntraceableError as error:
         warnings.warn(f"a step of {type(pair).__name__} {error}. Pyro runs every step, which is slower.", stacklevel=3)
         return step
     return fused(graph, args) if mode == "compiled" else graph
+
+
+def _check_constants(pair: Pair, step: Step, args: tuple[Tensor, ...]) -> None:
+    """:raises UntraceableError: if a graph of the step would keep a number or a buffer that changes"""
+    buffers = dict(pair.named_buffers())
+
+    def run(*args: Tensor) -> None:
+        with same_buffers(pair):
+            step(*args)
+
+    place = changing_place(run, args, [*pair.parameters(), *buffers.values()])
+    replaced = [name for name, buffer in pair.named_buffers() if buffer is not buffers.get(name)]
+    if replaced:
+        raise UntraceableError(f"replaces the buffer {replaced[0]}; update it in place, as by add_ or copy_")
+    if place is not None:
+        raise UntraceableError(
+            f"depends on a number of Python or numpy that changes from call to call, at {place}; hold it in a buffer, "
+            "and draw noise from torch's generator"
+        )

@@ -24,16 +24,18 @@ Family = Callable[[list[Tensor]], dist.TorchDistribution]
 """Unbounded parameters, each of batch shape (n, ...), to a distribution."""
 
 
-def family(q: dist.TorchDistribution) -> tuple[list[Tensor], Family]:
+def family(q: dist.TorchDistribution, other: dist.TorchDistribution | None = None) -> tuple[list[Tensor], Family]:
     """Return the unbounded parameters of q, each of batch shape (n, ...), and the family that q is a member of.
 
+    :param other: another member: an entry of a Cholesky factor is fixed at zero if it is zero in both
     :raises InferenceError: if q has no free parameters, as the distribution of a flow
     """
     if isinstance(q, dist.Independent):
-        inner, make = family(q.base_dist)
+        inner, make = family(q.base_dist, getattr(other, "base_dist", None))
         return inner, lambda free: make(free).to_event(q.reinterpreted_batch_ndims)
     if isinstance(q, dist.MultivariateNormal):
-        return _normal(q.loc, q.scale_tril, (q.scale_tril != 0).flatten(0, -3).any(0))
+        factors = [q.scale_tril, *([other.scale_tril] if isinstance(other, dist.MultivariateNormal) else [])]
+        return _normal(q.loc, q.scale_tril, torch.stack([(L != 0).flatten(0, -3).any(0) for L in factors]).any(0))
     bounds = q.arg_constraints
     if not bounds or not q.has_rsample or {"probs", "logits"} <= bounds.keys():
         raise InferenceError(

@@ -1,5 +1,6 @@
-"""Describe what is wrong with the sites, plates and parameters of a pair, and name what is not finite."""
+"""Describe what is wrong with the sites, plates, shapes and parameters of a pair, and name what is not finite."""
 
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -7,15 +8,45 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
+from torch import Tensor, nn
 
+from inference.errors import InferenceError
 from inference.pairs.pair import Pair
 from inference.pairs.run import importance_traces, param_scope
-from inference.pairs.sites import Site, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_local, latent_sites, observed_sites
 
-__all__ = ["first_not_finite", "parameter_faults", "plate_faults", "site_faults"]
+__all__ = [
+    "ContractError",
+    "first_not_finite",
+    "misfit_fault",
+    "parameter_faults",
+    "parameter_of",
+    "plate_faults",
+    "shape_faults",
+    "site_faults",
+]
 
 PLATE = 'Write pyro.plate("data", total or len(x), subsample_size=len(x))'
+MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
+
+
+class ContractError(InferenceError):
+    """A breach of a clause of the contract that makes the numbers of a fit meaningless.
+
+    >>> error = ContractError("values", "the model computes x from the values of x.")
+    >>> print(error)
+    clause "values" of the contract: the model computes x from the values of x.
+
+    :param clause: its name in `inference.contract.CLAUSES`
+    :param fault: what is wrong, expected, got, what to do
+    """
+
+    def __init__(self, clause: str, fault: str):
+        self.clause, self.fault = clause, fault
+        super().__init__(f'clause "{clause}" of the contract: {fault}')
+
+    def __reduce__(self) -> tuple[type["ContractError"], tuple[str, str]]:
+        return type(self), (self.clause, self.fault)
 
 
 def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
@@ -24,6 +55,13 @@ def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
     A trace that an exception has cut short is checked as far as it goes.
     """
     inferred, observed = latent_sites(guide), observed_sites(model)
+    masked = [name.removesuffix("_unobserved") for name in model.nodes if name.endswith("_unobserved")]
+    if masked := [name for name in masked if f"{name}_observed" in model.nodes]:
+        yield (
+            f"obs_mask makes of {masked[0]} the sites {masked[0]}_observed and {masked[0]}_unobserved. Leave out what "
+            f"is missing instead: `with pyro.poutine.mask(mask=known): pyro.sample({masked[0]!r}, ..., obs=x)`."
+        )
+        return
     prior = {name: site for name, site in latent_sites(model).items() if name not in observed}  # also without data
     if "_RETURN" in guide.nodes:
         for name, site in prior.items():
@@ -55,6 +93,7 @@ def plate_faults(
     :param varies: (part, name) of the sites whose shape differs with more rows; part is "model" or "guide"
     """
     for part, trace in (("guide", guide), ("model", model)):
+        yield from _more_plates(part, trace)
         fn: Any = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
         right = fn is None or (fn.size, fn.subsample_size) == (total, rows)
         if not right:
@@ -83,12 +122,81 @@ def plate_faults(
                 )
 
 
+def _more_plates(part: str, trace: poutine.Trace) -> Iterator[str]:
+    """Yield a sentence for a second plate in which an exception has cut the trace short."""
+    if "_RETURN" in trace.nodes:
+        return
+    stacks = [site["cond_indep_stack"] for site in trace.nodes.values() if site["type"] == "sample"]
+    sequential = {frame.name for stack in stacks for frame in stack if not frame.vectorized}
+    for name, site in trace.nodes.items():
+        if site["type"] == "sample" and site_is_subsample(site) and name != "data" and name not in sequential:
+            yield (
+                f"{part}: the plate {name!r} stands beside 'data'; expected 'data' alone. Fold its dimension into the "
+                "event by .to_event, and leave the plate out."
+            )
+
+
+def shape_faults(
+    model: poutine.Trace, guide: poutine.Trace, other: tuple[poutine.Trace, poutine.Trace] | None = None
+) -> Iterator[str]:
+    """Yield a sentence for each site whose batch shape is not that of its plate, or whose event has the batch in it.
+
+    Traces that an exception has cut short are checked as far as they go, batch shapes where nothing is enumerated.
+
+    :param other: traces of model and guide on another number of rows
+    """
+    site: Site
+    nodes: list[Site] = [*model.nodes.values(), *guide.nodes.values()]
+    events: dict[str, torch.Size] = {}
+    enumerates = any(site["type"] == "sample" and site["infer"].get("_enumerate_dim") is not None for site in nodes)
+    for i, (part, trace) in enumerate((("model", model), ("guide", guide))):
+        for name, site in trace.nodes.items():
+            if site["type"] != "sample" or site_is_subsample(site):
+                continue
+            batch, event = site["fn"].batch_shape, site["fn"].event_shape
+            another: Any = other[i].nodes.get(name) if other else None
+            if another is not None and another["fn"].event_shape != event:
+                yield (
+                    f"{name} of the {part} has event shape {tuple(event)}, and {tuple(another['fn'].event_shape)} for "
+                    f"another number of rows: the batch is part of the event. Write .to_event({len(event) - 1}), "
+                    "which leaves the dimension of the plate."
+                )
+            elif len(batch) > is_local(site) and not enumerates:
+                yield (
+                    f"{name} of the {part} has batch shape {tuple(batch)}; expected "
+                    f"{'the plate of the data alone' if is_local(site) else '(), one draw for all data'}. Make the "
+                    "other dimensions part of the event by .to_event(1)."
+                )
+            elif events.setdefault(name, event) != event:
+                yield (
+                    f"{name} has event shape {tuple(event)} in the guide and {tuple(events[name])} in the model; "
+                    "expected the same. Check .to_event and the widths of the networks."
+                )
+
+
+def misfit_fault(error: Exception | None) -> str | None:
+    """Return a sentence for an exception of Pyro about a dimension that is not the plate's; None for any other."""
+    if (found := MISFIT.search(str(error))) is None:
+        return None
+    plate, name, rows, width = found.groups()
+    return (
+        f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows. Make the "
+        "dimensions of one data point part of the event by .to_event(1)."
+    )
+
+
+def parameter_of(value: Any) -> nn.Parameter:
+    """Return the tensor that is learnt of a param site's value: itself, or what a constraint makes it from."""
+    return value.unconstrained() if hasattr(value, "unconstrained") else value
+
+
 def parameter_faults(pair: Pair, model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
     """Yield a sentence for each parameter that is in Pyro's parameter store alone."""
     own = {id(parameter) for parameter in pair.parameters()}
+    site: Site
     for trace in (model, guide):
         for name, site in trace.nodes.items():
-            if site["type"] == "param" and id(site["value"]) not in own:
+            if site["type"] == "param" and id(parameter_of(site["value"])) not in own:
                 yield (
                     f"pyro.param({name.replace('$$$', '.')!r}) is outside the module, so no optimiser and no file of "
                     "weights has it. Make it an nn.Parameter in an nn.ParameterDict, with its constraint written out."

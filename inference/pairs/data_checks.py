@@ -1,9 +1,10 @@
 """Validate model, guide and data before training."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -11,16 +12,27 @@ from torch.distributions import constraints
 
 from inference.errors import InferenceError
 from inference.pairs import capabilities
-from inference.pairs.checks import parameter_faults, plate_faults, site_faults
+from inference.pairs.autoguides import autoguide_fault, pyro_sample_fault
+from inference.pairs.checks import (
+    ContractError,
+    misfit_fault,
+    parameter_faults,
+    plate_faults,
+    shape_faults,
+    site_faults,
+)
 from inference.pairs.handlers import SetRows
+from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
 from inference.pairs.properties import base_of, has_one_support, support_of
-from inference.pairs.run import arguments, eval_mode
-from inference.pairs.sites import Site, is_delta, latent_sites, observed_sites, unwrap
+from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
+from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
+from inference.pairs.values import FROM_X, site_from_x
 
-__all__ = ["check_data", "check_fit"]
+__all__ = ["check_data", "check_fit", "check_training", "unregistered_faults"]
 
 CHECKED_ROWS = 1000  # that the model is run on together
+VARIED_ROWS = 8  # enough for x to have different values
 _NAMES = [
     (constraints.boolean, "{0, 1}"),
     (constraints.unit_interval, "[0, 1]"),
@@ -46,9 +58,10 @@ def _family(site: Site) -> str:
 
 
 def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
-    """Check that the pair can be fitted to the data: sites, plate, shapes, supports and parameters.
+    """Check that the pair can be fitted to the data: sites, plate, shapes, supports, parameters, and that the model
+    computes nothing from the values of x.
 
-    `SVI` calls it before the first step.
+    It is run on a few rows in evaluation mode. `SVI` calls it before the first step, and then `check_training`.
 
     >>> import torch
     >>> from inference import InferenceError, check_fit
@@ -62,11 +75,15 @@ def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
 
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
-    :raises InferenceError: if pair and data do not go together, or a parameter is in Pyro's parameter store alone
+    :raises InferenceError: if pair and data do not go together
+    :raises ContractError: if a clause of the contract is broken
     """
     model, guide = check_data(pair, x, given)
     for fault in parameter_faults(pair, model, guide):
-        raise InferenceError(fault)
+        raise ContractError("registered", fault)
+    with eval_mode(pair):
+        if name := site_from_x(pair, tuple(a[:VARIED_ROWS] for a in arguments(pair, x, given))):
+            raise ContractError("values", FROM_X.format(name))
 
 
 def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
@@ -86,12 +103,15 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     least, greatest = x.min().item(), x.max().item()
     args = arguments(pair, x, given)
     _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
-    few = tuple(a[:2] for a in args)
-    prior = _few(pair, poutine.uncondition(pair.model), few, "model")
+    if fault := autoguide_fault(pair):
+        raise ContractError("autoguides", fault)
+    prior = _few(pair, poutine.uncondition(pair.model), args, "model")
     _check_likelihoods(pair, args, prior)
-    guide = _few(pair, pair.guide, few, "guide")
+    guide = _few(pair, pair.guide, args, "guide")
     for fault in site_faults(prior, guide):
-        raise InferenceError(fault)
+        raise ContractError("sites", fault)
+    for fault in shape_faults(prior, guide):
+        raise ContractError("shapes", fault)
     _check_supports(x, prior, guide)
     return prior, guide
 
@@ -166,8 +186,8 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
     """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
     probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
     for name, site in latent_sites(guide).items():
-        if name not in prior.nodes or is_delta(site):  # the support of a Delta is the real numbers, wherever it is
-            continue
+        if name not in prior.nodes or isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):
+            continue  # the support of a Delta is the real numbers, wherever it is
         p: Site = prior.nodes[name]
         supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
         if len(supports) < 2:  # torch does not know one of them
@@ -184,24 +204,88 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
                 )
 
 
-def _few(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], name: str) -> poutine.Trace:
-    """Return a trace of the model, or the guide, on a few rows as a minibatch of twice as many.
+def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: str) -> poutine.Trace:
+    """Return a trace of the model, or the guide, on two rows as a minibatch of twice as many.
 
-    :raises InferenceError: if it cannot be run, or its plate is wrong
+    It is run on a third row too if an event may have the rows in it.
+
+    :raises InferenceError: if it cannot be run
+    :raises ContractError: if its plate or a shape is wrong
     """
-    handler, refused = poutine.trace(part), None
-    with eval_mode(pair), SetRows(torch.arange(len(few[0]), device=few[0].device)):
+    few, empty = tuple(a[:2] for a in args), poutine.Trace()
+    rows = len(few[0])
+    trace, refused = _run(pair, part, few)
+    sites: list[Site] = [site for site in trace.nodes.values() if site["type"] == "sample"]
+    suspect = any(rows in getattr(site["fn"], "event_shape", ())[:1] for site in sites)
+    more = _run(pair, part, tuple(a[: rows + 1] for a in args))[0] if suspect and len(args[0]) > rows else empty
+    model, guide, *other = (trace, empty, more, empty) if name == "model" else (empty, trace, empty, more)
+    for fault in plate_faults(model, guide, rows, 2 * rows):
+        raise ContractError("plate", fault) from refused
+    for fault in shape_faults(model, guide, (other[0], other[1])):
+        raise ContractError("shapes", fault) from refused
+    if refused is None:
+        return trace
+    if misfit := misfit_fault(refused):
+        raise ContractError("shapes", misfit) from refused
+    if wrong := pyro_sample_fault(pair, trace, args[0]):
+        raise ContractError("device", wrong) from refused
+    if not isinstance(refused, ValueError):
+        raise refused
+    reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
+    raise InferenceError(
+        f"{type(pair).__name__} refuses rows of shape {tuple(few[0].shape[1:])}: {reason.rstrip('.')}.",
+        "Choose other data, or hyper-parameters of the model that fit these.",
+    ) from refused
+
+
+def _run(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...]) -> tuple[poutine.Trace, Exception | None]:
+    """Return a trace of a part on these rows as a minibatch of twice as many, and what cut it short."""
+    handler = poutine.trace(part)
+    with eval_mode(pair), same_buffers(pair), SetRows(torch.arange(len(few[0]), device=few[0].device)):
         try:
             handler(*few, total=2 * len(few[0]))
-        except ValueError as error:
-            refused = error
-    traces = {"model": poutine.Trace(), "guide": poutine.Trace()} | {name: handler.trace}
-    for fault in plate_faults(traces["model"], traces["guide"], len(few[0]), 2 * len(few[0])):
-        raise InferenceError(fault) from refused
-    if refused is not None:
-        reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
-        raise InferenceError(
-            f"{type(pair).__name__} refuses rows of shape {tuple(few[0].shape[1:])}: {reason.rstrip('.')}.",
-            "Choose other data, or hyper-parameters of the model that fit these.",
-        ) from refused
-    return handler.trace
+        except Exception as error:  # any error of the user's code: its cause may be a clause
+            return handler.trace, error
+    return handler.trace, None
+
+
+def check_training(pair: Pair, info: PairInfo) -> None:
+    """Check what a pair does in training mode alone: sites, plates, shapes and parameters.
+
+    :param info: of the pair in training mode
+    :raises ContractError: if a clause of the contract is broken
+    """
+    rows = len(info.args[0])
+    for fault in site_faults(info.model, info.guide):
+        raise ContractError("sites", fault)
+    for fault in plate_faults(info.model, info.guide, rows, rows):
+        raise ContractError("plate", fault)
+    for fault in parameter_faults(pair, info.model, info.guide):
+        raise ContractError("registered", fault)
+    for fault in shape_faults(info.model, info.guide):
+        raise ContractError("shapes", fault)
+    for fault in unregistered_faults(pair, info):
+        raise ContractError("registered", fault)
+
+
+def unregistered_faults(pair: Pair, info: PairInfo) -> Iterator[str]:
+    """Yield a sentence for each network whose parameters the loss depends on, and that is not registered."""
+    registered = {id(p) for of in (info.generative_parameters, info.inference_parameters) for p in of.values()}
+    loose = {name: p for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered}
+    if not loose:
+        return
+    with torch.random.fork_rng(cuda_devices(pair)), torch.enable_grad(), same_buffers(pair), param_scope():
+        traces = importance_traces(pair, info.args)
+        terms = [site["log_prob"].sum() for trace in traces for site in trace.nodes.values() if "log_prob" in site]
+        loss = torch.stack([info.args[0].new_zeros((), requires_grad=True), *terms]).sum()
+        gradients = torch.autograd.grad(loss, list(loose.values()), allow_unused=True)
+    used: dict[str, list[str]] = {}
+    for name, gradient in zip(loose, gradients, strict=True):
+        if gradient is not None:
+            used.setdefault(name.partition(".")[0], []).append(name)
+    for network, names in used.items():
+        place = "in the model if it is generative and in the guide otherwise"
+        remedy = f"pyro.module({network!r}, self.{network}), {place}"
+        if names == [network]:
+            remedy = "self.NAME = nn.ParameterDict(...) with it, and pyro.module('NAME', self.NAME)"
+        yield f"{', '.join(names)} would not be learnt: used but not registered. Write {remedy}."

@@ -11,6 +11,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.pairs.checks import parameter_of
 from inference.pairs.pair import Pair
 from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.rows import RowUse
@@ -20,11 +21,11 @@ from inference.pairs.sites import (
     Site,
     children_of_enumerated,
     enumerated_sites,
-    is_delta,
     is_flat,
     is_local,
     latent_sites,
     observed_sites,
+    point_sites,
     unwrap,
 )
 
@@ -84,7 +85,7 @@ class PairInfo:
     @cached_property
     def delta_sites(self) -> list[str]:
         """The latent sites whose guide is a Delta, without a density: the pair then has no ELBO."""
-        return [name for name, site in self.guide_sites.items() if is_delta(site)]
+        return point_sites(self.guide)
 
     @cached_property
     def continuous_sites(self) -> list[str]:
@@ -234,7 +235,7 @@ def inspect_pair(pair: Pair, args: tuple[Tensor, ...]) -> PairInfo:
 
 def _parameters(trace: poutine.Trace) -> dict[str, nn.Parameter]:
     sites: dict[str, Site] = {name: site for name, site in trace.nodes.items() if site["type"] == "param"}
-    return {name.replace("$$$", "."): site["value"] for name, site in sites.items()}
+    return {name.replace("$$$", "."): parameter_of(site["value"]) for name, site in sites.items()}
 
 
 def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:

@@ -22,6 +22,7 @@ __all__ = [
     "latent_sites",
     "layers",
     "observed_sites",
+    "point_sites",
     "same_order",
     "unwrap",
 ]
@@ -102,6 +103,16 @@ def is_delta(site: Site) -> bool:
     """Return whether the distribution of the site is a Delta without a density, under any wrapper."""
     fn = unwrap(site["fn"], TRANSFORMED)
     return isinstance(fn, dist.Delta) and not fn.log_density.any()
+
+
+def point_sites(guide: poutine.Trace) -> list[str]:
+    """Return the latent sites of a guide that are points: Deltas without a density.
+
+    None is if the guide draws auxiliary noise that has a density: as in an autoguide, its Deltas hold that draw.
+    """
+    nodes: list[Site] = [site for site in guide.nodes.values() if site["type"] == "sample" and not site["is_observed"]]
+    noise = [site for site in nodes if site["infer"].get("is_auxiliary") and not (is_flat(site) or is_delta(site))]
+    return [] if noise else [name for name, site in latent_sites(guide).items() if is_delta(site)]
 
 
 def layers(fn: dist.TorchDistribution, wrappers: tuple[type, ...] = WRAPPERS) -> Iterator[dist.TorchDistribution]:

@@ -57,7 +57,7 @@ BROKEN = {
         {f"            {DATA}": f"            with pyro.poutine.scale(scale=2.0):\n                {DATA}"},
     ),
     "data that are read by the model": (
-        "evaluation",
+        "values",
         ["computes x from the values of x", "pyro.sample returns"],
         {DATA: DATA.replace("self.decoder(z)", "self.decoder(z) + x.mean(1, keepdim=True)")},
     ),
@@ -118,7 +118,7 @@ BROKEN = {
         },
     ),
     "a network that is not registered": (
-        "gradients",
+        "registered",
         ["encoder.0.weight", "pyro.module('encoder', self.encoder)"],
         {'pyro.module("encoder", self.encoder)': "pass"},
     ),

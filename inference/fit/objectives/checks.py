@@ -7,7 +7,7 @@ from pyro import poutine
 from pyro.infer.util import is_validation_enabled
 
 from inference.errors import InferenceError
-from inference.pairs.sites import is_delta, is_flat, latent_sites, same_order
+from inference.pairs.sites import is_flat, latent_sites, point_sites, same_order
 
 __all__ = [
     "Checked",
@@ -65,7 +65,7 @@ def require_order_of_model(model: poutine.Trace, guide: poutine.Trace) -> None:
 
 def require_density(model: poutine.Trace, guide: poutine.Trace) -> None:
     """Check that no latent site of the guide is a Delta, unless its density is masked out."""
-    points = [name for name, site in latent_sites(guide).items() if is_delta(site) and not is_flat(site)]
+    points = [name for name in point_sites(guide) if not is_flat(guide.nodes[name])]
     if points:
         raise InferenceError(
             f"the guide of {', '.join(points)} is a point (Delta): it has no density, and this objective needs one.",

@@ -7,8 +7,8 @@ import pyro
 import pytest
 import torch
 from broken import BROKEN, DATA, DISCRETE, DRAW, LAST, PLATES, write
+from cases import FITTED, REFUSED
 
-from gallery.cli.check import examine
 from inference.contract import CLAUSES
 
 DIGITS = ("--data", "digits:threshold", "--epochs", 1, "--run", "run")
@@ -78,12 +78,58 @@ def test_a_discrete_latent_may_be_scored_or_summed_out(run):
     assert 'objective="enum"' in out
 
 
-@pytest.mark.parametrize("name", ["linear_regression", "gaussian_mixture", "cvae"])
-def test_a_model_of_the_gallery_passes(name):
+DEFAULT = {"exponential_gaussian:per_datum", "linear_regression", "loaded_die", "autoencoder:map", "cvae"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in FITTED]
+)
+def test_a_model_of_the_gallery_passes(run, name):
     """All of them, small, are held to the same clauses by test_contract."""
-    answers = examine(name)
-    assert [clause for clause, _, _ in answers] == ["data", *CLAUSES]
-    assert all(findings == [] for _, _, findings in answers)
+    code, out, err = run("check", name)
+    assert (code, err) == (0, ""), out
+    statuses = [line.split()[:2] for line in out.splitlines() if not line.startswith(" ")]
+    assert [clause for _, clause in statuses] == ["data", *CLAUSES]
+    assert {status for status, _ in statuses} == {"ok"}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_model_that_shows_a_fault_is_refused_for_it(run, name):
+    code, out, err = run("check", name)
+    assert code == 2
+    assert err.endswith("of the contract: support.\n")
+    assert "KL(guide || prior) is infinite" in out
+
+
+PER_DATUM = """
+import pyro, torch
+import pyro.distributions as dist
+from torch import nn
+
+
+class Mine(nn.Module):
+    def __init__(self, total: int, data_dim: int):
+        super().__init__()
+        self.total, self.q = total, nn.Embedding(total, data_dim)
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            pyro.sample("z", dist.Normal(self.q(rows), 1.0).to_event(1))
+"""
+
+
+@pytest.mark.parametrize("data", [[], ["--data", "digits:grey"], ["--data", "own.npz:real"]])
+def test_values_for_each_data_point_of_ones_own_model(run, data):
+    Path("mine.py").write_text(PER_DATUM)
+    np.savez("own.npz", x=np.random.default_rng(0).normal(size=(30, 3)))
+    code, out, _ = run("check", "mine.py:Mine", *data)
+    assert code == 0, out
 
 
 def test_data_that_suit_the_model(run):

@@ -5,6 +5,7 @@ Bars are 4 standard errors of the same draws, which one comparison in 16,000 exc
 
 import math
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -13,9 +14,13 @@ from known import close, factor_analysis
 from torch.distributions import kl_divergence
 
 from gallery.models.exponential_gaussian import ExponentialGaussian
-from gallery.models.factor_analysis import DiagonalGuide
+from gallery.models.factor_analysis import DiagonalGuide, FactorAnalysis, FixedVarianceGuide
 from gallery.models.vae import VAE
 from inference import InferenceError, gap
+from inference.evaluation.gap import _beside
+from inference.guides.per_data_point import family
+from inference.pairs.run import importance_traces
+from inference.pairs.sites import latent_sites
 
 
 def test_the_gap_of_factor_analysis_is_the_kl_to_the_posterior():
@@ -33,6 +38,45 @@ def test_the_gap_of_factor_analysis_is_the_kl_to_the_posterior():
     assert abs(mean["approximation_gap"]["value"]) < 5 / 2 * (1e-3 / 0.5) ** 2
     close(per_data_point["gap"], per_data_point["approximation_gap"] + per_data_point["amortisation_gap"])
     assert abs(gap(factor_analysis(), x, draws=2, steps=1)["mean"]["gap"]["value"]) < 1e-8
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_a_full_guide_at_the_identity_is_full(diagonal):
+    pair = factor_analysis(cls=FixedVarianceGuide if diagonal else FactorAnalysis)
+    if not diagonal:
+        with torch.no_grad():
+            pair.phi["L"].copy_(torch.eye(2))
+    mean = gap(pair, torch.randn(10, 3, dtype=torch.float64), draws=100, steps=500)["mean"]
+    assert not pair.scale_tril().tril(-1).any()
+    assert ("diagonal_gap" in mean) == diagonal
+    apart = mean["approximation_gap"]
+    assert (abs(apart["value"]) < 4 * apart["mc_se"] + 5 / 2 * (1e-3 / 0.5) ** 2) != diagonal  # as above
+
+
+class Blocks(VAE):
+    """A normal whose Cholesky factor has two blocks that start at zero, and zeros between them."""
+
+    def __init__(self, start):
+        super().__init__(4, 4, (3,))
+        self.factor = torch.nn.ParameterDict({"below": torch.full((2,), start)})
+
+    def guide(self, x, total=None):
+        pyro.module("factor", self.factor)
+        L = torch.eye(4).index_put((torch.tensor([1, 3]), torch.tensor([0, 2])), self.factor["below"])
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.MultivariateNormal(x, scale_tril=L))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3])
+def test_zeros_that_no_weights_change_stay(start):
+    pair, x = Blocks(start).eval(), (torch.rand(3, 4) > 0.5).float()
+    with torch.no_grad():
+        site = latent_sites(importance_traces(pair, (x,))[1])["z"]
+        free, make = family(site["fn"], _beside(pair, (x,), torch.arange(3), "z"))
+        L = make([value + 1 for value in free]).scale_tril
+    kept = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]).bool()
+    assert torch.equal(L != 0, kept.expand(3, 4, 4))
+    assert pair.factor["below"].eq(start).all()
 
 
 def test_a_diagonal_guide_keeps_its_approximation_gap_and_a_full_covariance_closes_it():

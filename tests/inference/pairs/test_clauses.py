@@ -1,0 +1,272 @@
+"""What is refused before the first step because its numbers would be meaningless, and what is not."""
+
+import pickle
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import FITTED, arguments, build
+from torch import nn
+
+from inference import SVI, InferenceError, Settings
+from inference.pairs.checks import ContractError
+from inference.pairs.values import site_from_x
+
+
+class Base(nn.Module):
+    """z ~ Normal(0, I) in R^2, x ~ Normal(decoder(z), 1); each test changes one line."""
+
+    def __init__(self, data_dim=2):
+        super().__init__()
+        self.decoder, self.encoder = nn.Linear(2, data_dim), nn.Linear(data_dim, 4)
+        self.own = nn.ParameterDict({"phi": torch.zeros(())})
+
+    def model(self, x, total=None):
+        pyro.module("decoder", self.decoder)
+        pyro.module("own", self.own)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", self.prior(x))
+            pyro.sample("x", self.likelihood(x, z), obs=x)
+
+    def prior(self, x):
+        return dist.Normal(x.new_zeros(len(x), 2), 1.0).to_event(1)
+
+    def likelihood(self, x, z):
+        return self.noise(x, self.decoder(z) + 0 * self.own["phi"])
+
+    def noise(self, x, mean):
+        return dist.Normal(mean, 1.0).to_event(1)
+
+    def guide(self, x, total=None):
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            loc, pre = self.encoder(x).chunk(2, -1)
+            pyro.sample("z", self.posterior(loc, F.softplus(pre)))
+
+    def posterior(self, loc, scale):
+        return dist.Normal(loc, scale).to_event(1)
+
+
+class Shifted(Base):
+    """An autoregression whose coefficient starts at 0, so that nothing shows at the first weights."""
+
+    def likelihood(self, x, z):
+        return self.noise(x, self.decoder(z) + self.own["phi"] * F.pad(x[:, :-1], (1, 0)))
+
+
+class SpreadOfBatch(Base):
+    def noise(self, x, mean):
+        return dist.Normal(mean, x.std() + 0.1).to_event(1)
+
+
+class Sign(Base):
+    """No gradient passes from x."""
+
+    def prior(self, x):
+        return dist.Normal((x[:, :1] > 0).float().expand(-1, 2), 1.0).to_event(1)
+
+
+class Totals(Base):
+    """A count by the data's own total, as of words in a document; its parameter is an integer."""
+
+    def noise(self, x, mean):
+        total = x.sum(1).abs().round().int() + 1
+        return dist.Binomial(total.unsqueeze(1).expand(-1, x.shape[1]), logits=mean).to_event(1)
+
+
+class InTraining(Base):
+    """Teacher forcing, in training mode alone."""
+
+    def noise(self, x, mean):
+        return dist.Normal(mean + x * self.training, 1.0).to_event(1)
+
+
+class Covariates(Base):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Linear(3, 2)
+
+    def model(self, x, given, total=None):
+        pyro.module("slope", self.slope)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", self.prior(x))
+            mean = pyro.sample("x", dist.Normal(z + self.slope(given), 1.0).to_event(1), obs=x)
+            pyro.deterministic("squared", mean.square(), event_dim=1)
+
+    def guide(self, x, given, total=None):
+        super().guide(x, total)
+
+
+class Known(Base):
+    """Which entries are known is read off x; what is drawn does not depend on it."""
+
+    def noise(self, x, mean):
+        return dist.Normal(mean, 1.0).mask(x != 0).to_event(1)
+
+
+def data(data_dim=2):
+    return torch.randn(8, data_dim, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("cls", [Shifted, SpreadOfBatch, Sign, Totals, InTraining])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_model_that_reads_x_is_named_with_its_site(cls, zeros):
+    x = data() * (not zeros)
+    found = [site_from_x(cls().train(mode), (x,)) for mode in (True, False)]
+    assert found == ["z" if cls is Sign else "x", None if cls is InTraining else "z" if cls is Sign else "x"]
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_no_model_of_the_gallery_reads_x(name):
+    for training in (True, False):
+        assert site_from_x(build(name).train(training), tuple(a[:3] for a in arguments(name))) is None
+
+
+def test_covariates_masks_and_what_sample_returns_may_be_read():
+    assert site_from_x(Covariates(), (data(), data(3))) is None
+    assert site_from_x(Known(), (data(),)) is None
+
+
+def test_the_pair_and_the_generators_are_left_as_they_were():
+    pair, x = Shifted(), data()
+    pair.norm = nn.BatchNorm1d(2)
+    pair.likelihood = lambda x, z: pair.noise(x, pair.norm(pair.decoder(z)))
+    before, state = {k: v.clone() for k, v in pair.state_dict().items()}, torch.get_rng_state()
+    for training in (True, False):
+        assert site_from_x(pair.train(training), (x,)) is None
+    assert all(torch.equal(value, before[name]) for name, value in pair.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class OneDistributionForAll(Base):
+    def noise(self, x, mean):
+        return dist.Normal(mean, 1.0)
+
+
+class NoEventOfLatent(Base):
+    def posterior(self, loc, scale):
+        return dist.Normal(loc, scale)
+
+
+class BatchInEvent(Base):
+    def noise(self, x, mean):
+        return dist.Normal(mean, 1.0).to_event(2)
+
+
+class BatchInEventOfBoth(Base):
+    def prior(self, x):
+        return super().prior(x).to_event(1)
+
+    def posterior(self, loc, scale):
+        return dist.Normal(loc, scale).to_event(2)
+
+
+class WidthsDiffer(Base):
+    def posterior(self, loc, scale):
+        return dist.Normal(loc[:, :1], scale[:, :1]).to_event(1)
+
+
+class Loose(Base):
+    def __init__(self, data_dim=2):
+        super().__init__(data_dim)
+        self.shift = nn.Parameter(torch.zeros(data_dim))
+
+    def noise(self, x, mean):
+        return dist.Normal(mean + self.shift, 1.0).to_event(1)
+
+
+class LooseNetwork(Base):
+    def __init__(self, data_dim=2):
+        super().__init__(data_dim)
+        self.more = nn.Linear(2, 2)
+
+    def posterior(self, loc, scale):
+        return dist.Normal(self.more(loc), scale).to_event(1)
+
+
+class StoreInTraining(Base):
+    def noise(self, x, mean):
+        shift = pyro.param("shift", x.new_zeros(())) if self.training else 0.0
+        return dist.Normal(mean + shift, 1.0).to_event(1)
+
+
+class StoreInTrainingOfGuide(Base):
+    def posterior(self, loc, scale):
+        more = pyro.param("more", torch.ones(()), constraint=dist.constraints.positive) if self.training else 1.0
+        return dist.Normal(loc, scale * more).to_event(1)
+
+
+class LatentInTraining(Base):
+    def noise(self, x, mean):
+        if self.training:
+            pyro.sample("w", dist.Normal(x.new_zeros(len(x)), 1.0))
+        return super().noise(x, mean)
+
+
+class ObsMask(Base):
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", self.prior(x))
+            pyro.sample("x", self.likelihood(x, z), obs=x, obs_mask=torch.ones(len(x), dtype=torch.bool))
+
+
+class Columns(Base):
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", self.prior(x))
+            with pyro.plate("columns", x.shape[1]):
+                pyro.sample("x", dist.Normal(self.decoder(z), 1.0), obs=x)
+
+
+REFUSED = [
+    (Shifted, "values", "computes x from the values of x"),
+    (Sign, "values", "computes z from the values of x"),
+    (OneDistributionForAll, "shapes", r"to_event\(1\)"),
+    (NoEventOfLatent, "shapes", r"to_event\(1\)"),
+    (BatchInEvent, "shapes", "the batch is part of the event"),
+    (BatchInEventOfBoth, "shapes", "the batch is part of the event"),
+    (WidthsDiffer, "shapes", "expected the same"),
+    (Loose, "registered", "shift would not be learnt: used but not registered"),
+    (LooseNetwork, "registered", r"more.weight, more.bias .*pyro.module\('more', self.more\)"),
+    (StoreInTraining, "registered", r"pyro.param\('shift'\)"),
+    (StoreInTrainingOfGuide, "registered", r"pyro.param\('more'\)"),
+    (LatentInTraining, "sites", "w is latent in the model"),
+    (ObsMask, "sites", "obs_mask makes of x .*poutine.mask"),
+    (Columns, "plate", "'columns'"),
+]
+
+
+@pytest.mark.parametrize("data_dim", [1, 2, 3])
+@pytest.mark.parametrize(("cls", "clause", "words"), REFUSED, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_fit_is_refused_with_the_clause(cls, clause, words, data_dim):
+    if data_dim == 1 and cls in (Shifted, Sign):
+        return  # nothing before the only column; one column for two latents is another fault
+    with pytest.raises(ContractError, match=words) as refused:
+        SVI(cls() if data_dim == 2 else cls(data_dim), data(data_dim))
+    assert (refused.value.clause, str(refused.value).count("\n")) == (clause, 0)
+
+
+def test_what_may_be_fitted_is():
+    for pair, args in ((Base(), [data()]), (Known(), [data()]), (Covariates(), [data(), data(3)])):
+        assert SVI(pair, *args, settings=Settings(epochs=1)).train_step().isfinite()
+
+
+class Unused(Base):
+    def __init__(self, data_dim=2):
+        super().__init__(data_dim)
+        self.head, self.constant = nn.Linear(2, 2), nn.Parameter(torch.ones(()), requires_grad=False)
+
+    def noise(self, x, mean):
+        return dist.Normal(mean, self.constant).to_event(1)
+
+
+def test_what_is_unused_or_constant_need_not_be_registered():
+    SVI(Unused(), data())
+
+
+def test_the_refusal_can_be_sent_to_another_process():
+    error = pickle.loads(pickle.dumps(ContractError("plate", "wrong.")))
+    assert (error.clause, str(error)) == ("plate", 'clause "plate" of the contract: wrong.')
+    assert isinstance(error, InferenceError)
