@@ -3,13 +3,16 @@ BIN = .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile  # what is imported is compiled at its first import
 unexport PYTHONDONTWRITEBYTECODE  # without bytecode every start of torch takes 10 s longer
 
-.PHONY: demo test lint slow clean
+.PHONY: demo test integration lint slow clean
 
 demo: .venv/installed
 	$(BIN)/gallery demo --out demo --overwrite
 
 test: .venv/tested
 	$(BIN)/python -m pytest
+
+integration: .venv/tested
+	$(BIN)/python -m pytest -m "integration and not slow"
 
 slow: .venv/tested
 	$(BIN)/python -m pytest -m slow

@@ -30,8 +30,11 @@ def state(tmp_path_factory):
 GROUPS = ("explorers", "site", "export")  # folders of tests that share fits: one worker runs each folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
     for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.integration)
         for name in GROUPS:
             if f"tests/gallery/report/{name}/" in item.nodeid:
                 item.add_marker(pytest.mark.xdist_group(name))

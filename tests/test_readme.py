@@ -69,6 +69,7 @@ def test_commands_exist(command, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.integration
 def test_short_commands_run_as_printed(tmp_path, monkeypatch, capsys):
     """One after the other, but for the number of epochs and of draws; `resume` of a run that was cut short."""
     pytest.importorskip("onnxruntime", reason="pip install latent-gallery[onnx]")

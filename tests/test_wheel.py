@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("data", "gallery", "inference")
 BACKEND = 77  # the least major version of setuptools in pyproject.toml

@@ -63,7 +63,7 @@ def _exponential_gaussian(variant: str) -> Recipe:
     Bounds from both sides depend on the generative model alone, so only the first recipe evaluates them.
     """
     name = f"exponential_gaussian{variant}"
-    settings = {"epochs": 40, "batch_size": 50, "lr": 1e-2, "lr_schedule": "cosine"}
+    settings = {"epochs": 40, "batch_size": 50, "lr": 1e-2, "lr_schedule": "flat_cosine"}
     extra_metrics: tuple[str, ...] = ("k_hat",) if variant else ("k_hat", "sandwich")
     if variant == ":per_datum":  # full-batch steps update the parameters of every data point
         settings |= {"epochs": 800, "batch_size": 2000, "lr": 5e-2}
@@ -73,24 +73,24 @@ def _exponential_gaussian(variant: str) -> Recipe:
 
 def _linear_regression(variant: str) -> Recipe:
     name = f"linear_regression{variant}"
-    settings = {"epochs": 200, "batch_size": 20, "lr": 3e-2, "lr_schedule": "cosine", "adam_beta2": 0.99}
+    settings = {"epochs": 200, "batch_size": 20, "lr": 3e-2, "lr_schedule": "flat_cosine", "adam_beta2": 0.99}
     return Recipe(name, name, "line", BERNOULLI, settings=settings | {"particles": 32})
 
 
 def _enumerated(name: str) -> Recipe:
-    settings = {"epochs": 60, "batch_size": 50, "lr": 3e-2, "lr_schedule": "cosine", "objective": "enum"}
+    settings = {"epochs": 120, "batch_size": 50, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "enum"}
     return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
 
 
 def _factor_analysis(variant: str) -> Recipe:
     name = f"factor_analysis{variant}"
-    settings = {"epochs": 200, "batch_size": 32, "lr": 1e-2, "lr_schedule": "cosine"}
+    settings = {"epochs": 240, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine"}
     return Recipe(name, name, "factor_analysis", TUTORIAL, settings=settings, extra_metrics=("k_hat", "sandwich"))
 
 
 def _loaded_die(variant: str) -> Recipe:
     name = f"loaded_die{variant}"
-    settings = {"epochs": 60, "batch_size": 20, "lr": 1e-1, "lr_schedule": "cosine", "adam_beta2": 0.99}
+    settings = {"epochs": 60, "batch_size": 20, "lr": 1e-1, "lr_schedule": "flat_cosine", "adam_beta2": 0.99}
     return Recipe(name, name, "loaded_die", BERNOULLI, settings=settings | {"particles": 32})
 
 
@@ -208,7 +208,7 @@ RECIPES: dict[str, Recipe] = {
             "squared_gaussian",
             "squared_gaussian",
             AUTOENCODERS,
-            settings={"epochs": 100, "batch_size": 100, "lr": 3e-2, "lr_schedule": "cosine"},
+            settings={"epochs": 300, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine"},
             extra_metrics=("k_hat", "sandwich"),
         ),
         *map(_loaded_die, ("", ":softmax")),

@@ -14,8 +14,10 @@ from gallery.cli.fit import print_run, train
 from gallery.cli.format import format_metrics
 from gallery.errors import RunError
 from gallery.runs import training
+from gallery.runs.folder import SPECIFICATION
 from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
+from gallery.runs.parse import read_json
 from gallery.runs.specification import Run
 from inference import Pair, check_fit
 from inference import sample as draw_samples
@@ -61,7 +63,7 @@ def evaluate(
     if at_a_time < 1 or particles < 1:
         raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
     spec, pair = training.load(run, trust)
-    dataset = _dataset(spec, pair, data, split)
+    dataset = _dataset(run, spec, pair, data, split)
     check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
     metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed)
     if as_json:
@@ -84,7 +86,7 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
     from gallery.figures import samples, save
 
     spec, pair = training.load(run, trust)
-    dataset = _dataset(spec, pair, None, "test")
+    dataset = _dataset(run, spec, pair, None, "test")
     check_bytes(f"{n} draws of {dataset.x.shape[1]} values", 4 * n * dataset.x[0].numel() * DRAWN, "--n")
     _check_seed(seed)
     if out is None:
@@ -143,7 +145,7 @@ def export(
 
     _check_seed(seed)
     spec, pair = training.load(run, trust)
-    dataset = _dataset(spec, pair, data, split).head(n)
+    dataset = _dataset(run, spec, pair, data, split).head(n)
     for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
         print(line)
 
@@ -153,11 +155,19 @@ def _check_seed(seed: int) -> None:
         raise RunError(f"--seed must be at least 0 and below 2**63, not {seed}.")
 
 
-def _dataset(spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.Dataset:
+def _dataset(folder: Path, spec: Run, pair: Pair, name: str | None, split: str) -> data_sets.Dataset:
     """Return a split of the run's data, or of the data set `name`, validated against the pair.
 
-    :raises RunError: if its rows have another length than those that the run was fitted to
+    :raises RunError: if its rows have another length than those that the run was fitted to, or the user's file has
+        changed since
     """
+    if name is None and data_sets.is_file(spec.data):
+        train = spec.load("train" if spec.validation else "all")
+        if train.hash != read_json(folder / SPECIFICATION)["data_hash"]:
+            raise RunError(
+                f"{spec.data} has changed since {folder} was fitted to it: its hash differs.",
+                f"Restore it, or take it as other data: `gallery evaluate {folder} --data {spec.data}`.",
+            )
     dataset = spec.load(split, name)
     if "data_dim" in spec.keywords and dataset.x.shape[1] != spec.keywords["data_dim"]:
         fitted = spec.keywords["data_dim"]

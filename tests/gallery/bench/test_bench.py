@@ -18,6 +18,8 @@ from gallery.errors import RunError
 from inference import SVI, Settings, eval_mode
 from inference.products import decide
 
+pytestmark = pytest.mark.integration
+
 N = 12
 SIZES = {"data_dim": 6, "latent_dim": 2, "hidden": (5, 4)}
 VAE = Case("vae", SIZES | {"dropout": 0.0}, {"batch_size": 8}, "binary")

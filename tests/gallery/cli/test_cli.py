@@ -205,6 +205,7 @@ def test_a_remedy_is_a_flag(kind, remedy, words):
     assert "--" not in str(kind("wrong.", remedy))
 
 
+@pytest.mark.integration
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "gallery", "fit", "vea"], capture_output=True, text=True)
     assert done.returncode == 2
@@ -212,6 +213,7 @@ def test_the_module_is_the_command():
     assert re.fullmatch(r"gallery: .*Did you mean 'vae'.*\n", done.stderr)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("arguments", "buffered"), [("show vae", True), ("show vae", False), ("data", True)])
 def test_a_closed_pipe_is_no_error(arguments, buffered, monkeypatch):
     """As in `gallery show vae | head -0`: no traceback, and no message of Python at its exit."""
@@ -267,3 +269,23 @@ def test_one_class_among_the_held_out_rows_is_no_reason_to_stop(run, tmp_path):
 def test_help_explains_every_flag(run, command, words):
     _, out, _ = run(*command.split(), "--help")
     assert words in " ".join(re.sub("[│╭╰─╮╯]", " ", out).split())
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_file_that_changed_since_the_fit_is_refused_and_taken_as_other_data(run, tmp_path, split):
+    pixels = np.random.default_rng(0).random((40, 9), dtype=np.float32)
+
+    def write(train):
+        np.savez(tmp_path / "own.npz", x=train, test_x=pixels[:20])
+
+    write(pixels)
+    file, folder = f"{tmp_path}/own.npz:grey", tmp_path / "r"
+    assert run("fit", "vae", "--data", file, "--epochs", 1, "--run", folder)[0] == 0
+    assert run("evaluate", folder, "--split", split)[0] == 0
+    write(pixels[::-1])
+    for command in (("evaluate", folder, "--split", split), ("sample", folder), ("export", folder, "--to", "onnx")):
+        code, _, err = run(*command)
+        assert code == 2
+        assert err.count("\n") == 1
+        assert "its hash differs" in err
+    assert run("evaluate", folder, "--split", split, "--data", file)[0] == 0

@@ -77,6 +77,7 @@ def beside(folder, number):
     return f"{folder / 'mine.py'}:Skeleton"
 
 
+@pytest.mark.integration
 def test_a_file_imports_what_lies_beside_it_and_no_other_files(run, tmp_path, monkeypatch):
     path, first, second = list(sys.path), beside(tmp_path / "a", 1), beside(tmp_path / "b", 2)
     numbers = [

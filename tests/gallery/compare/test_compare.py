@@ -11,6 +11,8 @@ from gallery.errors import RunError
 from gallery.figures.comparison import bound
 from inference.errors import InferenceError
 
+pytestmark = pytest.mark.integration
+
 
 def test_an_interrupted_comparison_goes_on_with_the_rows_that_are_left(tmp_path):
     comparison = comparing("factor_analysis", ("trace", "score"), seeds=2)

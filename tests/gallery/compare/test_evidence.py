@@ -17,6 +17,8 @@ from inference import sample
 from inference.evaluation.ais import gradients
 from inference.fit.checkpoint import load_tensors
 
+pytestmark = pytest.mark.integration
+
 OBJECTIVES = ("trace", "analytic", "enum", "score", "graph", "iwae:5", "dreg:5", "renyi:0.5:5", "wake-sleep:5")
 GUIDES = {  # to compare beside the model's own
     "exponential_gaussian": ("gamma", "normal"),

@@ -9,6 +9,8 @@ from gallery.compare.follow import passes_per_step
 from gallery.errors import RunError
 from gallery.figures.comparison import variance
 
+pytestmark = pytest.mark.integration
+
 
 def first_steps(comparison, name, count=3):
     train = comparison.run.datasets()["train"]

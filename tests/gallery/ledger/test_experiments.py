@@ -27,6 +27,8 @@ from gallery.runs import training as runs
 from gallery.runs.specification import Run
 from inference import monitor_elbo
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_true_parameters_have_the_published_evidence():
     assert true_evidence(data.load("factor_analysis", "test").x) == pytest.approx(-3.9705, abs=5e-4)

@@ -16,6 +16,8 @@ from inference import InferenceError, sample
 from inference.evaluation.classification import accuracy
 from inference.evaluation.probes import probe
 
+pytestmark = pytest.mark.integration
+
 
 def close(a, b, tolerance=1e-8):
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)

@@ -18,6 +18,8 @@ from gallery.ledger.tables import LEDGER, headline, recipes_table, results_secti
 from gallery.runs.specification import run_of
 from inference import bdmc
 
+pytestmark = pytest.mark.integration
+
 HAVE_MNIST = any(row.name == "mnist" and row.available for row in data.describe())
 
 

@@ -10,6 +10,8 @@ import data
 from gallery.cli.main import main
 from gallery.report.site.run_pages import runs_below
 
+pytestmark = pytest.mark.integration
+
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
 SHAPE = (12, 10, 3)
 

@@ -23,6 +23,7 @@ from inference.fit.checkpoint import load_tensors, save_tensors
 TINY_FLAGS = ["--hidden", "16", "--latent-dim", "2", "--lr-schedule", "cosine", "--warmup", "1"]
 
 
+@pytest.mark.integration
 def test_a_killed_process_resumes_to_the_bit(tmp_path, no_figures, capsys):
     """A real process, stopped by SIGKILL, is resumed, which SIGINT stops, both in the middle of an epoch; resumed once
     more, against a run that went through."""

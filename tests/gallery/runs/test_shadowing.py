@@ -12,6 +12,8 @@ import gallery
 from gallery.errors import RunError
 from gallery.runs.registry import model_class
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(gallery.__file__).parents[1]
 MINE = """
 from torch import nn

@@ -14,6 +14,8 @@ from cases import arguments, build
 from inference import SVI, Settings
 from inference.fit.checkpoint import load_tensors
 
+pytestmark = pytest.mark.integration
+
 STEPS = """
 import sys
 import torch

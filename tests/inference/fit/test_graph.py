@@ -88,7 +88,7 @@ def test_dropout_and_a_warmup_live_in_the_graph():
     torch.testing.assert_close(three - zero, 3 * (one - zero))
 
 
-@pytest.mark.parametrize("mode", ["graph", "compiled"])
+@pytest.mark.parametrize("mode", ["graph", pytest.param("compiled", marks=pytest.mark.integration)])
 def test_a_temperature_that_falls_is_seen_by_the_graph(mode):
     falling, eager = (tiny_fit("gmvae:relaxed", m, final_temperature=0.1, epochs=2) for m in (mode, "eager"))
     assert falling.pair.temperature == 0.5
@@ -106,7 +106,7 @@ def test_half_products_leave_the_densities_alone():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the compiler draws noise of its own")
-@pytest.mark.parametrize("name", ["factor_analysis", "vae"])
+@pytest.mark.parametrize("name", ["factor_analysis", pytest.param("vae", marks=pytest.mark.integration)])
 def test_compiled_takes_the_steps_of_pyro_and_goes_on_to_the_bit(name):
     compiled = tiny_fit(name, "compiled")
     torch.testing.assert_close(run_steps(compiled), run_steps(tiny_fit(name, "eager")), rtol=1e-9, atol=1e-9)

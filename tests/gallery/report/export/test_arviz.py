@@ -16,6 +16,8 @@ from gallery.figures.info import decode
 from gallery.models import MODELS
 from inference import eval_mode, log_evidence
 
+pytestmark = pytest.mark.integration
+
 
 def test_arviz_opens_the_file(folder, az, capsys, tmp_path):
     out = tmp_path / "draws.nc"

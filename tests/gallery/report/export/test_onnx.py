@@ -13,6 +13,8 @@ from gallery.models import MODELS
 from gallery.runs.specification import Run
 from inference import Settings, eval_mode
 
+pytestmark = pytest.mark.integration
+
 
 def onnx():
     pytest.importorskip("onnxscript", reason="pip install latent-gallery[onnx]")
