@@ -233,7 +233,7 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
     except Exception as error:  # whatever the code of a model raises: the other rows go on
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         advice = "Particles of a global latent come as a new dimension on the left: broadcast over it."
-        return RunError(f"the first step fails with {reason}", advice if vectorised else None), train_only
+        return RunError(f"the first step fails with {reason.rstrip('.')}.", advice if vectorised else None), train_only
     return None, train_only
 
 

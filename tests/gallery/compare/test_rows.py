@@ -6,6 +6,7 @@ from comparisons import compared, comparing
 
 from gallery.compare import Row
 from gallery.compare.follow import passes_per_step
+from gallery.compare.rows import refusal
 from gallery.errors import RunError
 from gallery.figures.comparison import variance
 
@@ -78,3 +79,16 @@ def test_processes_give_what_one_gives(tmp_path):
         assert a["curve"][-1].keys() == b["curve"][-1].keys()
         assert a["evidence"] == b["evidence"]
         assert a.get("elbo") == b.get("elbo")
+
+
+def test_a_first_step_that_fails_is_a_reason_of_whole_sentences(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("t() expects a tensor with <= 2 dimensions, but self is 4D\nat::t")
+
+    monkeypatch.setattr("inference.fit.loss.MinibatchLoss.__call__", fails)
+    comparison = comparing("linear_regression", objectives=("iwae:2",))
+    error, _ = refusal(comparison, Row("trace", "own", 0), comparison.run.datasets()["train"])
+    assert str(error) == (
+        "the first step fails with RuntimeError: t() expects a tensor with <= 2 dimensions, but self is 4D. "
+        "Particles of a global latent come as a new dimension on the left: broadcast over it."
+    )
