@@ -65,7 +65,7 @@ def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: 
         drawn |= {name: site["value"] for name, site in latent.items()}
         with suppress(UndefinedError):
             drawn["mean"] = observed_mean(trace, args[0])
-    return drawn
+    return {name: value.detach() for name, value in drawn.items()}  # a lazy property of torch has gradients even here
 
 
 def observed_mean(trace: poutine.Trace, x: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
         args = arguments(pair, x, given)
         guide = posterior_trace(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
-        return observed_mean(trace, x)
+        return observed_mean(trace, x).detach()
 
 
 def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
@@ -135,7 +135,7 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
         if inspect_pair(pair, args).enumerated_in_model:
             posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
             code |= {name: marginal.probs for name, marginal in posterior.items()}
-    return code
+    return {name: value.detach() for name, value in code.items()}
 
 
 def _code(name: str, site: Site) -> Tensor:

@@ -44,7 +44,7 @@ def mean_of(fn: dist.TorchDistribution) -> Tensor:
         raise UndefinedError(f"torch knows no mean of {family}.") from None
     if checked and not torch.isfinite(mean).all():
         raise UndefinedError(f"the mean of {family} is not finite.")
-    return mean
+    return mean if torch.is_grad_enabled() else mean.detach()  # torch computes lazy properties with gradients
 
 
 def support_of(fn: dist.TorchDistribution) -> constraints.Constraint | None:

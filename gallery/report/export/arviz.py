@@ -84,7 +84,7 @@ def _dataset(arrays: dict[str, tuple[Tensor, tuple[str, ...]]], attributes: dict
     coordinates: dict[str, np.ndarray] = {}
     for name, (values, dims) in arrays.items():
         dims = (*dims, *(f"{name}_dim_{i}" for i in range(values.dim() - len(dims))))
-        variables[name] = (dims, values.numpy())
+        variables[name] = (dims, values.detach().numpy())
         coordinates |= {dim: np.arange(size) for dim, size in zip(dims, values.shape, strict=True)}
     return xr.Dataset(variables, coordinates, attributes)
 
