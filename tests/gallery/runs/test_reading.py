@@ -106,7 +106,14 @@ def test_a_run_from_before_reads_its_data_as_it_did(tmp_path):
     assert old.x.max() == pytest.approx(16 / 255)
 
 
-@pytest.mark.parametrize("labels", [[0, -1, 1], [0, np.nan, 1], ["a", "", "b"]])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, -1, 1],
+        pytest.param([0, np.nan, 1], marks=pytest.mark.integration),
+        pytest.param(["a", "", "b"], marks=pytest.mark.integration),
+    ],
+)
 def test_unknown_labels_need_a_model_with_a_missing_label(tmp_path, capsys, labels):
     save(labels=np.array(labels)[np.arange(60) % 3])
     assert main(["fit", "cvae", "--data", "own.npz:threshold", *TINY, "--run", "no"]) == 2

@@ -44,16 +44,17 @@ def test_annealed_weights_are_unbiased_forwards_and_backwards(case):
             within(backward.mean(0) - 1, backward.var(0) / 1000)
 
 
-def test_annealing_holds_the_evidence_of_factor_analysis_from_both_sides():
+@pytest.mark.parametrize(("steps", "widest"), [(60, math.inf), pytest.param(600, 0.05, marks=pytest.mark.integration)])
+def test_annealing_holds_the_evidence_of_factor_analysis_from_both_sides(steps, widest):
     pair, x, z = simulated(80)
-    low = iwae(ais(pair, x, chains=8, steps=600, leapfrog=5))
-    high = upper(reverse_ais(pair, x, z, chains=8, steps=600, leapfrog=5))
+    low = iwae(ais(pair, x, chains=8, steps=steps, leapfrog=5))
+    high = upper(reverse_ais(pair, x, z, chains=8, steps=steps, leapfrog=5))
     with torch.no_grad():
         exact = pair.log_evidence(x)
     for difference in (low - exact, exact - high):
         assert difference.mean() < 4 * difference.std() / math.sqrt(len(x))
     width = high - low
-    assert width.mean() + 4 * width.std() / math.sqrt(len(x)) < 0.05
+    assert width.mean() + 4 * width.std() / math.sqrt(len(x)) < widest
 
 
 def test_bidirectional_monte_carlo_of_a_vae():

@@ -72,6 +72,7 @@ def test_bounds_are_the_same_in_any_parts(monkeypatch):
         assert abs(a["value"] - b["value"]) < 4 * (a["mc_se"] ** 2 + b["mc_se"] ** 2) ** 0.5
 
 
+@pytest.mark.integration
 def test_compiled_tiles_have_all_terms_of_the_same_draws(monkeypatch):
     """A compiled tile once computed every term from separate draws, in three times the time."""
     x, pair = data.load("factor_analysis", "test").x[:20], FactorAnalysis()

@@ -5,6 +5,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from built_site import FOLDER, Page
 from PIL import Image
 
@@ -16,6 +17,8 @@ from gallery.report.site.numbers import numbers
 from gallery.report.site.page import PAGES
 from gallery.report.site.run_pages import without_folders
 from gallery.report.site.sections import recipes_of
+
+pytestmark = pytest.mark.integration
 
 
 def test_every_model_has_a_page_and_a_card(pages):

@@ -161,7 +161,7 @@ CHAIN = [
     ("model", "name"),
     [
         *product(["vae", "linear_regression", "gmvae:relaxed"], ["reinforce", "graph", *WEIGHTED]),
-        *product(["vrnn:steps"], CHAIN),
+        *(pytest.param("vrnn:steps", name, marks=pytest.mark.integration) for name in CHAIN),
     ],
 )
 def test_steps_can_be_traced(name, model):
