@@ -20,6 +20,8 @@ from gallery.runs.specification import Run, run_of
 from inference import check_fit, eval_mode, param_scope
 from inference.contract import STAGES, Case, Clause, Finding, watched
 from inference.contract.case import FEW
+from inference.errors import UserError
+from inference.pairs.properties import distribution_fault
 from inference.pairs.run import arguments
 from inference.pairs.sites import Site
 
@@ -145,6 +147,10 @@ def _sentence(finding: Finding) -> str:
     """Return a finding in one line, with the line of the model's file where that is known."""
     if finding.error is None:
         return finding.text
+    if isinstance(finding.error, UserError):
+        return f"{finding.text.rstrip('.')}: {finding.error}" if finding.text != str(finding.error) else finding.text
+    if not isinstance(finding.error, ValueError) and (fault := distribution_fault(finding.error)):
+        return f"{finding.text.rstrip('.')}: {fault}"
     if not finding.text.endswith("."):
         return f"{finding.text}: {format_error(finding.error)}"
     place = line_of(finding.error)
