@@ -107,7 +107,8 @@ def draws(case: Case) -> Iterator[Finding]:
                 f"the distribution of {name} in the guide depends on parameters and its value does not. Leave the draw "
                 "to pyro.sample, or use rsample, without detach and no_grad."
             )
-    yield from _cuts(case, [name for name, site in drawn.items() if site["value"].is_floating_point()])
+    passing = [name for name, site in drawn.items() if site["value"].is_floating_point() and site["fn"].has_rsample]
+    yield from _cuts(case, passing)
 
 
 def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:

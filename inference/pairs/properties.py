@@ -35,6 +35,7 @@ _NAMES = [
     (constraints.real, "the real numbers"),
     (constraints.one_hot, "one-hot rows"),
 ]
+_OF_PARAMETERS = ("enumerate_support", "expand", "rsample", "sample")  # calls without values
 _PACKAGES = ("torch.distributions", "pyro.distributions")
 
 
@@ -145,13 +146,16 @@ def distribution_of(error: BaseException) -> tuple[Distribution | None, str]:
 
     Of wrappers and what they wrap it is the innermost.
     """
-    step, fn, method = _first(error).__traceback__, None, ""
+    step, fn, method, inside = _first(error).__traceback__, None, "", False
     while step is not None:
         owner, name = step.tb_frame.f_locals.get("self"), step.tb_frame.f_code.co_name
         if isinstance(owner, Distribution) and step.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGES):
             fn, method = owner, method if name.startswith("_") and method else name
+            inside = True
+        else:
+            inside = inside and step.tb_frame.f_globals.get("__name__", "").startswith(("torch.", "pyro."))
         step = step.tb_next
-    return fn, method
+    return (fn, method) if inside else (None, "")
 
 
 def _first(error: BaseException) -> BaseException:
@@ -175,6 +179,8 @@ def distribution_fault(error: BaseException) -> str | None:
         return f"{where}.{method} is not implemented{f' ({reason})' if reason else ''}. Choose another distribution."
     if isinstance(first, AssertionError):
         return f"{where}.{method} refuses the shapes{f' ({reason})' if reason else ''}. Choose another distribution."
+    if isinstance(first, RuntimeError | TypeError) and method in _OF_PARAMETERS and "alloc" not in reason:
+        return f"{where}.{method} fails ({reason}). Choose another distribution."
     if not isinstance(first, ValueError):
         return None
     if "within the support" in reason:

@@ -154,7 +154,7 @@ def distribution_errors() -> Iterator[None]:
         yield
     except InferenceError:
         raise
-    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         if (fault := distribution_fault(error)) is None:
             raise
         raise InferenceError(fault) from error
