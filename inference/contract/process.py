@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 from inference.contract.case import FEW, Case, Finding
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.autoguides import pyro_sample_fault
+from inference.pairs.pair import Pair
 from inference.pairs.properties import distribution_of
 from inference.pairs.run import param_scope
 from inference.pairs.sites import is_flat
@@ -42,9 +43,8 @@ def state(case: Case) -> Iterator[Finding]:
             within = list(value.values()) if isinstance(value, dict) else value
             within = within if isinstance(within, list | tuple) else [within]
             for kind, remedy in ((Tensor, f"self.register_buffer({name!r}, ...)"), (nn.Module, "an nn.ModuleList")):
-                if any(
-                    isinstance(item, kind) and id(item) not in known and not _is_copy(item, buffers) for item in within
-                ):
+                items = [item for item in within if isinstance(item, kind) and id(item) not in known]
+                if any(not _is_copy(item, buffers) and _is_used(case, pair, item) for item in items):
                     hidden = True
                     yield Finding(
                         f"{'.'.join(filter(None, ['self', path, name]))} keeps a {kind.__name__} that is neither in "
@@ -62,6 +62,20 @@ def state(case: Case) -> Iterator[Finding]:
 def _is_copy(item: Tensor | nn.Module, buffers: list[Tensor]) -> bool:
     """Return whether an item has the values of a buffer, such as the masks that Pyro's masked networks share."""
     return isinstance(item, Tensor) and any(item.shape == b.shape and torch.equal(item, b) for b in buffers)
+
+
+def _is_used(case: Case, pair: Pair, item: Tensor | nn.Module) -> bool:
+    """Return whether the loss depends on a tensor that the pair keeps; of a module it is not known."""
+    if not isinstance(item, Tensor):
+        return True
+    content, loss, before = item.detach(), case.loss(pair), item.detach().clone()
+    content.copy_(~before if item.dtype == torch.bool else before + 1)
+    try:
+        return not torch.equal(case.loss(pair), loss)
+    except Exception:  # whatever another value leads to
+        return True
+    finally:
+        content.copy_(before)
 
 
 def leftovers(case: Case) -> Iterator[Finding]:

@@ -101,6 +101,10 @@ def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Te
         raise NoNetworkError(f"{name} has no encoder: all data points share {', '.join(shared)}.")
     if inspect_pair(pair, args).is_per_data_point:
         raise NoNetworkError(f"{name} has no encoder: its guide has parameters per data point.")
+    for site, of in sites.items():
+        if not _parameters(_inner(of)):
+            kind = type(_inner(of)).__name__
+            raise NoNetworkError(f"{name} has no encoder: q({site}) is a {kind}, whose parameters torch does not name.")
     families = {f"q({site})": type(_inner(sites[site])).__name__ for site in sites}
     return module, dict(zip(("x", "given"), args, strict=False)), families
 

@@ -96,9 +96,13 @@ def as_onnx(pair: Pair, module: nn.Module, inputs: dict[str, Tensor], about: dic
 def check(what: str, content: bytes, pair: Pair, module: nn.Module, inputs: dict[str, Tensor]) -> None:
     """Compare onnxruntime with torch on one data point, on two, and on all inputs.
 
+    :raises NoNetworkError: if onnxruntime cannot load the file
     :raises RunError: if they differ by more than TOLERANCE
     """
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has classes of its own
+        raise NoNetworkError(f"{what} cannot be written as ONNX: {format_error(error)[:200]}") from error
     for n in (1, 2, len(next(iter(inputs.values())))):
         rows = {name: value[:n] for name, value in inputs.items()}
         with eval_mode(pair):

@@ -6,7 +6,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from broken import BROKEN, DATA, DISCRETE, DRAW, LAST, PLATES, write
+from broken import BROKEN, DATA, DISCRETE, DRAW, INIT, LAST, PLATES, TORCH, write
 from cases import FITTED, REFUSED
 
 from inference.contract import CLAUSES
@@ -51,8 +51,10 @@ def test_settings_that_a_model_changes_are_restored(run):
             DRAW: DRAW.replace("pre_scale", "self.known(x)"),
         },
         {DATA: f'{DATA}\n            pyro.deterministic("mean", self.decoder(z).detach(), event_dim=1)'},
+        {**TORCH, INIT: f"{INIT}        self.kept = torch.ones(3)\n"},
+        {**TORCH, INIT: f"{INIT}        self.seen = torch.zeros(3, dtype=torch.bool)\n"},
     ],
-    ids=["borrowed", "frozen", "shown"],
+    ids=["borrowed", "frozen", "shown", "kept and not used", "flags that are not used"],
 )
 def test_constants_and_frozen_weights_pass(run, changes):
     code, out, _ = run("check", write(changes))

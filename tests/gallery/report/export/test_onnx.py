@@ -2,9 +2,12 @@
 
 import cases
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from export_cases import refused, small
+from pyro.distributions.transforms import affine_autoregressive, planar
 
 import data
 from gallery.cli.main import main
@@ -118,3 +121,21 @@ def test_every_network_there_is(name):
                 module.as_onnx(pair, network, inputs, about)
         else:
             module.as_onnx(pair, network, inputs, about)  # checks itself
+
+
+@pytest.mark.parametrize("flow", [planar, affine_autoregressive])
+def test_a_guide_with_a_flow_has_no_encoder_and_its_decoder_is_written(tmp_path, flow):
+    module = onnx()
+    pair, dataset = small("vae")
+    pair.flow = flow(2).double()
+
+    def guide(x, total=None):
+        pyro.module("encoder", pair.encoder)
+        pyro.module("flow", pair.flow)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.TransformedDistribution(pair.encoder(x), [pair.flow]))
+
+    pair.guide = guide
+    paths, reasons = module.write(Run("vae", {}, "cases", Settings()), pair, dataset, tmp_path)
+    assert [path.name for path in paths] == ["decoder.onnx"]
+    assert reasons == ["VAE has no encoder: q(z) is a TransformedDistribution, whose parameters torch does not name."]
