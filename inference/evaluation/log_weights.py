@@ -47,7 +47,8 @@ TERMS = ("weight", "elbo", "likelihood")
 
 def _is_simple(info: PairInfo) -> bool:
     """Return whether the guide is one continuous local latent, no point or mask, and the model has no factors."""
-    of_guide, of_model = (list(trace.nodes.values()) for trace in (info.guide, info.model))
+    of_guide: Iterable[Site] = info.guide.nodes.values()
+    of_model: Iterable[Site] = info.model.nodes.values()
     sites = [site for site in of_guide if site["type"] == "sample" and not site_is_subsample(site)]
     factors = any(site["infer"].get("is_auxiliary") for site in of_model if site["type"] == "sample")
     alone = len(sites) == len(info.continuous_sites) == 1 and sites[0]["mask"] is None and not factors

@@ -224,8 +224,8 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
     if wrong := pyro_sample_fault(pair, trace, args[0]):
         raise ContractError("device", wrong) from refused
     if not isinstance(refused, ValueError):
-        if fault := distribution_fault(refused):
-            raise InferenceError(fault) from refused
+        if unable := distribution_fault(refused):
+            raise InferenceError(unable) from refused
         raise refused
     reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
     raise InferenceError(
