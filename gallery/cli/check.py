@@ -20,10 +20,12 @@ from gallery.runs.specification import Run, run_of
 from inference import check_fit, eval_mode, param_scope
 from inference.contract import STAGES, Case, Clause, Finding, watched
 from inference.contract.case import FEW
+from inference.errors import UserError
+from inference.pairs.properties import distribution_fault
 from inference.pairs.run import arguments
 from inference.pairs.sites import Site
 
-__all__ = ["check", "choose_run", "examine"]
+__all__ = ["check", "choose_run", "examine", "findings_of", "sentence_of"]
 
 ROWS = 12  # data points; the contract does not need more
 DIGITS = ("digits:grey", "digits:threshold")
@@ -45,7 +47,7 @@ def check(model: str, /, *, data: str | None = None, objective: str | None = Non
         status = "broken" if faults else "-" if findings is None else "ok"
         print(f"{status:8}{name:13}{statement}")
         for finding in findings or []:
-            print(f"{'':8}{'remark: ' if finding.remark else ''}{' '.join(_sentence(finding).split())}")
+            print(f"{'':8}{'remark: ' if finding.remark else ''}{' '.join(sentence_of(finding).split())}")
     if broken:
         count = f"{len(broken)} clauses" if len(broken) > 1 else "a clause"
         cause = next(filter(None, broken.values()), None)
@@ -125,13 +127,14 @@ def examine(
         results = [("data", f"{len(case.args[0])} rows of {description}", [])]
         holds = True
         for stage in STAGES:
-            checked = [_findings(clause, case) if holds else None for clause in stage]
+            checked = [findings_of(clause, case) if holds else None for clause in stage]
             results += [(c.__name__, c.__doc__ or "", f) for c, f in zip(stage, checked, strict=True)]
             holds = holds and all(finding.remark for findings in checked for finding in findings or [])
     return results
 
 
-def _findings(clause: Clause, case: Case) -> list[Finding]:
+def findings_of(clause: Clause, case: Case) -> list[Finding]:
+    """Return the findings of a clause; an exception of the model is one."""
     findings: list[Finding] = []
     try:
         with watched(case.left):
@@ -141,10 +144,14 @@ def _findings(clause: Clause, case: Case) -> list[Finding]:
     return findings
 
 
-def _sentence(finding: Finding) -> str:
+def sentence_of(finding: Finding) -> str:
     """Return a finding in one line, with the line of the model's file where that is known."""
     if finding.error is None:
         return finding.text
+    if isinstance(finding.error, UserError):
+        return f"{finding.text.rstrip('.')}: {finding.error}" if finding.text != str(finding.error) else finding.text
+    if not isinstance(finding.error, ValueError) and (fault := distribution_fault(finding.error)):
+        return f"{finding.text.rstrip('.')}: {fault}"
     if not finding.text.endswith("."):
         return f"{finding.text}: {format_error(finding.error)}"
     place = line_of(finding.error)

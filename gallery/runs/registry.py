@@ -173,7 +173,7 @@ def format_error(error: BaseException) -> str:
     text = first.msg if isinstance(first, SyntaxError) else " ".join(str(first).split())
     text = text.partition(", but found invalid values")[0][:300]  # torch prints all of them
     place = line_of(error)
-    return f"{type(first).__name__}: {text}{f' ({place})' if place else ''}"
+    return f"{type(first).__name__}{': ' * bool(text)}{text}{f' ({place})' if place else ''}"
 
 
 def line_of(error: BaseException) -> str | None:

@@ -19,7 +19,7 @@ from inference.pairs.checks import parameter_faults
 from inference.pairs.data_checks import check_data, unregistered_faults
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
-from inference.pairs.properties import is_discrete
+from inference.pairs.properties import is_discrete, name_of, support_of
 from inference.pairs.sites import Site, is_flat, latent_sites
 from inference.pairs.values import FROM_X, distribution_tensors, site_from_x
 
@@ -40,11 +40,12 @@ def support(case: Case) -> Iterator[Finding]:
         ran = case.run(len(case.args[0]), seed)
         for name, site in latent_sites(ran.guide).items():
             prior: Site = ran.model.nodes.get(name)
-            if prior is not None and not is_flat(prior) and not prior["fn"].support.check(site["value"]).all():
-                outside[name] = prior["fn"].support
-    for name, expected in outside.items():
+            expected = None if prior is None or is_flat(prior) else support_of(prior["fn"])
+            if expected is not None and not expected.check(site["value"]).all():
+                outside[name] = name_of(expected)
+    for name, values in outside.items():
         yield Finding(
-            f"the guide draws values of {name} that are impossible under its prior, whose support is {expected}: the "
+            f"the guide draws values of {name} that are impossible under its prior, whose support is {values}: the "
             "ELBO is minus infinity. Choose a guide with this support, or transform the draw."
         )
 
@@ -106,7 +107,8 @@ def draws(case: Case) -> Iterator[Finding]:
                 f"the distribution of {name} in the guide depends on parameters and its value does not. Leave the draw "
                 "to pyro.sample, or use rsample, without detach and no_grad."
             )
-    yield from _cuts(case, [name for name, site in drawn.items() if site["value"].is_floating_point()])
+    passing = [name for name, site in drawn.items() if site["value"].is_floating_point() and site["fn"].has_rsample]
+    yield from _cuts(case, passing)
 
 
 def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:

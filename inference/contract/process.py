@@ -5,13 +5,16 @@ from collections.abc import Iterator
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from inference.contract.case import FEW, Case, Finding
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.autoguides import pyro_sample_fault
 from inference.pairs.pair import Pair
+from inference.pairs.properties import distribution_of
 from inference.pairs.run import param_scope
 from inference.pairs.sites import is_flat
+from inference.pairs.values import distribution_tensors
 
 SEED = 7919  # unlikely to be the seed of a pair
 FROM_X = "make new tensors from x, e.g. by x.new_zeros(...), and register constants as buffers"
@@ -105,18 +108,25 @@ def device(case: Case) -> Iterator[Finding]:
             for part, name, site in ran.sites:
                 try:
                     tensors = [site["value"]] if is_flat(site) else [site["value"], site["fn"].log_prob(site["value"])]
-                except RuntimeError as error:
+                except Exception as error:  # any error of a distribution
                     failed.append((f"{name} of the {part}", error))
                     continue
                 if any(tensor.is_floating_point() and place not in (tensor.dtype, tensor.device) for tensor in tensors):
                     yield Finding(f"{name} of the {part} does not follow x to {place}: {FROM_X}.")
         for what, raised in failed[:1]:
-            unknown = isinstance(raised, NotImplementedError)  # torch lacks the operation on the meta device
+            # torch lacks the operation on the meta device, or a distribution whose parameters have followed lacks it
+            unknown = isinstance(raised, NotImplementedError) or _has_followed(distribution_of(raised)[0], place)
             reads = "item() cannot be called on meta" in str(raised)  # reported by `traceable`
             remedy = "" if unknown else "it depends on values; " if reads else f"{FROM_X}; "
             yield Finding(
                 f"{what} cannot be computed in {place}: {remedy}the error of torch is", raised, remark=unknown or reads
             )
+
+
+def _has_followed(fn: Distribution | None, place: torch.dtype | torch.device) -> bool:
+    """Return whether there is a distribution, and its parameters have this dtype or device."""
+    tensors = [] if fn is None else distribution_tensors(fn).values()
+    return len(tensors) > 0 and all(place in (t.dtype, t.device) for t in tensors if t.is_floating_point())
 
 
 def traceable(case: Case) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ class Estimate(dict[str, Any]):
         are.
         """
         errors = {}
-        if len(moments.mean) > 1:
+        if len(moments.mean) > 1 and moments.mean.isfinite().all():  # a bound of minus infinity has no errors
             errors["se"] = moments.mean.std().item() / math.sqrt(n)
         if not moments.variance.isnan().any():
             errors["mc_se"] = moments.variance.sum().sqrt().item() / n

@@ -46,13 +46,14 @@ TERMS = ("weight", "elbo", "likelihood")
 
 
 def _is_simple(info: PairInfo) -> bool:
-    """Return whether the guide is one continuous local latent, no point, without mask, and the model has no factors."""
+    """Return whether the guide is one continuous local latent, no point or mask, and the model has no factors."""
     of_guide: Iterable[Site] = info.guide.nodes.values()
-    sites = [site for site in of_guide if site["type"] == "sample" and not site_is_subsample(site)]
     of_model: Iterable[Site] = info.model.nodes.values()
+    sites = [site for site in of_guide if site["type"] == "sample" and not site_is_subsample(site)]
     factors = any(site["infer"].get("is_auxiliary") for site in of_model if site["type"] == "sample")
     alone = len(sites) == len(info.continuous_sites) == 1 and sites[0]["mask"] is None and not factors
-    return alone and not (info.has_global_latent or info.delta_sites or info.enumerated)
+    carries = any(hasattr(site["value"], "_unquantize") for site in sites)  # as straight-through draws do
+    return alone and not (info.has_global_latent or info.delta_sites or info.enumerated or carries)
 
 
 def _simple_terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
@@ -62,6 +63,8 @@ def _simple_terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) ->
     ((name, site),) = latent_sites(guide).items()
     q = site["fn"].expand((len(rows),))
     z = q.rsample((k,)) if q.has_rsample else q.sample((k,))  # (k, n, ...)
+    if z.shape[:2] != (k, len(rows)):  # a distribution that orders its draws otherwise
+        return _terms(pair, args, rows, k)
     with SetRows(rows.repeat(k)):
         prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
     weight = prior + likelihood - q.log_prob(z).flatten()
@@ -192,11 +195,8 @@ def importance_terms(
     for height, data in tiles:
         part, rows = tuple(a[data] for a in args), torch.arange(data.start, data.stop, device=x.device) + first
         size = height, len(rows)
-        if (
-            (size in compiled or sizes[size] >= COMPILE_TILES)
-            and not info.enumerated_in_model
-            and not torch.is_grad_enabled()
-        ):
+        traceable = not info.enumerated_in_model and not torch.is_grad_enabled()
+        if traceable and (size in compiled or sizes[size] >= COMPILE_TILES):
             if size not in compiled:
                 compiled[size] = _compiled(terms_of, part, rows, height)
             terms = dict(zip(TERMS, compiled[size](rows, *part), strict=True))
@@ -266,8 +266,7 @@ def iwae_variance(log_w: Tensor) -> Tensor:
 
     It is the variance of the mean of the weights over the square of that mean.
     """
-    k = len(log_w)
-    if k == 1:
+    if (k := len(log_w)) == 1:
         return log_w[0] * math.nan
     return (log_w.softmax(0).square().sum(0) - 1 / k).clamp(min=0) * k / (k - 1)
 

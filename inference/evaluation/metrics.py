@@ -121,6 +121,19 @@ def evaluate(
             result["active_units"] = sum(int((variance > ACTIVE_UNIT_VARIANCE).sum()) for variance in of_units)
         except UndefinedError as error:
             undefined["active_units"] = str(error)
+    return _without_nan(result, undefined)
+
+
+def _without_nan(result: dict[str, Any], undefined: dict[str, str]) -> dict[str, Any]:
+    """Return the numbers that are numbers, and under "undefined" the reasons why others are left out."""
+    for name in [
+        name for name, number in result.items() if isinstance(number, Estimate) and math.isnan(number["value"])
+    ]:
+        undefined[name] = "the log-density of a draw is not a number (NaN)"
+        del result[name]
+    if any(math.isnan(kl) for of_site in result.get("kl_per_latent", {}).values() for kl in of_site):
+        undefined["kl_per_latent"] = "the KL of a coordinate is not a number (NaN)"
+        del result["kl_per_latent"]
     return result | ({"undefined": undefined} if undefined else {})
 
 
@@ -188,7 +201,9 @@ def _kl(q: dist.TorchDistribution, p: dist.TorchDistribution, value: Tensor, clo
     """
     try:
         if closed:
-            return kl_divergence(q, p)
+            with torch.enable_grad():  # torch differentiates the normaliser of an exponential family
+                kl = kl_divergence(q, p)
+            return kl if torch.is_grad_enabled() else kl.detach()
     except NotImplementedError:
         pass
     return q.log_prob(value) - p.log_prob(value)

@@ -132,8 +132,12 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(name, site) for name, site in latent_sites(guide).items()}
-        if inspect_pair(pair, args).enumerated_in_model:
-            posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
+        if summed := inspect_pair(pair, args).enumerated_in_model:
+            try:
+                posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
+            except TypeError:  # Pyro builds the family from logits alone
+                names = ", ".join(sorted(summed))
+                raise UndefinedError(f"Pyro knows the posterior of {names} only if it is Categorical.") from None
             code |= {name: marginal.probs for name, marginal in posterior.items()}
     return {name: value.detach() for name, value in code.items()}
 

@@ -29,6 +29,10 @@ from inference.errors import InferenceError
 __all__ = ["HalfProducts", "UntraceableError", "fused", "traced"]
 
 
+READING = (torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__)
+COMPUTING = ("pyro.distributions.", "pyro.infer.reparam.", "pyro.ops.")  # their branches on values are no checks
+
+
 class UntraceableError(InferenceError):
     """A function whose operations depend on the values of tensors; the message names the line."""
 
@@ -42,12 +46,15 @@ class ConstantChecks(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.Tensor.register_hook and args[1].__module__ == "pyro.util":
             return None  # the hook only warns of gradients that are not finite
+        if function in READING:  # their values would be constants of the graph, without a trace of it
+            raise RuntimeError(f"{function.__name__} reads the values of a tensor")
         if function is F.one_hot and len(args) > 1:  # its kernel reads the largest index
             return (args[0].unsqueeze(-1) == torch.arange(args[1], device=args[0].device)).long()
         caller: FrameType | None = sys._getframe(1)
         while caller is not None and caller.f_code.co_filename == __file__:  # another mode of this file
             caller = caller.f_back
-        if caller is not None and caller.f_globals.get("__name__", "").startswith("pyro."):
+        name = "" if caller is None else caller.f_globals.get("__name__", "")
+        if name.startswith("pyro.") and not name.startswith(COMPUTING):
             if function is torch.Tensor.item:
                 return args[0].detach()  # a loss that Pyro returns as a float
             if function is torch.Tensor.any:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
+from inference.errors import InferenceError
 from inference.fit.graph import HalfProducts
 from inference.fit.objectives import objective
 from inference.fit.plan import Plan
@@ -87,12 +88,22 @@ class MinibatchLoss:
         :return: (`failed`, or 1 if this loss is not finite; the loss in nats per data point; for each of the fitted
             parameters the gradient of the loss in nats, scaled to all the data)
         """
-        parameters = self.plan.parameters
         with torch.enable_grad():
             loss = self._differentiable(rows, beta, *args)
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True) if parameters else ()
+            gradients = self._gradients_of(loss) if self.plan.parameters else ()
         loss = loss.detach()
         return torch.maximum(failed, (~torch.isfinite(loss)).float()), loss / len(self.x), *gradients
+
+    def _gradients_of(self, loss: Tensor) -> tuple[Tensor, ...]:
+        try:
+            return torch.autograd.grad(loss, self.plan.parameters, allow_unused=True)
+        except RuntimeError as error:
+            if "modified by an inplace operation" not in str(error):
+                raise
+            raise InferenceError(
+                "model, guide or one of their distributions changes a tensor in place that the gradient needs.",
+                "Compute a new tensor instead, or choose another distribution.",
+            ) from error
 
     def first_not_finite(self, rows: Tensor) -> str:
         """Return the name of the first site or parameter that is not finite, or "the gradient" if all are finite.

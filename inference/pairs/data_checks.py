@@ -1,6 +1,5 @@
 """Validate model, guide and data before training."""
 
-import math
 from collections.abc import Callable, Iterator
 
 import pyro
@@ -24,7 +23,7 @@ from inference.pairs.checks import (
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
-from inference.pairs.properties import base_of, has_one_support, support_of
+from inference.pairs.properties import base_of, distribution_fault, has_one_support, name_of, support_of
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
 from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
 from inference.pairs.values import FROM_X, site_from_x
@@ -33,24 +32,6 @@ __all__ = ["check_data", "check_fit", "check_training", "unregistered_faults"]
 
 CHECKED_ROWS = 1000  # that the model is run on together
 VARIED_ROWS = 8  # enough for x to have different values
-_NAMES = [
-    (constraints.boolean, "{0, 1}"),
-    (constraints.unit_interval, "[0, 1]"),
-    (constraints.nonnegative, "[0, inf)"),
-    (constraints.positive, "(0, inf)"),
-    (constraints.real, "the real numbers"),
-    (constraints.one_hot, "one-hot rows"),
-]
-
-
-def _name(support: constraints.Constraint) -> str:
-    base = base_of(support)
-    ends = [torch.as_tensor(getattr(base, end, math.nan)) for end in ("lower_bound", "upper_bound")]
-    if known := [name for constraint, name in _NAMES if base == constraint]:
-        return known[0]
-    if any(end.isnan().any() for end in ends):
-        return str(base)
-    return f"{'the integers in ' * base.is_discrete}[{ends[0].min().item():g}, {ends[1].max().item():g}]"
 
 
 def _family(site: Site) -> str:
@@ -100,6 +81,8 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
         raise InferenceError("x has no rows; expected at least one.")
     if not torch.isfinite(x).all():
         raise InferenceError("x has values that are not finite.", "Remove or replace them.")
+    if not x.numel():
+        raise InferenceError(f"x has rows of shape {tuple(x.shape[1:])}, without a value; expected at least one.")
     least, greatest = x.min().item(), x.max().item()
     args = arguments(pair, x, given)
     _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
@@ -158,7 +141,9 @@ def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trac
         )
     supports = [support_of(site["fn"]) for site in sites]
     first = supports[0] if supports else None
-    if first is not None and all(s is not None and has_one_support(s) and _name(s) == _name(first) for s in supports):
+    if first is not None and all(
+        s is not None and has_one_support(s) and name_of(s) == name_of(first) for s in supports
+    ):
         _check_values(sites[0], base_of(first), x)
         return
     for rows in torch.arange(len(x), device=x.device).split(CHECKED_ROWS):  # each site and row in its own support
@@ -175,9 +160,15 @@ def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trac
 
 def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:
     """:raises InferenceError: if a value is outside the support"""
-    if not support.check(value).all():
+    try:
+        inside = support.check(value).all()
+    except RuntimeError as error:  # of a support of indices
         raise InferenceError(
-            f"{_family(site)} needs values in {_name(support)}; {site['name']} has others, between "
+            f"{_family(site)} cannot score {site['name']} in {value.dtype}: {' '.join(str(error).split())[:100]}."
+        ) from error
+    if not inside:
+        raise InferenceError(
+            f"{_family(site)} needs values in {name_of(support)}; {site['name']} has others, between "
             f"{value.min().item():.3g} and {value.max().item():.3g}."
         )
 
@@ -195,12 +186,15 @@ def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> No
         of_prior, of_guide = supports
         if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
             at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
-            outside = of_guide.check(at) & ~of_prior.check(at)
+            try:
+                outside = of_guide.check(at) & ~of_prior.check(at)
+            except Exception:  # any error: a support of whole events that does not say so
+                continue
             if outside.any():
                 raise InferenceError(
-                    f"the guide's {name} ~ {_family(site)} lives on {_name(of_guide)}, its prior on "
-                    f"{_name(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
-                    f"guide within {_name(of_prior)}."
+                    f"the guide's {name} ~ {_family(site)} lives on {name_of(of_guide)}, its prior on "
+                    f"{name_of(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
+                    f"guide within {name_of(of_prior)}."
                 )
 
 
@@ -230,6 +224,8 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
     if wrong := pyro_sample_fault(pair, trace, args[0]):
         raise ContractError("device", wrong) from refused
     if not isinstance(refused, ValueError):
+        if unable := distribution_fault(refused):
+            raise InferenceError(unable) from refused
         raise refused
     reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
     raise InferenceError(

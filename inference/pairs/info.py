@@ -15,7 +15,14 @@ from inference.pairs.checks import parameter_of
 from inference.pairs.pair import Pair
 from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.rows import RowUse
-from inference.pairs.run import cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
+from inference.pairs.run import (
+    cuda_devices,
+    distribution_errors,
+    eval_mode,
+    importance_traces,
+    param_scope,
+    same_buffers,
+)
 from inference.pairs.sites import (
     INDEPENDENT,
     Site,
@@ -229,7 +236,13 @@ def inspect_pair(pair: Pair, args: tuple[Tensor, ...]) -> PairInfo:
     :param args: (x,) or (x, given), (n, ...) each
     """
     few = tuple(a[:2] for a in args)
-    with torch.random.fork_rng(cuda_devices(pair)), torch.no_grad(), same_buffers(pair), param_scope():
+    with (
+        torch.random.fork_rng(cuda_devices(pair)),
+        torch.no_grad(),
+        same_buffers(pair),
+        param_scope(),
+        distribution_errors(),
+    ):
         return PairInfo(pair, few, *importance_traces(pair, few))
 
 

@@ -1,9 +1,12 @@
-"""Read what a distribution may lack: a mean, a support, a bijection onto its support."""
+"""Read what a distribution may lack: a mean, a support, a bijection onto its support, draws, a log-density."""
+
+import math
+import re
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Transform, biject_to, constraints, transform_to
+from torch.distributions import Distribution, Transform, biject_to, constraints, transform_to
 
 from inference.errors import InferenceError
 from inference.pairs.sites import TRANSFORMED, unwrap
@@ -12,11 +15,28 @@ __all__ = [
     "UndefinedError",
     "base_of",
     "bijection_onto",
+    "distribution_fault",
+    "distribution_of",
     "has_one_support",
     "is_discrete",
     "mean_of",
+    "name_of",
     "support_of",
 ]
+
+
+SITE = re.compile(r"Error while computing (?:log_prob|score_parts|log_prob_sum) at site '(\S+)'")
+PARAMETER = re.compile(r"Expected parameter (\w+) .*?of distribution (\w+)", re.DOTALL)
+_NAMES = [
+    (constraints.boolean, "{0, 1}"),
+    (constraints.unit_interval, "[0, 1]"),
+    (constraints.nonnegative, "[0, inf)"),
+    (constraints.positive, "(0, inf)"),
+    (constraints.real, "the real numbers"),
+    (constraints.one_hot, "one-hot rows"),
+]
+_OF_PARAMETERS = ("enumerate_support", "expand", "rsample", "sample")  # calls without values
+_PACKAGES = ("torch.distributions", "pyro.distributions")
 
 
 class UndefinedError(InferenceError):
@@ -70,6 +90,17 @@ def base_of(support: constraints.Constraint) -> constraints.Constraint:
     return support
 
 
+def name_of(support: constraints.Constraint) -> str:
+    """Return the name of a support for a message, such as "[0, 1]"."""
+    base = base_of(support)
+    ends = [torch.as_tensor(getattr(base, end, math.nan)) for end in ("lower_bound", "upper_bound")]
+    if known := [name for constraint, name in _NAMES if base == constraint]:
+        return known[0]
+    if any(end.isnan().any() for end in ends):
+        return str(base)
+    return f"{'the integers in ' * base.is_discrete}[{ends[0].min().item():g}, {ends[1].max().item():g}]"
+
+
 def is_discrete(fn: dist.TorchDistribution) -> bool:
     """Return whether the support is known and discrete."""
     support = support_of(fn)
@@ -108,3 +139,65 @@ def bijection_onto(fn: dist.TorchDistribution, name: str) -> Transform:
     except NotImplementedError:
         kind = "unknown" if support is None else f"{base_of(support)}, onto which torch maps no real numbers"
         raise InferenceError(f"the support of {name} is {kind}.") from None
+
+
+def distribution_of(error: BaseException) -> tuple[Distribution | None, str]:
+    """Return the distribution of torch or Pyro in whose code an exception was raised, with its method; else (None, "").
+
+    Of wrappers and what they wrap it is the innermost.
+    """
+    step, fn, method, inside = _first(error).__traceback__, None, "", False
+    while step is not None:
+        owner, name = step.tb_frame.f_locals.get("self"), step.tb_frame.f_code.co_name
+        if isinstance(owner, Distribution) and step.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGES):
+            fn, method = owner, method if name.startswith("_") and method else name
+            inside = True
+        else:
+            inside = inside and step.tb_frame.f_globals.get("__name__", "").startswith(("torch.", "pyro."))
+        step = step.tb_next
+    return (fn, method) if inside else (None, "")
+
+
+def _first(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def distribution_fault(error: BaseException) -> str | None:
+    """Return a sentence for an exception with which a distribution refuses a call; None for any other.
+
+    A distribution may lack draws, a log-density or `expand`, refuse a value or a parameter, or be one of torch itself.
+    """
+    first, (fn, method) = _first(error), distribution_of(error)
+    reason, site = " ".join(str(first).split())[:200].rstrip("."), SITE.search(str(error))
+    if fn is None:
+        return _foreign(first) if isinstance(first, TypeError) else None
+    family = type(fn).__name__
+    where = f"{site[1]} ~ {family}" if site else family
+    if isinstance(first, NotImplementedError):
+        return f"{where}.{method} is not implemented{f' ({reason})' if reason else ''}. Choose another distribution."
+    if isinstance(first, AssertionError):
+        return f"{where}.{method} refuses the shapes{f' ({reason})' if reason else ''}. Choose another distribution."
+    if isinstance(first, RuntimeError | TypeError) and method in _OF_PARAMETERS and "alloc" not in reason:
+        return f"{where}.{method} fails ({reason}). Choose another distribution."
+    if not isinstance(first, ValueError):
+        return None
+    if "within the support" in reason:
+        return f"a value of {where} is outside its support, where its density is 0."
+    if parameter := PARAMETER.search(str(first)):
+        return f"the parameter {parameter[1]} of {where} has values that it must not have."
+    return f"{where}.{method} refuses: {reason}."
+
+
+def _foreign(error: BaseException) -> str | None:
+    """Return a sentence for an exception of Pyro about a distribution of torch itself."""
+    step = error.__traceback__
+    while step is not None:
+        message = step.tb_frame.f_locals.get("msg")
+        fn = message.get("fn") if isinstance(message, dict) else None
+        if isinstance(fn, Distribution) and not callable(fn):
+            kind = type(fn).__name__
+            return f"torch.distributions.{kind} is unknown to Pyro. Write pyro.distributions.{kind}."
+        step = step.tb_next
+    return None

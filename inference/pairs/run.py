@@ -17,6 +17,7 @@ from torch.distributions import Transform
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
+from inference.pairs.properties import distribution_fault
 from inference.pairs.streams import seeded
 from inference.products import using_products
 
@@ -25,6 +26,7 @@ __all__ = [
     "arguments",
     "clear_caches",
     "cuda_devices",
+    "distribution_errors",
     "eval_mode",
     "importance_traces",
     "log_joint",
@@ -136,10 +138,26 @@ def eval_mode(pair: Pair, seed: int | None = 0, purpose: str = "evaluation") -> 
         clear_caches(pair)
         pair.eval()
         try:
-            with using_products():
+            with using_products(), distribution_errors():
                 yield
         finally:
             pair.train(training)
+
+
+@contextmanager
+def distribution_errors() -> Iterator[None]:
+    """Raise in one line what a distribution refuses in a block, such as a draw that it does not implement.
+
+    :raises InferenceError: if it does; other exceptions pass as they are
+    """
+    try:
+        yield
+    except InferenceError:
+        raise
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        if (fault := distribution_fault(error)) is None:
+            raise
+        raise InferenceError(fault) from error
 
 
 def importance_traces(

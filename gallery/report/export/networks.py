@@ -19,6 +19,7 @@ from inference import InferenceError, Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
+from inference.pairs.properties import UndefinedError, mean_of
 from inference.pairs.sites import Site, is_local, latent_sites
 
 __all__ = ["Decoder", "Encoder", "NoNetworkError", "decoder", "encoder"]
@@ -82,7 +83,7 @@ class Decoder(nn.Module):
         trace = poutine.trace(model).get_trace(x, *args[len(latents) :])
         for name in latents:
             trace.remove_node(name)
-        return {"mean": observed_value(trace, lambda site: site["fn"].mean, x)}
+        return {"mean": observed_value(trace, lambda site: mean_of(site["fn"]), x)}
 
 
 def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Tensor], dict[str, str]]:
@@ -126,10 +127,8 @@ def decoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Decoder, dict[str, Te
         for seed in (0, 1):
             with eval_mode(pair, seed):
                 means.append(module(*inputs.values())["mean"])
-    except NotImplementedError:
-        raise NoNetworkError(f"{name} has no decoder: torch knows no mean of its likelihood.") from None
-    if not torch.isfinite(means[0]).all():
-        raise NoNetworkError(f"{name} has no decoder: the mean of its likelihood is not finite.")
+    except UndefinedError as error:
+        raise NoNetworkError(f"{name} has no decoder: {error}") from None
     if not torch.equal(*means):
         raise NoNetworkError(f"{name} has no decoder: it feeds a sample of one part of x into the next.")
     return module, inputs, {}

@@ -1,0 +1,181 @@
+"""Fit, evaluate, draw from, check and export pairs over all distributions of torch and Pyro.
+
+Each works or is refused in one line, and estimates agree with quadrature.
+"""
+
+import math
+import warnings
+from functools import partial
+
+import families
+import pyro
+import pyro.distributions as dist
+import pytest
+import small_pairs
+import torch
+from families import FAMILIES, NUMBERS, TORCH
+from small_pairs import Masked, Small, arguments, holds
+
+from inference import eval_mode
+from inference.evaluation.log_weights import importance_terms
+
+# A distribution of each kind that has been a fault.
+FEW = [
+    ("Poisson", "likelihood", "vector", ()),
+    ("TransformedDistribution", "local", "number", ()),
+    ("LinearHMM", "likelihood", "vector", ()),  # without a log-density
+    ("ImproperUniform", "local", "vector", ()),  # without draws
+    ("ProjectedNormal", "local", "vector", ("graph",)),  # branches on values
+    ("RelaxedOneHotCategoricalStraightThrough", "local", "vector", ()),  # is scored by more than its value
+    ("Wishart", "local", "vector", ()),  # torch differentiates its KL
+    ("CoalescentTimes", "local", "vector", ("graph",)),  # reads its noise as a list
+    ("torch Normal", "local", "vector", ()),
+]
+
+
+def case(name, role, shape, masked=False, enumerates=""):
+    torch.manual_seed(0)
+    make = partial(Masked if masked else Small, name, role, small_pairs.SHAPES[shape], enumerates)
+    return make, arguments(make())
+
+
+def test_every_distribution_is_in_a_table():
+    assert families.unlisted() == []
+    assert not FAMILIES.keys() & families.EXCLUDED.keys()
+
+
+@pytest.mark.parametrize(("name", "role", "shape", "engines"), FEW)
+def test_few(name, role, shape, engines, tmp_path):
+    holds(*case(name, role, shape), ("eager", *engines), ["arviz"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "role", "shape", "engines"), [*FEW, ("Normal", "global", "vector", ())])
+def test_few_compiled_and_as_onnx(name, role, shape, engines, tmp_path):
+    holds(*case(name, role, shape), ("eager", "graph", "compiled"), ["onnx"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", small_pairs.ROLES)
+@pytest.mark.parametrize("name", [*FAMILIES, *TORCH])
+def test_all(name, role, tmp_path):
+    holds(*case(name, role, "vector"), ("eager", "graph"), ["arviz"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*FAMILIES])
+def test_unknown_values_and_matrices(name, tmp_path):
+    holds(*case(name, "likelihood", "vector", masked=True), to=["arviz"], out=tmp_path, batch_size=6)
+    holds(*case(name, "likelihood", "matrix"))
+
+
+ENUMERATED = [name for name in NUMBERS if NUMBERS[name](torch.zeros(2)).has_enumerate_support]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("enumerates", ["both", "model"])
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_enumerated(name, enumerates, tmp_path):
+    holds(*case(name, "local", "number", enumerates=enumerates), ("eager", "graph"), ["arviz"], tmp_path)
+
+
+def scorable(name, latent):
+    """Return whether quadrature applies: a family with draws and a density, for a latent of real numbers."""
+    fn = NUMBERS[name](torch.zeros(2)) if latent else FAMILIES[name](torch.zeros(2, 3))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fn.expand(fn.batch_shape).log_prob(fn.sample())
+        return len(fn.batch_shape) > 0 and (not latent or (fn.event_shape == () and fn.support is not None))
+    except NotImplementedError:
+        return False
+
+
+NO_GRID = {
+    "Delta": "it has no density",
+    "Unit": "it has no values",
+    "GeneralizedPareto": "torch computes it in float32 alone",
+}
+NO_LATENT = NO_GRID | {
+    "Empirical": "it scores draws of its own shape alone",
+    "TruncatedPolyaGamma": "Pyro draws several samples in another shape",
+    "Uniform": "guide and prior have other supports",
+    "RelaxedBernoulliStraightThrough": "it scores its own draws alone",
+}
+LATENTS = [name for name in NUMBERS if name not in NO_LATENT and scorable(name, True)]
+LIKELIHOODS = [name for name in FAMILIES if name not in NO_GRID and scorable(name, False)]
+
+
+def agrees(pair, x, log_joint, log_q, values, volumes, draws=4000):
+    """Assert that IWAE-1, ELBO and mean weight of each data point agree with sums over the grid.
+
+    :param log_joint: (n, grid) log p(x, z), and log_q, log q(z | x)
+    """
+    with eval_mode(pair), torch.no_grad():
+        terms = importance_terms(pair, x, k=draws)
+    assert torch.equal(terms["weight"], terms["elbo"])
+    log_p = (log_joint + volumes).logsumexp(1)
+    q = (log_q + volumes).exp()
+    torch.testing.assert_close(q.sum(1), torch.ones(len(x)).double(), rtol=1e-3, atol=1e-3)
+    elbo = torch.where(q > 0, q * (log_joint - log_q), 0.0).sum(1)
+    scale = log_p.clamp(min=-1e3)  # of data points without density: 0 on both sides
+    means = (terms["elbo"], elbo), ((terms["weight"] - scale).exp(), (log_p - scale).exp())
+    for draw, exact in means:
+        if (draw == -math.inf).any():  # the guide draws what is impossible under the model
+            assert torch.equal(draw.mean(0), exact)
+            continue
+        error = draw.std(0) / math.sqrt(draws)
+        assert ((draw.mean(0) - exact).abs() <= 4 * error + 1e-3).all(), (draw.mean(0), exact, error)
+
+
+def check_latent(name):
+    make, (x,) = case(name, "local", "number")
+    pair, x = make().double(), x[:2].double()
+    with torch.no_grad():  # a guide near the prior, so that the weights vary little
+        pair.encoder.weight.mul_(0.1)
+        pair.encoder.bias.copy_(pair.theta["a"] + 0.05)
+        prior = pair.family(pair.theta["a"])
+        values, volumes = families.grid(prior)
+        log_q = pair.family(pair.encoder(x)[:, 0]).log_prob(values.unsqueeze(1)).T
+        prior = prior.log_prob(values)
+        likelihood = dist.Normal(pair.mean(values, x).unsqueeze(0), 1.0).log_prob(x.unsqueeze(1)).sum(-1)
+        keep = torch.isfinite(prior) & torch.isfinite(log_q).all(0)
+        agrees(pair, x, (prior + likelihood)[:, keep], log_q[:, keep], values[keep], volumes[keep])
+
+
+def check_likelihood(name):
+    torch.manual_seed(0)
+    pair = Small(name).double()
+    x = arguments(pair, torch.float64)[0][:2]
+    with torch.no_grad(), pyro.validation_enabled(False):  # x may have no density under a value of z
+        pair.encoder.weight.mul_(0.0)
+        pair.encoder.bias.copy_(torch.tensor([0.1, 1.0]))
+        values = torch.linspace(-15, 15, 1001, dtype=torch.float64)
+        volumes = torch.full_like(values, math.log(values[1] - values[0]))
+        fn = pair.family(pair.out(values))
+        score = torch.stack([fn.log_prob(row.expand(len(values), *row.shape)) for row in x])
+        prior = dist.Normal(0.0, 1.0).log_prob(values)
+        log_q = dist.Normal(0.1, torch.nn.functional.softplus(torch.tensor(1.0).double()) + 0.5).log_prob(values)
+        agrees(pair, x, prior + score, log_q.expand(len(x), -1), values, volumes)
+
+
+@pytest.mark.parametrize("name", ["Cauchy", "Poisson", "Beta"])
+def test_a_few_latents_agree_with_quadrature(name):
+    check_latent(name)
+
+
+@pytest.mark.parametrize("name", ["NegativeBinomial", "VonMises", "Dirichlet"])
+def test_a_few_likelihoods_agree_with_quadrature(name):
+    check_likelihood(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LATENTS)
+def test_latents_agree_with_quadrature(name):
+    check_latent(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_likelihoods_agree_with_quadrature(name):
+    check_likelihood(name)
