@@ -101,7 +101,7 @@ def check(what: str, content: bytes, pair: Pair, module: nn.Module, inputs: dict
     """
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes
+    except Exception as error:  # onnxruntime raises its classes
         raise NoNetworkError(f"{what} cannot be written as ONNX: {format_error(error)[:200]}") from error
     for n in (1, 2, len(next(iter(inputs.values())))):
         rows = {name: value[:n] for name, value in inputs.items()}
