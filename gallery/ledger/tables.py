@@ -29,6 +29,7 @@ __all__ = [
     "performance_table",
     "recipes_table",
     "results_sections",
+    "source_number",
     "variants_table",
     "with_tables",
 ]
@@ -76,6 +77,11 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
+def source_number(value: float | None) -> str:
+    """Format a number of a source with the digits that the source has; empty for none."""
+    return "" if value is None else f"{value:g}"
+
+
 def overview_table() -> str:
     """Return the table of README.md: a row for each model, with the headline of its first recipe."""
     ledger, rows = read(LEDGER / "ledger.json"), []
@@ -90,7 +96,7 @@ def overview_table() -> str:
                 f"[`{name}`](gallery/models/{name}.py)",
                 _about(name),
                 f"{shown.name}: {number(statistics.median(shown.values))}" if shown else "",
-                number(shown.published) if shown and shown.published is not None else "",
+                source_number(shown.published if shown else None),
                 _seconds(row),
             ]
         )
@@ -120,7 +126,7 @@ def recipes_table() -> str:
             [
                 f"`{name}`",
                 number(statistics.median(shown.values)) if shown else "",
-                number(shown.published) if shown and shown.published is not None else "",
+                source_number(shown.published if shown else None),
                 shown.name if shown else "",
                 recipe.data,
                 _status(row),
@@ -205,7 +211,7 @@ def _section(recipe: Recipe, row: dict[str, Any] | None) -> str:
 
 def _cells(first: dict[str, Any], field: Field) -> list[str]:
     """Return the cells of a field; lowest and highest are empty where they print as the median does."""
-    known = ["" if value is None else number(value) for value in (field.published, field.remeasured)]
+    known = [source_number(value) for value in (field.published, field.remeasured)]
     if not field.values:
         return [field.name, "", *known, "", "", "", ""]
     median, lowest, highest = (number(f(field.values)) for f in (statistics.median, min, max))

@@ -7,7 +7,7 @@ from typing import Any
 
 from gallery.catalogue.recipes import Recipe
 from gallery.ledger.fields import displayed_fields, find_entry
-from gallery.ledger.tables import number
+from gallery.ledger.tables import number, source_number
 from inference.evaluation.estimate import Estimate
 
 __all__ = ["MEANINGS", "Number", "bounds", "headline", "information", "kl_bars", "numbers", "spread", "written"]
@@ -84,8 +84,8 @@ def numbers(recipe: Recipe, row: dict[str, Any] | None) -> list[Number]:
         Number(
             field.name,
             spread(field.values),
-            "" if field.published is None else written(field.published),
-            "" if field.remeasured is None else written(field.remeasured),
+            source_number(field.published).replace("-", "−"),
+            source_number(field.remeasured).replace("-", "−"),
             find_entry(first, field.name),
             len(field.values),
         )
