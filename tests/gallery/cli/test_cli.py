@@ -226,6 +226,7 @@ def test_a_closed_pipe_is_no_error(arguments, buffered, monkeypatch):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.integration
 def test_training_rows_are_not_held_out(run):
     for validation in ("--validation", "--no-validation"):
         assert run("fit", "vae", "--data", "digits:threshold", *TINY, validation, "--run", f"run{validation}")[0] == 0
@@ -272,6 +273,7 @@ def test_help_explains_every_flag(run, command, words):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.integration
 def test_a_file_that_changed_since_the_fit_is_refused_and_taken_as_other_data(run, tmp_path, split):
     pixels = np.random.default_rng(0).random((40, 9), dtype=np.float32)
 

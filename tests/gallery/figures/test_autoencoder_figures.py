@@ -12,6 +12,8 @@ from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
 from inference import encode
 
+pytestmark = pytest.mark.integration
+
 
 def test_denoised_has_originals_corrupted_and_reconstructed_in_eight_columns(tmp_path):
     test = digits()[1]

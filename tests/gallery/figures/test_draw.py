@@ -18,6 +18,8 @@ from gallery.figures import (
 )
 from inference import InferenceError
 
+pytestmark = pytest.mark.integration
+
 IMAGES = {"learning_curve", "samples", "reconstructions", "latent"}
 EXACT = {"learning_curve", "samples", "posterior", "evidence"}
 

@@ -7,6 +7,8 @@ from sequence_cases import NETS, STEPS
 from gallery.figures import draw
 from gallery.models import MODELS
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize(
     ("name", "keywords", "expected"),

@@ -89,6 +89,7 @@ def test_the_history_has_components_only_where_there_are_any(digits, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["samples", "latent", "sparsity"])
+@pytest.mark.integration
 def test_a_figure_that_fails_costs_itself_alone(name, digits, tmp_path, monkeypatch):
     pair = build("sparse_autoencoder" if name == "sparsity" else "gmvae")
     whole = figures.draw(pair, digits, [], tmp_path / "whole")

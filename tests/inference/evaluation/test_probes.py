@@ -21,6 +21,7 @@ def test_a_probe_tells_classes_that_can_be_told_and_no_others():
         assert abs(accuracy["value"] - 1 / 3) < 5 * accuracy["se"]
 
 
+@pytest.mark.integration
 def test_codes_and_raw_pixels_are_judged_alike():
     train, test = digits()
     pair = fitted("autoencoder", 12)

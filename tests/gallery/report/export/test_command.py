@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from gallery.cli.main import main
 from gallery.report import export
 
+pytestmark = pytest.mark.integration
+
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "2", "--batch-size", "400"]
 
 

@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from built_site import fit_undrawn
 
 from gallery.report.site.k_hat import k_hat_verdict
 from gallery.runs.specification import Run
 from inference.fit.checkpoint import load_tensors, save_tensors
+
+pytestmark = pytest.mark.integration
 
 
 def test_k_hat_is_low_for_a_good_guide_and_high_for_a_narrow_one(tmp_path):
