@@ -18,7 +18,6 @@ from inference.pairs.run import importance_traces
 from inference.pairs.sites import latent_sites
 
 
-@pytest.mark.integration
 def test_mean_field_is_biased_on_a_correlated_posterior_and_full_covariance_is_not():
     pair, x, given = line()
     p, kl = pair.posterior(x, given), {}
