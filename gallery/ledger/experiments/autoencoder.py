@@ -20,9 +20,9 @@ from torch import Tensor
 from gallery.figures import compression, overfitting, save
 from gallery.models.autoencoder import Autoencoder
 from gallery.runs import training
+from gallery.runs.prepare import noise_of
 from inference import SVI
 from inference.files import write_atomically
-from inference.pairs.streams import seeded
 
 __all__ = ["FEW", "LEVELS", "WIDTHS", "reproduce", "rounded"]
 
@@ -75,7 +75,7 @@ def reproduce(
         for width in widths:
             pair = cast(Autoencoder, replace(run, keywords=run.keywords | {"latent_dim": width}).build())
             settings = replace(run.settings, epochs=round(run.settings.epochs * len(train) / n))
-            with seeded(run.settings.seed, "noise", 0):
+            with noise_of(run):
                 for _ in SVI(pair, x, settings=settings):
                     pass
             with torch.no_grad():

@@ -16,11 +16,11 @@ import torch
 from gallery.catalogue.recipes import RECIPES
 from gallery.models.contractive_autoencoder import ContractiveAutoencoder
 from gallery.runs import training
+from gallery.runs.prepare import noise_of
 from gallery.runs.specification import Run
 from inference import SVI, reconstruct
 from inference.evaluation.jacobian import jacobian_norm
 from inference.files import write_atomically
-from inference.pairs.streams import seeded
 
 __all__ = ["map_norm", "reproduce"]
 
@@ -58,7 +58,7 @@ def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
     pair = cast(ContractiveAutoencoder, plain.build())
     train = plain.datasets()["train"]
     snapshots = [copy.deepcopy(pair)]
-    with seeded(plain.settings.seed, "noise", 0):
+    with noise_of(plain):
         for step, _ in SVI(pair, train.x, settings=plain.settings):
             if step % (len(train) // plain.settings.batch_size // SNAPSHOTS_PER_EPOCH) == 0:
                 snapshots = [snapshots[-1], copy.deepcopy(pair)]

@@ -23,13 +23,13 @@ from gallery.figures import labels_grow, parted_plane, save
 from gallery.models.ss_vae import SSVAE
 from gallery.models.vae import VAE
 from gallery.runs import training
+from gallery.runs.prepare import noise_of
 from gallery.runs.specification import Run
 from inference import SVI, Pair
 from inference.evaluation.classification import accuracy, class_bounds
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.probes import features, probe
 from inference.files import write_atomically
-from inference.pairs.streams import seeded
 
 __all__ = ["errors", "plane", "reproduce"]
 
@@ -47,7 +47,7 @@ SIDE = 120  # points on each side of the grid over the plane
 
 def _fit(run: Run) -> Pair:
     pair, train = run.build(), run.datasets()["train"]
-    with seeded(run.settings.seed, "noise", 0):
+    with noise_of(run):
         for _ in SVI(pair, train.x, train.given, run.settings, train.transform):
             pass
     return pair.eval()

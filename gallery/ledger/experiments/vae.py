@@ -13,9 +13,9 @@ from typing import Any
 
 from gallery.figures import rate_distortion, save
 from gallery.runs import training
+from gallery.runs.prepare import noise_of
 from inference import SVI, evaluate
 from inference.files import write_atomically
-from inference.pairs.streams import seeded
 
 __all__ = ["BETAS", "reproduce"]
 
@@ -33,7 +33,7 @@ def reproduce(folder: Path, fitted: Path, betas: tuple[float, ...] = BETAS) -> d
     points = []
     for beta in betas:
         pair, train = run.build(), splits["train"]
-        with seeded(run.settings.seed, "noise", 0):
+        with noise_of(run):
             for _ in SVI(pair, train.x, train.given, replace(run.settings, beta=beta), train.transform):
                 pass
         metrics = evaluate(pair, splits["test"].scored(), particles=1)

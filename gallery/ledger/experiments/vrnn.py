@@ -16,6 +16,7 @@ import torch
 from gallery.models.vrnn import VRNN
 from gallery.models.vrnn_smoothing import SmoothingVRNN
 from gallery.runs import training
+from gallery.runs.prepare import noise_of
 from inference import SVI, Settings, evaluate
 from inference.files import write_atomically
 from inference.pairs.streams import seeded
@@ -43,7 +44,7 @@ def reproduce(folder: Path, fitted: Path, epochs: int = EPOCHS) -> dict[str, Any
     pairs: dict[str, VRNN] = {"filtering, trained on": copy.deepcopy(filtering), "smoothing": smoothing}
     for name, pair in pairs.items():
         frozen = {key: value.clone() for key, value in pair.decoder.state_dict().items()}
-        with seeded(run.settings.seed, "noise", 0):
+        with noise_of(run):
             for _ in SVI(pair, splits["train"].x, settings=settings, only="guide"):
                 pass
         assert all(torch.equal(value, frozen[key]) for key, value in pair.decoder.state_dict().items())

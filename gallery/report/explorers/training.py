@@ -16,9 +16,9 @@ from gallery.figures.style import number
 from gallery.ledger.experiments.factor_analysis import exact_gap, true_evidence
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.report.explorers.fragment import fragment, packed, rounded
+from gallery.runs.prepare import noise_of
 from gallery.runs.specification import Run
 from inference import SVI
-from inference.pairs.streams import seeded
 
 __all__ = ["refit", "training"]
 
@@ -79,7 +79,7 @@ def refit(run: Run, train: Dataset) -> dict[int, FactorAnalysis]:
     The numbers are 0, that of the last step, and about KEPT between them at equal ratios.
     """
     pair = run.build()
-    with seeded(run.settings.seed, "noise", 0):
+    with noise_of(run):
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
         steps = {0, *np.geomspace(1, svi.steps, KEPT).round().astype(int).tolist()}
         kept = {0: copy.deepcopy(pair).cpu().double()}

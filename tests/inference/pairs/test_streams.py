@@ -1,4 +1,4 @@
-"""Every purpose has a random stream of its own, and the user's generator is left as it was."""
+"""Every purpose has a separate random stream, and the user's generator is left as it was."""
 
 import math
 from dataclasses import replace
