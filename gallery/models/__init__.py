@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -101,8 +102,8 @@ def title(name: str) -> str:
     family, _, variant = name.partition(":")
     spec = importlib.util.find_spec(f"{__name__}.{file if variant else family}")
     assert spec is not None
-    source = getattr(spec.loader, "get_source")(spec.name)  # noqa: B009  # of loaders that have files
-    tree: ast.Module | ast.ClassDef = ast.parse(source)
+    assert spec.origin is not None
+    tree: ast.Module | ast.ClassDef = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     if variant:
         tree = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
     text = ast.get_docstring(tree) or ""

@@ -56,8 +56,8 @@ class Settings:
     :param optimiser: the class of torch.optim that makes the updates, with torch's defaults in all but lr and betas
     :param lr: learning rate; the gradient is that of the loss of all data together, as in Pyro, so SGD, which does not
         normalise it, needs a rate smaller by the number of data points
-    :param lr_schedule: the learning rate over the run: constant, linear to 0, cosine to 0, or flat_cosine: constant, then
-        cosine to 0 over the last fifth
+    :param lr_schedule: the learning rate over the run: constant, linear to 0, cosine to 0, or flat_cosine: constant,
+        then cosine to 0 over the last fifth
     :param adam_beta2: decay of the average of squared gradients, of Adam and its variants only; at 0.99 large gradients
         at the start are forgotten ten times faster
     :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, reinforce, graph, iwae:K,

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import gallery
+import inference
 from gallery.cli.main import COMMANDS, app
 from gallery.models import MODELS, family_module, title
 
@@ -39,3 +41,11 @@ def test_the_help_of_a_command_is_its_first_line():
         command = app[name]
         text = command.help or command.default_command.__doc__
         assert text.strip().partition("\n")[0] == line
+
+
+@pytest.mark.parametrize("package", [inference, gallery])
+def test_every_public_name_is_found_on_first_use(package):
+    assert set(package.__all__) <= set(dir(package))
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
