@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from inference.contract.case import FEW, Case, Finding
+from inference.evaluation.metrics import monitor_elbo
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.autoguides import pyro_sample_fault
 from inference.pairs.pair import Pair
@@ -65,13 +66,22 @@ def _is_copy(item: Tensor | nn.Module, buffers: list[Tensor]) -> bool:
 
 
 def _is_used(case: Case, pair: Pair, item: Tensor | nn.Module) -> bool:
-    """Return whether the loss depends on a tensor that the pair keeps; of a module it is not known."""
+    """Return whether the loss, or the bound in evaluation mode, depends on a tensor that the pair keeps.
+
+    Of a module it is not known: True.
+    """
     if not isinstance(item, Tensor):
         return True
-    content, loss, before = item.detach(), case.loss(pair), item.detach().clone()
+
+    x, *given = case.args
+
+    def numbers() -> tuple[float, dict[str, float]]:
+        return case.loss(pair).item(), monitor_elbo(pair, x, given[0] if given else None)
+
+    content, first, before = item.detach(), numbers(), item.detach().clone()
     content.copy_(~before if item.dtype == torch.bool else before + 1)
     try:
-        return not torch.equal(case.loss(pair), loss)
+        return numbers() != first
     except Exception:  # whatever another value leads to
         return True
     finally:

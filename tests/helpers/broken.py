@@ -241,6 +241,15 @@ BROKEN = {
             "self.decoder(z))": "self.decoder(z) + self.shift)",
         },
     ),
+    "a tensor that evaluation alone uses": (
+        "state",
+        ["self.kept keeps a Tensor"],
+        {
+            **TORCH,
+            INIT: f"{INIT}        self.kept = torch.ones(())\n",
+            "self.decoder(z))": "self.decoder(z) if self.training else self.decoder(z) + self.kept)",
+        },
+    ),
     "another default dtype": (
         "leftovers",
         ["torch's default dtype to torch.float64"],
