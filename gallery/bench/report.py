@@ -8,7 +8,7 @@ from gallery.bench.timing import LABELS
 
 __all__ = ["caption", "for_terminal", "table"]
 
-NOT_MODELS = ("hardware", "versions", "how")
+NOT_MODELS = ("hardware", "versions", "how", "devices")
 LINES: list[tuple[str, str, str]] = [
     *((label, f"ms_{key}", "{:.3g}") for key, label in LABELS.items()),
     ("compiled over Pyro", "speedup_over_pyro", "{:.2f}x"),

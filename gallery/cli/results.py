@@ -3,11 +3,13 @@
 import sys
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from gallery.catalogue.recipes import RECIPES
 from gallery.errors import RunError, unknown
+from gallery.runs.parse import has_type, read_json
 from inference.files import write_atomically
 
 __all__ = ["bench", "reproduce_recipes", "site"]
@@ -67,6 +69,7 @@ def bench(
     threads: int | None = None,
     seconds: float = 2.0,
     growth: bool = False,
+    merge: Path | None = None,
 ) -> None:
     """Time a step beside stock Pyro, plain PyTorch, NumPyro where it is installed, and the matrix products alone.
 
@@ -75,8 +78,12 @@ def bench(
     :param threads: Of the CPU.
     :param seconds: For which each contestant is timed.
     :param growth: Also time how the step grows with batch size, particles, components and length: minutes more.
+    :param merge: Time nothing: add this file, of tests/gpu/run.sh, to the file of --json, under the name of its device.
     :raises RunError: if the folder of the file is missing, or a number is not positive
     """
+    if merge is not None:
+        print(_merged(merge, json))
+        return
     import torch
 
     from gallery.bench import bench as run_bench
@@ -97,6 +104,25 @@ def bench(
     if json is not None:
         write_atomically(json, (dumps(content, indent=2) + "\n").encode())
         print(json)
+
+
+def _merged(part: Path, whole: Path | None) -> Path:
+    """Add the measurements of a device to the file of a benchmark, under "devices"; return the file.
+
+    :raises RunError: if one of the files is not what it should be
+    """
+    if whole is None:
+        raise RunError("--merge adds a file to that of --json, which is missing.")
+    contents = []
+    for path in (part, whole):
+        content = read_json(path)
+        if not has_type(content, dict[str, Any]) or not has_type(content.get("hardware"), dict[str, Any]):
+            raise RunError(f"{path} is not a file of `gallery bench` or of tests/gpu/run.sh; nothing was changed.")
+        contents.append(content)
+    measured, content = contents
+    content["devices"] = content.get("devices", {}) | {str(measured["hardware"].get("device")): measured}
+    write_atomically(whole, (dumps(content, indent=2) + "\n").encode())
+    return whole
 
 
 def site(*, runs: Path | None = None, out: Path = Path("site"), trust: bool = False) -> None:
