@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 
+from gallery.catalogue.lessons import LESSONS
 from gallery.cli.flags import as_typed, flags_of
 from gallery.errors import RunError
 from gallery.runs.specification import Run
@@ -21,6 +22,7 @@ compare_app = App(
     suppress_keyboard_interrupt=False,
 )
 
+_LESSONS = "; ".join(f"{name}: {lesson.title}" for name, lesson in LESSONS.items())
 LISTS = ("objectives", "guides", "samplers")
 
 
@@ -67,15 +69,17 @@ def compare_command(name: str) -> Callable[..., None]:
 
 
 @compare_app.default
-def _lesson(*, lesson: str | None = None, out: Path | None = None, jobs: int | None = None) -> None:
+def _lesson(
+    *,
+    lesson: Annotated[str | None, Parameter(help=f"A prepared comparison: {_LESSONS}.")] = None,
+    out: Path | None = None,
+    jobs: int | None = None,
+) -> None:
     """Compare ways to fit a model: `gallery compare MODEL --help` lists the flags. Or run one of the lessons.
 
-    :param lesson: A prepared comparison, with its explanation.
     :param out: Folder of the lesson [runs/lessons/LESSON].
     :param jobs: Number of processes that run at the same time, with one thread each [the number of processors].
     """
-    from gallery.catalogue.lessons import LESSONS
-
     if lesson is None:
         raise RunError(f"compare needs a model, as in `gallery compare vae`, or --lesson of {', '.join(LESSONS)}.")
     if lesson not in LESSONS:

@@ -1,5 +1,6 @@
 """`gallery fit` and `gallery demo`: the flags of a model, and the training of a run."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,10 +9,11 @@ from cyclopts import App, Parameter
 
 from gallery.catalogue.recipes import RECIPES
 from gallery.cli.flags import flags_of
-from gallery.cli.format import format_metrics
 from gallery.errors import RunError, unknown
 from gallery.runs import progress, training
+from gallery.runs.folder import SPECIFICATION
 from gallery.runs.specification import Run
+from gallery.runs.table import aligned, report_table
 from inference.fit import distributed
 
 __all__ = ["demo", "fit_app", "fit_command", "print_run", "train"]
@@ -34,16 +36,23 @@ FLAGS: dict[str, tuple[type, str]] = {
 
 
 def print_run(folder: Path, metrics: dict[str, Any]) -> None:
-    """Print the metrics of a finished run and the paths of its files.
+    """Print the table of a finished run, where its pictures are, and commands to go on with.
 
     :param metrics: content of metrics.json; empty in all processes of a distributed run but the first, which prints
     """
     if not metrics:
         return
-    for split in ("test", "train"):
-        for line in format_metrics(split, metrics.get(split, {})):
-            print(line)
-    print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; figures in {folder / 'figures'})")
+    model = Path(Run.from_json(folder / SPECIFICATION)[0].model).name
+    print("", *report_table(metrics, model, Path(metrics["data"]).name), "", sep="\n")
+    run, site = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
+    rows = [
+        ("fitted", f"{metrics['steps']:,} steps in {metrics['seconds']:.1f} s", ""),
+        ("pictures", str(folder / "figures"), ""),
+        ("next", f"gallery summary {run}", "the latents: mean, sd, quantiles"),
+        ("", f"gallery sample {run}", "new data from the model"),
+        ("", f"gallery site --runs {site} --open", "its page, beside those of the gallery"),
+    ]
+    print(*aligned(rows, indent=""), sep="\n")
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Progress of a fit: a bar on a terminal, a line for every epoch elsewhere; scalars for TensorBoard."""
+"""Progress of a fit: a bar on a terminal, about twelve lines elsewhere; scalars for TensorBoard."""
 
 import time
 from pathlib import Path
@@ -28,8 +28,9 @@ __all__ = [
     "progress_listener",
 ]
 
+LINES = 12  # of a fit in a log
 KL_ROWS = 1000  # training data points on which TensorBoard's KL is computed
-MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
+MODES = {"pyro": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
 
 
 class ProgressListener(Protocol):
@@ -48,9 +49,12 @@ class ProgressListener(Protocol):
         """Release the terminal or file."""
 
 
-def describe_line(line: dict[str, Any]) -> str:
-    """Format a line of history.jsonl for reading, in nats per data point."""
-    parts = [f"epoch {line['epoch']}", f"loss {line['loss']:.3f}"]
+def describe_line(line: dict[str, Any], width: int = 0) -> str:
+    """Format a line of history.jsonl for reading, in nats per data point.
+
+    :param width: of the number of the epoch
+    """
+    parts = [f"epoch {line['epoch']:{width}}", f"loss {line['loss']:.3f}"]
     if not line["loss_is_bound"]:
         reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
         parts[-1] += f" ({reason}: not a bound)"
@@ -84,11 +88,12 @@ class CollapseWarning:
 
 
 class PlainProgress:
-    """A line an epoch, at most about a hundred in all; for files, pipes and logs."""
+    """About LINES lines in all, each of an epoch with held-out metrics; for files, pipes and logs."""
 
     def begin(self, svi: SVI, run: "Run") -> None:
         self.collapse = CollapseWarning(run.settings)
-        self.every, self.last = max(1, run.settings.epochs // 100), run.settings.epochs
+        self.every, self.last = run.settings.epochs / LINES, run.settings.epochs
+        self.next = 1.0
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
         print(f"fitting {run.model} to {len(svi.x)} rows of {run.data}: {where}", flush=True)
 
@@ -96,8 +101,9 @@ class PlainProgress:
         pass
 
     def epoch(self, line: dict[str, Any]) -> None:
-        if line["epoch"] % self.every == 0 or line["epoch"] == self.last:
-            print(describe_line(line), flush=True)
+        if (line["epoch"] >= self.next and line.get("evaluated", True)) or line["epoch"] == self.last:
+            print(describe_line(line, len(str(self.last))), flush=True)
+            self.next = line["epoch"] + self.every
         if warning := self.collapse(line):
             print(warning, flush=True)
 

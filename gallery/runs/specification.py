@@ -16,7 +16,7 @@ from data import Dataset
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.memory import check_size, describe_allocation
-from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, wrong
+from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, renamed, wrong
 from gallery.runs.registry import constructor, format_error, line_of, model_class
 from gallery.runs.trust import check_fitted
 from inference import Pair, Settings
@@ -225,7 +225,7 @@ class Run:
         """
         if not path.exists():
             raise RunError(f"{path.parent} holds no run: there is no {path}.{_incomplete(path.parent)}")
-        content = read_json(path)
+        content = renamed(read_json(path))
         stored = parse(_Stored, content, f"{path}: ")
         for name in ("model", "data"):
             if not getattr(stored, name).isprintable():

@@ -1,4 +1,4 @@
-"""How a step is run: eagerly by Pyro, as the graph of one traced step, or as that graph compiled."""
+"""How a step is run: by Pyro, as the graph of one traced step, or as that graph compiled."""
 
 import warnings
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from inference.pairs.run import same_buffers
 
 __all__ = ["COMPILE_STEPS", "TRACE_STEPS", "Mode", "choose_mode", "prepare_step"]
 
-Mode = Literal["eager", "graph", "compiled"]
+Mode = Literal["pyro", "graph", "compiled"]
 Step = Callable[..., tuple[Tensor, ...]]
 
 TRACE_STEPS = 200  # below, tracing the step takes longer than it saves
 COMPILE_STEPS = 3000  # below, compiling it does
 
 
-def choose_mode(compile: bool | None, steps: int) -> Mode:
-    """Return how a fit of that many steps is run, where `compile` does not decide it."""
-    if compile is not None:
-        return "compiled" if compile else "eager"
-    return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "eager"
+def choose_mode(engine: Mode | Literal["auto"], steps: int) -> Mode:
+    """Return how a fit of that many steps is run: as `engine` states, which "auto" leaves to the number of steps."""
+    if engine != "auto":
+        return engine
+    return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "pyro"
 
 
 def prepare_step(pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...]) -> Step:
@@ -37,7 +37,7 @@ def prepare_step(pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...]) -
     is one that depends on a number of Python or numpy that changes from call to call, such as a counter, a schedule or
     noise of `np.random`, and one that replaces a buffer by another tensor: a graph would keep what it was at first.
     """
-    if mode == "eager":
+    if mode == "pyro":
         return step
     try:
         with same_buffers(pair):

@@ -8,13 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gallery.catalogue.lessons import LESSONS
 from gallery.cli.main import message_of
 from gallery.errors import RunError
-from gallery.models import MODELS
+from gallery.models import MODELS, title
 from inference import InferenceError
 
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
@@ -23,7 +25,8 @@ TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
 def test_fit_evaluate_sample_on_digits(run, tmp_path):
     code, out, _ = run("fit", "cvae", "--data", "digits:threshold", *TINY, "--run", "run")
     assert code == 0
-    assert "test ELBO: " in out
+    assert "\n  ELBO  " in out
+    assert "gallery summary run " in out
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {"accuracy", "wrong_label_cost"} <= metrics["test"].keys()
     spec = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -33,6 +36,7 @@ def test_fit_evaluate_sample_on_digits(run, tmp_path):
     code, out, _ = run("evaluate", "run", "--split", "validation", "--particles", 4, "--as-json")
     assert json.loads(out)["validation"]["iwae"]["k"] == 4
     code, out, _ = run("sample", "run", "--n", 7, "--out", "drawn.npz")
+    assert "x (7, 64)" in out
     with np.load(tmp_path / "drawn.npz") as drawn:
         assert drawn["x"].shape == drawn["mean"].shape == (7, 64)
         assert set(np.unique(drawn["x"])) <= {0, 1}
@@ -53,12 +57,40 @@ def test_list_show_and_data(run):
     code, out, _ = run("list")
     assert code == 0
     assert all(name in out for name in MODELS)
+    assert all(title(name) in out for name in MODELS)  # nothing is cut
+    assert re.search(r"^  vae +\d+ min  needs mnist  Variational", out, flags=re.MULTILINE)
     code, out, _ = run("show", "cvae")
-    assert "--latent-dim 20" in out
+    assert re.search(r"--latent-dim +20 +length of the code", out)
     assert "1820.1" in out
     code, out, _ = run("data")
     assert "digits" in out
     assert "mnist" in out
+
+
+def test_a_run_without_pictures_is_sampled_into_arrays_and_summarised(run, tmp_path, no_figures):
+    assert run("fit", "linear_regression", "--epochs", 1, "--run", "run")[0] == 0
+    code, out, err = run("sample", "run")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == str(Path("run") / "sample.npz")
+    code, out, _ = run("summary", "run")
+    assert code == 0
+    assert re.search(r"w\[1\] .* 1\.5$", out, flags=re.MULTILINE)
+    rows = json.loads(run("summary", "run", "--as-json")[1])["rows"]
+    assert [row["latent"] for row in rows] == ["w[0]", "w[1]"]
+    assert run("fit", "linear_regression", "--epochs", 1, "--run", "run", "--overwrite")[0] == 0
+
+
+def test_the_pages_are_opened_in_a_browser(run, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("gallery.report.site.write_site", lambda *_, **__: tmp_path / "index.html")
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    assert run("site", "--open")[0] == 0
+    assert opened == [(tmp_path / "index.html").as_uri()]
+
+
+def test_the_help_of_compare_names_the_lessons(run):
+    _, out, _ = run("compare", "--help")
+    assert all(name in out for name in LESSONS)
 
 
 def test_flags_come_from_the_constructor_and_the_settings(run):
@@ -73,7 +105,7 @@ def test_a_model_in_a_users_file(run, tmp_path):
     (tmp_path / "mine.py").write_text("from gallery.models.vae import VAE\n\n\nclass Mine(VAE):\n    pass\n")
     code, out, _ = run("fit", "mine.py:Mine", "--data", "digits:grey", *TINY, "--run", "run")
     assert code == 0
-    assert "test ELBO" in out
+    assert "  ELBO  " in out
 
 
 def test_data_in_a_users_file(run, tmp_path):
@@ -109,6 +141,9 @@ def test_data_in_a_users_file(run, tmp_path):
         ("fit vae --data digits:grey --objective enum", ["no discrete latent"]),
         ("fit vae --data digits:grey --objective elbow", ["trace"]),
         ("fit vae --data digits:grey --data-dim 10", ["(10,)", "(64,)"]),
+        ("fit vae --no-compile", ["--no-compile", "Use --engine pyro."]),
+        ("compare vae --compile", ["--compile", "Use --engine compiled."]),
+        ("fit vae --engine fast", ["engine", "auto", "pyro", "graph", "compiled"]),
         ("fit vae --recipe cvae", ["no recipe for vae", "gallery show vae"]),
         ("fit vae:slides", ["is a recipe", "gallery fit vae", "vae:slides"]),
         ("reproduce vae:slide", ["Did you mean 'vae:slides'", "gallery show MODEL"]),
@@ -193,8 +228,8 @@ def test_version_is_that_of_the_distribution(run):
     ("remedy", "words"),
     [
         (("batch_size", "200"), "Use --batch-size 200."),
-        (("compile", True), "Use --compile."),
-        (("compile", False), "Use --no-compile."),
+        (("validation", True), "Use --validation."),
+        (("validation", False), "Use --no-validation."),
         ("Fit more epochs.", "Fit more epochs."),
         (None, ""),
     ],

@@ -1,0 +1,276 @@
+"""The metrics of a fitted pair as an aligned table for a terminal, with a verdict in words beside each number.
+
+exponential_gaussian on exponential_gaussian, 1,000 test rows    nats per data point, higher is better
+  exact log p(x)      -1.7501 +- 0.028
+  ELBO                -1.7515 +- 0.028  gap 0.0014 +- 0.0004: the guide is close to the posterior
+    = reconstruction  -1.4406  -  KL 0.3109
+"""
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gallery.errors import RunError
+from inference.evaluation.diagnostics import K_HAT_THRESHOLD
+from inference.evaluation.estimate import NATS, Estimate
+
+__all__ = ["Table", "aligned", "as_html", "gap_verdict", "metrics_table", "report_table", "weights_verdict"]
+
+REACHED = 1e-4  # nats: a gap below is rounding
+CLOSE = 0.01  # nats, below which a guide is close to the posterior
+MOST = 0.1  # fraction of the data with heavy weights, up to which importance weights are fine for most
+FULL = 0.99  # share of the largest component, from which the components have collapsed
+MOST_ROWS = 60  # of a table that are printed
+UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it is undecided
+SHOWN = {"evidence", "elbo", "iwae", "reconstruction", "kl", "kl_per_latent", "active_units", "k_hat", "k_hat_above"}
+
+Row = tuple[str, str, str]  # label, number with its error, remark
+
+
+def aligned(rows: list[Row], indent: str = "  ") -> list[str]:
+    """Return rows as lines, with labels and numbers in columns; a row without a number reads `label: remark`.
+
+    >>> aligned([("ELBO", "-1.75 +- 0.03", "a bound"), ("IWAE-16", "-1.7", ""), ("code", "", "collapsed")])
+    ['  ELBO     -1.75 +- 0.03  a bound', '  IWAE-16  -1.7', '  code: collapsed']
+    """
+    label, number = (max((len(row[i]) for row in rows if row[1]), default=0) for i in (0, 1))
+    return [
+        (f"{indent}{row[0]:{label}}  {row[1]:{number}}  {row[2]}" if row[1] else f"{indent}{row[0]}: {row[2]}").rstrip()
+        for row in rows
+    ]
+
+
+def report_table(metrics: dict[str, Any], model: str, data: str) -> list[str]:
+    """Return the table of a finished fit: test data, or training data where a latent or the guide is of these alone.
+
+    :param metrics: content of metrics.json
+    :param model: name of the model
+    :param data: name of the data
+    """
+    test, train = metrics["test"], metrics["train"]
+    of_training = _is_joint(test) or ("elbo" in train and "elbo" not in test)
+    split, other = ("train", "test") if of_training else ("test", "train")
+    return metrics_table(metrics[split], model, data, split, _bound_of(metrics[other], other))
+
+
+def _bound_of(entries: dict[str, Any], split: str) -> list[Row]:
+    """Return a row with the bound of the other split: its ELBO, or else its evidence or reconstruction."""
+    labels = {"elbo": "ELBO", "evidence": "exact log p(x)", "reconstruction": "reconstruction"}
+    where = "training data" if split == "train" else f"{split} data"
+    rows = [(f"{labels[name]}, {where}", _number(entries[name]), "") for name in labels if name in entries]
+    return rows[:1]
+
+
+def metrics_table(entries: dict[str, Any], model: str, data: str, split: str, others: Sequence[Row] = ()) -> list[str]:
+    """Return the metrics of one split as lines: a heading, and a row for each number with its verdict.
+
+    :param entries: of this split, as in metrics.json
+    :param others: rows after the bounds
+    """
+    n = next((entry["n"] for entry in entries.values() if isinstance(entry, dict) and "n" in entry), None)
+    count = "" if n is None else f"{n:,} "
+    where = {"train": "training", "all": "training and validation"}.get(split, split)
+    heading = f"{model} on {data}, {count}{where} rows    {NATS}, higher is better"
+    rows = [*_bound_rows(entries), *others, *_code_rows(entries), *_class_rows(entries), *_other_rows(entries)]
+    lines = [heading, *aligned(rows)]
+    if _is_joint(entries):
+        lines.append("  all data share a latent: bounds are joint, divided by n; +- is the Monte Carlo error")
+    elif any(" +- " in row[1] for row in rows):
+        gap = "; behind a gap, the Monte Carlo error" if "elbo" in entries and "evidence" in entries else ""
+        lines.append(f"  +- is one standard error over the data{gap}")
+    return lines
+
+
+def _is_joint(entries: dict[str, Any]) -> bool:
+    return "se" in entries.get("undefined", {})
+
+
+def _number(entry: dict[str, Any], digits: int = 4) -> str:
+    return f"{entry['value']:.{digits}f}{_error(entry.get('se', entry.get('mc_se')))}"
+
+
+def _error(error: float | None) -> str:
+    return f" +- {error:.2g}" if error else ""
+
+
+def _bound_rows(entries: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    exact, elbo, iwae = (entries.get(name) for name in ("evidence", "elbo", "iwae"))
+    reconstruction = entries.get("reconstruction")
+    if exact:
+        rows.append(("exact log p(x)", _number(exact), ""))
+    if elbo:
+        rows.append(("ELBO", _number(elbo), gap_verdict(exact, elbo, _is_joint(entries)) if exact else ""))
+        if reconstruction and "kl" in entries:
+            split = f"{reconstruction['value']:.4f}  -  KL {entries['kl']['value']:.4f}"
+            rows.append(("  = reconstruction", split, ""))
+    elif reconstruction:
+        rows.append(("reconstruction", _number(reconstruction), "log p(x | latents); it is no bound on log p(x)"))
+    if iwae:
+        rows.append((f"IWAE-{iwae['k']}", _number(iwae), "" if exact or not elbo else _above(elbo, iwae)))
+    return rows
+
+
+def _above(elbo: dict[str, Any], iwae: dict[str, Any]) -> str:
+    """Return by how much IWAE exceeds the ELBO, which the gap of the guide exceeds in turn."""
+    difference = iwae["value"] - elbo["value"]
+    if difference <= 2 * math.hypot(elbo.get("mc_se", 0.0), iwae.get("mc_se", 0.0)):
+        return "the ELBO, within Monte Carlo error"
+    return f"{difference:.4f} above the ELBO: the gap to log p(x) is at least that"
+
+
+def gap_verdict(exact: dict[str, Any], elbo: dict[str, Any], joint: bool = False) -> str:
+    """Return the gap between the exact evidence and the ELBO, and what it says about the guide.
+
+    >>> gap_verdict({"value": -1.0, "n": 9}, {"value": -1.25, "mc_se": 0.01})
+    'gap 0.2500 +- 0.01: the guide is not the posterior'
+
+    :param exact: the entry of the exact evidence
+    :param elbo: the entry of the ELBO
+    :param joint: whether both are of all n data points together, divided by n; the verdict is then on the product
+    """
+    gap = Estimate.of_gap(Estimate(exact), Estimate(elbo))
+    value, error, scale = gap["value"], elbo.get("mc_se", 0.0), exact["n"] if joint else 1
+    text = f"gap {abs(value) if abs(value) < 5e-5 else value:.4f}{_error(error)}"
+    if joint:
+        text += f", {scale * value:.2f} nats in all"
+    if value <= max(2 * error, REACHED / scale):
+        return f"{text}: the guide has reached the posterior"
+    return f"{text}: the guide is {'close to' if scale * value < CLOSE else 'not'} the posterior"
+
+
+def weights_verdict(entries: dict[str, Any]) -> str:
+    """Return what k-hat says about the importance weights of a split; empty where there is none.
+
+    >>> weights_verdict({"k_hat": {"value": 0.9}, "k_hat_above": {"value": 1.0, "n": 50}})
+    'not to be trusted, nor is IWAE (median k-hat 0.90; above 0.7 for 100 % of 50 rows)'
+    """
+    if "value" not in (above := entries.get("k_hat_above", {})):
+        return ""
+    heavy, median = above["value"], entries.get("k_hat", {})
+    if heavy == 0:
+        verdict = "fine"
+    elif heavy <= MOST:
+        verdict = "fine for most of the data"
+    else:
+        verdict = "unreliable for part of the data" if heavy < 0.5 else "not to be trusted, nor is IWAE"
+    middle = f"median k-hat {median['value']:.2f}; " if "value" in median else ""
+    return f"{verdict} ({middle}above {K_HAT_THRESHOLD} for {100 * heavy:.3g} % of {above['n']} rows)"
+
+
+def _code_rows(entries: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    if weights := weights_verdict(entries):
+        rows.append(("importance weights", "", weights))
+    if (units := entries.get("active_units")) is not None:
+        names = ", ".join(entries.get("kl_per_latent", {})) or "the code"
+        words = (
+            f"{units} coordinates of {names} vary with x" if units > 1 else f"one coordinate of {names} varies with x"
+        )
+        rows.append(("active units", "", words if units else f"collapsed: no coordinate of {names} varies with x"))
+    return rows
+
+
+def _class_rows(entries: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for name, label in (("accuracy", "class by Bayes' rule"), ("classifier_accuracy", "class by q(y | x)")):
+        if "value" in entries.get(name, {}):
+            cost = entries.get("wrong_label_cost") if name == "accuracy" else None
+            remark = f"; a wrong label costs {cost['value']:.2f} nats" if cost and "value" in cost else ""
+            rows.append((label, "", f"{_percent(entries[name])} are right{remark}"))
+    clusters = entries.get("clustering", {})
+    if "accuracy" in clusters:
+        words = f"{_percent(clusters['accuracy'])} of the rows match their class (NMI {clusters['nmi']['value']:.2f})"
+        shares = [share["value"] for share in clusters.get("shares", [])]
+        entropy = clusters["entropy_of_q"]["value"]
+        if shares and max(shares) >= FULL:
+            words += "; collapsed: every row is in one component"
+        elif len(shares) > 1 and entropy > UNDECIDED * math.log(len(shares)):
+            words += f"; q(y | x) is undecided, nearly uniform over {len(shares)}"
+        rows.append(("components", "", words))
+    return rows
+
+
+def _percent(entry: dict[str, Any]) -> str:
+    return f"{100 * entry['value']:.1f}" + (f" +- {100 * entry['se']:.1f}" if "se" in entry else "") + " %"
+
+
+def _other_rows(entries: dict[str, Any]) -> list[Row]:
+    """Return rows for numbers without a row above, and for undefined ones with their reasons."""
+    known = SHOWN | {"accuracy", "classifier_accuracy", "wrong_label_cost", "clustering", "undefined"}
+    rows: list[Row] = []
+    reasons: dict[str, list[str]] = {}
+    for name, reason in entries.get("undefined", {}).items():
+        if name != "se":
+            reasons.setdefault(reason, []).append({"elbo": "ELBO", "iwae": "IWAE", "kl": "KL"}.get(name, name))
+    for name, entry in entries.items():
+        if name in known - {"k_hat", "clustering"} or not isinstance(entry, dict):
+            continue
+        if "value" in entry and name not in known:
+            rows.append((name.replace("_", " "), _number(entry), entry.get("unit", "")))
+        elif "undefined" in entry and name != "k_hat":
+            reasons.setdefault(entry["undefined"], []).append(name.replace("_", " "))
+    return rows + [(f"no {', '.join(names)}", "", reason) for reason, names in reasons.items()]
+
+
+class Table(list[dict[str, Any]]):
+    """Rows of named values that print as an aligned table; `frame` returns them as a DataFrame.
+
+    >>> Table([{"latent": "w[0]", "mean": 0.51234, "sd": 0.1}, {"latent": "w[1]", "mean": 1.5}], "latents")
+    latents
+      latent    mean   sd
+      w[0]    0.5123  0.1
+      w[1]       1.5
+
+    :param rows: a dictionary each; a value that a row lacks is left empty
+    :param heading: the line above the table
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]], heading: str = "") -> None:
+        super().__init__(rows)
+        self.heading = heading
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all values, in the order of their first row."""
+        return list(dict.fromkeys(name for row in self for name in row))
+
+    def __repr__(self) -> str:
+        cells = [self.columns, *([_cell(row.get(name)) for name in self.columns] for row in self[:MOST_ROWS])]
+        text = {name: any(isinstance(row.get(name), str) for row in self) for name in self.columns}
+        widths = [max(len(line[i]) for line in cells) for i in range(len(self.columns))]
+        lines = [self.heading] if self.heading else []
+        for line in cells if self else []:
+            parts = [
+                f"{cell:{'<' if text[name] else '>'}{width}}"
+                for cell, name, width in zip(line, self.columns, widths, strict=True)
+            ]
+            lines.append(f"  {'  '.join(parts)}".rstrip())
+        more = len(self) - MOST_ROWS
+        return "\n".join([*lines, *([f"  ... and {more} more rows"] if more > 0 else [])])
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
+
+    def frame(self) -> Any:
+        """Return the rows as a pandas DataFrame.
+
+        :raises RunError: if pandas is not installed
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise RunError("a DataFrame needs pandas, which is not installed.", "Use pip install pandas.") from None
+        return pandas.DataFrame(list(self), columns=self.columns)
+
+
+def as_html(text: str) -> str:
+    """Return text for a notebook, in a fixed-width font."""
+    return f'<pre style="white-space: pre; line-height: 1.3">{html.escape(text)}</pre>'
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
