@@ -9,6 +9,7 @@
     folders.py    images of a folder
     labels.py     labels as classes 0 .. K - 1
     splits.py     one split of the rows of a file
+    memory.py     arrays in memory, checked and split as a file
     summary.py    what was read, in a few lines
     catalogue.py  names of data sets: load, load_splits, absolute_name, is_file, download, describe
 
@@ -26,6 +27,7 @@ import runpy
 from data import synthetic
 from data.catalogue import SetInfo, absolute_name, describe, download, is_file, load, load_splits
 from data.dataset import DataError, Dataset
+from data.memory import from_arrays
 from data.summary import summary
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "absolute_name",
     "describe",
     "download",
+    "from_arrays",
     "is_file",
     "load",
     "load_splits",

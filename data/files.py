@@ -29,7 +29,7 @@ from data.dataset import DataError, Source, split_slices
 from data.folders import from_folder
 from data.labels import numbered
 
-__all__ = ["is_path", "read"]
+__all__ = ["from_stored", "is_path", "read"]
 
 IMAGE_LEVELS = 256
 
@@ -81,9 +81,28 @@ def read(
     :return: the rows of the training file with its splits, and those of a test set where one is given
     :raises DataError: if the contents are not as the first lines of this file state
     """
-    path, pixels = os.path.expanduser(path), transform != "real"
+    path = os.path.expanduser(path)
     images = os.path.isdir(path)
     stored, notes = from_folder(path) if images else (from_file(path), [])
+    return from_stored(path, stored, splits, transform, dtype, IMAGE_LEVELS if images else levels, label_values, notes)
+
+
+def from_stored(
+    path: str,
+    stored: dict[str, Arrays],
+    splits: Iterable[str],
+    transform: str | None,
+    dtype: torch.dtype,
+    levels: int | None,
+    label_values: Sequence[int | str] | None,
+    notes: Sequence[str] = (),
+) -> list[Source]:
+    """Check arrays, and return the rows that hold the splits; for the parameters and errors see `read`.
+
+    :param path: of the file or folder that they are from, or another name for messages
+    :param stored: the arrays of each part; emptied once they are checked
+    """
+    notes, pixels, images = list(notes), transform != "real", os.path.isdir(path)
     for arrays in stored.values():
         if transform is None and arrays["x"].ndim == 2 and arrays["x"].dtype.kind in "ui":
             raise DataError(
@@ -98,7 +117,7 @@ def read(
             raise DataError(
                 f"{path}: {first} has {parts[first].layout}, but {other} has {parts[other].layout}. Store both alike."
             )
-    levels = _levels(path, parts, IMAGE_LEVELS if images else levels)
+    levels = _levels(path, parts, levels)
     if images and max(own.high for own in parts.values()) == 1:
         raise DataError(f"{path} has only pixels 0 and 1, nearly black among 256 levels. Save images of 0 and 255.")
     labels = {_name("labels", part): own.labels for part, own in parts.items() if own.labels is not None}

@@ -27,7 +27,7 @@ LISTS = ("objectives", "guides", "samplers")
 
 
 def _flags() -> dict[str, tuple[type, str]]:
-    from gallery.compare.rows import SAMPLERS
+    from gallery.comparison.rows import SAMPLERS
     from inference.fit.objectives import OBJECTIVES
     from inference.guides.registry import GUIDES
 
@@ -100,9 +100,9 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
     :param flags: the flags of the command and the settings that were set
     :param typed: the command as it was typed
     """
-    from gallery.compare import compare
-    from gallery.compare.report import tables
-    from gallery.compare.rows import Comparison, default_objectives
+    from gallery.comparison import compare
+    from gallery.comparison.report import tables
+    from gallery.comparison.rows import Comparison, default_objectives
 
     lists: dict[str, Any] = {name: tuple(dict.fromkeys(flags[name].split(","))) for name in LISTS if name in flags}
     lists = {name: () if names == ("none",) else names for name, names in lists.items()}

@@ -6,6 +6,7 @@ checkpoint.safetensors  weights, optimiser, random generators and position, one 
 weights.safetensors     the fitted weights
 metrics.json            the evaluation on test and training data
 figures/                the figures
+data.npz                the data of a fit in Python to arrays in memory
 draws.nc, sample.npz, onnx/, tensorboard/    exports and draws, where they were requested
 """
 
@@ -26,6 +27,7 @@ from inference.files import is_temporary, remove_temporaries, write_atomically, 
 from inference.fit.checkpoint import load_tensors
 
 __all__ = [
+    "ARRAYS",
     "CHECKPOINT",
     "FIGURES",
     "FILES",
@@ -48,8 +50,16 @@ __all__ = [
 
 SPECIFICATION, HISTORY, METRICS = "run.json", "history.jsonl", "metrics.json"
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
-FIGURES, LOCK = "figures", ".lock"
-FILES = (METRICS, "draws.nc", "sample.npz", WEIGHTS, CHECKPOINT, HISTORY)  # in the order of their removal; run.json is replaced
+FIGURES, ARRAYS, LOCK = "figures", "data.npz", ".lock"
+FILES = (
+    METRICS,
+    "draws.nc",
+    "sample.npz",
+    ARRAYS,
+    WEIGHTS,
+    CHECKPOINT,
+    HISTORY,
+)  # in the order of their removal; run.json is replaced
 FOLDERS = (FIGURES, "tensorboard", "onnx")
 
 

@@ -76,6 +76,7 @@ class Run:
         keywords: dict[str, Any] | None = None,
         settings: dict[str, Any] | None = None,
         validation: bool | None = None,
+        train: Dataset | None = None,
     ) -> "Run":
         """Return a run of `model` by its recipe, with the arguments given here in place of the recipe's.
 
@@ -84,6 +85,7 @@ class Run:
         :param keywords: of the model's constructor
         :param settings: of the fit
         :param validation: whether validation rows are kept apart
+        :param train: the training data, where they are in memory and not to be loaded
         :raises RunError: if there is no such model, a keyword is unknown or has no value, or no data are named
         :raises DataError: if the data cannot be loaded
         """
@@ -101,8 +103,10 @@ class Run:
         for name in explicit:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
-        train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
-        own, derived = data.is_file(data_name), from_data(train)
+        own = train is not None or data.is_file(data_name)
+        if train is None:
+            train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+        derived = from_data(train)
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
             if value is inspect.Parameter.empty:

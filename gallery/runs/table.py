@@ -181,7 +181,9 @@ def _class_rows(entries: dict[str, Any]) -> list[Row]:
             rows.append((label, "", f"{_percent(entries[name])} are right{remark}"))
     clusters = entries.get("clustering", {})
     if "accuracy" in clusters:
-        words = f"{_percent(clusters['accuracy'])} of the rows match their class (NMI {clusters['nmi']['value']:.2f})"
+        words = (
+            f"{_percent(clusters['accuracy'])} of the rows match their class (NMI {abs(clusters['nmi']['value']):.2f})"
+        )
         shares = [share["value"] for share in clusters.get("shares", [])]
         entropy = clusters["entropy_of_q"]["value"]
         if shares and max(shares) >= FULL:

@@ -21,9 +21,9 @@ from typing import Any
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from gallery.compare.report import progress_line, tables
-from gallery.compare.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
-from gallery.compare.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
+from gallery.comparison.report import progress_line, tables
+from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
+from gallery.comparison.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
 from gallery.errors import RunError
 from gallery.runs.parse import renamed
 from gallery.runs.system import processor

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from data import Dataset
-from gallery.compare.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
-from gallery.compare.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
+from gallery.comparison.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
+from gallery.comparison.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
 from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
