@@ -6,6 +6,7 @@
     images.py     the digits of scikit-learn and the 28 x 28 sets of torchvision
     files.py      the user's file or folder: splits, levels, checks
     arrays.py     arrays of an .npz or .npy file, checked and converted in blocks
+    tables.py     CSV, TSV and Parquet files
     folders.py    images of a folder
     labels.py     labels as classes 0 .. K - 1
     splits.py     one split of the rows of a file
@@ -29,6 +30,7 @@ from data.catalogue import SetInfo, absolute_name, describe, download, is_file, 
 from data.dataset import DataError, Dataset
 from data.memory import from_arrays
 from data.summary import summary
+from data.tables import table_name
 
 __all__ = [
     "DataError",
@@ -43,6 +45,7 @@ __all__ = [
     "load_splits",
     "summary",
     "synthetic",
+    "table_name",
 ]
 
 _NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")

@@ -1,7 +1,8 @@
-"""The user's data: an .npz or .npy file of arrays, or a folder of images. Nothing is ever unpickled.
+"""The user's data: a file of arrays, a table, or a folder of images. Nothing is ever unpickled.
 
     .npy    the rows x
     .npz    x, and optionally labels and covariates; or x_train and x_test, perhaps x_validation, labels_train, ...
+    .csv    also .tsv and .parquet: named columns, see `tables.py`
     folder  .png, .jpg, .jpeg or .bmp of one size; flat, or a sub-folder per class (labels in order of names); either
             may stand in sub-folders train, validation (or val) and test, which are the splits
 
@@ -28,6 +29,7 @@ from data.arrays import Arrays, check_numbers, check_size, converted, from_file,
 from data.dataset import DataError, Source, split_slices
 from data.folders import from_folder
 from data.labels import numbered
+from data.tables import from_table, is_table
 
 __all__ = ["from_stored", "is_path", "read"]
 
@@ -36,7 +38,13 @@ IMAGE_LEVELS = 256
 
 def is_path(name: str) -> bool:
     """Return whether a name means a file or a folder: by its ending, a separator in it, or being a folder."""
-    return name.lower().endswith((".npz", ".npy")) or "/" in name or os.sep in name or os.path.isdir(name)
+    return (
+        name.lower().endswith((".npz", ".npy"))
+        or is_table(name)
+        or "/" in name
+        or os.sep in name
+        or os.path.isdir(name)
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def read(
 ) -> list[Source]:
     """Read and check the rows of the file, or of its parts, that hold the splits.
 
-    :param path: of an .npz or .npy file or of a folder of images; ~ is expanded
+    :param path: of an .npz or .npy file, of a table or of a folder of images; ~ is expanded
     :param splits: of "train", "validation", "test" and "all"
     :param transform: name of the pixel transform, or None; with "real" the values are not pixels
     :param dtype: of x, unless it is stored as integers with levels, and of covariates
@@ -83,7 +91,7 @@ def read(
     """
     path = os.path.expanduser(path)
     images = os.path.isdir(path)
-    stored, notes = from_folder(path) if images else (from_file(path), [])
+    stored, notes = from_folder(path) if images else (from_table(path) if is_table(path) else from_file(path), [])
     return from_stored(path, stored, splits, transform, dtype, IMAGE_LEVELS if images else levels, label_values, notes)
 
 

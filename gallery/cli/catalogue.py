@@ -152,7 +152,8 @@ def list_data() -> None:
         table.add_row(row.name, row.description, row.size, " ".join(row.transforms), "yes" if row.available else "no")
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
     print(
-        "\nImages need a pixel transform: mnist:threshold. Your data: path/to/images.npz:grey, or a folder of pictures."
+        "\nImages need a pixel transform: mnist:threshold. Your data: path/to/images.npz:grey, "
+        "a folder of pictures, or table.csv (`gallery fit MODEL --help` has --columns and --label)."
     )
 
 

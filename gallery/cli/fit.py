@@ -1,5 +1,6 @@
 """`gallery fit` and `gallery demo`: the flags of a model, and the training of a run."""
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+import data as data_sets
 from gallery.catalogue.recipes import RECIPES
 from gallery.cli.flags import flags_of
 from gallery.errors import RunError, unknown
@@ -27,6 +29,9 @@ fit_app = App(
 
 FLAGS: dict[str, tuple[type, str]] = {
     "data": (str, "Data set and pixel transform, such as mnist:threshold, or a file [that of the recipe]."),
+    "columns": (str, "Columns of x of a .csv, .tsv or .parquet file, with commas between [all that are left]."),
+    "label": (str, "Column of the labels of such a file [none]."),
+    "covariates": (str, "Columns of the covariates of such a file, with commas between [none]."),
     "run": (Path, "Folder of the run [runs/MODEL-DATA]."),
     "recipe": (str, "The recipe to start from [the first of the model]."),
     "validation": (bool, "Keep validation rows apart from training [that of the recipe]."),
@@ -78,6 +83,17 @@ def train(
         distributed.leave()
 
 
+def chosen_data(flags: dict[str, Any]) -> str | None:
+    """Return the name of the data that the flags --data, --columns, --label and --covariates choose."""
+    columns, covariates = ([one.strip() for one in flags.get(key, "").split(",") if one.strip()] for key in SEVERAL)
+    if not (columns or covariates or "label" in flags):
+        return flags.get("data")
+    return data_sets.table_name(flags.get("data", ""), columns, flags.get("label"), covariates)
+
+
+SEVERAL = ("columns", "covariates")  # flags that take several columns
+
+
 def fit_command(name: str) -> Callable[..., None]:
     """Return `gallery fit NAME` as a function of its flags."""
     hyper, settings, signature = flags_of(name, FLAGS)
@@ -91,12 +107,12 @@ def fit_command(name: str) -> Callable[..., None]:
         run = Run.of(
             name,
             None if recipe is None else RECIPES[recipe],
-            chosen.get("data"),
+            chosen_data(chosen),
             {key: chosen[key] for key in hyper if key in chosen},
             {key: chosen[key] for key in settings if key in chosen},
             chosen.get("validation"),
         )
-        data_name = Path(run.data.replace("/:", ":")).name  # a folder may end in a slash
+        data_name = re.sub(r"\?[^:]*", "", Path(run.data.replace("/:", ":")).name)  # a folder may end in a slash
         folder = chosen.get("run") or Path("runs") / f"{Path(name).name}-{data_name}".replace(":", "-")
         logs = folder / "tensorboard" if chosen.get("tensorboard") else None
         overwrite = chosen.get("overwrite", False)

@@ -95,6 +95,9 @@ def request(
     name = model if isinstance(model, str) else name_of(model if isinstance(model, type) else type(model))
     chosen = _recipe(name, recipe)
     keywords, settings = _divided(name, options, pair)
+    if isinstance(data, str) and not (label is None and covariates is None and columns is None):
+        names = [[one] if isinstance(one, str) else list(one or ()) for one in (columns, covariates)]
+        data = data_sets.table_name(data, names[0], label, names[1])
     if data is None or isinstance(data, str):
         if pair is None:
             run = Run.of(name, chosen, data, keywords, settings, validation)

@@ -168,7 +168,9 @@ def _code_rows(entries: dict[str, Any]) -> list[Row]:
         words = (
             f"{units} coordinates of {names} vary with x" if units > 1 else f"one coordinate of {names} varies with x"
         )
-        rows.append(("active units", "", words if units else f"collapsed: no coordinate of {names} varies with x"))
+        rows.append(
+            ("active units", "", words if units else f"none, {names} does not vary with x: the posterior has collapsed")
+        )
     return rows
 
 
