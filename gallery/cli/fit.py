@@ -54,9 +54,10 @@ def print_run(folder: Path, metrics: dict[str, Any]) -> None:
         ("fitted", f"{metrics['steps']:,} steps in {metrics['seconds']:.1f} s", ""),
         ("pictures", str(folder / "figures"), ""),
         ("next", f"gallery summary {run}", "the latents: mean, sd, quantiles"),
-        ("", f"gallery sample {run}", "new data from the model"),
         ("", f"gallery site --runs {site} --open", "its page, beside those of the gallery"),
     ]
+    if "elbo" in metrics["test"] | metrics["train"]:  # without a bound the prior may be flat, as of an autoencoder
+        rows.insert(3, ("", f"gallery sample {run}", "new data from the model"))
     print(*aligned(rows, indent=""), sep="\n")
 
 

@@ -32,7 +32,7 @@ class Compared:
       fit    seed  status    ELBO  ELBO mc_se  seconds
       trace     0  finished  -1.5         0.1        2
 
-    :ivar content: the content of compare.json
+    :param content: the content of compare.json
     """
 
     def __init__(self, content: dict[str, Any]) -> None:

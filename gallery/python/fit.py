@@ -68,12 +68,16 @@ class Fit:
     >>> len(fitted.losses), fitted.encode()["z"].shape, fitted.sample(5)["x"].shape
     (3, torch.Size([6, 2]), torch.Size([5, 3]))
 
-    :ivar pair: the fitted model and guide
-    :ivar run: model, hyper-parameters, data and settings
-    :ivar splits: the data by split: train, test, and validation where it was kept apart
-    :ivar losses: (steps,) the loss of every step, nats per data point; (epochs,) of every epoch of a loaded fit
-    :ivar history: a dictionary for every epoch, as in history.jsonl
-    :ivar seconds: of the training
+        pair        the fitted model and guide
+        run         model, hyper-parameters, data and settings
+        splits      the data by split: train, test, and validation where it was kept apart
+        losses      (steps,) the loss of every step, nats per data point; (epochs,) of every epoch of a loaded fit
+        history     a dictionary for every epoch, as in history.jsonl
+        seconds     of the training
+
+    :param found: model, data and settings
+    :param svi: the finished fit; None of a loaded one
+    :param folder: of a loaded fit
     """
 
     def __init__(

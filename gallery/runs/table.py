@@ -72,7 +72,7 @@ def metrics_table(entries: dict[str, Any], model: str, data: str, split: str, ot
     count = "" if n is None else f"{n:,} "
     where = {"train": "training", "all": "training and validation"}.get(split, split)
     heading = f"{model} on {data}, {count}{where} rows    {NATS}, higher is better"
-    rows = [*_bound_rows(entries), *others, *_code_rows(entries), *_class_rows(entries), *_other_rows(entries)]
+    rows = [*_bound_rows(entries, split), *others, *_code_rows(entries), *_class_rows(entries), *_other_rows(entries)]
     lines = [heading, *aligned(rows)]
     if _is_joint(entries):
         lines.append("  all data share a latent: bounds are joint, divided by n; +- is the Monte Carlo error")
@@ -94,17 +94,20 @@ def _error(error: float | None) -> str:
     return f" +- {error:.2g}" if error else ""
 
 
-def _bound_rows(entries: dict[str, Any]) -> list[Row]:
+def _bound_rows(entries: dict[str, Any], split: str) -> list[Row]:
     rows: list[Row] = []
     exact, elbo, iwae = (entries.get(name) for name in ("evidence", "elbo", "iwae"))
     reconstruction = entries.get("reconstruction")
     if exact:
         rows.append(("exact log p(x)", _number(exact), ""))
     if elbo:
-        rows.append(("ELBO", _number(elbo), gap_verdict(exact, elbo, _is_joint(entries)) if exact else ""))
+        verdict = gap_verdict(exact, elbo, _is_joint(entries)) if exact else ""
+        if _is_joint(entries) and split not in ("train", "all"):
+            verdict = "the guide is of the training data: see the gap there"
+        rows.append(("ELBO", _number(elbo), verdict))
         if reconstruction and "kl" in entries:
-            split = f"{reconstruction['value']:.4f}  -  KL {entries['kl']['value']:.4f}"
-            rows.append(("  = reconstruction", split, ""))
+            parts = f"{reconstruction['value']:.4f}  -  KL {entries['kl']['value']:.4f}"
+            rows.append(("  = reconstruction", parts, ""))
     elif reconstruction:
         rows.append(("reconstruction", _number(reconstruction), "log p(x | latents); it is no bound on log p(x)"))
     if iwae:
@@ -164,13 +167,11 @@ def _code_rows(entries: dict[str, Any]) -> list[Row]:
     if weights := weights_verdict(entries):
         rows.append(("importance weights", "", weights))
     if (units := entries.get("active_units")) is not None:
-        names = ", ".join(entries.get("kl_per_latent", {})) or "the code"
-        words = (
-            f"{units} coordinates of {names} vary with x" if units > 1 else f"one coordinate of {names} varies with x"
-        )
-        rows.append(
-            ("active units", "", words if units else f"none, {names} does not vary with x: the posterior has collapsed")
-        )
+        sites = list(entries.get("kl_per_latent", {})) or ["the code"]
+        names = ", ".join(sites if len(sites) < 4 else [sites[0], "...", sites[-1]])
+        words = f"{units} coordinates of {names} vary" if units > 1 else f"one coordinate of {names} varies"
+        none = f"no coordinate of {names} varies with x: the posterior has collapsed"
+        rows.append(("active units", "", f"{words} with x" if units else none))
     return rows
 
 

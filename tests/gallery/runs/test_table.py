@@ -42,7 +42,11 @@ def test_a_local_latent_has_its_gap_on_test_data():
         (DELTA, DELTA, ["test rows", "no ELBO, IWAE: a point (Delta)"]),
         (JOINT, JOINT, ["200 training rows", "all data share a latent"]),
         ({"evidence": bound(-1.0), "undefined": {"elbo": "none for these"}}, LOCAL, ["1,000 training rows", "gap"]),
-        (LOCAL | {"active_units": 0, "kl_per_latent": {"z": [0.0]}}, LOCAL, ["none, z does not vary with x"]),
+        (
+            LOCAL | {"active_units": 0, "kl_per_latent": {"z": [0.0]}},
+            LOCAL,
+            ["no coordinate of z varies with x: the posterior has collapsed"],
+        ),
         ({"elbo": bound(-3.0), "iwae": bound(-2.0, k=16)}, LOCAL, ["1.0000 above the ELBO: the gap"]),
         (LOCAL | {"accuracy": {"value": 0.5, "n": 10}}, LOCAL, ["class by Bayes' rule: 50.0 % are right"]),
     ],
