@@ -1,6 +1,5 @@
 """`gallery fit` and `gallery demo`: the flags of a model, and the training of a run."""
 
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from gallery.errors import RunError, unknown
 from gallery.runs import progress, training
 from gallery.runs.folder import SPECIFICATION
 from gallery.runs.specification import Run
-from gallery.runs.table import aligned, report_table
+from gallery.runs.table import aligned, file_name, report_table
 from inference.fit import distributed
 
 __all__ = ["demo", "fit_app", "fit_command", "print_run", "train"]
@@ -48,7 +47,7 @@ def print_run(folder: Path, metrics: dict[str, Any]) -> None:
     if not metrics:
         return
     model = Path(Run.from_json(folder / SPECIFICATION)[0].model).name
-    print("", *report_table(metrics, model, Path(metrics["data"]).name), "", sep="\n")
+    print("", *report_table(metrics, model, file_name(metrics["data"])), "", sep="\n")
     run, site = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
     rows = [
         ("fitted", f"{metrics['steps']:,} steps in {metrics['seconds']:.1f} s", ""),
@@ -113,8 +112,7 @@ def fit_command(name: str) -> Callable[..., None]:
             {key: chosen[key] for key in settings if key in chosen},
             chosen.get("validation"),
         )
-        data_name = re.sub(r"\?[^:]*", "", Path(run.data.replace("/:", ":")).name)  # a folder may end in a slash
-        folder = chosen.get("run") or Path("runs") / f"{Path(name).name}-{data_name}".replace(":", "-")
+        folder = chosen.get("run") or Path("runs") / f"{Path(name).name}-{file_name(run.data)}".replace(":", "-")
         logs = folder / "tensorboard" if chosen.get("tensorboard") else None
         overwrite = chosen.get("overwrite", False)
         print_run(folder, train(lambda listener: training.start(run, folder, overwrite, listener), logs))

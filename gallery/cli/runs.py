@@ -19,7 +19,7 @@ from gallery.runs.metrics import evaluate_split
 from gallery.runs.parse import read_json
 from gallery.runs.specification import Run
 from gallery.runs.summary import summarise
-from gallery.runs.table import metrics_table
+from gallery.runs.table import file_name, metrics_table
 from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
@@ -70,7 +70,7 @@ def evaluate(
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
-        print(*metrics_table(metrics, Path(spec.model).name, Path(dataset.name).name, split), sep="\n")
+        print(*metrics_table(metrics, Path(spec.model).name, file_name(dataset.name), split), sep="\n")
 
 
 def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool = False) -> None:

@@ -24,7 +24,7 @@ from gallery.runs.parse import read_json
 from gallery.runs.prepare import noise_of, prepare
 from gallery.runs.progress import ProgressListener, progress_listener
 from gallery.runs.summary import summarise
-from gallery.runs.table import Table, as_html, metrics_table
+from gallery.runs.table import Table, as_html, file_name, metrics_table
 from inference import SVI, Pair, check_fit, encode, reconstruct, sample
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class Fit:
         numbers = [f"loss {last['loss']:.4f}"]
         for split in ("validation", "test"):
             for name, value in last.get(split, {}).items():
-                numbers.append(f"{split} {name.replace('elbo', 'ELBO')} {value:.4f}")
+                if name in ("elbo", "reconstruction"):
+                    numbers.append(f"{split} {name.replace('elbo', 'ELBO')} {value:.4f}")
         rows, steps = len(self.splits["train"]), last["step"]
         return "\n".join(
             (
@@ -117,7 +118,7 @@ class Fit:
 
     @property
     def _data(self) -> str:
-        return Path(self.run.data).name
+        return file_name(self.run.data)
 
     def _rows(self, x: Any, given: Any, split: str) -> Dataset:
         """Return a split, or other data in the form of the fitted ones, validated against the pair."""
@@ -156,7 +157,7 @@ class Fit:
         """
         rows = self._rows(x, given, split)
         numbers = evaluate_split(self.pair, rows, particles, seed=self.run.settings.seed)
-        return Evaluation(numbers, self._model, Path(rows.name).name, rows.split if x is None else "new")
+        return Evaluation(numbers, self._model, file_name(rows.name), rows.split if x is None else "new")
 
     def summary(self, seed: int = 0) -> Table:
         """Return mean, sd, 5 % and 95 % quantile of the latents under the guide, and their true values where known."""

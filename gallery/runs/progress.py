@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from gallery.runs.table import file_name
 from inference import SVI, Settings, eval_mode
 from inference.evaluation.metrics import COLLAPSE_NATS, kl_per_latent
 from inference.pairs.info import inspect_pair
@@ -95,7 +96,7 @@ class PlainProgress:
         self.every, self.last = run.settings.epochs / LINES, run.settings.epochs
         self.next = 1.0
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
-        print(f"fitting {run.model} to {len(svi.x)} rows of {run.data}: {where}", flush=True)
+        print(f"fitting {run.model} to {len(svi.x)} rows of {file_name(run.data)}: {where}", flush=True)
 
     def step(self, step: int, loss: Tensor) -> None:
         pass

@@ -8,14 +8,25 @@ exponential_gaussian on exponential_gaussian, 1,000 test rows    nats per data p
 
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from gallery.errors import RunError
 from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 from inference.evaluation.estimate import NATS, Estimate
 
-__all__ = ["Table", "aligned", "as_html", "gap_verdict", "metrics_table", "report_table", "weights_verdict"]
+__all__ = [
+    "Table",
+    "aligned",
+    "as_html",
+    "file_name",
+    "gap_verdict",
+    "metrics_table",
+    "report_table",
+    "weights_verdict",
+]
 
 REACHED = 1e-4  # nats: a gap below is rounding
 CLOSE = 0.01  # nats, below which a guide is close to the posterior
@@ -26,6 +37,15 @@ UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it i
 SHOWN = {"evidence", "elbo", "iwae", "reconstruction", "kl", "kl_per_latent", "active_units", "k_hat", "k_hat_above"}
 
 Row = tuple[str, str, str]  # label, number with its error, remark
+
+
+def file_name(name: str) -> str:
+    """Return the name of data without the folder of a file, and without the columns of a table.
+
+    >>> file_name("/home/me/iris.csv?columns=a,b:real"), file_name("pictures/:grey"), file_name("digits:grey")
+    ('iris.csv:real', 'pictures:grey', 'digits:grey')
+    """
+    return re.sub(r"\?[^:]*", "", Path(name.replace("/:", ":")).name)
 
 
 def aligned(rows: list[Row], indent: str = "  ") -> list[str]:
