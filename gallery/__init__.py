@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from gallery.models.vae import VAE
     from gallery.models.vrnn_vectorised import VectorisedVRNN as VRNN  # noqa: N814
     from gallery.python.comparing import compare
-    from gallery.python.fit import Fit, fit, load
+    from gallery.python.fit import fit, load
+    from gallery.python.fitted import Fit
 
 __all__ = [
     "CVAE",
@@ -80,7 +81,13 @@ _MODELS = {
     "GMVAE": "gmvae",
     "VRNN": "vrnn",
 }
-_MODULES = {"MODELS": "models", "compare": "python.comparing"} | dict.fromkeys(("Fit", "fit", "load"), "python.fit")
+_MODULES = {
+    "Fit": "python.fitted",
+    "MODELS": "models",
+    "compare": "python.comparing",
+    "fit": "python.fit",
+    "load": "python.fit",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -13,8 +13,9 @@ from gallery.cli.flags import flags_of
 from gallery.errors import RunError, unknown
 from gallery.runs import progress, training
 from gallery.runs.folder import SPECIFICATION
+from gallery.runs.report import report_table
 from gallery.runs.specification import Run
-from gallery.runs.table import aligned, file_name, report_table
+from gallery.runs.table import aligned, file_name
 from inference.fit import distributed
 
 __all__ = ["demo", "fit_app", "fit_command", "print_run", "train"]

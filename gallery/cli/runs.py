@@ -17,9 +17,10 @@ from gallery.runs.folder import SPECIFICATION
 from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.parse import read_json
+from gallery.runs.report import metrics_table
 from gallery.runs.specification import Run
 from gallery.runs.summary import summarise
-from gallery.runs.table import file_name, metrics_table
+from gallery.runs.table import file_name
 from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS

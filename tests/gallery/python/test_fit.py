@@ -162,6 +162,12 @@ def test_svi_in_another_training_loop():
 
 
 @pytest.mark.integration
+def test_draws_for_arviz(fitted):
+    pytest.importorskip("arviz", reason="pip install latent-gallery[arviz]")
+    assert fitted.to_arviz(n=2, draws=3).posterior["z"].shape == (1, 3, 2, 2)
+
+
+@pytest.mark.integration
 def test_the_package_is_imported_without_torch():
     code = "import sys, gallery; dir(gallery); assert 'torch' not in sys.modules; gallery.fit"
     subprocess.run([sys.executable, "-c", code], check=True)

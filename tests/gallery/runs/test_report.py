@@ -9,9 +9,10 @@ from tiny_runs import tiny
 
 from data.synthetic import LINE_INTERCEPT, LINE_SLOPE
 from gallery.models import MODELS
+from gallery.runs.report import gap_verdict, metrics_table, report_table, weights_verdict
 from gallery.runs.specification import Run
 from gallery.runs.summary import summarise
-from gallery.runs.table import Table, gap_verdict, metrics_table, report_table, weights_verdict
+from gallery.runs.table import Table
 from gallery.runs.training import start
 
 
