@@ -104,8 +104,7 @@ class Run:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
         own = train is not None or data.is_file(data_name)
-        if train is None:
-            train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+        train = train or data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
         derived = from_data(train)
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
@@ -228,7 +227,8 @@ class Run:
             this user has not fitted
         """
         if not path.exists():
-            raise RunError(f"{path.parent} holds no run: there is no {path}.{_incomplete(path.parent)}")
+            begun = " A fit ended here before it was written: fit again." if (path.parent / ".lock").exists() else ""
+            raise RunError(f"{path.parent} holds no run: there is no {path}.{begun}")
         content = renamed(read_json(path))
         stored = parse(_Stored, content, f"{path}: ")
         for name in ("model", "data"):
@@ -273,11 +273,6 @@ class _Stored:
     versions: dict[str, Any] | None = None
     levels: int | None = None
     labels: list[int | str] | None = None
-
-
-def _incomplete(folder: Path) -> str:
-    """Return a sentence for a folder whose fit ended before run.json was written; empty for any other."""
-    return " A fit ended here before it was written: fit again." if (folder / ".lock").exists() else ""
 
 
 def _shown(keywords: dict[str, Any]) -> str:
