@@ -85,7 +85,14 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
 
     def ours(mode: Mode, **settings: Any) -> Stepper:
         fit = svi(mode, **settings)
-        return lambda steps: [fit.train_step() for _ in range(steps)]
+
+        def take_steps(steps: int) -> list:
+            losses: list = []
+            while len(losses) < steps:
+                losses += fit.train_steps(steps - len(losses))
+            return losses
+
+        return take_steps
 
     def pyro(source: Callable = stock.minibatches, model: str | None = None) -> Stepper:
         copied = case.build(model)

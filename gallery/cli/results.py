@@ -22,6 +22,7 @@ def reproduce_recipes(
     quick: bool = False,
     out: Path = Path("reproduced"),
     ledger: Path | None = None,
+    only: str = "1/1",
 ) -> None:
     """Run recipes, seed by seed, into a ledger beside the published results; an interrupted command continues.
 
@@ -31,6 +32,7 @@ def reproduce_recipes(
     :param quick: A few epochs each, on the embedded digits instead of larger images.
     :param out: Folder of the runs.
     :param ledger: The file with the numbers [OUT/ledger.json].
+    :param only: I/N: every N-th of the runs, from the I-th on, so that the N jobs of a cluster's array share them.
     """
     from gallery.ledger.reproduce import reproduce
 
@@ -44,8 +46,21 @@ def reproduce_recipes(
     file = ledger or out / "ledger.json"
     if not file.name or file.is_dir():
         raise RunError(f"--ledger is a file, and {file} is a folder.")
-    reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick)
+    reproduce(names or RECIPES, range(first_seed, first_seed + seeds), out, file, quick, share=_share(only))
     print(f"ledger: {file}")
+
+
+def _share(only: str) -> tuple[int, int]:
+    """Return (i, N) of "I/N".
+
+    :raises RunError: unless 1 <= I <= N
+    """
+    parts = only.split("/")
+    if len(parts) == 2 and all(part.isascii() and part.isdecimal() for part in parts):
+        i, n = map(int, parts)
+        if 1 <= i <= n:
+            return i, n
+    raise RunError(f"--only is I/N with 1 <= I <= N, such as 2/8, not {only!r}.")
 
 
 def bench(

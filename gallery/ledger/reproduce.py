@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,7 @@ def reproduce(
     ledger: Path,
     quick: bool = False,
     report: Callable[[str], None] = print,
+    share: tuple[int, int] = (1, 1),
 ) -> dict[str, dict[str, Any]]:
     """Run recipes and return the ledger.
 
@@ -188,14 +190,17 @@ def reproduce(
     :param ledger: file of the ledger, created or extended; pictures and experiments are written beside it
     :param quick: a few epochs each, on the embedded digits instead of larger images
     :param report: called with one line for every run
+    :param share: (i, N): only every N-th of the runs, from the i-th on, so that N processes share them
     :raises RunError: if a folder holds a different run, or `ledger` is not a ledger
     """
     make_folder(out)
     make_folder(ledger.parent)
+    of_share = cycle(i == share[0] for i in range(1, share[1] + 1))
     for recipe in (RECIPES[name] for name in names):
+        chosen = [seed for seed, included in zip(seeds, of_share, strict=False) if included]
         of_recipe = out / recipe.name.replace(":", "-")
         row = _row(recipe, f"gallery reproduce {recipe.name}{' --quick' if quick else ''}")
-        for seed in seeds:
+        for seed in chosen:
             folder = of_recipe / f"seed-{seed}"
             report(f"{recipe.name}, seed {seed}: {folder}")
             try:
@@ -210,7 +215,7 @@ def reproduce(
             if "refused" in row:
                 break
         experiments = ledger.parent / "experiments" / recipe.model
-        if recipe.name in EXPERIMENTS and not quick and not experiments.is_dir():
+        if recipe.name in EXPERIMENTS and min(seeds) in chosen and not quick and not experiments.is_dir():
             report(f"{recipe.name}: the published experiments")
             staged = experiments.with_name(f".{recipe.model}")  # the folder appears once it is complete
             with writing(experiments):

@@ -34,10 +34,10 @@ class _Recorder:
         if self.shown:
             self.shown.begin(svi, run)
 
-    def step(self, step: int, loss: Tensor) -> None:
-        self.losses.append(loss)
+    def step(self, step: int, losses: Tensor) -> None:
+        self.losses.append(losses)
         if self.shown:
-            self.shown.step(step, loss)
+            self.shown.step(step, losses)
 
     def epoch(self, line: dict[str, Any]) -> None:
         self.history.append(line)
@@ -102,7 +102,7 @@ def fit(
             loop.run_to_end()
     finally:
         recorder.close()
-    return Fit(found, svi.pair, recorder.history, torch.stack(recorder.losses).cpu(), loop.seconds, svi)
+    return Fit(found, svi.pair, recorder.history, torch.cat(recorder.losses).cpu(), loop.seconds, svi)
 
 
 def load(folder: str | Path, trust: bool = False) -> Fit:

@@ -40,8 +40,8 @@ class ProgressListener(Protocol):
     def begin(self, svi: SVI, run: "Run") -> None:
         """Receive the fit before its first step."""
 
-    def step(self, step: int, loss: Tensor) -> None:
-        """Receive the loss of a step, nats per data point."""
+    def step(self, step: int, losses: Tensor) -> None:
+        """Receive the losses of the last steps up to `step`, (k,), nats per data point."""
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Receive a line of history.jsonl after an epoch."""
@@ -98,7 +98,7 @@ class PlainProgress:
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
         print(f"fitting {run.model} to {len(svi.x)} rows of {file_name(run.data)}: {where}", flush=True)
 
-    def step(self, step: int, loss: Tensor) -> None:
+    def step(self, step: int, losses: Tensor) -> None:
         pass
 
     def epoch(self, line: dict[str, Any]) -> None:
@@ -126,11 +126,11 @@ class ProgressBar:
         self.progress.start()
         self.shown_step, self.shown_at = svi.step, time.perf_counter()
 
-    def step(self, step: int, loss: Tensor) -> None:
+    def step(self, step: int, losses: Tensor) -> None:
         now = time.perf_counter()
         if now - self.shown_at > 0.5:
             speed = (step - self.shown_step) / (now - self.shown_at)
-            status = f"loss {loss.item():.2f}{self.elbo}, {speed:.0f} steps/s"
+            status = f"loss {losses[-1].item():.2f}{self.elbo}, {speed:.0f} steps/s"
             self.progress.update(self.task, completed=step, status=status)
             self.shown_step, self.shown_at = step, now
 
@@ -167,8 +167,8 @@ class TensorBoardProgress:
         self.svi, self.writer = svi, SummaryWriter(self.folder, purge_step=svi.step + 1)
         self.shown.begin(svi, run)
 
-    def step(self, step: int, loss: Tensor) -> None:
-        self.shown.step(step, loss)
+    def step(self, step: int, losses: Tensor) -> None:
+        self.shown.step(step, losses)
 
     def epoch(self, line: dict[str, Any]) -> None:
         scalars = {"loss": line["loss"], "lr": line["lr"]}

@@ -247,19 +247,21 @@ class Training:
         :raises KeyboardInterrupt: once one has, after the checkpoint is written
         """
         svi, clock = self.svi, time.perf_counter()
-        for step, loss in svi:
-            self.total += loss
-            self.count += 1
-            self.first_loss = loss if self.first_loss is None and step == 1 else self.first_loss
+        svi.pair.train()
+        while svi.step < svi.steps:
+            losses = svi.train_steps(svi.steps_left_of_epoch)
+            self.first_loss = losses[0] if svi.step == len(losses) else self.first_loss
+            self.total = sum(losses.unbind(), self.total)
+            self.count += len(losses)
             if self.listener:
-                self.listener.step(step, loss)
-            now = time.perf_counter()
+                self.listener.step(svi.step, losses)
             if svi.epoch > self.epoch:
-                self.seconds += now - clock
-                self._end_epoch(step)
+                self.seconds += time.perf_counter() - clock
+                self._end_epoch(svi.step)
                 clock = time.perf_counter()
-            if distributed.workers() > 1 and step % SYNC_EVERY:
+            if distributed.workers() > 1 and svi.step % SYNC_EVERY:
                 continue
+            now = time.perf_counter()
             late = distributed.any_worker(now - self.saved_at > CHECKPOINT_SECONDS)
             stop = distributed.any_worker(interrupted())
             if late or stop:
@@ -287,7 +289,7 @@ class Training:
             if not (evaluated or svi.plan.is_per_data_point):
                 line["evaluated"] = False
         self.history.append(line)
-        self.total.zero_()
+        self.total = torch.zeros_like(self.total)
         self.count = 0
         if self.listener:
             self.listener.epoch(line)

@@ -25,10 +25,11 @@ def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tens
     :return: (mean, variance), each (number of weights,) for all of `svi.parameters` concatenated, of the loss in nats
         per data point
     """
-    args, n = svi.loss.step_arguments(rows), len(svi.x)
+    step, args, n = svi.prepare(), svi.loss.step_arguments(rows), len(svi.x)
     mean = squares = torch.zeros((), device=svi.x.device, dtype=torch.float64)
     for i in range(repeats):
-        _, _, *gradients = svi.loss.gradients(*args)
+        with torch.no_grad():
+            _, _, *gradients = step(*args)
         given = zip(svi.parameters, gradients, strict=True)
         flat = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in given]).double() / n
         away = flat - mean

@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import pyro
@@ -25,6 +26,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from inference.errors import InferenceError
+from inference.fit.library import compile_library
 
 __all__ = ["HalfProducts", "UntraceableError", "fused", "traced"]
 
@@ -91,13 +93,17 @@ def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> 
 def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, ...]]:
     """Compile a graph by the compiler of torch.compile, for arguments of the shapes of `args`, which are not checked.
 
-    On a GPU the compiled graph is captured and replayed. On a CPU it draws from torch's generator, as the graph does,
-    since the compiler's generator is ten times slower there.
+    On a GPU the compiled graph is captured and replayed. On a CPU it becomes a library, which is kept on disk; where
+    torch cannot do that, it is compiled for this process alone. It draws from torch's generator there, as the graph
+    does, since the compiler's generator is ten times slower.
     """
     devices = [a.device for a in args if a.is_cuda]
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
     with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler warns that it has code
+        if not devices:
+            with suppress(Exception):  # of any kind, from a compiler whose interface differs between versions
+                return compile_library(graph, args)
         options = {"triton.cudagraphs": bool(devices), "fallback_random": not devices}
         return torch._inductor.compile(graph, list(args), options=options)
 

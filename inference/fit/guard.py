@@ -40,9 +40,14 @@ class LossGuard:
             self.failed.copy_(failed.ceil())
 
     @property
+    def room(self) -> int:
+        """The number of steps until a reading is due."""
+        return CHECK_STEPS - len(self._recent)
+
+    @property
     def is_due(self) -> bool:
         """Whether the losses of CHECK_STEPS steps have not been read yet."""
-        return len(self._recent) == CHECK_STEPS
+        return self.room == 0
 
     def first_failure(self, step: int) -> tuple[int, dict[str, Tensor]] | None:
         """Read the losses of all steps before `step` that have not been read.

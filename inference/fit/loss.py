@@ -1,6 +1,6 @@
 """The loss of a minibatch and its gradient: an estimator, run on a pair under the handlers of a fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import torch
@@ -16,7 +16,12 @@ from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, param_scope, repeat
 
-__all__ = ["MinibatchLoss"]
+__all__ = ["MinibatchLoss", "unchanged"]
+
+
+def unchanged(batch: Tensor) -> Tensor:
+    """Return the minibatch as it is."""
+    return batch
 
 
 class MinibatchLoss:
@@ -59,6 +64,21 @@ class MinibatchLoss:
             failed = self.x.new_zeros((), dtype=torch.float32)
         beta = torch.full((), self.beta, dtype=self.settings.dtype, device=self.x.device)
         return failed, rows, beta, *self.batch(rows)
+
+    def many_arguments(self, rows: list[Tensor], betas: list[float], failed: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the arguments of `gradients` for several steps: at once where no transform draws between them.
+
+        :param rows: of each step, (b,) integers
+        :param betas: weight of the KL at each step
+        """
+        if self.transform is not unchanged:
+            for self.beta, of_step in zip(betas, rows, strict=True):
+                yield self.step_arguments(of_step, failed)
+            return
+        weights = torch.tensor(betas, dtype=self.settings.dtype, device=self.x.device)
+        batches = [part.unflatten(0, (len(rows), -1)) for part in self.batch(torch.cat(rows))]
+        for self.beta, of_step, *args in zip(betas, rows, weights, *batches, strict=True):
+            yield failed, of_step, *args
 
     def _differentiable(self, rows: Tensor, beta: Tensor, *args: Tensor) -> Tensor:
         clear_caches(self.pair)

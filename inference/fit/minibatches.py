@@ -69,15 +69,26 @@ class Minibatches:
             self._orders[stratum, epoch] = rows[order] if self.shuffle else rows
         return self._orders[stratum, epoch]
 
+    def many_rows(self, step: int, steps: int) -> list[Tensor]:
+        """Return `rows` of several steps, from `step` on."""
+        if self.workers > 1 or len(self.strata) > 1:
+            return [self.rows(i) for i in range(step, step + steps)]
+        (part,) = self.strata
+        return list(self._part(0, step * part[1], steps * part[1]).view(steps, -1))
+
+    def _part(self, stratum: int, start: int, count: int) -> Tensor:
+        """Return a part of the stream of a stratum."""
+        parts, stop = [], start + count
+        rows, _ = self.strata[stratum]
+        while start < stop:
+            epoch, i = divmod(start, len(rows))
+            part = self._order(stratum, epoch)[i : i + stop - start]
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
     def rows(self, step: int) -> Tensor:
         """Return the rows of minibatch number `step`, from 0, of this process: (batch_size / workers,) integers."""
-        parts = []
-        for stratum, (rows, count) in enumerate(self.strata):
-            start = (step * self.workers + self.rank) * count
-            stop = start + count
-            while start < stop:
-                epoch, i = divmod(start, len(rows))
-                part = self._order(stratum, epoch)[i : i + stop - start]
-                parts.append(part)
-                start += len(part)
+        first = step * self.workers + self.rank
+        parts = [self._part(stratum, first * count, count) for stratum, (_, count) in enumerate(self.strata)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from inference.fit.constants import changing_place
 from inference.fit.graph import UntraceableError, fused, traced
+from inference.fit.updates import Updates
+from inference.fit.whole_step import compile_whole_step
 from inference.pairs.pair import Pair
 from inference.pairs.run import same_buffers
 
@@ -27,7 +29,9 @@ def choose_mode(engine: Mode | Literal["auto"], steps: int) -> Mode:
     return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "pyro"
 
 
-def prepare_step(pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...]) -> Step:
+def prepare_step(
+    pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...], updates: Updates | None = None
+) -> tuple[Step, Callable[..., Tensor] | None]:
     """Return `step` in the form that runs it in a mode, for arguments of the shapes of `args`.
 
     Before it is traced, the step is run with all of Pyro's checks, and run again to see that it does the same. Random
@@ -36,17 +40,24 @@ def prepare_step(pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...]) -
     A step that cannot be traced is returned as it is, with a warning that names the line: Pyro then runs every step. So
     is one that depends on a number of Python or numpy that changes from call to call, such as a counter, a schedule or
     noise of `np.random`, and one that replaces a buffer by another tensor: a graph would keep what it was at first.
+
+    :param updates: what follows a step, compiled with it where the model is small
+    :return: the step; and the compiled step with its update, which makes several a call, or None
     """
     if mode == "pyro":
-        return step
+        return step, None
     try:
         with same_buffers(pair):
             _check_constants(pair, step, args)
             graph = traced(step, args)
     except UntraceableError as error:
         warnings.warn(f"a step of {type(pair).__name__} {error}. Pyro runs every step, which is slower.", stacklevel=3)
-        return step
-    return fused(graph, args) if mode == "compiled" else graph
+        return step, None
+    if mode == "graph":
+        return graph, None
+    if updates is not None and (whole := compile_whole_step(graph, args, updates)):
+        return graph, whole
+    return fused(graph, args), None
 
 
 def _check_constants(pair: Pair, step: Step, args: tuple[Tensor, ...]) -> None:

@@ -5,6 +5,8 @@ schedules.py    learning rate, weight of the KL and temperature
 plan.py         checks before the first step
 loss.py         loss and gradient of a minibatch
 step.py         how a step is run: by Pyro, as a graph, or compiled
+library.py      compiled graphs, kept on disk
+whole_step.py   gradient and update in one compiled call, for small models
 updates.py      the optimiser
 guard.py        losses that are not finite
 distributed.py  averages over processes
@@ -15,7 +17,8 @@ state.py        the state, from which a fit continues to the same bits
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +26,7 @@ from torch import Tensor
 from inference.fit import distributed
 from inference.fit.checkpoint import random_state, set_random_state
 from inference.fit.guard import LossGuard, invalid_parameter, not_finite
-from inference.fit.loss import MinibatchLoss
+from inference.fit.loss import MinibatchLoss, unchanged
 from inference.fit.minibatches import Minibatches
 from inference.fit.plan import plan_fit
 from inference.fit.schedules import Schedules
@@ -31,10 +34,13 @@ from inference.fit.settings import DEFAULTS, Settings
 from inference.fit.state import fit_state, restore_fit_state
 from inference.fit.step import choose_mode, prepare_step
 from inference.fit.updates import Updates
+from inference.fit.whole_step import adam_rates
 from inference.pairs.pair import Pair
 from inference.products import choose_products, using_products
 
 __all__ = ["SVI", "svi"]
+
+T = TypeVar("T")
 
 
 class SVI:
@@ -68,7 +74,7 @@ class SVI:
         only: Literal["model", "guide"] | None = None,
     ):
         self.pair, self.x, self.given, self.settings = pair, x, given, settings
-        self.transform = transform or (lambda batch: batch)
+        self.transform = transform or unchanged
         self.products = choose_products(settings.products, x.device, settings.dtype)
         self.plan = plan_fit(pair, x, given, settings, self.transform, only)
         self.parameters = self.plan.parameters
@@ -81,6 +87,7 @@ class SVI:
         self.updates = Updates(settings, self.parameters, self.guard.failed)
         self.schedules = Schedules(settings, self.steps, len(x), self.batch_size, self.plan.temperature)
         self.step_function: Callable[..., tuple[Tensor, ...]] | None = None  # from the first step on
+        self.whole_step: Callable[..., Tensor] | None = None  # with its update, where a small model is compiled
         distributed.seed_noise(settings.seed)
         self._set_schedules()
 
@@ -88,6 +95,11 @@ class SVI:
     def epoch(self) -> int:
         """The number of whole epochs done."""
         return min(self.step * self.batch_size // len(self.x), self.settings.epochs)
+
+    @property
+    def steps_left_of_epoch(self) -> int:
+        """The number of steps until the present epoch is whole."""
+        return min(math.ceil((self.epoch + 1) * len(self.x) / self.batch_size), self.steps) - self.step
 
     @property
     def is_bound(self) -> bool:
@@ -109,28 +121,72 @@ class SVI:
 
         :raises InferenceError: if a loss is not finite; the weights are then those before that step
         """
-        with using_products(self.products):
-            return self._train_step()
+        return self.train_steps(1)[0]
 
-    def _train_step(self) -> Tensor:
-        self._set_schedules()
-        rows, noise = self.rows(self.step), random_state()
-        args = self.loss.step_arguments(rows, self.guard.failed)
+    def train_steps(self, most: int) -> Tensor:
+        """Run as many steps as one call takes, at most `most`: several where a small model is compiled, else one.
+
+        :return: (steps,) their losses in nats per data point
+        :raises InferenceError: if a loss is not finite; the weights are then those before that step
+        """
+        with using_products(self.products):
+            self._set_schedules()
+            step = self.prepare()
+            if self.whole_step is None:
+                return self._train_step(step).reshape(1)
+            return self._train_steps(self.whole_step, min(most, self.guard.room))
+
+    def prepare(self) -> Callable[..., tuple[Tensor, ...]]:
+        """Trace and compile the step as the mode has it, once; return it, a function like `MinibatchLoss.gradients`.
+
+        :raises InferenceError: if it cannot be run
+        """
+        if self.step_function is None:
+            noise = random_state()
+            args = self.loss.step_arguments(self.rows(self.step), self.guard.failed)
+            run = partial(prepare_step, self.pair, self.loss.gradients, self.mode, args, self.updates)
+            self.step_function, self.whole_step = self._failing_at(noise, run)
+            set_random_state(noise)  # a transform may have drawn
+        return self.step_function
+
+    def _failing_at(self, noise: dict[str, Tensor], run: Callable[[], T]) -> T:
+        """Run a step; an error that a distribution raises at it becomes that of a loss that is not finite."""
         try:
-            if self.step_function is None:
-                self.step_function = prepare_step(self.pair, self.loss.gradients, self.mode, args)
-            with torch.no_grad():
-                failed, loss, *gradients = self.step_function(*args)
+            return run()
         except ValueError as error:  # of a distribution, mostly because its parameters are not finite
             self.guard.record(noise, self.x.new_tensor(math.nan))
             self.check(error)
             raise
+
+    def _train_steps(self, whole_step: Callable[..., Tensor], n: int) -> Tensor:
+        """Run n whole steps; return their losses, (n,)."""
+        numbers = range(self.step, self.step + n)
+        lrs, betas = ([of(i) for i in numbers] for of in (self.schedules.lr, self.schedules.beta))
+        rates = adam_rates(self.step, lrs, self.updates.betas, self.settings.dtype)
+        arguments = self.loss.many_arguments(self.minibatches.many_rows(self.step, n), betas, self.guard.failed)
+        losses = []
+        for i, self.lr in enumerate(lrs):
+            self.schedules.set_temperature(self.pair, self.step + i)
+            noise = random_state()  # before a transform draws
+            losses.append(whole_step(rates[i], *next(arguments)))
+            self.guard.record(noise, losses[-1])
+        self.step += n
+        self.updates.count(n)
+        if self.guard.is_due or self.step == self.steps:
+            self.check()
+        return torch.stack(losses)
+
+    def _train_step(self, step: Callable[..., tuple[Tensor, ...]]) -> Tensor:
+        rows, noise = self.rows(self.step), random_state()
+        args = self.loss.step_arguments(rows, self.guard.failed)
+        with torch.no_grad():
+            failed, loss, *gradients = self._failing_at(noise, partial(step, *args))
         failed, loss, *gradients = distributed.mean([failed, loss, *gradients])
         loss = loss.clone()  # a replayed graph writes to the same memory
         self.guard.record(noise, loss, failed)
         self.updates.apply(gradients, self.lr)
         self.step += 1
-        if self.step_function == self.loss.gradients or self.guard.is_due or self.step == self.steps:
+        if step == self.loss.gradients or self.guard.is_due or self.step == self.steps:
             self.check()
         return loss
 
@@ -158,6 +214,14 @@ class SVI:
             loss = self.train_step()
             yield self.step, loss
 
+    def run(self) -> Tensor:
+        """Run the remaining steps; return their losses in nats per data point, (steps,)."""
+        self.pair.train()
+        losses = []
+        while self.step < self.steps:
+            losses.append(self.train_steps(self.steps - self.step))
+        return torch.cat(losses)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Return (tensors, {"step": number}), from which a fit continues; every process has to call this.
 
@@ -174,6 +238,7 @@ class SVI:
         restore_fit_state(self.pair, self.updates, tensors, begun=about["step"] > 0)
         self.step = about["step"]
         self.guard.reset(self.step)
+        self.step_function = self.whole_step = None  # they may hold the optimiser's tensors
         self._set_schedules()
 
 
@@ -202,4 +267,4 @@ def svi(
     :return: (steps,) the loss of every step in nats per data point
     :raises InferenceError: if pair, data and settings do not go together, or a loss is not finite
     """
-    return torch.stack([loss for _, loss in SVI(pair, x, given, settings, transform)])
+    return SVI(pair, x, given, settings, transform).run()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.fit import distributed
 from inference.fit.settings import OPTIMISERS, Settings
 
 __all__ = ["FUSED_SKIP_OPTIMISERS", "Updates"]
@@ -30,6 +31,9 @@ def _make_optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch
         ) from None
 
 
+MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names in the state of Adam
+
+
 class Updates:
     """The optimiser of a fit, which skips updates after a loss that is not finite.
 
@@ -45,6 +49,41 @@ class Updates:
         self._skips_on_device = settings.optimiser in FUSED_SKIP_OPTIMISERS
         if self.optimiser is not None and self._skips_on_device:
             vars(self.optimiser).update(found_inf=failed, grad_scale=None)  # read by the fused kernels
+
+    @property
+    def is_adam(self) -> bool:
+        """Whether the updates are those of torch's Adam, in one process."""
+        return self.settings.optimiser == "Adam" and self.optimiser is not None and distributed.workers() == 1
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The decays of the averages of gradients and squared gradients, of Adam."""
+        return self._group["betas"]
+
+    @property
+    def epsilon(self) -> float:
+        """What Adam adds to the root of the average of squared gradients."""
+        return self._group["eps"]
+
+    @property
+    def _group(self) -> dict[str, Any]:
+        assert self.optimiser is not None
+        return self.optimiser.param_groups[0]
+
+    def moments(self, parameters: list[nn.Parameter]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return Adam's averages of gradients and of squared gradients, zero before the first step, to be updated."""
+        assert self.optimiser is not None
+        for p in parameters:
+            if not self.optimiser.state[p]:
+                zeros = torch.zeros_like(p), torch.zeros_like(p)
+                self.optimiser.state[p] = dict(zip(MOMENTS, zeros, strict=True)) | {"step": torch.zeros(())}
+        first, second = ([self.optimiser.state[p][name] for p in parameters] for name in MOMENTS)
+        return first, second
+
+    def count(self, steps: int) -> None:
+        """Count steps of Adam that were made outside of `apply`."""
+        assert self.optimiser is not None
+        torch._foreach_add_([values["step"] for values in self.optimiser.state.values() if values], steps)
 
     def apply(self, gradients: list[Any], lr: float) -> None:
         """Update all parameters.

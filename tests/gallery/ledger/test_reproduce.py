@@ -9,6 +9,7 @@ import pytest
 import data
 from gallery.catalogue.published import NOTES
 from gallery.catalogue.recipes import RECIPES
+from gallery.cli.main import main
 from gallery.errors import RunError
 from gallery.ledger import extra_metrics
 from gallery.ledger.extra_metrics import EXTRA_METRICS
@@ -53,6 +54,29 @@ def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
     assert 0 < field_value(one, "10-NN on codes") <= 1
     assert 0 <= field_value(one, "k-hat above 0.7") <= 1
     assert one == entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text())
+
+
+def test_jobs_share_the_runs(tmp_path, monkeypatch):
+    """Three recipes x 5 seeds are split as evenly as can be, each run in one job; the published experiment in one."""
+    names, jobs, runs = ["factor_analysis", "hmm", "squared_gaussian"], 4, []
+    known = {"factor_analysis": lambda *args: runs.append(("experiment", 0))}
+    monkeypatch.setattr("gallery.ledger.reproduce.EXPERIMENTS", known)
+    monkeypatch.setattr(
+        "gallery.ledger.reproduce.measured", lambda recipe, seed, *args: runs.append((recipe.name, seed)) or {}
+    )
+    counts = []
+    for job in range(1, jobs + 1):
+        before = len(runs)
+        reproduce(names, range(5), tmp_path / "runs", tmp_path / "ledger.json", report=str, share=(job, jobs))
+        counts.append(len(runs) - before)
+    assert sorted(counts) == [3, 4, 4, 5]
+    assert sorted(runs) == sorted([*((name, seed) for name in names for seed in range(5)), ("experiment", 0)])
+
+
+@pytest.mark.parametrize("only", ["0/4", "5/4", "1", "a/b", "1/2/3", ""])
+def test_a_share_that_is_none_is_refused(only, capsys):
+    assert main(["reproduce", "hmm", "--only", only]) == 2
+    assert "--only is I/N with 1 <= I <= N" in capsys.readouterr().err
 
 
 def test_pictures_are_those_of_the_smallest_seed(tmp_path):

@@ -52,17 +52,21 @@ def test_the_variance_of_a_log_mean_is_not_biased_by_few_draws():
     assert iwae_variance(log_w[:1]).isnan().all()
 
 
-def test_bounds_are_the_same_in_any_parts(monkeypatch):
+@pytest.mark.parametrize("compiles", [False, pytest.param(True, marks=pytest.mark.integration)])
+def test_bounds_are_the_same_in_any_parts(monkeypatch, compiles):
     """With few draws in memory, and compiled where there are many tiles: other draws, the same numbers."""
     x = data.load("factor_analysis", "test").x[:40]
     pair = FactorAnalysis()
     whole = evaluate(pair, x, particles=64)
     monkeypatch.setattr("inference.evaluation.metrics.MAX_DRAWS_IN_MEMORY", 640)
     monkeypatch.setattr("inference.evaluation.log_weights.COMPILE_TILES", 3)
-    compiled, compiles = [], fused
-    monkeypatch.setattr(
-        "inference.evaluation.log_weights.fused", lambda *args: compiled.append(args) or compiles(*args)
-    )
+    compiled = []
+
+    def recorded(*args):
+        compiled.append(args)
+        return fused(*args) if compiles else args[0]
+
+    monkeypatch.setattr("inference.evaluation.log_weights.fused", recorded)
     parts = evaluate(pair, x, particles=64, at_a_time=100)
     assert len(compiled) == 1  # for all parts
     for name in ("elbo", "kl", "reconstruction"):  # not iwae: the first-order error of an unfitted pair is too small
