@@ -6,9 +6,11 @@
     images.py     the digits of scikit-learn and the 28 x 28 sets of torchvision
     files.py      the user's file or folder: splits, levels, checks
     arrays.py     arrays of an .npz or .npy file, checked and converted in blocks
+    tables.py     CSV, TSV and Parquet files
     folders.py    images of a folder
     labels.py     labels as classes 0 .. K - 1
     splits.py     one split of the rows of a file
+    memory.py     arrays in memory, checked and split as a file
     summary.py    what was read, in a few lines
     catalogue.py  names of data sets: load, load_splits, absolute_name, is_file, download, describe
 
@@ -26,7 +28,9 @@ import runpy
 from data import synthetic
 from data.catalogue import SetInfo, absolute_name, describe, download, is_file, load, load_splits
 from data.dataset import DataError, Dataset
+from data.memory import from_arrays
 from data.summary import summary
+from data.tables import table_name
 
 __all__ = [
     "DataError",
@@ -35,11 +39,13 @@ __all__ = [
     "absolute_name",
     "describe",
     "download",
+    "from_arrays",
     "is_file",
     "load",
     "load_splits",
     "summary",
     "synthetic",
+    "table_name",
 ]
 
 _NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "_names.py")

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from data.dataset import DataError, blocks
 
-__all__ = ["KEYS", "check_numbers", "check_size", "converted", "from_file", "lay_out"]
+__all__ = ["KEYS", "NAMES", "check_numbers", "check_size", "converted", "from_file", "lay_out", "parts_of"]
 
 KEYS = ("x", "labels", "covariates")
 SUFFIXES = {"": "", "_train": "train", "_validation": "validation", "_val": "validation", "_test": "test"}  # to part
+NAMES = tuple(key + suffix for key in KEYS for suffix in SUFFIXES)  # of the arrays of a file
 NPY = b"\x93NUMPY"  # the first bytes of an .npy file
 COARSE = 1e-3  # share of the range of a column from which rounding to the type of the fit is stated
 
@@ -38,14 +39,22 @@ def from_file(path: str) -> dict[str, Arrays]:
                 return {"": {"x": np.load(path, mmap_mode="r", allow_pickle=False)}}
             file.seek(0)
             stored = np.load(file, allow_pickle=False)
-            arrays = {
-                suffix: {key: np.asarray(stored[key + suffix]) for key in KEYS if key + suffix in stored}
-                for suffix in SUFFIXES
-            }
+            arrays = {key: np.asarray(stored[key]) for key in stored if key in NAMES}
     except Exception as error:
         pickled = isinstance(error, ValueError) and ("allow_pickle" in str(error) or "Python objects" in str(error))
         reason = "pickled Python objects are never loaded" if pickled else f"{type(error).__name__}: {error}"
         raise DataError(f"{path} cannot be read ({reason}). Save arrays of numbers with numpy.savez.") from error
+    return parts_of(path, arrays)
+
+
+def parts_of(path: str, stored: Arrays) -> dict[str, Arrays]:
+    """Return named arrays by the part of the data that they are of: "", or "train", "test" and perhaps "validation".
+
+    :param path: of the file, for messages
+    :param stored: x, labels and covariates; or x_train, x_test, labels_train, ...
+    :raises DataError: if there is neither x nor x_train and x_test
+    """
+    arrays = {suffix: {key: stored[key + suffix] for key in KEYS if key + suffix in stored} for suffix in SUFFIXES}
     held = [suffix for suffix in SUFFIXES if "x" in arrays[suffix]]
     parts = {SUFFIXES[suffix]: arrays[suffix] for suffix in held}
     if len(parts) < len(held) or ("" in parts and len(parts) > 1):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from data import files, images
+from data import files, images, tables
 from data.dataset import SPLITS, DataError, Dataset, Source
 from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
 from data.splits import check_varies, draw_known, split_of
@@ -121,6 +121,7 @@ def load_splits(
         raise DataError(f"{dtype} is no type of data. Use torch.float32 or torch.float64.")
     short, n_labels, draw = _split_labels(name)
     base, chosen = _split_transform(short)
+    chosen = chosen or ("real" if tables.is_table(base) else None)
     loaded: dict[str, Dataset] = {}
     for source in _read(base, chosen, splits, root, dtype, levels, label_values):
         known = None if n_labels is None else draw_known(base, source, n_labels, (seed, draw))
@@ -252,8 +253,8 @@ def _read(
         return [images.read(base, part, root) for part in wanted]
     if not files.is_path(base):
         raise DataError(
-            f"unknown data set {base!r}.{_suggest(base, SETS)} Use one of {', '.join(SETS)}, or the path of an .npz or "
-            ".npy file or of a folder of images."
+            f"unknown data set {base!r}.{_suggest(base, SETS)} Use one of {', '.join(SETS)}, or the path of an .npz, "
+            ".npy, .csv, .tsv or .parquet file or of a folder of images."
         )
     if transform is not None and transform not in TRANSFORMS:
         hint = _suggest(transform, TRANSFORMS)

@@ -1,7 +1,8 @@
-"""The user's data: an .npz or .npy file of arrays, or a folder of images. Nothing is ever unpickled.
+"""The user's data: a file of arrays, a table, or a folder of images. Nothing is ever unpickled.
 
     .npy    the rows x
     .npz    x, and optionally labels and covariates; or x_train and x_test, perhaps x_validation, labels_train, ...
+    .csv    also .tsv and .parquet: named columns, see `tables.py`
     folder  .png, .jpg, .jpeg or .bmp of one size; flat, or a sub-folder per class (labels in order of names); either
             may stand in sub-folders train, validation (or val) and test, which are the splits
 
@@ -28,15 +29,22 @@ from data.arrays import Arrays, check_numbers, check_size, converted, from_file,
 from data.dataset import DataError, Source, split_slices
 from data.folders import from_folder
 from data.labels import numbered
+from data.tables import from_table, is_table
 
-__all__ = ["is_path", "read"]
+__all__ = ["from_stored", "is_path", "read"]
 
 IMAGE_LEVELS = 256
 
 
 def is_path(name: str) -> bool:
     """Return whether a name means a file or a folder: by its ending, a separator in it, or being a folder."""
-    return name.lower().endswith((".npz", ".npy")) or "/" in name or os.sep in name or os.path.isdir(name)
+    return (
+        name.lower().endswith((".npz", ".npy"))
+        or is_table(name)
+        or "/" in name
+        or os.sep in name
+        or os.path.isdir(name)
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def read(
 ) -> list[Source]:
     """Read and check the rows of the file, or of its parts, that hold the splits.
 
-    :param path: of an .npz or .npy file or of a folder of images; ~ is expanded
+    :param path: of an .npz or .npy file, of a table or of a folder of images; ~ is expanded
     :param splits: of "train", "validation", "test" and "all"
     :param transform: name of the pixel transform, or None; with "real" the values are not pixels
     :param dtype: of x, unless it is stored as integers with levels, and of covariates
@@ -81,9 +89,28 @@ def read(
     :return: the rows of the training file with its splits, and those of a test set where one is given
     :raises DataError: if the contents are not as the first lines of this file state
     """
-    path, pixels = os.path.expanduser(path), transform != "real"
+    path = os.path.expanduser(path)
     images = os.path.isdir(path)
-    stored, notes = from_folder(path) if images else (from_file(path), [])
+    stored, notes = from_folder(path) if images else (from_table(path) if is_table(path) else from_file(path), [])
+    return from_stored(path, stored, splits, transform, dtype, IMAGE_LEVELS if images else levels, label_values, notes)
+
+
+def from_stored(
+    path: str,
+    stored: dict[str, Arrays],
+    splits: Iterable[str],
+    transform: str | None,
+    dtype: torch.dtype,
+    levels: int | None,
+    label_values: Sequence[int | str] | None,
+    notes: Sequence[str] = (),
+) -> list[Source]:
+    """Check arrays, and return the rows that hold the splits; for the parameters and errors see `read`.
+
+    :param path: of the file or folder that they are from, or another name for messages
+    :param stored: the arrays of each part; emptied once they are checked
+    """
+    notes, pixels, images = list(notes), transform != "real", os.path.isdir(path)
     for arrays in stored.values():
         if transform is None and arrays["x"].ndim == 2 and arrays["x"].dtype.kind in "ui":
             raise DataError(
@@ -98,7 +125,7 @@ def read(
             raise DataError(
                 f"{path}: {first} has {parts[first].layout}, but {other} has {parts[other].layout}. Store both alike."
             )
-    levels = _levels(path, parts, IMAGE_LEVELS if images else levels)
+    levels = _levels(path, parts, levels)
     if images and max(own.high for own in parts.values()) == 1:
         raise DataError(f"{path} has only pixels 0 and 1, nearly black among 256 levels. Save images of 0 and 255.")
     labels = {_name("labels", part): own.labels for part, own in parts.items() if own.labels is not None}

@@ -49,6 +49,7 @@ __all__ = [
     "MIXTURE_SCALE",
     "MIXTURE_WEIGHTS",
     "SYNTHETIC",
+    "TRUTH",
 ]
 
 FA_W = np.array([[-0.5, -1.0], [-1.0, -1.0], [2.0, 0.5]])
@@ -126,6 +127,12 @@ def _invert(p: np.ndarray, u: np.ndarray) -> np.ndarray:
 def _float32(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
+
+TRUTH = {
+    "line": {"w": np.array([LINE_INTERCEPT, LINE_SLOPE]), "noise": np.array(LINE_SIGMA)},
+    "loaded_die": {"p": DIE_P},
+}
+"""The values of the latents that all data of a set share, by set and by site of the gallery's model of it."""
 
 SYNTHETIC: dict[str, Callable[[], Source]] = {
     "factor_analysis": factor_analysis,

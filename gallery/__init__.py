@@ -1,39 +1,103 @@
 """The models, their recipes, runs, figures, pages and the command line.
 
-The classes below are imported on first use, and torch with them.
+    import gallery
+
+    fitted = gallery.fit("vae", data="digits:threshold", epochs=20)
+    fitted.evaluate()                          # bounds with their errors, and what they say
+    fitted.plot()
+
+The names below are imported on first use, and torch with them.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from gallery import _own_packages  # noqa: F401
 
 if TYPE_CHECKING:
     from gallery.models import MODELS
+    from gallery.models.autoencoder import Autoencoder
+    from gallery.models.contractive_autoencoder import ContractiveAutoencoder
     from gallery.models.cvae import CVAE
+    from gallery.models.denoising_autoencoder import DenoisingAutoencoder
     from gallery.models.exponential_gaussian import ExponentialGaussian
     from gallery.models.factor_analysis import FactorAnalysis
+    from gallery.models.gaussian_mixture import GaussianMixture
+    from gallery.models.gmvae import GMVAE
+    from gallery.models.hmm import HMM
+    from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
     from gallery.models.linear_regression import LinearRegression
+    from gallery.models.loaded_die import LoadedDie
+    from gallery.models.sparse_autoencoder import SparseAutoencoder
+    from gallery.models.squared_gaussian import SquaredGaussian
+    from gallery.models.ss_vae import SSVAE
     from gallery.models.vae import VAE
+    from gallery.models.vrnn_vectorised import VectorisedVRNN as VRNN  # noqa: N814
+    from gallery.python.comparing import compare
+    from gallery.python.fit import fit, load
+    from gallery.python.fitted import Fit
 
-__all__ = ["CVAE", "MODELS", "VAE", "ExponentialGaussian", "FactorAnalysis", "LinearRegression"]
+__all__ = [
+    "CVAE",
+    "GMVAE",
+    "HMM",
+    "MODELS",
+    "SSVAE",
+    "VAE",
+    "VRNN",
+    "Autoencoder",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "ExponentialGaussian",
+    "FactorAnalysis",
+    "Fit",
+    "GaussianMixture",
+    "KSparseAutoencoder",
+    "LinearRegression",
+    "LoadedDie",
+    "SparseAutoencoder",
+    "SquaredGaussian",
+    "compare",
+    "fit",
+    "load",
+]
 
-_NAMES = {
-    "CVAE": "cvae",
-    "VAE": "vae",
+_MODELS = {
     "ExponentialGaussian": "exponential_gaussian",
-    "FactorAnalysis": "factor_analysis",
+    "SquaredGaussian": "squared_gaussian",
     "LinearRegression": "linear_regression",
+    "LoadedDie": "loaded_die",
+    "GaussianMixture": "gaussian_mixture",
+    "HMM": "hmm",
+    "FactorAnalysis": "factor_analysis",
+    "Autoencoder": "autoencoder",
+    "DenoisingAutoencoder": "denoising_autoencoder",
+    "SparseAutoencoder": "sparse_autoencoder",
+    "KSparseAutoencoder": "k_sparse_autoencoder",
+    "ContractiveAutoencoder": "contractive_autoencoder",
+    "VAE": "vae",
+    "CVAE": "cvae",
+    "SSVAE": "ss_vae",
+    "GMVAE": "gmvae",
+    "VRNN": "vrnn",
+}
+_MODULES = {
+    "Fit": "python.fitted",
+    "MODELS": "models",
+    "compare": "python.comparing",
+    "fit": "python.fit",
+    "load": "python.fit",
 }
 
 
 def __getattr__(name: str) -> object:
-    from gallery.models import MODELS
+    if name in _MODELS:
+        from gallery.models import MODELS
 
-    if name == "MODELS":
-        return MODELS
-    if name not in _NAMES:
+        return MODELS[_MODELS[name]]
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return MODELS[_NAMES[name]]
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ from gallery.models import MODELS
 
 TEXT = README.read_text()
 LINES = [line.partition("#")[0].strip() for line in re.findall(r"^    (gallery \w.*)", TEXT, flags=re.MULTILINE)]
-SHORT = ("list", "show", "fit", "evaluate", "sample", "export", "resume", "data")  # the others take minutes
+SHORT = ("list", "show", "fit", "evaluate", "sample", "export", "resume", "data", "summary")  # the others take minutes
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

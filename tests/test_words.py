@@ -46,7 +46,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {  # (file, or folder with a final /, w
     ("gallery/ledger/", "sandwich"): "a key of the ledger",
     ("gallery/ledger/", "judge"): "a key of the ledger, judge_accuracy",
     ("gallery/ledger/", "judged"): "a file of kept runs, judged.json",
-    ("gallery/compare/", "asked"): "a key of compare.json",
+    ("gallery/comparison/", "asked"): "a key of compare.json",
     ("gallery/figures/exact.py", "datum"): "part of the registry name exponential_gaussian:per_datum",
     ("gallery/report/export/arviz.py", "datum"): "a dimension of the NetCDF files",
 }

@@ -3,18 +3,23 @@
 `gallery list` reads the sources of the models, so torch is imported by the other commands only.
 """
 
+import inspect
+import re
+import shutil
+import statistics
 import sys
+import textwrap
 from pathlib import Path
 from typing import Literal
 
 from cyclopts import App
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.errors import RunError
 from gallery.models import MODELS, family_module, title
+from gallery.runs.parse import read_json
 from gallery.runs.registry import constructor, installed, model_class
 
 __all__ = ["data_app", "list_models", "show"]
@@ -25,19 +30,60 @@ data_app = App(
 
 
 def list_models() -> None:
-    """List the models, with the first line of their story and the data of their recipe."""
-    table = Table("model", "description", "data", box=None)
+    """List the models in groups: seconds of a fit by its recipe, whether it needs data, and its story in a line."""
+    groups: dict[str, list[list[str]]] = {group: [] for group in GROUPS}
+    seconds = _seconds()
     for name in MODELS:
         recipe = recipe_for(name)
-        table.add_row(name, title(name), recipe.data if recipe else "")
+        needs = recipe.data.partition(":")[0] if recipe and "mnist" in recipe.data else ""
+        time = _duration(seconds[recipe.name]) if recipe and recipe.name in seconds else ""
+        groups[_group_of(name.partition(":")[0])].append([name, time, f"needs {needs}" if needs else "", title(name)])
     for name, point in installed().items():
         try:
             story = (sys.modules[model_class(name).__module__].__doc__ or "").strip().partition("\n")[0]
         except RunError as error:
             print(f"gallery: {error}", file=sys.stderr)
         else:
-            table.add_row(escape(name), escape(f"{story} ({point.value})"), "")
-    Console(width=140 if not sys.stdout.isatty() else None).print(table)
+            groups.setdefault("Installed packages", []).append([name, "", "", f"{story} ({point.value})"])
+    widths = [max(len(row[i]) for rows in groups.values() for row in rows) for i in range(3)]
+    for group, rows in groups.items():
+        print(f"{group}")
+        for label, time, needs, text in rows:
+            _print_wrapped(f"  {label:{widths[0]}}  {time:>{widths[1]}}  {needs:{widths[2]}}  ", text)
+        print()
+    print("Times are of a fit by the recipe on one thread of a CPU. `gallery data download mnist` fetches MNIST;")
+    print("without it, add `--data digits:threshold` or `--data digits:grey`. `gallery show MODEL` has the story.")
+
+
+GROUPS = (
+    "Exact answers: small models whose evidence is known, beside every bound",
+    "Deterministic codes: autoencoders, whose guide is a point, without a bound",
+    "Variational autoencoders: plain, of classes, with a discrete latent, of sequences",
+)
+
+
+def _group_of(family: str) -> str:
+    recipe = recipe_for(family)
+    exact = recipe is not None and ":" not in recipe.data  # a synthetic set
+    return GROUPS[0 if exact else 1 if family.endswith("autoencoder") else 2]
+
+
+def _seconds() -> dict[str, float]:
+    """Return the median seconds of a fit by recipe, as measured in the ledger."""
+    ledger = read_json(Path(__file__).parents[1] / "ledger" / "results" / "ledger.json")
+    runs = {name: [entry["seconds"] for entry in row["runs"].values()] for name, row in ledger.items()}
+    return {name: statistics.median(seconds) for name, seconds in runs.items() if seconds}
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _print_wrapped(start: str, text: str) -> None:
+    """Print text after a start, in lines below each other on a terminal, in one line elsewhere; nothing is cut."""
+    width = shutil.get_terminal_size().columns - len(start) if sys.stdout.isatty() else 0
+    first, *others = textwrap.wrap(text, width) if width > 20 else [text]
+    print(f"{start}{first}", *(" " * len(start) + line for line in others), sep="\n")
 
 
 def show(
@@ -63,20 +109,37 @@ def show(
         print(save(Run.of(model, None, data) if data else choose_run(model), of, diagram))
         return
     from gallery.cli.flags import parameter_help
+    from gallery.runs.table import aligned
 
     cls = model_class(model)
-    print((family_module(cls).__doc__ or "").strip())
-    print(f"\n{model}: {(cls.__doc__ or '').partition(':param')[0].strip()}\n")
+    print(_without_doctests(family_module(cls).__doc__))
+    print(f"\n{model}: {_without_doctests((cls.__doc__ or '').partition(':param')[0])}")
     help_of = parameter_help(cls)
+    rows: list[tuple[str, str, str]] = []
     for name, parameter in constructor(cls).items():
-        default = "" if parameter.default is parameter.empty else parameter.default
-        print(f"  --{name.replace('_', '-')} {default}  {help_of.get(name, '')}")
+        default = "required" if parameter.default is parameter.empty else str(parameter.default)
+        rows.append((f"--{name.replace('_', '-')}", default, help_of.get(name, "")))
+    if rows:
+        print("\nhyper-parameters, with their defaults")
+        print(*aligned(rows), sep="\n")
     for recipe in RECIPES.values():
         if recipe.model == model:
-            print(f"\nrecipe {recipe.name}: {recipe.data}, {recipe.settings}\n  source: {recipe.source}")
-            for source, known in (("published", recipe.published), ("re-measured", recipe.remeasured)):
-                for quantity, value in known.items():
-                    print(f"  {source} {quantity}: {value}")
+            extra = "" if recipe.name == model else f" --recipe {recipe.name}"
+            print(f"\nrecipe {recipe.name} on {recipe.data}: `gallery fit {model}{extra}`")
+            known = [("published", recipe.published), ("re-measured", recipe.remeasured)]
+            rows = [("source", recipe.source, "")]
+            chosen = recipe.keywords | recipe.settings
+            rows += [
+                (name, " ".join(map(str, v)) if isinstance(v, tuple) else str(v), "") for name, v in chosen.items()
+            ]
+            rows += [(f"{word} {name}", f"{value:g}", "") for word, of in known for name, value in of.items()]
+            print(*aligned(rows), sep="\n")
+
+
+def _without_doctests(text: str | None) -> str:
+    """Return a docstring without its examples, which a terminal does not run."""
+    parts = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
+    return "\n\n".join(part for part in parts if not part.lstrip().startswith(">>>")).strip()
 
 
 @data_app.default
@@ -89,7 +152,8 @@ def list_data() -> None:
         table.add_row(row.name, row.description, row.size, " ".join(row.transforms), "yes" if row.available else "no")
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
     print(
-        "\nImages need a pixel transform: mnist:threshold. Your data: path/to/images.npz:grey, or a folder of pictures."
+        "\nImages need a pixel transform: mnist:threshold. Your data: path/to/images.npz:grey, "
+        "a folder of pictures, or table.csv (`gallery fit MODEL --help` has --columns and --label)."
     )
 
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 
+from gallery.catalogue.lessons import LESSONS
 from gallery.cli.flags import as_typed, flags_of
 from gallery.errors import RunError
 from gallery.runs.specification import Run
@@ -21,11 +22,12 @@ compare_app = App(
     suppress_keyboard_interrupt=False,
 )
 
+_LESSONS = "; ".join(f"{name}: {lesson.title}" for name, lesson in LESSONS.items())
 LISTS = ("objectives", "guides", "samplers")
 
 
 def _flags() -> dict[str, tuple[type, str]]:
-    from gallery.compare.rows import SAMPLERS
+    from gallery.comparison.rows import SAMPLERS
     from inference.fit.objectives import OBJECTIVES
     from inference.guides.registry import GUIDES
 
@@ -67,15 +69,17 @@ def compare_command(name: str) -> Callable[..., None]:
 
 
 @compare_app.default
-def _lesson(*, lesson: str | None = None, out: Path | None = None, jobs: int | None = None) -> None:
+def _lesson(
+    *,
+    lesson: Annotated[str | None, Parameter(help=f"A prepared comparison: {_LESSONS}.")] = None,
+    out: Path | None = None,
+    jobs: int | None = None,
+) -> None:
     """Compare ways to fit a model: `gallery compare MODEL --help` lists the flags. Or run one of the lessons.
 
-    :param lesson: A prepared comparison, with its explanation.
     :param out: Folder of the lesson [runs/lessons/LESSON].
     :param jobs: Number of processes that run at the same time, with one thread each [the number of processors].
     """
-    from gallery.catalogue.lessons import LESSONS
-
     if lesson is None:
         raise RunError(f"compare needs a model, as in `gallery compare vae`, or --lesson of {', '.join(LESSONS)}.")
     if lesson not in LESSONS:
@@ -96,9 +100,9 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
     :param flags: the flags of the command and the settings that were set
     :param typed: the command as it was typed
     """
-    from gallery.compare import compare
-    from gallery.compare.report import tables
-    from gallery.compare.rows import Comparison, default_objectives
+    from gallery.comparison import compare
+    from gallery.comparison.report import tables
+    from gallery.comparison.rows import Comparison, default_objectives
 
     lists: dict[str, Any] = {name: tuple(dict.fromkeys(flags[name].split(","))) for name in LISTS if name in flags}
     lists = {name: () if names == ("none",) else names for name, names in lists.items()}

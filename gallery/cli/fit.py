@@ -1,17 +1,21 @@
 """`gallery fit` and `gallery demo`: the flags of a model, and the training of a run."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+import data as data_sets
 from gallery.catalogue.recipes import RECIPES
 from gallery.cli.flags import flags_of
-from gallery.cli.format import format_metrics
 from gallery.errors import RunError, unknown
 from gallery.runs import progress, training
+from gallery.runs.folder import SPECIFICATION
+from gallery.runs.report import report_table
 from gallery.runs.specification import Run
+from gallery.runs.table import aligned, file_name
 from inference.fit import distributed
 
 __all__ = ["demo", "fit_app", "fit_command", "print_run", "train"]
@@ -25,6 +29,9 @@ fit_app = App(
 
 FLAGS: dict[str, tuple[type, str]] = {
     "data": (str, "Data set and pixel transform, such as mnist:threshold, or a file [that of the recipe]."),
+    "columns": (str, "Columns of x of a .csv, .tsv or .parquet file, with commas between [all that are left]."),
+    "label": (str, "Column of the labels of such a file [none]."),
+    "covariates": (str, "Columns of the covariates of such a file, with commas between [none]."),
     "run": (Path, "Folder of the run [runs/MODEL-DATA]."),
     "recipe": (str, "The recipe to start from [the first of the model]."),
     "validation": (bool, "Keep validation rows apart from training [that of the recipe]."),
@@ -34,16 +41,24 @@ FLAGS: dict[str, tuple[type, str]] = {
 
 
 def print_run(folder: Path, metrics: dict[str, Any]) -> None:
-    """Print the metrics of a finished run and the paths of its files.
+    """Print the table of a finished run, where its pictures are, and commands to go on with.
 
     :param metrics: content of metrics.json; empty in all processes of a distributed run but the first, which prints
     """
     if not metrics:
         return
-    for split in ("test", "train"):
-        for line in format_metrics(split, metrics.get(split, {})):
-            print(line)
-    print(f"run: {folder}  (metrics.json, history.jsonl, weights.safetensors; figures in {folder / 'figures'})")
+    model = Path(Run.from_json(folder / SPECIFICATION)[0].model).name
+    print("", *report_table(metrics, model, file_name(metrics["data"])), "", sep="\n")
+    run, site = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
+    rows = [
+        ("fitted", f"{metrics['steps']:,} steps in {metrics['seconds']:.1f} s", ""),
+        ("pictures", str(folder / "figures"), ""),
+        ("next", f"gallery summary {run}", "the latents: mean, sd, quantiles"),
+        ("", f"gallery site --runs {site} --open", "its page, beside those of the gallery"),
+    ]
+    if "elbo" in metrics["test"] | metrics["train"]:  # without a bound the prior may be flat, as of an autoencoder
+        rows.insert(3, ("", f"gallery sample {run}", "new data from the model"))
+    print(*aligned(rows, indent=""), sep="\n")
 
 
 def train(
@@ -69,6 +84,17 @@ def train(
         distributed.leave()
 
 
+def chosen_data(flags: dict[str, Any]) -> str | None:
+    """Return the name of the data that the flags --data, --columns, --label and --covariates choose."""
+    columns, covariates = ([one.strip() for one in flags.get(key, "").split(",") if one.strip()] for key in SEVERAL)
+    if not (columns or covariates or "label" in flags):
+        return flags.get("data")
+    return data_sets.table_name(flags.get("data", ""), columns, flags.get("label"), covariates)
+
+
+SEVERAL = ("columns", "covariates")  # flags that take several columns
+
+
 def fit_command(name: str) -> Callable[..., None]:
     """Return `gallery fit NAME` as a function of its flags."""
     hyper, settings, signature = flags_of(name, FLAGS)
@@ -82,13 +108,12 @@ def fit_command(name: str) -> Callable[..., None]:
         run = Run.of(
             name,
             None if recipe is None else RECIPES[recipe],
-            chosen.get("data"),
+            chosen_data(chosen),
             {key: chosen[key] for key in hyper if key in chosen},
             {key: chosen[key] for key in settings if key in chosen},
             chosen.get("validation"),
         )
-        data_name = Path(run.data.replace("/:", ":")).name  # a folder may end in a slash
-        folder = chosen.get("run") or Path("runs") / f"{Path(name).name}-{data_name}".replace(":", "-")
+        folder = chosen.get("run") or Path("runs") / f"{Path(name).name}-{file_name(run.data)}".replace(":", "-")
         logs = folder / "tensorboard" if chosen.get("tensorboard") else None
         overwrite = chosen.get("overwrite", False)
         print_run(folder, train(lambda listener: training.start(run, folder, overwrite, listener), logs))

@@ -4,7 +4,7 @@ Modules of commands are imported when the command runs, and torch with them.
 
 fit.py        gallery fit, gallery demo
 compare.py    gallery compare
-runs.py       gallery resume, evaluate, sample, export
+runs.py       gallery resume, evaluate, summary, sample, export
 catalogue.py  gallery list, show, data
 check.py      gallery check
 new.py        gallery new
@@ -55,7 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("catalogue:data_app", "List the data sets, or fetch one."),
     "list": (
         "catalogue:list_models",
-        "List the models, with the first line of their story and the data of their recipe.",
+        "List the models in groups: seconds of a fit by its recipe, whether it needs data, and its story in a line.",
     ),
     "reproduce": (
         "results:reproduce_recipes",
@@ -67,7 +67,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "resume": ("runs:resume", "Continue an interrupted run from its checkpoint."),
     "evaluate": ("runs:evaluate", "Evaluate a fitted run: bounds with their standard errors, KL, active units."),
-    "sample": ("runs:sample", "Draw samples from a fitted model: arrays in an .npz file, or a figure."),
+    "summary": (
+        "runs:summary",
+        "Print the latents of a fitted run: mean, standard deviation, quantiles, and the truth where it is known.",
+    ),
+    "sample": ("runs:sample", "Draw samples from a fitted model: a figure of pictures, or arrays in an .npz file."),
     "export": (
         "runs:export",
         "Write a fitted run for other programs: its draws for ArviZ, or its encoder and decoder as ONNX.",
@@ -155,7 +159,10 @@ def _main(argv: Sequence[str] | None) -> int:
     except _errors_of_users() as error:
         if debug:
             traceback.print_exc()
-        hint = f" `gallery {' '.join(words)} --help` lists them." if isinstance(error, UnknownOptionError) else ""
+        if isinstance(error, UnknownOptionError):
+            _complain(_unknown_flag(error, " ".join(words)))
+            return 2
+        hint = ""
         place = line_of(error)
         hint += f" ({place})" if place and place not in str(error) else ""
         _complain(f"{message_of(error, words[0] if words else '')}{hint}")
@@ -177,10 +184,22 @@ def _main(argv: Sequence[str] | None) -> int:
     return 0
 
 
+FORMER = {"--compile": "--engine compiled", "--no-compile": "--engine pyro"}
+"""Flags of earlier versions, and what is in their place."""
+
+
 def _errors_of_users() -> tuple[type[Exception], ...]:
     """Return the classes of errors that a user can correct; that of the package `data` if that was imported."""
     data = sys.modules.get("data.dataset")
     return (CycloptsError, UserError) if data is None else (CycloptsError, UserError, data.DataError)
+
+
+def _unknown_flag(error: UnknownOptionError, command: str) -> str:
+    """Return the message for an unknown flag: the present name of one of an earlier version, else who lists all."""
+    flag = (error.token.keyword if error.token else "") or ""
+    if flag in FORMER:
+        return f"{flag} has another name. Use {FORMER[flag]}."
+    return f"{' '.join(str(error).split())} `gallery {command} --help` lists them."
 
 
 def _message_of_other(error: Exception, arguments: list[str]) -> str | None:

@@ -3,8 +3,9 @@
 import sys
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from gallery.catalogue.recipes import RECIPES
@@ -125,13 +126,26 @@ def _merged(part: Path, whole: Path | None) -> Path:
     return whole
 
 
-def site(*, runs: Path | None = None, out: Path = Path("site"), trust: bool = False) -> None:
+def site(
+    *,
+    runs: Path | None = None,
+    out: Path = Path("site"),
+    open: Annotated[bool, Parameter(negative=())] = False,
+    trust: bool = False,
+) -> None:
     """Write the gallery as static pages, to be opened from disk or put on any web server.
 
     :param runs: A folder; every finished run below it gets a page.
     :param out: Folder of the pages, new, empty or of an earlier site.
+    :param open: Open the first page in a browser.
     :param trust: Execute the files that the runs name, also if you have not fitted them.
     """
     from gallery.report.site import write_site
 
-    print(f"site: {write_site(out, runs, trust=trust).resolve()}")
+    index = write_site(out, runs, trust=trust).resolve()
+    print(f"site: {index}")
+    if open:
+        import webbrowser
+
+        if not webbrowser.open(index.as_uri()):
+            print("no browser could be opened: open the file above in one.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The commands on a fitted run: `gallery resume`, `evaluate`, `sample` and `export`."""
+"""The commands on a fitted run: `gallery resume`, `evaluate`, `summary`, `sample` and `export`."""
 
 import inspect
 import io
@@ -11,14 +11,16 @@ import torch
 
 import data as data_sets
 from gallery.cli.fit import print_run, train
-from gallery.cli.format import format_metrics
 from gallery.errors import RunError
 from gallery.runs import training
 from gallery.runs.folder import SPECIFICATION
 from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.parse import read_json
+from gallery.runs.report import metrics_table
 from gallery.runs.specification import Run
+from gallery.runs.summary import summarise
+from gallery.runs.table import file_name
 from inference import Pair, check_fit
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
@@ -26,7 +28,7 @@ from inference.files import make_folder, write_atomically
 
 DRAWN = 4  # arrays of the size of x among the draws, about
 
-__all__ = ["evaluate", "export", "resume", "sample"]
+__all__ = ["evaluate", "export", "resume", "sample", "summary"]
 
 
 def resume(run: Path, /, *, trust: bool = False) -> None:
@@ -69,15 +71,31 @@ def evaluate(
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
-        print("\n".join(format_metrics(split, metrics)))
+        print(*metrics_table(metrics, Path(spec.model).name, file_name(dataset.name), split), sep="\n")
+
+
+def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool = False) -> None:
+    """Print the latents of a fitted run: mean, standard deviation, quantiles, and the truth where it is known.
+
+    :param run: Folder of the run.
+    :param as_json: Print JSON instead of text.
+    :param seed: Of the draws of the guide.
+    :param trust: Execute the file that run.json names, also if you have not fitted it.
+    """
+    _check_seed(seed)
+    spec, pair = training.load(run, trust)
+    _dataset(run, spec, pair, None, "test")  # refuses data that have changed
+    table = summarise(pair, spec.datasets(), seed)
+    print(json.dumps({"latents": table.heading, "rows": table}, indent=2) if as_json else table)
 
 
 def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0, trust: bool = False) -> None:
-    """Draw samples from a fitted model: arrays in an .npz file, or a figure.
+    """Draw samples from a fitted model: a figure of pictures, or arrays in an .npz file.
 
     :param run: Folder of the run.
     :param n: Number of draws.
-    :param out: An .npz file for the arrays or a .png file for a figure [RUN/figures/sample.png].
+    :param out: A .png file for a figure or an .npz file for arrays [a figure of
+        pictures, else RUN/sample.npz].
     :param seed: Of the draws.
     :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
@@ -90,7 +108,7 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
     check_bytes(f"{n} draws of {dataset.x.shape[1]} values", 4 * n * dataset.x[0].numel() * DRAWN, "--n")
     _check_seed(seed)
     if out is None:
-        out = run / "figures" / "sample.png"
+        out = run / "figures" / "sample.png" if dataset.is_image else run / "sample.npz"
         make_folder(out.parent)
     if out.suffix not in (".npz", ".png"):
         raise RunError(f"--out must end in .npz or .png, and {out} does not.")
@@ -111,6 +129,7 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
         content = io.BytesIO()
         np.savez(content, **arrays)
         write_atomically(out, content.getvalue())
+        print(", ".join(f"{name} {tuple(value.shape)}" for name, value in arrays.items()))
         if "mean" not in draws:
             print("mean is left out: the likelihood has none that is finite and known", file=sys.stderr)
     print(out)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # no model needs the engine
     from inference import Pair
 
-__all__ = ["MODELS", "Models", "family_module", "title"]
+__all__ = ["MODELS", "Models", "family_module", "registered_name", "title"]
 
 _CLASSES = {
     "exponential_gaussian": "exponential_gaussian.ExponentialGaussian",
@@ -84,11 +84,14 @@ def family_module(cls: "type[Pair]") -> ModuleType:
 
     :param cls: the class of a model
     """
+    name = registered_name(cls)
+    return sys.modules[cls.__module__] if name is None else importlib.import_module(f"{__name__}.{name.split(':')[0]}")
+
+
+def registered_name(cls: type) -> str | None:
+    """Return the name of a class in MODELS; None if it is another class."""
     written = f"{cls.__module__}.{cls.__qualname__}".removeprefix(f"{__name__}.")
-    for name, registered in _CLASSES.items():
-        if registered == written and MODELS[name] is cls:
-            return importlib.import_module(f"{__name__}.{name.partition(':')[0]}")
-    return sys.modules[cls.__module__]
+    return next((name for name, known in _CLASSES.items() if known == written and MODELS[name] is cls), None)
 
 
 def title(name: str) -> str:

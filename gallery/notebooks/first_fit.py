@@ -22,6 +22,7 @@
 # %matplotlib inline
 import torch
 
+import gallery
 from data import load
 from gallery import VAE
 from gallery.figures import latent_scatter, manifold, reconstructions, samples
@@ -72,6 +73,17 @@ manifold(pair, test)
 
 # %%
 latent_scatter(pair, test)
+
+# %% [markdown]
+# ## The same in one call
+#
+# `gallery.fit` takes model and data by name, or data in memory: an array, a DataFrame, a DataLoader. Its result
+# evaluates, draws (`.plot("samples")`), encodes and saves itself, and has the latents in numbers.
+
+# %%
+fitted = gallery.fit("vae", data="digits:threshold", latent_dim=2, hidden=[128], epochs=20, lr=2e-3, progress=False)
+print(fitted.evaluate())
+fitted.summary()
 
 # %% [markdown]
 # ## Exercise

@@ -31,7 +31,7 @@ from torch import nn
 
 import data
 from gallery.figures import samples
-from inference import InferenceError, Settings, check_fit, encode, evaluate, reconstruct, svi
+from inference import SVI, InferenceError, Settings, check_fit, encode, evaluate, reconstruct, svi
 
 
 class RobustFactors(nn.Module):
@@ -98,6 +98,28 @@ codes = encode(pair, test.x)["z"]
 error = (reconstruct(pair, test.x) - test.x).square().sum(1).mean()
 print(f"codes {tuple(codes.shape)}; squared error of a reconstruction {error:.3f}")
 samples(pair, test)
+
+# %% [markdown]
+# ## In another training loop
+#
+# `SVI` makes its steps one at a time, with its minibatches, schedules and checks, so another loop can drive it. A
+# module of Lightning has the same method; it sets `self.automatic_optimization = False`, since `SVI` updates the
+# weights, and calls `self.log("loss", loss)` for its loggers.
+
+
+# %%
+class Module(nn.Module):  # with Lightning: lightning.LightningModule
+    def __init__(self, pair, x, settings):
+        super().__init__()
+        self.pair, self.steps = pair, iter(SVI(pair, x, settings=settings))
+
+    def training_step(self, batch=None, index=None):
+        _, loss = next(self.steps)
+        return loss  # nats per data point
+
+
+module = Module(RobustFactors(), x, Settings(epochs=1))
+print(f"loss {module.training_step():.2f}, then {module.training_step():.2f} nats per data point")
 
 # %% [markdown]
 # ## Errors are one line

@@ -12,6 +12,9 @@
     monitoring.py     held-out metrics after an epoch
     divergence.py     fits that have diverged
     finish.py         weights, metrics and figures of a finished fit
+    summary.py        mean, sd and quantiles of the latents of a fit
+    report.py         the metrics of a fit as a table, with verdicts
+    table.py          aligned tables of text
     progress.py       progress on a terminal, in a log, in TensorBoard
     system.py         the processor and the allocator
 

@@ -4,16 +4,28 @@ from pathlib import Path
 from typing import Any
 
 from data import Dataset
-from gallery.runs.folder import FIGURES, WEIGHTS, write_metrics
+from gallery.runs.folder import (
+    ARRAYS,
+    FIGURES,
+    SPECIFICATION,
+    WEIGHTS,
+    check_free,
+    clear,
+    locked,
+    write_history,
+    write_metrics,
+)
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.specification import Run
 from gallery.runs.system import processor
+from gallery.runs.trust import note_fitted
 from inference import SVI
+from inference.files import make_folder, write_atomically
 from inference.fit.checkpoint import save_tensors
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments
 
-__all__ = ["finish"]
+__all__ = ["finish", "write_run"]
 
 
 def finish(
@@ -50,3 +62,34 @@ def finish(
     draw(svi.pair, splits, history, folder / FIGURES, seed)
     write_metrics(folder, metrics)
     return metrics
+
+
+def write_run(
+    run: Run,
+    svi: SVI,
+    splits: dict[str, Dataset],
+    folder: Path,
+    history: list[dict[str, Any]],
+    seconds: float,
+    overwrite: bool = False,
+    arrays: bytes = b"",
+) -> dict[str, Any]:
+    """Write the run of a fit in memory, which `gallery evaluate` and the others read; return the metrics.
+
+    For the other parameters see `finish`.
+
+    :param overwrite: replace a run that the folder holds
+    :param arrays: content of data.npz, the data of the run; none if empty
+    :raises RunError: if the folder holds a run (unless `overwrite`) or other files
+    """
+    check_free(folder, overwrite)
+    make_folder(folder)
+    with locked(folder):
+        check_free(folder, overwrite)
+        clear(folder)
+        note_fitted(run.model)
+        if arrays:
+            write_atomically(folder / ARRAYS, arrays)
+        write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
+        write_history(folder, history)
+        return finish(run, svi, splits, folder, history, seconds)

@@ -6,7 +6,8 @@ checkpoint.safetensors  weights, optimiser, random generators and position, one 
 weights.safetensors     the fitted weights
 metrics.json            the evaluation on test and training data
 figures/                the figures
-draws.nc, onnx/, tensorboard/    exports, where they were requested
+data.npz                the data of a fit in Python to arrays in memory
+draws.nc, sample.npz, onnx/, tensorboard/    exports and draws, where they were requested
 """
 
 import hashlib
@@ -21,11 +22,12 @@ import filelock
 from torch import Tensor
 
 from gallery.errors import RunError
-from gallery.runs.parse import HistoryLine, parse, read_json
+from gallery.runs.parse import HistoryLine, parse, read_json, renamed
 from inference.files import is_temporary, remove_temporaries, write_atomically, writing
 from inference.fit.checkpoint import load_tensors
 
 __all__ = [
+    "ARRAYS",
     "CHECKPOINT",
     "FIGURES",
     "FILES",
@@ -48,8 +50,16 @@ __all__ = [
 
 SPECIFICATION, HISTORY, METRICS = "run.json", "history.jsonl", "metrics.json"
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
-FIGURES, LOCK = "figures", ".lock"
-FILES = (METRICS, "draws.nc", WEIGHTS, CHECKPOINT, HISTORY)  # in the order of their removal; run.json is replaced
+FIGURES, ARRAYS, LOCK = "figures", "data.npz", ".lock"
+FILES = (
+    METRICS,
+    "draws.nc",
+    "sample.npz",
+    ARRAYS,
+    WEIGHTS,
+    CHECKPOINT,
+    HISTORY,
+)  # in the order of their removal; run.json is replaced
 FOLDERS = (FIGURES, "tensorboard", "onnx")
 
 
@@ -195,7 +205,7 @@ def read_tensors(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Ten
     :raises RunError: if it is of another run
     """
     tensors, about = load_tensors(path)
-    if (other := about.pop("run", identity)) != identity:
+    if (other := renamed(about.pop("run", identity))) != identity:
         raise RunError(f"{path} is of another run than its run.json: {_difference(other, identity)}.")
     return tensors, about
 

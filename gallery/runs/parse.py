@@ -24,6 +24,7 @@ __all__ = [
     "parse",
     "parse_metrics",
     "read_json",
+    "renamed",
     "wrong",
 ]
 
@@ -214,6 +215,22 @@ def parse(cls: type[T], content: Any, where: str, others: bool = False) -> T:
         return cls(**values)
     except InferenceError as error:
         raise RunError(f"{where.rstrip('.')}: {error.message}") from error
+
+
+def renamed(content: Any) -> Any:
+    """Return an object of a file with the setting `compile` of earlier versions as `engine`.
+
+    >>> renamed({"lr": 0.1, "compile": False})
+    {'lr': 0.1, 'engine': 'pyro'}
+
+    :param content: settings, or an object with them; anything else is returned as it is
+    """
+    if isinstance(content, dict) and isinstance(content.get("settings"), dict):
+        return content | {"settings": renamed(content["settings"])}
+    if not isinstance(content, dict) or content.get("compile", "") not in (None, True, False):
+        return content
+    engine = {None: "auto", True: "compiled", False: "pyro"}[content["compile"]]
+    return {name: value for name, value in content.items() if name != "compile"} | {"engine": engine}
 
 
 def wrong(field: str, value: Any, kind: Any) -> RunError:

@@ -2,10 +2,13 @@
 
 import inspect
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import data
 from gallery.errors import RunError
+from gallery.runs.folder import SPECIFICATION
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from inference import SVI, InferenceError, Pair
@@ -14,16 +17,17 @@ from inference.pairs.capabilities import count
 from inference.pairs.checks import ContractError
 from inference.pairs.streams import seeded
 
-__all__ = ["noise_of", "prepare", "print_summary"]
+__all__ = ["naming_file", "noise_of", "prepare", "print_summary"]
 
 
-def prepare(run: Run, splits: dict[str, data.Dataset]) -> SVI:
+def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None) -> SVI:
     """Return the fit of a run at step 0.
 
+    :param pair: the pair to fit; a new one if None
     :raises RunError: if model, data and settings do not go together
     """
     train = splits["train"]
-    pair = run.build()
+    pair = run.build() if pair is None else pair
     _check_labels(run, pair, splits)
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
@@ -51,6 +55,16 @@ def noise_of(run: Run) -> AbstractContextManager[None]:
     return seeded(run.settings.seed, "noise", distributed.rank(), devices=[device] if device.type == "cuda" else [])
 
 
+@contextmanager
+def naming_file(folder: Path) -> Iterator[None]:
+    """Let an error about model, keywords or data name the run.json that they are from."""
+    try:
+        yield
+    except (RunError, InferenceError, data.DataError) as error:
+        message = f"{folder / SPECIFICATION}: {getattr(error, 'message', error)}"
+        raise RunError(message, getattr(error, "remedy", None)) from error
+
+
 def print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressListener | None) -> None:
     """Print what was read from the user's own data, where progress is shown."""
     if listener and data.is_file(run.data):
@@ -76,6 +90,8 @@ def _binary_transforms(run: Run, name: str) -> str:
     if match is None:
         return ""
     base, labels = match.groups()
+    if base == "arrays":  # in memory
+        return 'Use transform="threshold", "static" or "dynamic", or likelihood="continuous_bernoulli".'
     binary = ", ".join(f'"{base}:{transform}{labels}"' for transform in ("threshold", "static", "dynamic"))
     other = ', or likelihood="continuous_bernoulli"' if "likelihood" in run.keywords else ""
     return f"Use one of the data {binary}{other}."

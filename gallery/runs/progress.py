@@ -1,4 +1,4 @@
-"""Progress of a fit: a bar on a terminal, a line for every epoch elsewhere; scalars for TensorBoard."""
+"""Progress of a fit: a bar on a terminal, about twelve lines elsewhere; scalars for TensorBoard."""
 
 import time
 from pathlib import Path
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from gallery.runs.table import file_name
 from inference import SVI, Settings, eval_mode
 from inference.evaluation.metrics import COLLAPSE_NATS, kl_per_latent
 from inference.pairs.info import inspect_pair
@@ -28,8 +29,9 @@ __all__ = [
     "progress_listener",
 ]
 
+LINES = 12  # of a fit in a log
 KL_ROWS = 1000  # training data points on which TensorBoard's KL is computed
-MODES = {"eager": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
+MODES = {"pyro": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
 
 
 class ProgressListener(Protocol):
@@ -38,8 +40,8 @@ class ProgressListener(Protocol):
     def begin(self, svi: SVI, run: "Run") -> None:
         """Receive the fit before its first step."""
 
-    def step(self, step: int, loss: Tensor) -> None:
-        """Receive the loss of a step, nats per data point."""
+    def step(self, step: int, losses: Tensor) -> None:
+        """Receive the losses of the last steps up to `step`, (k,), nats per data point."""
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Receive a line of history.jsonl after an epoch."""
@@ -48,9 +50,12 @@ class ProgressListener(Protocol):
         """Release the terminal or file."""
 
 
-def describe_line(line: dict[str, Any]) -> str:
-    """Format a line of history.jsonl for reading, in nats per data point."""
-    parts = [f"epoch {line['epoch']}", f"loss {line['loss']:.3f}"]
+def describe_line(line: dict[str, Any], width: int = 0) -> str:
+    """Format a line of history.jsonl for reading, in nats per data point.
+
+    :param width: of the number of the epoch
+    """
+    parts = [f"epoch {line['epoch']:{width}}", f"loss {line['loss']:.3f}"]
     if not line["loss_is_bound"]:
         reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
         parts[-1] += f" ({reason}: not a bound)"
@@ -84,20 +89,22 @@ class CollapseWarning:
 
 
 class PlainProgress:
-    """A line an epoch, at most about a hundred in all; for files, pipes and logs."""
+    """About LINES lines in all, each of an epoch with held-out metrics; for files, pipes and logs."""
 
     def begin(self, svi: SVI, run: "Run") -> None:
         self.collapse = CollapseWarning(run.settings)
-        self.every, self.last = max(1, run.settings.epochs // 100), run.settings.epochs
+        self.every, self.last = run.settings.epochs / LINES, run.settings.epochs
+        self.next = 1.0
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
-        print(f"fitting {run.model} to {len(svi.x)} rows of {run.data}: {where}", flush=True)
+        print(f"fitting {run.model} to {len(svi.x)} rows of {file_name(run.data)}: {where}", flush=True)
 
-    def step(self, step: int, loss: Tensor) -> None:
+    def step(self, step: int, losses: Tensor) -> None:
         pass
 
     def epoch(self, line: dict[str, Any]) -> None:
-        if line["epoch"] % self.every == 0 or line["epoch"] == self.last:
-            print(describe_line(line), flush=True)
+        if (line["epoch"] >= self.next and line.get("evaluated", True)) or line["epoch"] == self.last:
+            print(describe_line(line, len(str(self.last))), flush=True)
+            self.next = line["epoch"] + self.every
         if warning := self.collapse(line):
             print(warning, flush=True)
 
@@ -119,11 +126,11 @@ class ProgressBar:
         self.progress.start()
         self.shown_step, self.shown_at = svi.step, time.perf_counter()
 
-    def step(self, step: int, loss: Tensor) -> None:
+    def step(self, step: int, losses: Tensor) -> None:
         now = time.perf_counter()
         if now - self.shown_at > 0.5:
             speed = (step - self.shown_step) / (now - self.shown_at)
-            status = f"loss {loss.item():.2f}{self.elbo}, {speed:.0f} steps/s"
+            status = f"loss {losses[-1].item():.2f}{self.elbo}, {speed:.0f} steps/s"
             self.progress.update(self.task, completed=step, status=status)
             self.shown_step, self.shown_at = step, now
 
@@ -160,8 +167,8 @@ class TensorBoardProgress:
         self.svi, self.writer = svi, SummaryWriter(self.folder, purge_step=svi.step + 1)
         self.shown.begin(svi, run)
 
-    def step(self, step: int, loss: Tensor) -> None:
-        self.shown.step(step, loss)
+    def step(self, step: int, losses: Tensor) -> None:
+        self.shown.step(step, losses)
 
     def epoch(self, line: dict[str, Any]) -> None:
         scalars = {"loss": line["loss"], "lr": line["lr"]}

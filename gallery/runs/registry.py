@@ -24,15 +24,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from gallery.errors import RunError, unknown
-from gallery.models import MODELS
+from gallery.models import MODELS, registered_name
 
 if TYPE_CHECKING:
     from inference import Pair
 
-__all__ = ["constructor", "format_error", "installed", "line_of", "model_class"]
+__all__ = ["constructor", "format_error", "installed", "line_of", "model_class", "name_of"]
 
 _SHADOWED = ("data", "inference")  # packages of this project that give way to a module beside a user's file
 _USER_FILES: set[str] = set()  # files of models from outside the gallery, and folders of such
+_IN_MEMORY: dict[str, "type[Pair]"] = {}  # classes that were given to `name_of`
 _BESIDE: set[str] = set()  # names of the modules that the last user's file imported from its folder
 
 
@@ -48,6 +49,8 @@ def model_class(name: str) -> "type[Pair]":
     """
     if name in MODELS:
         return MODELS[name]
+    if name in _IN_MEMORY:
+        return _IN_MEMORY[name]
     path, _, attribute = (name, "", "") if name.endswith(".py") else name.rpartition(":")
     if path.endswith(".py"):
         module = _module_of(Path(path).expanduser().resolve())
@@ -72,6 +75,21 @@ def model_class(name: str) -> "type[Pair]":
             f"{name} is a recipe, and no model. `gallery fit {RECIPES[name].model}` takes it.", ("recipe", name)
         )
     raise unknown("model", name, MODELS.keys() | installed().keys())
+
+
+def name_of(cls: type) -> str:
+    """Return the name under which `model_class` finds a class from now on in this process.
+
+    :raises RunError: if it is not a pair of model and guide
+    """
+    if (name := registered_name(cls)) is not None:
+        return name
+    name = cls.__name__
+    with suppress(TypeError, OSError):  # a class of a notebook has no file
+        if cls.__module__ != "__main__" and "." not in cls.__qualname__:
+            name = f"{Path(inspect.getfile(cls)).resolve()}:{name}"
+    _IN_MEMORY[name] = _pair(cls, cls.__name__)
+    return name
 
 
 def _pair(cls: Any, name: str) -> "type[Pair]":

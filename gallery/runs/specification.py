@@ -16,7 +16,7 @@ from data import Dataset
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.memory import check_size, describe_allocation
-from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, wrong
+from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, renamed, wrong
 from gallery.runs.registry import constructor, format_error, line_of, model_class
 from gallery.runs.trust import check_fitted
 from inference import Pair, Settings
@@ -76,6 +76,7 @@ class Run:
         keywords: dict[str, Any] | None = None,
         settings: dict[str, Any] | None = None,
         validation: bool | None = None,
+        train: Dataset | None = None,
     ) -> "Run":
         """Return a run of `model` by its recipe, with the arguments given here in place of the recipe's.
 
@@ -84,6 +85,7 @@ class Run:
         :param keywords: of the model's constructor
         :param settings: of the fit
         :param validation: whether validation rows are kept apart
+        :param train: the training data, where they are in memory and not to be loaded
         :raises RunError: if there is no such model, a keyword is unknown or has no value, or no data are named
         :raises DataError: if the data cannot be loaded
         """
@@ -101,8 +103,9 @@ class Run:
         for name in explicit:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
-        train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
-        own, derived = data.is_file(data_name), from_data(train)
+        own = train is not None or data.is_file(data_name)
+        train = train or data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+        derived = from_data(train)
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
             if value is inspect.Parameter.empty:
@@ -224,8 +227,9 @@ class Run:
             this user has not fitted
         """
         if not path.exists():
-            raise RunError(f"{path.parent} holds no run: there is no {path}.{_incomplete(path.parent)}")
-        content = read_json(path)
+            begun = " A fit ended here before it was written: fit again." if (path.parent / ".lock").exists() else ""
+            raise RunError(f"{path.parent} holds no run: there is no {path}.{begun}")
+        content = renamed(read_json(path))
         stored = parse(_Stored, content, f"{path}: ")
         for name in ("model", "data"):
             if not getattr(stored, name).isprintable():
@@ -269,11 +273,6 @@ class _Stored:
     versions: dict[str, Any] | None = None
     levels: int | None = None
     labels: list[int | str] | None = None
-
-
-def _incomplete(folder: Path) -> str:
-    """Return a sentence for a folder whose fit ended before run.json was written; empty for any other."""
-    return " A fit ended here before it was written: fit again." if (folder / ".lock").exists() else ""
 
 
 def _shown(keywords: dict[str, Any]) -> str:

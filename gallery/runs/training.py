@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,19 @@ from gallery.runs.folder import (
 from gallery.runs.interrupt import deferred_interrupt
 from gallery.runs.monitoring import collapsed_latents, held_out, is_evaluated
 from gallery.runs.parse import Position, parse
-from gallery.runs.prepare import noise_of, prepare, print_summary
+from gallery.runs.prepare import naming_file, noise_of, prepare, print_summary
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from gallery.runs.system import keep_freed_memory
 from gallery.runs.trust import note_fitted
-from inference import SVI, InferenceError, Pair
+from inference import SVI, Pair
 from inference.files import make_folder, write_atomically
 from inference.fit import distributed
 from inference.fit.checkpoint import save_tensors
 from inference.fit.guard import DivergenceError
 from inference.products import is_exact, using_products
 
-__all__ = ["load", "resume", "start"]
+__all__ = ["Training", "load", "resume", "start"]
 
 SYNC_EVERY = 20  # steps between two exchanges of several processes about whether to stop
 CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch
@@ -66,7 +66,7 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     folder = Path(folder)
     if distributed.rank():
         splits = run.datasets()
-        training = _Training(run, prepare(run, splits), splits, folder, None)
+        training = Training(run, prepare(run, splits), splits, folder, None)
         with noise_of(run):
             return training.run_to_end()
     check_free(folder, overwrite)
@@ -80,7 +80,7 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
         note_fitted(run.model)
         write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
         with noise_of(run):
-            return _Training(run, svi, splits, folder, listener).run_to_end()
+            return Training(run, svi, splits, folder, listener).run_to_end()
 
 
 def resume(folder: Path, listener: ProgressListener | None = None, trust: bool = False) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
     with locked(folder) if distributed.rank() == 0 else nullcontext():
         if (folder / METRICS).exists():
             raise RunError(f"{folder} is finished: nothing to resume. `gallery evaluate {folder}` evaluates it.")
-        with _named(folder):
+        with naming_file(folder):
             splits = run.datasets()
         if splits["train"].hash != data_hash:
             raise RunError(
@@ -104,10 +104,10 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
         if distributed.rank() == 0:
             clean(folder)
         run.set_threads()
-        with _named(folder):
+        with naming_file(folder):
             svi = prepare(run, splits)
         print_summary(run, splits, listener)
-        training = _Training(run, svi, splits, folder, listener)
+        training = Training(run, svi, splits, folder, listener)
         with noise_of(run):
             if (folder / CHECKPOINT).exists():
                 training.restore(*read_tensors(folder / CHECKPOINT, run.identity(data_hash)))
@@ -123,7 +123,7 @@ def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
     """
     folder = Path(folder)
     run, data_hash = Run.from_json(folder / SPECIFICATION, trust)
-    with _named(folder):
+    with naming_file(folder):
         pair = run.build()
     weights = read_weights(folder, run.identity(data_hash))
     try:
@@ -136,25 +136,18 @@ def load(folder: Path, trust: bool = False) -> tuple[Run, Pair]:
     return run, pair
 
 
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Let an error about model, keywords or data name the run.json that they are from."""
-    try:
-        yield
-    except (RunError, InferenceError, data.DataError) as error:
-        message = f"{folder / SPECIFICATION}: {getattr(error, 'message', error)}"
-        raise RunError(message, getattr(error, "remedy", None)) from error
+class Training:
+    """The training loop of a run: steps, a line of history for every epoch, checkpoints.
 
-
-class _Training:
-    """The training loop of a run: steps, a line of history for every epoch, checkpoints."""
+    :param folder: for checkpoints, history and the finished run; None keeps them in memory
+    """
 
     def __init__(
         self,
         run: Run,
         svi: SVI,
         splits: dict[str, data.Dataset],
-        folder: Path,
+        folder: Path | None,
         listener: ProgressListener | None,
     ):
         self.run, self.svi, self.splits, self.folder, self.listener = run, svi, splits, folder, listener
@@ -173,6 +166,8 @@ class _Training:
     @property
     def kept(self) -> str:
         """A sentence on the last good checkpoint."""
+        if self.folder is None:
+            return ""
         return "There is no checkpoint." if self.saved is None else f"The checkpoint of step {self.saved} is kept."
 
     def restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
@@ -180,6 +175,7 @@ class _Training:
 
         :raises RunError: if the checkpoint or the history does not fit the run; nothing is changed then
         """
+        assert self.folder is not None
         path = self.folder / CHECKPOINT
         position = parse(Position, about, f"{path}: ", others=True)
         if not (0 <= position.step <= self.svi.steps and position.count >= 0 and position.seconds >= 0):
@@ -211,7 +207,7 @@ class _Training:
         if broken:
             name = broken[0].removeprefix("weights.")
             raise DivergenceError(f"{name} is not finite after step {self.svi.step}.", "Use a smaller lr.")
-        if self.writes:
+        if self.writes and self.folder is not None:
             if self.history:
                 write_history(self.folder, self.history)
             first = None if self.first_loss is None else float(self.first_loss)
@@ -240,6 +236,8 @@ class _Training:
             if not self.writes:
                 return {}
             check_end(self.first_loss, self.history[-1]["loss"], svi.steps, self.kept)
+            if self.folder is None:
+                return {}
             return finish(self.run, svi, self.splits, self.folder, self.history, self.seconds)
 
     def _train(self, interrupted: Callable[[], bool]) -> None:
@@ -256,7 +254,7 @@ class _Training:
             self.total = sum(losses.unbind(), self.total)
             self.count += len(losses)
             if self.listener:
-                self.listener.step(svi.step, losses[-1])
+                self.listener.step(svi.step, losses)
             if svi.epoch > self.epoch:
                 self.seconds += time.perf_counter() - clock
                 self._end_epoch(svi.step)

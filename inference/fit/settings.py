@@ -72,8 +72,8 @@ class Settings:
     :param precision: float32, float64, or bfloat16: the matrix products of networks in bfloat16, all else in float32
     :param products: who computes float32 matrix products on the CPU: default (torch's choice), onednn (in bfloat16 on
         processors with AMX), or auto: onednn where a test product is as exact and faster
-    :param compile: compile the graph of one traced step (yes), or have Pyro run every step (no); if None, compile from
-        3000 steps on, which repay it, and run the traced graph without compilation from 200 steps on
+    :param engine: what runs a step: pyro, graph (the graph of one traced step), compiled (that graph compiled), or
+        auto: compiled from 3000 steps on, which repay it, graph from 200 steps on, else pyro
     :raises InferenceError: if a value is out of range
     """
 
@@ -93,7 +93,7 @@ class Settings:
     device: str = "auto"
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     products: Literal["auto", "default", "onednn"] = "auto"
-    compile: bool | None = None
+    engine: Literal["auto", "pyro", "graph", "compiled"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "particles"):
@@ -120,6 +120,7 @@ class Settings:
             "lr_schedule": SCHEDULES,
             "precision": ("float32", "float64", "bfloat16"),
             "products": ("auto", "default", "onednn"),
+            "engine": ("auto", "pyro", "graph", "compiled"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

@@ -1,4 +1,4 @@
-"""How a step is run: eagerly by Pyro, as the graph of one traced step, or as that graph compiled."""
+"""How a step is run: by Pyro, as the graph of one traced step, or as that graph compiled."""
 
 import warnings
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from inference.pairs.run import same_buffers
 
 __all__ = ["COMPILE_STEPS", "TRACE_STEPS", "Mode", "choose_mode", "prepare_step"]
 
-Mode = Literal["eager", "graph", "compiled"]
+Mode = Literal["pyro", "graph", "compiled"]
 Step = Callable[..., tuple[Tensor, ...]]
 
 TRACE_STEPS = 200  # below, tracing the step takes longer than it saves
 COMPILE_STEPS = 3000  # below, compiling it does
 
 
-def choose_mode(compile: bool | None, steps: int) -> Mode:
-    """Return how a fit of that many steps is run, where `compile` does not decide it."""
-    if compile is not None:
-        return "compiled" if compile else "eager"
-    return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "eager"
+def choose_mode(engine: Mode | Literal["auto"], steps: int) -> Mode:
+    """Return how a fit of that many steps is run: as `engine` states, which "auto" leaves to the number of steps."""
+    if engine != "auto":
+        return engine
+    return "compiled" if steps >= COMPILE_STEPS else "graph" if steps >= TRACE_STEPS else "pyro"
 
 
 def prepare_step(
@@ -44,7 +44,7 @@ def prepare_step(
     :param updates: what follows a step, compiled with it where the model is small
     :return: the step; and the compiled step with its update, which makes several a call, or None
     """
-    if mode == "eager":
+    if mode == "pyro":
         return step, None
     try:
         with same_buffers(pair):

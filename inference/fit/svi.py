@@ -4,7 +4,7 @@ minibatches.py  the stream of rows, and its stratification
 schedules.py    learning rate, weight of the KL and temperature
 plan.py         checks before the first step
 loss.py         loss and gradient of a minibatch
-step.py         how a step is run: eagerly, as a graph, or compiled
+step.py         how a step is run: by Pyro, as a graph, or compiled
 library.py      compiled graphs, kept on disk
 whole_step.py   gradient and update in one compiled call, for small models
 updates.py      the optimiser
@@ -82,7 +82,7 @@ class SVI:
         self.batch_size, self.rows = self.minibatches.batch_size, self.minibatches.rows
         self.loss = MinibatchLoss(pair, x, given, settings, self.transform, self.plan, self.minibatches.weights)
         self.steps, self.step = math.ceil(settings.epochs * len(x) / self.batch_size), 0
-        self.mode = choose_mode(settings.compile, self.steps)
+        self.mode = choose_mode(settings.engine, self.steps)
         self.guard = LossGuard(x)
         self.updates = Updates(settings, self.parameters, self.guard.failed)
         self.schedules = Schedules(settings, self.steps, len(x), self.batch_size, self.plan.temperature)

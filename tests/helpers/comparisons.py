@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gallery.compare import Comparison, compare
+from gallery.comparison import Comparison, compare
 from gallery.runs.specification import Run
 
 

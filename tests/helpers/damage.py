@@ -122,7 +122,7 @@ SIZES = [
 ]
 COMMANDS: dict[str, tuple[tuple[str, ...], list[str]]] = {  # the command with its argument, and its flags
     "fit": (FIT, [*SIZES, "--objective", "--device", "--data", "--optimiser", "--precision", "--latent-dim", "--hidden",
-                  "--data-dim", "--total", "--classes", "--recipe", "--lr-schedule", "--compile", "--states", "--run"]),
+                  "--data-dim", "--total", "--classes", "--recipe", "--lr-schedule", "--engine", "--states", "--run"]),
     "evaluate": (("RUN", "nowhere"), ["--split", "--particles", "--at-a-time", "--data"]),
     "sample": (("RUN", "nowhere"), ["--n", "--seed", "--out"]),
     "export": (("RUN",), ["--to", "--n", "--draws", "--seed", "--split", "--out", "--data"]),

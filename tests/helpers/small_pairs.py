@@ -177,7 +177,7 @@ def fit(make, args, engine, batch_size=3, **settings):
     return pair, torch.stack([svi.train_step() for _ in range(2)])
 
 
-def holds(make, args, engines=("eager",), to=(), out=None, batch_size=3):
+def holds(make, args, engines=("pyro",), to=(), out=None, batch_size=3):
     """Assert that fits, evaluation, draws, checks and exports of a pair work, or are refused in one line.
 
     :param make: returns a new pair

@@ -129,7 +129,7 @@ def test_steps_and_evaluation_run_with_it_and_the_code_between_without(switch, m
             during.append(switch.value)
             return super().model(x, total)
 
-    fit = SVI(Watched(), torch.zeros(4, 1), settings=Settings(epochs=2, batch_size=2, compile=False))
+    fit = SVI(Watched(), torch.zeros(4, 1), settings=Settings(epochs=2, batch_size=2, engine="pyro"))
     during.clear()
     for _ in fit:
         assert switch.value == "none"
@@ -138,7 +138,7 @@ def test_steps_and_evaluation_run_with_it_and_the_code_between_without(switch, m
     assert switch.value == "none"
 
     during.clear()
-    pinned = SVI(Watched(), torch.zeros(4, 1), settings=Settings(epochs=1, compile=False, products="default"))
+    pinned = SVI(Watched(), torch.zeros(4, 1), settings=Settings(epochs=1, engine="pyro", products="default"))
     during.clear()
     pinned.train_step()
     with using_products(pinned.products), eval_mode(pinned.pair):

@@ -24,7 +24,7 @@ CASES = {
     "sequential": f"vrnn --data digits:threshold --steps 8 --epochs 1 {DIGITS}",
     "global latent": "linear_regression --epochs 5",
     "relaxed": f"gmvae:relaxed --data digits:threshold --epochs 2 --hidden 32 --final-temperature 0.1 {DIGITS}",
-    "compiled": f"vae --data digits:dynamic --epochs 2 --hidden 32 --compile --warmup 1 {DIGITS}",
+    "compiled": f"vae --data digits:dynamic --epochs 2 --hidden 32 --engine compiled --warmup 1 {DIGITS}",
 }
 OF_THE_MACHINE = ("seconds", "steps_per_second", "processor", "products")
 

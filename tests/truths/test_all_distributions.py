@@ -46,20 +46,20 @@ def test_every_distribution_is_in_a_table():
 
 @pytest.mark.parametrize(("name", "role", "shape", "engines"), FEW)
 def test_few(name, role, shape, engines, tmp_path):
-    holds(*case(name, role, shape), ("eager", *engines), ["arviz"], tmp_path)
+    holds(*case(name, role, shape), ("pyro", *engines), ["arviz"], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "role", "shape", "engines"), [*FEW, ("Normal", "global", "vector", ())])
 def test_few_compiled_and_as_onnx(name, role, shape, engines, tmp_path):
-    holds(*case(name, role, shape), ("eager", "graph", "compiled"), ["onnx"], tmp_path)
+    holds(*case(name, role, shape), ("pyro", "graph", "compiled"), ["onnx"], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", small_pairs.ROLES)
 @pytest.mark.parametrize("name", [*FAMILIES, *TORCH])
 def test_all(name, role, tmp_path):
-    holds(*case(name, role, "vector"), ("eager", "graph"), ["arviz"], tmp_path)
+    holds(*case(name, role, "vector"), ("pyro", "graph"), ["arviz"], tmp_path)
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ ENUMERATED = [name for name in NUMBERS if NUMBERS[name](torch.zeros(2)).has_enum
 @pytest.mark.parametrize("enumerates", ["both", "model"])
 @pytest.mark.parametrize("name", ENUMERATED)
 def test_enumerated(name, enumerates, tmp_path):
-    holds(*case(name, "local", "number", enumerates=enumerates), ("eager", "graph"), ["arviz"], tmp_path)
+    holds(*case(name, "local", "number", enumerates=enumerates), ("pyro", "graph"), ["arviz"], tmp_path)
 
 
 def scorable(name, latent):

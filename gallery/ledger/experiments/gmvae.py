@@ -36,7 +36,7 @@ def reproduce(folder: Path, fitted: Path, minibatches: int = 5, repeats: int = 2
     for name, (model, objective) in ESTIMATORS.items():
         other = MODELS[model](**run.keywords).to(x)
         other.load_state_dict(pair.state_dict())
-        settings = replace(run.settings, objective=objective, precision="float32", compile=False)
+        settings = replace(run.settings, objective=objective, precision="float32", engine="pyro")
         result[name] = gradient_noise(SVI(other, x, settings=settings), minibatches, repeats)
     write_atomically(folder / "gradients.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

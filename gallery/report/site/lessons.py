@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from gallery.catalogue.lessons import LESSONS
-from gallery.compare.report import tables
+from gallery.comparison.report import tables
 from gallery.report.site.pictures import Picture, copy_pictures
 
 __all__ = ["Comparison", "comparisons_of"]

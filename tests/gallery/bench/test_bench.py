@@ -63,7 +63,7 @@ def test_stock_pyro_has_the_loss_of_svi(name):
 
 
 def test_contestants_with_the_products_of_onednn_run_under_the_switch(monkeypatch):
-    case = replace(VAE, settings=VAE.settings | {"compile": False})
+    case = replace(VAE, settings=VAE.settings | {"engine": "pyro"})
     assert not ONEDNN & timing.contestants("vae", case).keys() or decide() == "onednn"
     used = []
     monkeypatch.setattr(timing, "choose_products", lambda *_: "onednn")

@@ -23,7 +23,7 @@ EXACT = [name for name, recipe in RECIPES.items() if exact(MODELS[recipe.model],
 def end(name, seed, factor):
     """The bound on the training data, of a point its reconstruction, after `factor` times the epochs of a recipe."""
     run = run_of(RECIPES[name], seed)
-    settings = replace(run.settings, epochs=round(factor * run.settings.epochs), compile=False)
+    settings = replace(run.settings, epochs=round(factor * run.settings.epochs), engine="pyro")
     train, pair = run.datasets()["train"], run.build()
     with seeded(seed, "noise", 0):
         svi = SVI(pair, train.x, train.given, settings, train.transform)

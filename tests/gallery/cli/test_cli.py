@@ -14,7 +14,7 @@ import pytest
 
 from gallery.cli.main import message_of
 from gallery.errors import RunError
-from gallery.models import MODELS
+from gallery.models import MODELS, title
 from inference import InferenceError
 
 TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
@@ -23,7 +23,8 @@ TINY = ["--hidden", "16", "--latent-dim", "2", "--epochs", "1"]
 def test_fit_evaluate_sample_on_digits(run, tmp_path):
     code, out, _ = run("fit", "cvae", "--data", "digits:threshold", *TINY, "--run", "run")
     assert code == 0
-    assert "test ELBO: " in out
+    assert "\n  ELBO  " in out
+    assert "gallery summary run " in out
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {"accuracy", "wrong_label_cost"} <= metrics["test"].keys()
     spec = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -33,6 +34,7 @@ def test_fit_evaluate_sample_on_digits(run, tmp_path):
     code, out, _ = run("evaluate", "run", "--split", "validation", "--particles", 4, "--as-json")
     assert json.loads(out)["validation"]["iwae"]["k"] == 4
     code, out, _ = run("sample", "run", "--n", 7, "--out", "drawn.npz")
+    assert "x (7, 64)" in out
     with np.load(tmp_path / "drawn.npz") as drawn:
         assert drawn["x"].shape == drawn["mean"].shape == (7, 64)
         assert set(np.unique(drawn["x"])) <= {0, 1}
@@ -53,8 +55,10 @@ def test_list_show_and_data(run):
     code, out, _ = run("list")
     assert code == 0
     assert all(name in out for name in MODELS)
+    assert all(title(name) in out for name in MODELS)  # nothing is cut
+    assert re.search(r"^  vae +\d+ min  needs mnist  Variational", out, flags=re.MULTILINE)
     code, out, _ = run("show", "cvae")
-    assert "--latent-dim 20" in out
+    assert re.search(r"--latent-dim +20 +length of the code", out)
     assert "1820.1" in out
     code, out, _ = run("data")
     assert "digits" in out
@@ -73,7 +77,7 @@ def test_a_model_in_a_users_file(run, tmp_path):
     (tmp_path / "mine.py").write_text("from gallery.models.vae import VAE\n\n\nclass Mine(VAE):\n    pass\n")
     code, out, _ = run("fit", "mine.py:Mine", "--data", "digits:grey", *TINY, "--run", "run")
     assert code == 0
-    assert "test ELBO" in out
+    assert "  ELBO  " in out
 
 
 def test_data_in_a_users_file(run, tmp_path):
@@ -109,6 +113,9 @@ def test_data_in_a_users_file(run, tmp_path):
         ("fit vae --data digits:grey --objective enum", ["no discrete latent"]),
         ("fit vae --data digits:grey --objective elbow", ["trace"]),
         ("fit vae --data digits:grey --data-dim 10", ["(10,)", "(64,)"]),
+        ("fit vae --no-compile", ["--no-compile", "Use --engine pyro."]),
+        ("compare vae --compile", ["--compile", "Use --engine compiled."]),
+        ("fit vae --engine fast", ["engine", "auto", "pyro", "graph", "compiled"]),
         ("fit vae --recipe cvae", ["no recipe for vae", "gallery show vae"]),
         ("fit vae:slides", ["is a recipe", "gallery fit vae", "vae:slides"]),
         ("reproduce vae:slide", ["Did you mean 'vae:slides'", "gallery show MODEL"]),
@@ -193,8 +200,8 @@ def test_version_is_that_of_the_distribution(run):
     ("remedy", "words"),
     [
         (("batch_size", "200"), "Use --batch-size 200."),
-        (("compile", True), "Use --compile."),
-        (("compile", False), "Use --no-compile."),
+        (("validation", True), "Use --validation."),
+        (("validation", False), "Use --no-validation."),
         ("Fit more epochs.", "Fit more epochs."),
         (None, ""),
     ],

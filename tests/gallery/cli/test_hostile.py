@@ -41,7 +41,7 @@ def short(monkeypatch, no_figures):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(SVI, "__iter__", steps)
-    monkeypatch.setattr("gallery.compare._run_calls", stop)
+    monkeypatch.setattr("gallery.comparison._run_calls", stop)
 
 
 def check_lines(fitted, capsys, seeds):

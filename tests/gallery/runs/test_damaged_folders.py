@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_locked_or_made_is_one_line(tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:Encountered")  # as in the command line
-@pytest.mark.parametrize("settings", [{"lr": 1e6}, {"optimiser": "SGD", "lr": 10.0}, {"lr": 50.0, "compile": False}])
+@pytest.mark.parametrize("settings", [{"lr": 1e6}, {"optimiser": "SGD", "lr": 10.0}, {"lr": 50.0, "engine": "pyro"}])
 def test_a_fit_that_diverges_ends_in_one_line_with_its_last_checkpoint(tmp_path, no_figures, settings):
     with pytest.raises(InferenceError) as refused:
         start(tiny("digits:threshold", epochs=3, **settings), tmp_path / "run")

@@ -182,3 +182,24 @@ def test_what_cannot_be_is_one_line(arguments, words, capsys, tmp_path):
     assert error.count("\n") == 1, error
     assert all(word in error for word in words), error
     assert not (tmp_path / "new").exists()
+
+
+def test_a_table_is_fitted_resumed_and_evaluated(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gallery.figures.draw", lambda *_, **__: [])
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    lines = [f"{a:.6f},{b:.6f},{'uv'[i % 2]}" for i, (a, b) in enumerate(rows)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,kind", *lines]))
+    chosen = ["--data", "t.csv", "--columns", "a,b", "--label", "kind"]
+    assert main(["fit", "gaussian_mixture", *chosen, "--components", "2", "--epochs", "1"]) == 0
+    assert "components:" in capsys.readouterr().out
+    run = tmp_path / "runs" / "gaussian_mixture-t.csv-real"
+    assert (run / "metrics.json").exists()
+    assert main(["evaluate", str(run), "--particles", "2"]) == 0
+    assert main(["fit", "linear_regression", "--data", "t.csv", "--columns", "a", "--covariates", "b", *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["fit", "gaussian_mixture", "--data", "digits:grey", "--label", "kind"]) == 2
+    assert "Leave them out" in capsys.readouterr().err
+
+
+QUICK = ["--epochs", "1", "--run", "line"]

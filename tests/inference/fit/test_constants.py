@@ -120,7 +120,7 @@ def test_what_a_graph_can_hold_is_traced(cls):
         warnings.simplefilter("error")
         svi.train_step()
     assert svi.step_function != svi.loss.gradients
-    again = fit(cls, "eager")
+    again = fit(cls, "pyro")
     again.train_step()
     torch.testing.assert_close(run_steps(svi), run_steps(again), rtol=1e-4, atol=1e-4)
 

@@ -23,7 +23,7 @@ def test_graph_takes_the_steps_of_pyro_and_its_gradients(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         steps = run_steps(svi)
-    torch.testing.assert_close(steps, run_steps(tiny_fit(name, "eager")), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(steps, run_steps(tiny_fit(name, "pyro")), rtol=1e-9, atol=1e-9)
     rows, args = torch.arange(4), svi.loss.batch(torch.arange(4))
     torch.manual_seed(2)
     _, loss, *gradients = svi.step_function(*svi.loss.step_arguments(rows))
@@ -40,14 +40,14 @@ def test_graph_takes_the_steps_of_pyro_and_its_gradients(name):
 @pytest.mark.parametrize("name", ["vae", "linear_regression"])
 def test_objectives_and_particles_too(name):
     for settings in ({"objective": "analytic"}, {"particles": 3}, {"beta": 2.0, "warmup": 1.0}):
-        graph, eager = (run_steps(tiny_fit(name, mode, **settings)) for mode in ("graph", "eager"))
+        graph, eager = (run_steps(tiny_fit(name, mode, **settings)) for mode in ("graph", "pyro"))
         torch.testing.assert_close(graph, eager, rtol=1e-9, atol=1e-9)
 
 
 def test_score_function_gradients():
     x = torch.randn(12, 1, dtype=torch.float64)
     ends = []
-    for mode in ("graph", "eager"):
+    for mode in ("graph", "pyro"):
         pair = Score().double()
         svi = SVI(pair, x, settings=Settings(epochs=1, batch_size=4))
         svi.mode = mode
@@ -90,7 +90,7 @@ def test_dropout_and_a_warmup_live_in_the_graph():
 
 @pytest.mark.parametrize("mode", ["graph", pytest.param("compiled", marks=pytest.mark.integration)])
 def test_a_temperature_that_falls_is_seen_by_the_graph(mode):
-    falling, eager = (tiny_fit("gmvae:relaxed", m, final_temperature=0.1, epochs=2) for m in (mode, "eager"))
+    falling, eager = (tiny_fit("gmvae:relaxed", m, final_temperature=0.1, epochs=2) for m in (mode, "pyro"))
     assert falling.pair.temperature == 0.5
     torch.testing.assert_close(run_steps(falling, 6), run_steps(eager, 6), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(falling.pair.temperature.item(), 0.5 * 0.2 ** (5 / 6))
@@ -109,7 +109,7 @@ def test_half_products_leave_the_densities_alone():
 @pytest.mark.parametrize("name", ["factor_analysis", pytest.param("vae", marks=pytest.mark.integration)])
 def test_compiled_takes_the_steps_of_pyro_and_goes_on_to_the_bit(name):
     compiled = tiny_fit(name, "compiled")
-    torch.testing.assert_close(run_steps(compiled), run_steps(tiny_fit(name, "eager")), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(run_steps(compiled), run_steps(tiny_fit(name, "pyro")), rtol=1e-9, atol=1e-9)
     tensors, about = compiled.state()
     rest = run_steps(compiled)
     again = tiny_fit(name, "compiled")
@@ -147,14 +147,14 @@ def test_training_compiled_ends_at_the_bound_of_training_by_pyro(precision):
             torch.manual_seed(seed)
             pair = VAE(data_dim=64, latent_dim=5, hidden=(64,), dropout=0.0, likelihood="bernoulli")
             settings = Settings(epochs=40, batch_size=50, lr=2e-3, lr_schedule="cosine", seed=seed)
-            svi = SVI(pair, train, settings=settings if mode == "eager" else replace(settings, precision=precision))
+            svi = SVI(pair, train, settings=settings if mode == "pyro" else replace(settings, precision=precision))
             svi.mode = mode
             for _ in svi:
                 pass
             bounds_of.append(evaluate(pair, test, particles=16)["elbo"]["value"])
         return torch.tensor(bounds_of, dtype=torch.float64)
 
-    eager, compiled = bounds("eager"), bounds("compiled")
+    eager, compiled = bounds("pyro"), bounds("compiled")
     error = ((eager.var() + compiled.var()) / len(eager)).sqrt()
     assert abs(eager.mean() - compiled.mean()) < 4 * error
     share = train.mean(0).clamp(1e-3, 1 - 1e-3)  # the bound of independent pixels

@@ -12,7 +12,7 @@ from inference.fit.step import COMPILE_STEPS, TRACE_STEPS
 
 def test_the_help_names_the_steps_from_which_a_step_is_traced_and_compiled():
     words = " ".join(Settings.__doc__.split())
-    assert f"compile from {COMPILE_STEPS} steps on" in words
+    assert f"compiled from {COMPILE_STEPS} steps on" in words
     assert f"from {TRACE_STEPS} steps on" in words
 
 
@@ -22,9 +22,9 @@ def test_how_steps_are_run_goes_by_their_number():
     def mode(**settings):
         return SVI(build("vae"), x, settings=Settings(batch_size=N, **settings)).mode
 
-    assert [mode(epochs=e) for e in (199, 200, 2999, 3000)] == ["eager", "graph", "graph", "compiled"]
-    assert mode(epochs=1, compile=True) == "compiled"
-    assert mode(epochs=5000, compile=False) == "eager"
+    assert [mode(epochs=e) for e in (199, 200, 2999, 3000)] == ["pyro", "graph", "graph", "compiled"]
+    assert mode(epochs=1, engine="compiled") == "compiled"
+    assert mode(epochs=5000, engine="pyro") == "pyro"
 
 
 def test_a_single_data_point_can_be_fitted_by_a_guide_with_separate_parameters():
@@ -43,12 +43,12 @@ class Normalised(VAE):
 
 def test_buffers_are_moved_by_training_steps_only():
     x, counts = (torch.rand(N, 6) > 0.5).float(), {}
-    for mode in ("eager", "graph"):
+    for mode in ("pyro", "graph"):
         torch.manual_seed(0)
         svi = SVI(Normalised(), x, settings=Settings(epochs=200, batch_size=4))
         svi.mode = mode
         assert svi.pair.encoder[0].num_batches_tracked == 0
         run_steps(svi, 3)
         counts[mode] = svi.pair.encoder[0].num_batches_tracked.item(), svi.pair.encoder[0].running_mean.clone()
-    assert counts["eager"][0] == counts["graph"][0] == 3
-    torch.testing.assert_close(counts["eager"][1], counts["graph"][1])
+    assert counts["pyro"][0] == counts["graph"][0] == 3
+    torch.testing.assert_close(counts["pyro"][1], counts["graph"][1])

@@ -41,7 +41,7 @@ def test_any_number_of_steps_a_call_gives_the_same_bits_as_one():
 def test_schedules_and_a_transform_that_draws_are_those_of_pyro(beta):
     """A weight of the KL has another graph."""
     runs = []
-    for mode in ("compiled", "eager"):
+    for mode in ("compiled", "pyro"):
         svi = fit(mode, lr_schedule="cosine", **beta)
         svi.transform = svi.loss.transform = lambda batch: batch + torch.randn_like(batch)
         svi.pair.train()
@@ -52,7 +52,7 @@ def test_schedules_and_a_transform_that_draws_are_those_of_pyro(beta):
 
 
 def test_a_fit_continues_from_its_state_and_from_that_of_pyro():
-    for mode in ("compiled", "eager"):
+    for mode in ("compiled", "pyro"):
         begun, other = fit(mode), fit()
         torch.manual_seed(1)
         begun.train_step()
@@ -64,7 +64,7 @@ def test_a_fit_continues_from_its_state_and_from_that_of_pyro():
 
 def test_a_loss_that_is_not_finite_stops_all_updates_of_the_call_and_is_named():
     errors, left = [], []
-    for mode in ("compiled", "eager"):
+    for mode in ("compiled", "pyro"):
         svi = fit(mode)
         svi.x[svi.rows(2)[0]] = torch.nan
         torch.manual_seed(1)
@@ -119,7 +119,7 @@ def test_a_library_is_compiled_once_and_takes_new_weights(monkeypatch):
     with torch.no_grad():
         for p in second.parameters:
             p.add_(0.1)
-    eager = fit("eager")
+    eager = fit("pyro")
     eager.pair.load_state_dict(second.pair.state_dict())
     torch.testing.assert_close(run_steps(second), run_steps(eager), rtol=1e-9, atol=1e-9)
     assert second.whole_step is not None
@@ -163,7 +163,7 @@ def test_the_oldest_libraries_are_removed(tmp_path, monkeypatch):
 
 
 def test_an_epoch_ends_where_a_call_does():
-    svi = tiny_fit("factor_analysis", "eager", epochs=2, batch_size=5)  # 12 rows: epochs end in the steps 3 and 5
+    svi = tiny_fit("factor_analysis", "pyro", epochs=2, batch_size=5)  # 12 rows: epochs end in the steps 3 and 5
     ends = []
     while svi.step < svi.steps:
         left = svi.steps_left_of_epoch
@@ -174,4 +174,4 @@ def test_an_epoch_ends_where_a_call_does():
 
 
 def test_svi_returns_the_loss_of_every_step():
-    assert fit("eager").run().shape == (STEPS,)
+    assert fit("pyro").run().shape == (STEPS,)

@@ -18,7 +18,7 @@ def fitted(tmp_path_factory):
         if name not in made:
             model, data, keywords = (PLANES | OTHERS | NONE | dict.fromkeys(FAULTY, MINE))[name]
             folder = tmp_path_factory.mktemp("runs") / "run"
-            settings = {"epochs": 4, "precision": "float32", "compile": False}
+            settings = {"epochs": 4, "precision": "float32", "engine": "pyro"}
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder.parent)
                 if name in WRITTEN:

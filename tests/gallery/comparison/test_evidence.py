@@ -10,8 +10,8 @@ import torch
 from comparisons import compared, comparing
 
 import data
-from gallery.compare import Row, tables
-from gallery.compare.report import groups
+from gallery.comparison import Row, tables
+from gallery.comparison.report import groups
 from gallery.figures.comparison import bound
 from inference import sample
 from inference.evaluation.ais import gradients

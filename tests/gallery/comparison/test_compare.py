@@ -6,7 +6,7 @@ import pytest
 from comparisons import compared, comparing
 
 from gallery.cli.main import main
-from gallery.compare import default_objectives, tables, work
+from gallery.comparison import default_objectives, tables, work
 from gallery.errors import RunError
 from gallery.figures.comparison import bound
 from inference.errors import InferenceError

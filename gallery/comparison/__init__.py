@@ -21,10 +21,11 @@ from typing import Any
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from gallery.compare.report import progress_line, tables
-from gallery.compare.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
-from gallery.compare.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
+from gallery.comparison.report import progress_line, tables
+from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
+from gallery.comparison.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
 from gallery.errors import RunError
+from gallery.runs.parse import renamed
 from gallery.runs.system import processor
 from inference.files import make_folder, write_atomically
 
@@ -140,7 +141,7 @@ def _read_row(path: Path, spec: dict[str, Any]) -> dict[str, Any] | None:
     """
     try:
         content = json.loads(path.read_text())
-        before = content["asked"]
+        before = renamed(content["asked"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

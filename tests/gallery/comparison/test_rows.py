@@ -4,9 +4,9 @@ import pytest
 import torch
 from comparisons import compared, comparing
 
-from gallery.compare import Row
-from gallery.compare.follow import passes_per_step
-from gallery.compare.rows import refusal
+from gallery.comparison import Row
+from gallery.comparison.follow import passes_per_step
+from gallery.comparison.rows import refusal
 from gallery.errors import RunError
 from gallery.figures.comparison import variance
 

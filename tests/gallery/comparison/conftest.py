@@ -1,6 +1,6 @@
 import pytest
 
-from gallery.compare import follow, work
+from gallery.comparison import follow, work
 
 
 @pytest.fixture(autouse=True)

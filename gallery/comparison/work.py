@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from data import Dataset
-from gallery.compare.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
-from gallery.compare.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
+from gallery.comparison.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
+from gallery.comparison.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
 from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
@@ -66,7 +66,7 @@ def measure_noise(comparison: Comparison, row: Row, folder: Path, split: str, at
     """Measure the gradient noise of a row's objective at the weights that another row was fitted to."""
     train = comparison.run_of(row).datasets()["train"]
     weights, _ = load_tensors(at.file(folder, ".safetensors"))
-    svi = comparison.svi(row, train, weights, compile=False, warmup=0.0)
+    svi = comparison.svi(row, train, weights, engine="pyro", warmup=0.0)
     return {"at": at.name, "noise": gradient_noise(svi, MINIBATCHES, REPEATS, row.seed)}
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gallery.compare import work
+from gallery.comparison import work
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

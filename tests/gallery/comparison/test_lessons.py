@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gallery.catalogue.lessons import LESSONS
-from gallery.compare.report import number
+from gallery.comparison.report import number
 from gallery.ledger.tables import LEDGER
 
 

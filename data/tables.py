@@ -1,0 +1,162 @@
+"""Tables of the user: CSV, TSV and Parquet files with named columns.
+
+A table is named PATH[?columns=A,B&label=C&covariates=D]: the columns of x, all that are left if none are named; the
+column of the labels; and the columns of the covariates. `table_name` composes such a name. Values are read as they are
+(`real`), unless the name gives a pixel transform.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from data.dataset import DataError
+
+__all__ = ["from_table", "is_table", "table_name"]
+
+SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
+PARTS = ("columns", "label", "covariates")
+REMEDY = "Leave the column out by naming the columns of x, name it as the label, or encode it as numbers."
+
+Columns = dict[str, list[object]]
+
+
+def is_table(name: str) -> bool:
+    """Return whether a name, without a pixel transform, means a table.
+
+    >>> is_table("iris.csv?label=species"), is_table("digits.npz")
+    (True, False)
+    """
+    return os.path.splitext(name.partition("?")[0])[1].lower() in SUFFIXES
+
+
+def table_name(name: str, columns: Sequence[str] = (), label: str | None = None, covariates: Sequence[str] = ()) -> str:
+    """Return the name of a table with its columns chosen.
+
+    >>> import data
+    >>> data.table_name("iris.csv", label="species", columns=["petal length", "petal width"])
+    'iris.csv?columns=petal%20length,petal%20width&label=species'
+
+    :param name: as of `data.load`, a pixel transform included
+    :param columns: of x; all that are left if there are none
+    :param label: the column of the labels
+    :param covariates: the columns of the covariates
+    :raises DataError: if the name is not that of a table
+    """
+    path, colon, transform = name.rpartition(":")
+    if not (colon and is_table(path)):
+        path, colon, transform = name, "", ""
+    if not is_table(path) or "?" in path:
+        raise DataError(f"columns are chosen of a .csv, .tsv or .parquet file, and {name!r} is none. Leave them out.")
+    given = {"columns": columns, "label": [label] if label is not None else [], "covariates": covariates}
+    chosen = "&".join(
+        f"{part}={','.join(quote(one, safe='') for one in names)}" for part, names in given.items() if names
+    )
+    return f"{path}?{chosen}{colon}{transform}" if chosen else name
+
+
+def from_table(name: str) -> dict[str, dict[str, np.ndarray]]:
+    """Return x, and labels and covariates where columns are named for them, of the only part of the data, "".
+
+    :param name: of the table, without a pixel transform
+    :raises DataError: if the file cannot be read, a column is missing or holds other values than numbers
+    """
+    path, _, query = name.partition("?")
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise DataError(f"{path} does not exist. Give a .csv, .tsv or .parquet file.")
+    separator = SUFFIXES[os.path.splitext(path)[1].lower()]
+    table = _text(path, separator) if separator else _parquet(path)
+    chosen = _chosen(path, query)
+    apart = [*chosen["label"], *chosen["covariates"]]
+    of_x = chosen["columns"] or [column for column in table if column not in apart]
+    if missing := [column for column in (*of_x, *apart) if column not in table]:
+        raise DataError(f"{path} has no column {missing[0]!r}. Its columns are {', '.join(table)}.")
+    if not of_x:
+        raise DataError(f"{path} has no column left for x. Its columns are {', '.join(table)}.")
+    arrays = {"x": np.stack([_numbers(path, table, column) for column in of_x], axis=1)}
+    if (arrays["x"] == np.rint(arrays["x"])).all() and np.abs(arrays["x"]).max(initial=0) < 2**53:
+        arrays["x"] = arrays["x"].astype(np.int64)  # as pixels are
+    if chosen["label"]:
+        arrays["labels"] = _labels(table[chosen["label"][0]])
+    if chosen["covariates"]:
+        arrays["covariates"] = np.stack([_numbers(path, table, column) for column in chosen["covariates"]], axis=1)
+    return {"": arrays}
+
+
+def _chosen(path: str, query: str) -> dict[str, list[str]]:
+    given = {part: names for part, _, names in (one.partition("=") for one in query.split("&") if one)}
+    if unknown := [part for part in given if part not in PARTS]:
+        raise DataError(f"{path}: unknown part {unknown[0]!r} of a table. Use {', '.join(PARTS)}.")
+    return {part: [unquote(one) for one in given.get(part, "").split(",") if one] for part in PARTS}
+
+
+def _text(path: str, separator: str) -> Columns:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.reader(file, delimiter=separator) if line]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}). Save it as text in UTF-8.") from error
+    if len(lines) < 2:
+        raise DataError(f"{path} has {len(lines)} lines, expected a line of column names and rows. Save it anew.")
+    names = [name.strip() for name in lines[0]]
+    if all(_is_number(name) for name in names):
+        raise DataError(f"{path} begins with numbers, expected the names of the columns. Add a line of names.")
+    if len(set(names)) < len(names) or "" in names:
+        raise DataError(f"{path} has an empty or repeated column name: {', '.join(names)}. Give each column a name.")
+    if len(names) == 1 and ";" in names[0]:
+        raise DataError(
+            f"{path} is separated by semicolons, expected {'commas' if separator == ',' else 'tabs'}. Save it so."
+        )
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(names):
+            raise DataError(f"{path}: row {number} has {len(line)} values, expected {len(names)}. Mend that row.")
+    return {name: [line[i].strip() for line in lines[1:]] for i, name in enumerate(names)}
+
+
+def _parquet(path: str) -> Columns:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(
+            f"{path} needs pyarrow, which is not installed. Use pip install pyarrow, or save it as .csv."
+        ) from None
+    try:
+        return {str(name): values for name, values in parquet.read_table(path).to_pydict().items()}
+    except Exception as error:  # of pyarrow, which has classes for each fault
+        reason = " ".join(str(error).split())[:100]
+        raise DataError(f"{path} cannot be read ({reason}). Save it anew, or as .csv.") from error
+
+
+def _is_number(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(path: str, table: Columns, column: str) -> np.ndarray:
+    """Return a column as numbers, (n,) float64."""
+    values = table[column]
+    for number, value in enumerate(values, start=2):
+        missing = value is None or str(value).lower() in ("", "nan", "na", "null")
+        if missing:
+            raise DataError(f"{path}: column {column!r} has no value in row {number}. Remove the row, or the column.")
+        if not _is_number(value):
+            raise DataError(
+                f"{path}: column {column!r} has {str(value)[:30]!r} in row {number}, expected a number. {REMEDY}"
+            )
+    return np.array([float(str(value)) for value in values])
+
+
+def _labels(values: list[object]) -> np.ndarray:
+    """Return labels as integers where all are, else as strings; one that is missing is -1, or empty."""
+    words = ["" if value is None else str(value) for value in values]
+    if all(word == "" or word.lstrip("-").isdecimal() for word in words):
+        return np.array([int(word) if word else -1 for word in words])
+    return np.array(words)

@@ -1,0 +1,166 @@
+"""Data in memory, in any usual form, as the arrays of an .npz file."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data import Dataset
+from gallery.errors import RunError
+
+__all__ = ["arrays_of", "transform_for"]
+
+FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
+SPLITS = ("train", "validation", "test")
+
+
+def arrays_of(
+    data: Any, label: Any = None, covariates: Any = None, columns: Sequence[str] | None = None
+) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return data as the arrays of an .npz file, by name, and their pixel transform where the data state it.
+
+    >>> arrays, _ = arrays_of((torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])))
+    >>> {name: array.shape for name, array in arrays.items()}
+    {'x': (4, 2), 'labels': (4,)}
+
+    :param data: in one of FORMS; or a dictionary of such, by split, or of arrays by their names in an .npz file
+    :param label: the labels (n,), or the name of their column
+    :param covariates: the covariates (n, p), or the names of their columns
+    :param columns: names of the columns of x; all other numeric columns if None
+    :raises RunError: if the data have another form
+    """
+    if isinstance(data, Mapping) and data and set(data) <= set(SPLITS):
+        parts = {split: arrays_of(part, label, covariates, columns) for split, part in data.items()}
+        joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
+        return joined, next(transform for _, transform in parts.values())
+    if isinstance(data, Dataset):
+        return _of_dataset(data)
+    if isinstance(data, Mapping):
+        arrays = {str(name): _array(value, str(name)) for name, value in data.items()}
+    elif hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        return _of_frame(data, label, covariates, columns), None
+    elif isinstance(data, Tensor | np.ndarray):
+        arrays = {"x": _array(data, "x")}
+    elif isinstance(data, tuple) and len(data) == 2:
+        arrays = _named(_array(data[0], "x"), _array(data[1], "labels"))
+    elif isinstance(data, Iterable) and not isinstance(data, str | bytes):
+        arrays = _of_batches(data)
+    else:
+        raise RunError(f"data is {_kind(data)}; expected {FORMS}.")
+    for name, value in (("labels", label), ("covariates", covariates)):
+        if isinstance(value, str) or (isinstance(value, list) and any(isinstance(one, str) for one in value)):
+            raise RunError(f"{name} names columns, and data is no DataFrame.", "Give an array of n rows.")
+        if value is not None:
+            arrays[name] = _array(value, name)
+    return arrays, None
+
+
+def transform_for(x: np.ndarray) -> str:
+    """Return how an array is read that states no pixel transform.
+
+    Rows of floats are values as they are ("real"); images, booleans and numbers that are all 0 or 1 are pixels.
+
+    :raises RunError: if it has rows of integers, which may be pixels or counts
+    """
+    if x.dtype == bool or (x.size and ((x == 0) | (x == 1)).all()):
+        return "threshold"
+    if x.ndim > 2:
+        return "grey"
+    if x.ndim == 2 and x.dtype.kind in "iu":
+        raise RunError(
+            "x has rows of integers, which may be pixels or not.",
+            'Use transform="grey" for pixels, or transform="real" for values as they are.',
+        )
+    return "real"
+
+
+def _kind(value: Any) -> str:
+    return f"of type {type(value).__name__}"
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    """Return a tensor or a sequence as an array of numbers or strings."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+        return value.numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise RunError(f"{name} is no array: {' '.join(str(error).split())[:100]}.") from error
+    if array.dtype.kind not in "biufU":
+        raise RunError(f"{name} has elements of type {array.dtype}; expected numbers.", "Encode it as numbers.")
+    return array
+
+
+def _named(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Return x with y as its labels, or as its covariates where y are floats."""
+    return {"x": x, "covariates" if y.dtype.kind == "f" else "labels": y}
+
+
+def _of_dataset(dataset: Dataset) -> tuple[dict[str, np.ndarray], str]:
+    x = dataset.x.detach().cpu().unflatten(-1, dataset.shape).numpy()
+    arrays = {"x": x}
+    if dataset.covariates is not None:
+        arrays["covariates"] = dataset.covariates.detach().cpu().numpy()
+    if dataset.labels is not None:
+        known = dataset.labels if dataset.known is None else dataset.labels.where(dataset.known, -1)
+        arrays["labels"] = known.detach().cpu().numpy()
+    support = str(dataset.support)
+    if dataset.transform is not None:
+        return arrays, "dynamic"
+    return arrays, "threshold" if support == "Boolean()" else "grey" if "Interval" in support else "real"
+
+
+def _of_frame(frame: Any, label: Any, covariates: Any, columns: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Return the columns of a DataFrame by what they are; those that are neither labels nor covariates are x."""
+    names = list(frame.columns)
+    apart = [label] if isinstance(label, str) else []
+    apart += [covariates] if isinstance(covariates, str) else list(covariates) if covariates is not None else []
+    chosen = [columns] if isinstance(columns, str) else columns
+    chosen = [name for name in names if name not in apart] if chosen is None else list(chosen)
+    if missing := [name for name in [*chosen, *apart] if name not in names]:
+        raise RunError(f"there is no column {missing[0]!r}. The columns are {', '.join(map(str, names))}.")
+    if not chosen:
+        raise RunError("no column is left for x.", f"Name some of {', '.join(map(str, names))} in columns.")
+
+    def numbers(of: list[str]) -> np.ndarray:
+        for name in of:
+            if np.asarray(frame[name]).dtype.kind not in "biuf":
+                raise RunError(
+                    f"column {name!r} has elements of type {frame[name].dtype}; expected numbers.",
+                    "Leave it out by columns=[...], name it as label, or encode it as numbers.",
+                )
+        return np.stack([np.asarray(frame[name], dtype=np.float64) for name in of], axis=1)
+
+    arrays = {"x": numbers(chosen)}
+    if isinstance(label, str):
+        values = np.asarray(frame[label])
+        unknown = np.array([value is None or value != value for value in values])  # NaN is not equal to itself
+        arrays["labels"] = np.where(unknown, "", values.astype(str)) if values.dtype.kind == "O" else values
+    elif label is not None:
+        arrays["labels"] = _array(label, "labels")
+    if len(apart) > isinstance(label, str):
+        arrays["covariates"] = numbers(apart[isinstance(label, str) :])
+    return arrays
+
+
+def _of_batches(data: Iterable[Any]) -> dict[str, np.ndarray]:
+    """Return the batches of a DataLoader or of another iterable, one after the other."""
+    parts: list[dict[str, np.ndarray]] = []
+    with torch.random.fork_rng(devices=[]):  # a DataLoader draws a seed
+        for batch in data:
+            if isinstance(batch, Tensor | np.ndarray):
+                parts.append({"x": _array(batch, "x")})
+            elif isinstance(batch, list | tuple) and len(batch) in (1, 2) and isinstance(batch[0], Tensor | np.ndarray):
+                x = _array(batch[0], "x")
+                parts.append({"x": x} if len(batch) == 1 else _named(x, _array(batch[1], "labels")))
+            else:
+                raise RunError(
+                    f"data yields batches {_kind(batch)}; expected tensors, or pairs of tensors (x, labels)."
+                )
+    if not parts:
+        raise RunError("data yields no batch; an iterator can be read once only.", "Give a DataLoader or a list.")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

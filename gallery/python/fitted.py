@@ -1,0 +1,263 @@
+"""A fitted pair with its data: what `gallery.fit` and `gallery.load` return."""
+
+import inspect
+import io
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from data import Dataset
+from gallery.errors import RunError
+from gallery.python.arrays import arrays_of
+from gallery.python.request import Request
+from gallery.runs.finish import write_run
+from gallery.runs.folder import check_free
+from gallery.runs.metrics import evaluate_split
+from gallery.runs.report import metrics_table
+from gallery.runs.summary import summarise
+from gallery.runs.table import Table, as_html, file_name
+from inference import SVI, Pair, check_fit, encode, reconstruct, sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gallery.python.comparing import Compared
+
+__all__ = ["Evaluation", "Fit"]
+
+KINDS = ("manifold", "reconstructions", "regression", "posterior", "components", "samples", "latent", "learning_curve")
+"""The kinds of picture in the order in which `Fit.plot` prefers them."""
+
+
+class Evaluation(dict[str, Any]):
+    """The numbers of `Fit.evaluate`: a dictionary of estimates by name that prints as a table.
+
+    >>> Evaluation({"elbo": {"value": -1.5, "se": 0.1, "n": 9}}, "vae", "digits:grey", "test")
+    vae on digits:grey, 9 test rows    nats per data point, higher is better
+      ELBO  -1.5000 +- 0.1
+      +- is one standard error over the data
+    """
+
+    def __init__(self, numbers: dict[str, Any], model: str, data: str, split: str) -> None:
+        super().__init__(numbers)
+        self._heading = model, data, split
+
+    def __repr__(self) -> str:
+        return "\n".join(metrics_table(self, *self._heading))
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
+
+
+class Fit:
+    """A fitted pair with its data, as `gallery.fit` and `gallery.load` return it.
+
+    >>> import gallery, torch
+    >>> x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    >>> fitted = gallery.fit("factor_analysis", data=x, epochs=2, progress=False)
+    >>> len(fitted.losses), fitted.encode()["z"].shape, fitted.sample(5)["x"].shape
+    (3, torch.Size([6, 2]), torch.Size([5, 3]))
+
+        pair        the fitted model and guide
+        run         model, hyper-parameters, data and settings
+        splits      the data by split: train, test, and validation where it was kept apart
+        losses      (steps,) the loss of every step, nats per data point; (epochs,) of every epoch of a loaded fit
+        history     a dictionary for every epoch, as in history.jsonl
+        seconds     of the training
+
+    :param found: model, data and settings
+    :param svi: the finished fit; None of a loaded one
+    :param folder: of a loaded fit
+    """
+
+    def __init__(
+        self,
+        found: Request,
+        pair: Pair,
+        history: list[dict[str, Any]],
+        losses: Tensor,
+        seconds: float,
+        svi: SVI | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._request, self.pair, self.history, self.losses, self.seconds = found, pair, history, losses, seconds
+        self.run, self.splits, self._svi, self._folder = found.run, found.splits, svi, folder
+
+    def __repr__(self) -> str:
+        last = self.history[-1]
+        numbers = [f"loss {last['loss']:.4f}"]
+        for split in ("validation", "test"):
+            for name, value in last.get(split, {}).items():
+                if name in ("elbo", "reconstruction"):
+                    numbers.append(f"{split} {name.replace('elbo', 'ELBO')} {value:.4f}")
+        rows, steps = len(self.splits["train"]), last["step"]
+        return "\n".join(
+            (
+                f"{self._model} on {self._data}: {rows:,} training rows, {steps:,} steps in {self.seconds:.1f} s",
+                f"  {', '.join(numbers)}, in nats per data point",
+                "  .evaluate() .summary() .plot() .sample() .encode() .reconstruct() .compare() .save(folder)",
+            )
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
+
+    @property
+    def _model(self) -> str:
+        return Path(self.run.model).name
+
+    @property
+    def _data(self) -> str:
+        return file_name(self.run.data)
+
+    def _rows(self, x: Any, given: Any, split: str) -> Dataset:
+        """Return a split, or other data in the form of the fitted ones, validated against the pair."""
+        if x is None:
+            if split not in self.splits:
+                raise RunError(f"there is no split {split!r}.", f"Use one of {', '.join(self.splits)}.")
+            return self.splits[split]
+        train = self.splits["train"]
+        if isinstance(x, Dataset):
+            rows = replace(x.to(train.x.device, train.x.dtype), first_row=None)
+        else:
+            arrays, _ = arrays_of((x, given) if given is not None else x)
+            labels, covariates = arrays.get("labels"), arrays.get("covariates")
+            rows = replace(
+                train,
+                name="the given data",
+                split="new",
+                x=torch.as_tensor(arrays["x"]).flatten(1).to(train.x),
+                labels=None if labels is None else torch.as_tensor(labels).to(train.x.device),
+                covariates=None if covariates is None else torch.as_tensor(covariates).to(train.x),
+                known=None,
+                transform=None,
+                first_row=None,
+            )
+        check_fit(self.pair, rows.scored(), rows.given)
+        return rows
+
+    def evaluate(self, x: Any = None, given: Any = None, *, split: str = "test", particles: int = 16) -> Evaluation:
+        """Estimate bounds on the evidence, with their errors and verdicts.
+
+        :param x: (n, ...) other data; those of the split if None
+        :param given: (n, ...) labels or covariates of x
+        :param split: train, validation or test
+        :param particles: draws of the guide for each data point, which is also the k of IWAE-k
+        :return: a dictionary by name, as in metrics.json
+        """
+        rows = self._rows(x, given, split)
+        numbers = evaluate_split(self.pair, rows, particles, seed=self.run.settings.seed)
+        return Evaluation(numbers, self._model, file_name(rows.name), rows.split if x is None else "new")
+
+    def summary(self, seed: int = 0) -> Table:
+        """Return mean, sd, 5 % and 95 % quantile of the latents under the guide, and their true values where known."""
+        return summarise(self.pair, self.splits, seed)
+
+    def sample(self, n: int = 64, given: Any = None, seed: int = 0) -> dict[str, Tensor]:
+        """Draw n data points from the model: "x", (n, d), the latents by name, and "mean", E[x | latents].
+
+        :param given: (n, ...) what a conditional model conditions on; that of the test data, in turn, if None
+        """
+        test = self.splits["test"]
+        if given is not None:
+            given = torch.as_tensor(given).to(test.x.device)
+        elif "given" in inspect.signature(self.pair.model).parameters and test.given is not None:
+            given = test.given[torch.arange(n) % len(test)]
+        return sample(self.pair, test.x, n, given, seed)
+
+    def encode(self, x: Any = None, given: Any = None, *, split: str = "test") -> dict[str, Tensor]:
+        """Compute the codes of data: the mean of the guide at every latent, (n, ...), by name.
+
+        :param x: (n, ...) other data; those of the split if None
+        """
+        rows = self._rows(x, given, split)
+        return encode(self.pair, rows.scored(), rows.given, self.run.settings.seed)
+
+    def reconstruct(self, x: Any = None, given: Any = None, *, split: str = "test") -> Tensor:
+        """Compute E[x' | z], (n, d), with one draw of z from the guide at each data point.
+
+        :param x: (n, ...) other data; those of the split if None
+        """
+        rows = self._rows(x, given, split)
+        return reconstruct(self.pair, rows.scored(), rows.given, self.run.settings.seed)
+
+    def plot(self, kind: str | None = None, ax: "Axes | None" = None) -> Any:
+        """Draw a picture of the fit.
+
+        :param kind: name of the picture, such as "samples" or "learning_curve"; the most telling that applies if None
+        :param ax: matplotlib axes that receive the picture; a new figure if None
+        :return: the figure; for an animation the figures of its frames
+        :raises RunError: if there is no such picture of this pair; the message names those that apply
+        """
+        from gallery.figures import FIGURES, Subject
+
+        subject = Subject(self.pair, self.splits["train"], self.splits["test"], self.history, self.run.settings.seed)
+        applying = [name for name, (applies, _) in FIGURES.items() if applies(subject)]
+        for name in [kind] if kind is not None else [name for name in KINDS if name in applying]:
+            drawing = FIGURES[name][1](subject) if name in applying else None
+            if drawing is None:
+                continue
+            if ax is not None:
+                _show(drawing[0] if isinstance(drawing, list) else drawing, ax)
+            return drawing
+        raise RunError(
+            f"there is no picture {kind!r} of this fit.",
+            f"Use one of {', '.join(name for name in applying if name != kind)}.",
+        )
+
+    def compare(self, **options: Any) -> "Compared":
+        """Fit the same model to the same data in several ways; the options are those of `gallery.compare`."""
+        from gallery.python.comparing import compare_request
+
+        return compare_request(self._request, **options)
+
+    def to_arviz(self, n: int = 100, draws: int = 200, seed: int = 0, *, split: str = "test") -> Any:
+        """Return draws of the guide, log-likelihoods and new data as ArviZ's data structure.
+
+        :param n: number of data points
+        :param draws: of the guide for each data point
+        :raises RunError: if ArviZ is not installed
+        """
+        from gallery.report.export import need
+
+        need("arviz", "to_arviz")
+        import arviz
+
+        from gallery.report.export.arviz import write
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = write(self.run, self.pair, self._rows(None, None, split).head(n), Path(folder) / "d.nc", draws, seed)
+            return arviz.from_netcdf(str(path)).load()
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write the fit as a run, which `gallery.load` and every command read: weights, metrics, history and figures.
+
+        :param overwrite: replace a run that the folder holds
+        :raises RunError: if the folder holds other files, or the model cannot be built in another process
+        """
+        folder = Path(folder)
+        if self._svi is None:
+            assert self._folder is not None
+            check_free(folder, overwrite)
+            shutil.copytree(self._folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock"))
+            return folder
+        run, arrays = self._request.stored_in(folder)
+        write_run(run, self._svi, self.splits, folder, self.history, self.seconds, overwrite, arrays)
+        return folder
+
+
+def _show(figure: "Figure", ax: "Axes") -> None:
+    """Show a figure as a picture in the axes of another."""
+    from matplotlib.image import imread
+
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=200)
+    picture.seek(0)
+    ax.imshow(imread(picture))
+    ax.axis("off")

@@ -1,0 +1,97 @@
+"""CSV, TSV and Parquet: the chosen columns are read as those of an .npz file; a fault is one line with its remedy."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import data
+
+ROWS = [f"{i / 7:.3f},{i % 5},{'uvw'[i % 3]},{i}" for i in range(40)]
+TEXT = "\n".join(["width,length: cm,kind,age", *ROWS]) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(TEXT)
+    (tmp_path / "t.tsv").write_text(TEXT.replace(",", "\t"))
+
+
+@pytest.mark.parametrize("file", ["t.csv", "t.tsv"])
+def test_columns_labels_and_covariates(file):
+    name = data.table_name(file, ["width", "length: cm"], "kind", ["age"])
+    assert data.is_file(name)
+    splits = data.load_splits(name, ("train", "validation", "test", "all"))
+    train, rest = splits["all"], splits["test"]
+    assert (train.x.shape, train.classes, train.label_values) == ((36, 2), 3, ("u", "v", "w"))
+    assert train.covariates.shape == (36, 1)
+    age = np.concatenate([train.covariates[:, 0].numpy(), rest.covariates[:, 0].numpy()])
+    assert sorted(age) == list(range(40))
+    np.testing.assert_allclose(train.x[:, 1].numpy(), train.covariates[:, 0].numpy() % 5)
+    assert str(train.support) == "Real()"
+    assert data.absolute_name(name).endswith(name)
+    assert data.load(data.absolute_name(name)).hash == data.load(name).hash
+
+
+def test_all_columns_that_are_left_are_x():
+    assert data.load(data.table_name("t.csv", label="kind")).x.shape[1] == 3
+    assert data.table_name("t.csv") == "t.csv"
+    assert data.table_name("t.csv:grey", columns=["age"]) == "t.csv?columns=age:grey"
+
+
+def test_pixels_in_a_table(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 4))
+    lines = ["a,b,c,d", *(",".join(map(str, row)) for row in pixels)]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    x = data.load("p.csv:grey", "all").x.numpy() * 255
+    assert x.max() > 1
+    np.testing.assert_allclose(x, x.round(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        (None, "t.csv", ["'kind'", "row 2", "expected a number", "label"]),
+        (None, "t.csv?columns=wide", ["no column 'wide'", "width, length: cm, kind, age"]),
+        (None, "t.csv?wide=1", ["unknown part 'wide'"]),
+        (None, "no.csv", ["no.csv does not exist"]),
+        ("a,b\n1,2\n3\n", "t.csv", ["row 3 has 1 values, expected 2"]),
+        ("a,b\n1,\n3,4\n", "t.csv", ["column 'b' has no value in row 2", "Remove the row"]),
+        ("a,b\n1,nan\n", "t.csv", ["column 'b' has no value in row 2"]),
+        ("1,2\n3,4\n", "t.csv", ["begins with numbers", "Add a line of names"]),
+        ("a,a\n3,4\n", "t.csv", ["repeated column name"]),
+        ("a;b\n3;4\n", "t.csv", ["semicolons"]),
+        ("", "t.csv", ["0 lines"]),
+        ("a\n\x00\n", "t.csv", ["t.csv"]),
+        ("a\n1e999\n2\n", "t.csv", ["infinite"]),
+    ],
+)
+def test_faults_are_one_line(tmp_path, text, name, words):
+    if text is not None:
+        (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(data.DataError) as refused:
+        data.load(name)
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert "\n" not in str(refused.value)
+
+
+def test_columns_of_another_file_are_refused():
+    with pytest.raises(data.DataError, match="Leave them out"):
+        data.table_name("digits:grey", label="kind")
+
+
+def test_parquet_is_read_by_pyarrow(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(data.DataError, match="needs pyarrow"):
+        data.load("t.parquet")
+    columns = {"a": [float(i) for i in range(20)], "kind": ["u", None] * 10}
+    table = types.SimpleNamespace(to_pydict=lambda: columns)
+    monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))
+    sys.modules["pyarrow"].parquet = types.SimpleNamespace(read_table=lambda path: table)
+    train = data.load("t.parquet?label=kind", "all")
+    assert train.x.shape == (18, 1)
+    assert (train.labels < 0).any()
+    assert train.classes == 1

@@ -1,0 +1,33 @@
+"""What follows a fit at the terminal: samples, the summary of latents, pages; and the lessons of a comparison."""
+
+import json
+import re
+from pathlib import Path
+
+from gallery.catalogue.lessons import LESSONS
+
+
+def test_a_run_without_pictures_is_sampled_into_arrays_and_summarised(run, tmp_path, no_figures):
+    assert run("fit", "linear_regression", "--epochs", 1, "--run", "run")[0] == 0
+    code, out, err = run("sample", "run")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == str(Path("run") / "sample.npz")
+    code, out, _ = run("summary", "run")
+    assert code == 0
+    assert re.search(r"w\[1\] .* 1\.5$", out, flags=re.MULTILINE)
+    rows = json.loads(run("summary", "run", "--as-json")[1])["rows"]
+    assert [row["latent"] for row in rows] == ["w[0]", "w[1]"]
+    assert run("fit", "linear_regression", "--epochs", 1, "--run", "run", "--overwrite")[0] == 0
+
+
+def test_the_pages_are_opened_in_a_browser(run, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("gallery.report.site.write_site", lambda *_, **__: tmp_path / "index.html")
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    assert run("site", "--open")[0] == 0
+    assert opened == [(tmp_path / "index.html").as_uri()]
+
+
+def test_the_help_of_compare_names_the_lessons(run):
+    _, out, _ = run("compare", "--help")
+    assert all(name in out for name in LESSONS)

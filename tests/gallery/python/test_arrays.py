@@ -1,0 +1,91 @@
+"""Data in memory: every usual form gives the same arrays; a wrong one is refused in one line that names the remedy."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import data
+from gallery.python.arrays import arrays_of, transform_for
+
+X = np.random.default_rng(0).random((30, 4, 3)).astype(np.float32)
+Y = np.arange(30) % 3
+
+
+def same(found, **arrays):
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_arrays_tensors_pairs_and_loaders_are_alike():
+    x, y = torch.tensor(X), torch.tensor(Y)
+    same(arrays_of(X)[0], x=X)
+    same(arrays_of(x.requires_grad_())[0], x=X)
+    same(arrays_of((X, y))[0], x=X, labels=Y)
+    same(arrays_of(X, label=y)[0], x=X, labels=Y)
+    same(arrays_of((X, Y.astype(float)))[0], x=X, covariates=Y)
+    before = torch.random.get_rng_state()
+    same(arrays_of(DataLoader(TensorDataset(x, y), batch_size=7))[0], x=X, labels=Y)
+    assert torch.equal(before, torch.random.get_rng_state())
+    same(arrays_of([x[:20], x[20:]])[0], x=X)
+    same(arrays_of({"train": (X, Y), "test": X[:5]})[0], x_train=X, labels_train=Y, x_test=X[:5])
+    same(arrays_of({"x": X, "labels": Y})[0], x=X, labels=Y)
+
+
+@pytest.mark.parametrize("name", ["digits:grey", "digits:threshold", "digits:dynamic", "digits:dequantized", "line"])
+def test_a_dataset_keeps_rows_support_and_transform(name):
+    splits = {split: data.load(name, split) for split in ("train", "test")}
+    arrays, transform = arrays_of(splits)
+    again = data.from_arrays(arrays, transform)
+    torch.testing.assert_close(again["test"].x, splits["test"].x, rtol=0, atol=0)
+    assert again["test"].shape == splits["test"].shape
+    assert str(again["train"].support) == str(splits["train"].support)
+    assert (again["train"].transform is None) == (splits["train"].transform is None)
+    assert torch.equal(again["test"].given, splits["test"].given)
+
+
+def test_columns_of_a_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, 0], columns=list("abc")).assign(kind=["u", None, "w"] * 10)
+    found = arrays_of(frame, label="kind", covariates=["b"])[0]
+    same(found, x=X[:, 0][:, [0, 2]], covariates=X[:, 0][:, [1]], labels=np.array(["u", "", "w"] * 10))
+    same(arrays_of(frame, columns=["b"])[0], x=X[:, 0][:, [1]])
+    for arguments, words in (
+        ({}, "'kind' has elements"),
+        ({"columns": ["z"]}, "no column 'z'"),
+        ({"label": "kind", "columns": []}, "no column is left"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            arrays_of(frame, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (object(), "of type object"),
+        ([], "yields no batch"),
+        (["a"], "of type str"),
+        ({"y": X}, "unknown array 'y'"),
+        ({"x": np.array([object()])}, "elements of type object"),
+        ({"x": [[1.0], [1.0, 2.0]]}, "x is no array"),
+        ((X, Y[:3]), "labels has shape"),
+    ],
+)
+def test_other_forms_are_refused_in_one_line(value, words):
+    with pytest.raises(ValueError, match=words) as refused:
+        data.from_arrays(arrays_of(value)[0], "grey")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "transform"),
+    [(X, "grey"), (X[:, 0], "real"), (X[:, 0] > 0.5, "threshold"), ((X[:, 0] > 0.5) * 1.0, "threshold")],
+)
+def test_how_an_array_is_read(x, transform):
+    assert transform_for(x) == transform
+
+
+def test_rows_of_integers_may_be_pixels_or_not():
+    with pytest.raises(ValueError, match='transform="grey"'):
+        transform_for(np.arange(12).reshape(4, 3))
