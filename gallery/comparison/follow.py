@@ -7,8 +7,7 @@ rows that run side by side wait for each other; on a GPU they are wall-clock sec
 """
 
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -55,25 +54,26 @@ def clock() -> float:
 
 
 def _follow_steps(
-    steps: Iterator, total: int, passes_of_step: int, monitor: Callable[[], dict[str, float]]
+    run: Callable[[int], object], total: int, passes_of_step: int, monitor: Callable[[], dict[str, float]]
 ) -> list[dict[str, float]]:
     """Run the steps, and record the curve before the first and after CURVE_POINTS of them, dense at the start.
 
+    :param run: runs a number of steps
     :param monitor: the numbers to record; their seconds are not counted
     """
-    recorded = {round(total * (i / CURVE_POINTS) ** 2) for i in range(1, CURVE_POINTS + 1)}
-    curve, seconds, begun = [{"step": 0, "seconds": 0.0, "passes": 0, **monitor()}], 0.0, clock()
-    for step, _ in enumerate(steps, start=1):
-        if step in recorded:
-            seconds += clock() - begun
-            curve.append({"step": step, "seconds": seconds, "passes": step * passes_of_step, **monitor()})
-            begun = clock()
+    recorded = {round(total * (i / CURVE_POINTS) ** 2) for i in range(1, CURVE_POINTS + 1)} - {0}
+    curve, seconds, done = [{"step": 0, "seconds": 0.0, "passes": 0, **monitor()}], 0.0, 0
+    for step in sorted(recorded):
+        begun = clock()
+        run(step - done)
+        seconds, done = seconds + clock() - begun, step
+        curve.append({"step": step, "seconds": seconds, "passes": step * passes_of_step, **monitor()})
     return curve
 
 
 def follow(svi: SVI, x: Tensor, given: Tensor | None = None, seed: int = 0) -> list[dict[str, float]]:
     """Train by SVI, and return the curve on x: points with "step", "seconds", "passes" and `monitor_elbo`."""
-    return _follow_steps(iter(svi), svi.steps, passes_per_step(svi), lambda: monitor_elbo(svi.pair, x, given, seed))
+    return _follow_steps(svi.run, svi.steps, passes_per_step(svi), lambda: monitor_elbo(svi.pair, x, given, seed))
 
 
 def follow_em(
@@ -94,7 +94,7 @@ def follow_em(
 
     steps = em(pair, train[0], iterations, train[1])
     next(steps)  # before the first iteration
-    return _follow_steps(islice(steps, iterations), iterations, len(train[0]), monitor)
+    return _follow_steps(lambda n: [next(steps) for _ in range(n)], iterations, len(train[0]), monitor)
 
 
 def exact_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Estimate | None:

@@ -66,7 +66,7 @@ def measure_noise(comparison: Comparison, row: Row, folder: Path, split: str, at
     """Measure the gradient noise of a row's objective at the weights that another row was fitted to."""
     train = comparison.run_of(row).datasets()["train"]
     weights, _ = load_tensors(at.file(folder, ".safetensors"))
-    svi = comparison.svi(row, train, weights, engine="pyro", warmup=0.0)
+    svi = comparison.svi(row, train, weights, engine="graph", warmup=0.0)
     return {"at": at.name, "noise": gradient_noise(svi, MINIBATCHES, REPEATS, row.seed)}
 
 

@@ -214,13 +214,14 @@ class SVI:
             loss = self.train_step()
             yield self.step, loss
 
-    def run(self) -> Tensor:
-        """Run the remaining steps; return their losses in nats per data point, (steps,)."""
+    def run(self, steps: int | None = None) -> Tensor:
+        """Run a number of steps, or all that remain; return their losses in nats per data point, (steps,)."""
         self.pair.train()
+        end = self.steps if steps is None else self.step + steps
         losses = []
-        while self.step < self.steps:
-            losses.append(self.train_steps(self.steps - self.step))
-        return torch.cat(losses)
+        while self.step < end:
+            losses.append(self.train_steps(end - self.step))
+        return torch.cat(losses) if losses else self.x.new_zeros(0)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Return (tensors, {"step": number}), from which a fit continues; every process has to call this.
