@@ -37,18 +37,19 @@ def is_evaluated(epoch: int, epochs: int, steps: int) -> bool:
 
 
 def held_out(svi: SVI, splits: dict[str, Dataset]) -> dict[str, dict[str, float]]:
-    """Return the bounds on validation and test data, by split.
+    """Return the bounds on validation and test data, by split; a number that is not finite is left out.
 
     :param splits: train, test, and validation where it is kept apart
     """
     if svi.plan.is_per_data_point:  # a latent of a data point outside the training data has no guide
         return {}
     seed = svi.settings.seed
-    return {
+    held = {name: split for name, split in splits.items() if name != "train"}
+    values = {
         name: monitor_elbo(svi.pair, split.x, split.given, seed) | monitor_clustering(svi.pair, split, seed)
-        for name, split in splits.items()
-        if name != "train"
+        for name, split in held.items()
     }
+    return {name: {key: value for key, value in of.items() if math.isfinite(value)} for name, of in values.items()}
 
 
 def collapsed_latents(svi: SVI, evaluated: bool) -> dict[str, Any]:

@@ -49,3 +49,13 @@ def test_a_run_states_which_epochs_were_not_evaluated(tmp_path, after):
         start(run, tmp_path / "stopped", listener=after(27, stop))
     resume(tmp_path / "stopped")
     assert history(tmp_path / "stopped") == lines
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_number_that_is_not_finite_is_left_out_of_the_history(tmp_path, monkeypatch, value):
+    monkeypatch.setattr("gallery.runs.monitoring.monitor_elbo", lambda *args: {"elbo": value, "evidence": -4.0})
+    start(tiny("factor_analysis", "factor_analysis", {}, epochs=2, batch_size=500), tmp_path / "run")
+    lines = history(tmp_path / "run")
+    assert [line["test"] for line in lines] == [{"evidence": -4.0}] * 2
+    assert learning_curve(lines).axes
+    assert field_value(entry(tmp_path / "run"), "ELBO, epoch 1") is None
