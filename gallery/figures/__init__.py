@@ -36,6 +36,7 @@ from gallery.figures.style import save, save_frames
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
 from inference import Pair
+from inference.evaluation.evidence_gap import evidence_gap
 from inference.evaluation.metrics import kl_per_latent
 from inference.files import make_folder
 from inference.pairs.capabilities import capability, exact
@@ -129,7 +130,9 @@ def _kl(s: Subject) -> Drawing:
 
 def _evidence(s: Subject) -> Drawing:
     if s.info.is_per_data_point:
-        return amortisation(None, s.pair, s.train.x)
+        return amortisation(
+            s.train.x, {"one q per data point, log p(x) − ELBO": evidence_gap(s.pair, s.train.x, 200)[0]}
+        )
     return evidence_curve(s.pair, *s.test.x.quantile(torch.tensor([0.005, 0.995]).to(s.test.x)).tolist())
 
 

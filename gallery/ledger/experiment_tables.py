@@ -90,10 +90,13 @@ def _prior_samples() -> str:
 
 def _gaps() -> str:
     gaps = _load("exponential_gaussian/exponential_gaussian.json")
-    return markdown_table(
-        ["recipe", "gap, nats per data point", "Monte Carlo error"],
-        [[f"`{name}`", f"{entry['gap']:.4f}", f"{entry['mc_se']:.4f}"] for name, entry in gaps.items()],
-    )
+    parts = gaps.pop("parts", {})
+    rows = [[f"`{name}`", f"{entry['gap']:.4f}", f"{entry['mc_se']:.4f}"] for name, entry in gaps.items()]
+    for part, entry in parts.items():
+        rows.append(
+            [f"{part.replace('_', ' ')} of `exponential_gaussian`", f"{entry['value']:.2g}", f"{entry['mc_se']:.1g}"]
+        )
+    return markdown_table(["recipe", "gap, nats per data point", "Monte Carlo error"], rows)
 
 
 def _contractive() -> str:

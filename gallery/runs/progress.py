@@ -51,9 +51,12 @@ class ProgressListener(Protocol):
 def describe_line(line: dict[str, Any]) -> str:
     """Format a line of history.jsonl for reading, in nats per data point."""
     parts = [f"epoch {line['epoch']}", f"loss {line['loss']:.3f}"]
+    beta = line["beta"]
     if not line["loss_is_bound"]:
-        reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
+        reason = "of a relaxed model" if beta == 1.0 else f"beta {beta:.2g}"
         parts[-1] += f" ({reason}: not a bound)"
+    elif beta > 1.0:
+        parts[-1] += f" (beta {beta:.2g}: a looser bound)"
     for split in ("validation", "test"):
         parts += [f"{split} {name} {value:.3f}" for name, value in line.get(split, {}).items()]
     return ", ".join(part.replace("elbo", "ELBO") for part in parts) + f", {line['seconds']:.1f} s"

@@ -42,7 +42,7 @@ CAPTIONS = {
     "contraction": "Squared norm of the Jacobian of the code along training",
     "learning_curve": "Learning curve: the metrics after every epoch",
     "animation": "Images appearing row by row",
-    "amortisation": "Gap between log p(x) and ELBO over x: one amortised guide, and one guide per data point",
+    "amortisation": "The two parts of the gap log p(x) - ELBO: the cost of the family, and of one network for all x",
     "posterior_exponential": "Prior, exact posterior and an exponential guide at two values of x",
     "posterior_gamma": "Prior, exact posterior and a gamma guide at two values of x",
     "posterior_log_normal": "Prior, exact posterior and a log-normal guide at two values of x",
