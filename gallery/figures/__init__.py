@@ -24,7 +24,13 @@ from gallery.figures.components import components
 from gallery.figures.conditionals import conditionals
 from gallery.figures.curves import learning_curve
 from gallery.figures.exact import amortisation, evidence_curve, posterior_1d
-from gallery.figures.factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
+from gallery.figures.factor_analysis import (
+    fa_data,
+    fa_experiment_1,
+    fa_experiment_2,
+    fa_fixed_variance,
+    fa_prior_samples,
+)
 from gallery.figures.info import codes_of, info_of
 from gallery.figures.labels import labels_grow, parted_plane
 from gallery.figures.latent import latent_scatter
@@ -58,6 +64,7 @@ __all__ = [
     "fa_data",
     "fa_experiment_1",
     "fa_experiment_2",
+    "fa_fixed_variance",
     "fa_prior_samples",
     "kl_bars",
     "labels_grow",

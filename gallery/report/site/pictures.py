@@ -53,6 +53,7 @@ CAPTIONS = {
     "labels_grow": "Error on test images by the number of labels",
     "plane": "A plane of codes, classified by a support vector machine and by the guide",
     "rate_distortion": "Distortion against rate, one point per weight of the KL",
+    "fixed_variance": "ELBO and exact evidence by the fixed variance of a guide",
     "prior_samples": "log p(x) from draws of the prior, by the number of factors",
     "data": "The training data, over each pair of coordinates",
     "experiment_2": "Evidence and ELBO as guide and model are trained in turn",
