@@ -103,14 +103,16 @@ def simultaneous(
     :param snapshots: steps at which data are drawn from the model
     :param every: number of steps between points of the curve
     :param objective: of the fit
-    :param noise: seed of the draws of z; that of the start if None
+    :param noise: seed of the draws of z; those that follow on the initial weights if None
     :return: the pair; the curve {"step", "elbo" (one draw for each data point), "evidence" (exact)} on the test set, in
         nats per data point; 1000 draws from the model at each snapshot
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     with _published_start(seed):
         pair = FactorAnalysis()
-        svi = SVI(pair, train, settings=_settings(seed if noise is None else noise, steps, objective=objective))
+        svi = SVI(pair, train, settings=_settings(seed, steps, objective=objective))
+        if noise is not None:
+            torch.manual_seed(noise)
         curve: dict[str, list[float]] = {}
         drawn: dict[int, Tensor] = {}
         for step, _ in islice(svi, steps):
