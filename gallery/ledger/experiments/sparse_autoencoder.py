@@ -33,15 +33,15 @@ def printed(name: str, seed: int, quick: bool = False) -> dict[str, Any]:
     run = run_of(RECIPES[name], seed, quick)
     splits, pair = run.datasets(), cast(SparseAutoencoder, run.build())
     about: dict[str, Any] = {"recipe": name, "seed": seed}
+    x = splits["test"].x
     with warnings.catch_warnings(), noise_of(run):
-        warnings.filterwarnings("ignore", "Encountered", UserWarning)  # of the infinite penalty of two data points
+        warnings.filterwarnings("ignore", "Encountered", UserWarning)  # of the infinite penalty of a few data points
         try:
             for _ in SVI(pair, splits["train"].x, settings=run.settings):
                 pass
         except InferenceError as stopped:
             return about | {"stopped": str(stopped)}
-    x = splits["test"].x
-    error = (reconstruct(pair, x) - x).square().sum(1).mean().item()
+        error = (reconstruct(pair, x) - x).square().sum(1).mean().item()
     return about | {"squared_error": error, "mean_activation": pair.encoder(x).mean().item()}
 
 
