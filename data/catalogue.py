@@ -1,8 +1,8 @@
-"""Names of data sets: SET[:TRANSFORM][:N-labels[-DRAW]].
+"""Names of data sets: SET[:TRANSFORM][:N-labels[-DRAW]] or SET[:TRANSFORM]:random-labels[-DRAW].
 
 SET        a set of the catalogue, or the path of the user's file or folder
 TRANSFORM  a pixel transform, see `pixels.py`
-N-labels   how many labels are shown to a model
+N-labels   how many labels are shown to a model, or random: all, and each replaced by a random one
 DRAW       the number of the draw of these labels, 0 if left out
 """
 
@@ -19,6 +19,7 @@ import torch
 
 from data import files, images, tables
 from data.dataset import SPLITS, DataError, Dataset, Source
+from data.labels import with_random_labels
 from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
 from data.splits import check_varies, draw_known, split_of
 from data.synthetic import SYNTHETIC
@@ -60,6 +61,7 @@ def load(
 
     A name that ends in N-labels ("mnist:threshold:100-labels") hides from the model all labels but those of N training
     rows, the same number of each class. `seed` and the number of the draw ("100-labels-3") decide which rows these are.
+    With "random-labels" each label is replaced by one that is drawn uniformly over the classes, in all splits.
 
     The noise of a pixel transform is drawn from `seed` for a whole file at once, and each file has a separate stream.
     So the rows of "train" equal the first rows of "all" to the bit. `load` never uses the network, and leaves torch's
@@ -72,7 +74,7 @@ def load(
     >>> data.load("digits:threshold:100-labels", "train").known.sum()
     tensor(100)
 
-    :param name: SET[:TRANSFORM][:N-labels[-DRAW]]
+    :param name: SET[:TRANSFORM][:N-labels[-DRAW]], where N is a number or "random"
     :param split: "train", "validation", "test", or "all" (train, then validation)
     :param root: folder of the sets that are not installed; $GALLERY_DATA, else the user's cache folder, if None
     :param seed: of the noise of the pixel transform and of the labels that are shown
@@ -119,12 +121,14 @@ def load_splits(
         raise DataError(f"seed {seed} is negative. Use an integer from 0.")
     if dtype not in (torch.float32, torch.float64):
         raise DataError(f"{dtype} is no type of data. Use torch.float32 or torch.float64.")
-    short, n_labels, draw = _split_labels(name)
+    short, shown, draw = _split_labels(name)
     base, chosen = _split_transform(short)
     chosen = chosen or ("real" if tables.is_table(base) else None)
     loaded: dict[str, Dataset] = {}
     for source in _read(base, chosen, splits, root, dtype, levels, label_values):
-        known = None if n_labels is None else draw_known(base, source, n_labels, (seed, draw))
+        if shown == "random":
+            source = with_random_labels(base, source, (seed, draw))
+        known = None if shown is None or shown == "random" else draw_known(base, source, int(shown), (seed, draw))
         transform = chosen or ("real" if base in SYNTHETIC else "threshold" if source.levels == 2 else "grey")
         if is_file(name) and "train" in source.splits:
             check_varies(base, source, transform)
@@ -270,10 +274,10 @@ def _split_transform(name: str) -> tuple[str, str | None]:
     return base, transform
 
 
-def _split_labels(name: str) -> tuple[str, int | None, int]:
-    """Return SET[:TRANSFORM], the number of labels that are shown, None for all, and the number of their draw."""
-    match = re.fullmatch(r"(.+):(\d+)-labels(?:-(\d+))?", name)
-    return (match[1], int(match[2]), int(match[3] or 0)) if match else (name, None, 0)
+def _split_labels(name: str) -> tuple[str, str | None, int]:
+    """Return SET[:TRANSFORM], how many labels are shown ("random", or None for all), and the number of their draw."""
+    match = re.fullmatch(r"(.+):(\d+|random)-labels(?:-(\d+))?", name)
+    return (match[1], match[2], int(match[3] or 0)) if match else (name, None, 0)
 
 
 def _suggest(word: str, words: Iterable[str]) -> str:

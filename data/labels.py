@@ -1,16 +1,36 @@
-"""Labels of the user's file as classes 0 .. K - 1. An unknown label is -1, NaN or empty in the file, and -1 here."""
+"""Labels of the user's file as classes 0 .. K - 1, and random labels in place of those of a file.
+
+An unknown label is -1, NaN or empty in the file, and -1 here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 
-from data.dataset import DataError
+from data.dataset import DataError, Source
 
-__all__ = ["UNKNOWN", "numbered"]
+__all__ = ["UNKNOWN", "numbered", "with_random_labels"]
 
 UNKNOWN = -1
+
+
+def with_random_labels(base: str, source: Source, seed: tuple[int, int]) -> Source:
+    """Return the rows of a file with labels that are drawn uniformly over the classes, independently of the rows.
+
+    An unknown label stays unknown. Files of a set have separate streams, as for the noise of their pixels.
+
+    :param base: name of the set
+    :raises DataError: if the set has no labels
+    """
+    if source.labels is None or source.classes is None:
+        raise DataError(f"{base!r} has no labels to replace. Leave out ':random-labels'.")
+    stream = np.random.SeedSequence((*seed, source.stream)).generate_state(1).item()
+    drawn = torch.randint(source.classes, source.labels.shape, generator=torch.Generator().manual_seed(stream))
+    return replace(source, labels=drawn.where(source.labels != UNKNOWN, UNKNOWN))
 
 
 def numbered(

@@ -83,14 +83,14 @@ def check_varies(base: str, source: Source, transform: str) -> None:
 def draw_known(base: str, source: Source, n_labels: int, seed: tuple[int, int]) -> Tensor:
     """Draw which labels are shown: (n,) bool, the same number of training rows of each class, and no other row.
 
-    None is shown in a file without the training split.
+    None is shown if `n_labels` is 0, or in a file without the training split.
     """
     if source.labels is None or source.classes is None:
         raise DataError(f"{base!r} has no labels to show. Leave out {f':{n_labels}-labels'!r}.")
     each, remainder = divmod(n_labels, source.classes)
-    if each < 1 or remainder:
+    if remainder:
         raise DataError(
-            f"{n_labels} labels cannot be as many of each of {source.classes} classes. Use a positive multiple of "
+            f"{n_labels} labels cannot be as many of each of {source.classes} classes. Use a multiple of "
             f"{source.classes}."
         )
     known = torch.zeros(len(source.labels), dtype=torch.bool)

@@ -1,9 +1,12 @@
 """The steps of the benchmark in plain PyTorch: the losses of `gallery.catalogue.plain` over the weights of the pair.
 
-Each estimates the objective of its case: for the same noise it equals the loss of SVI's step. The VRNN's is written for
-speed here: the recurrence runs alone, and all terms that follow from it are evaluated for all rows at once.
+Each estimates the objective of its case: for the same noise it equals the loss of SVI's step. The cases of factor
+analysis, VAE and VRNN have the KL sampled, which the recipes have in closed form, so their losses are written here. The
+VRNN's is written for speed: the recurrence runs alone, and all terms that follow from it are evaluated for all rows at
+once.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -13,10 +16,34 @@ from torch import Tensor
 
 from gallery.bench.stock import Stepper, minibatches
 from gallery.catalogue import plain
-from gallery.catalogue.plain._heads import normal
+from gallery.catalogue.plain._heads import log_p, normal
 from inference import Pair, Settings
 
-__all__ = ["LOSSES", "compiled_stepper", "stepper", "vrnn"]
+__all__ = ["LOSSES", "compiled_stepper", "factor_analysis", "stepper", "vae", "vrnn"]
+
+
+def factor_analysis(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
+    """Return the loss of factor analysis in nats per data point for x of shape (n, data_dim)."""
+    L, sigma = pair.phi["L"].tril(), F.softplus(pair.theta["pre_sigma"])
+    L = L * L.diagonal().sign()
+    mu = x @ pair.phi["V"].T
+    eps = torch.randn_like(mu)
+    z = mu + eps @ L.T  # (n, latent_dim)
+    residual = (x - z @ pair.theta["W"].T) / sigma
+    log_likelihood = -(residual.square() / 2 + sigma.log() + math.log(2 * math.pi) / 2).sum(-1)
+    log_ratio = (z.square() - eps.square()).sum(-1) / 2 - L.diagonal().log().sum()  # log q(z | x) - log p(z)
+    return (log_ratio - log_likelihood).mean()
+
+
+def vae(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
+    """Return the loss of the VAE in nats per data point for x of shape (n, data_dim)."""
+    hidden, head = pair.encoder
+    mu, sigma = normal(head, hidden(x))
+    eps = torch.randn_like(mu)
+    z = mu + sigma * eps  # (n, latent_dim)
+    log_ratio = ((z.square() - eps.square()) / 2 - sigma.log()).sum(-1)  # log q - log p: their constants cancel
+    hidden, head = pair.decoder
+    return (log_ratio - log_p(head, hidden(z), x)).mean()
 
 
 def vrnn(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
@@ -40,7 +67,11 @@ def vrnn(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     return (kl + F.binary_cross_entropy_with_logits(logits, rows, reduction="sum")) / len(x)
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = plain.LOSSES | {"vrnn": vrnn}
+LOSSES: dict[str, Callable[..., Tensor]] = plain.LOSSES | {
+    "factor_analysis": factor_analysis,
+    "vae": vae,
+    "vrnn": vrnn,
+}
 """Functions of (pair, x) or (pair, x, given); they return the loss, a scalar in nats per data point."""
 
 

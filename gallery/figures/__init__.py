@@ -24,7 +24,13 @@ from gallery.figures.components import components
 from gallery.figures.conditionals import conditionals
 from gallery.figures.curves import learning_curve
 from gallery.figures.exact import amortisation, evidence_curve, posterior_1d
-from gallery.figures.factor_analysis import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples
+from gallery.figures.factor_analysis import (
+    fa_data,
+    fa_experiment_1,
+    fa_experiment_2,
+    fa_fixed_variance,
+    fa_prior_samples,
+)
 from gallery.figures.info import codes_of, info_of
 from gallery.figures.labels import labels_grow, parted_plane
 from gallery.figures.latent import latent_scatter
@@ -36,6 +42,7 @@ from gallery.figures.style import save, save_frames
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
 from inference import Pair
+from inference.evaluation.evidence_gap import evidence_gap
 from inference.evaluation.metrics import kl_per_latent
 from inference.files import make_folder
 from inference.pairs.capabilities import capability, exact
@@ -57,6 +64,7 @@ __all__ = [
     "fa_data",
     "fa_experiment_1",
     "fa_experiment_2",
+    "fa_fixed_variance",
     "fa_prior_samples",
     "kl_bars",
     "labels_grow",
@@ -129,7 +137,9 @@ def _kl(s: Subject) -> Drawing:
 
 def _evidence(s: Subject) -> Drawing:
     if s.info.is_per_data_point:
-        return amortisation(None, s.pair, s.train.x)
+        return amortisation(
+            s.train.x, {"one q per data point, log p(x) − ELBO": evidence_gap(s.pair, s.train.x, 200)[0]}
+        )
     return evidence_curve(s.pair, *s.test.x.quantile(torch.tensor([0.005, 0.995]).to(s.test.x)).tolist())
 
 

@@ -1,5 +1,6 @@
 """Figures of scalar models with exact posterior and evidence: densities, evidence and ELBO, amortisation gap."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyro.distributions as dist
@@ -17,6 +18,7 @@ from inference.pairs.sites import Site, latent_sites
 __all__ = ["PARTICLES", "amortisation", "evidence_curve", "posterior_1d"]
 
 PARTICLES = 10_000
+LINEAR = 1e-5  # nats
 
 
 def _like(pair: Pair, values: Tensor | float) -> Tensor:
@@ -102,25 +104,25 @@ def evidence_curve(pair: Pair, lo: float = -2.0, hi: float = 6.0, particles: int
     return fig
 
 
-def amortisation(amortised: Pair | None, per_datum: Pair, x: Tensor, particles: int = 200) -> Figure:
-    """Draw the gap log p(x) - ELBO of each data point, under a guide per data point and under an amortised guide.
+def amortisation(x: Tensor, gaps: Mapping[str, Tensor], bins: int = 10) -> Figure:
+    """Draw gaps over x, in nats: means over bins of equally many data points, with 2 standard errors.
 
-    Gaps below 1e-6 nats, which the particles do not resolve, lie on the lower edge.
+    The axis is linear between -`LINEAR` and `LINEAR`, and logarithmic beyond.
 
-    :param amortised: None to draw the guide per data point alone
-    :param x: (n, 1), all training data of the guide per data point
+    :param x: (n, 1)
+    :param gaps: name to the gap of each data point, (n,)
+    :param bins: number of bins, at most n
     """
-    fig = figure(5.6, 3.4)
-    title = "Gap KL(q(z | x) ‖ p(z | x)) at each training data point"
-    ax = dress(fig.add_subplot(), title, "x", "log p(x) − ELBO, nats")
-    for pair, label, colour in ((per_datum, "one q per data point", ORANGE), (amortised, "amortised", BLUE)):
-        if pair is None:
-            continue
-        missing = evidence_gap(pair, x, particles)[0]
-        label = f"{label}: mean {number(missing.mean().item(), '.4f')} nats"
-        ax.scatter(
-            array(x)[:, 0], array(missing).clip(min=1e-6), s=6, linewidths=0, alpha=0.6, color=colour, label=label
-        )
-    ax.set_yscale("log")
-    fig.legend(loc="outside lower center", frameon=False, fontsize=8, markerscale=2, ncols=2)
+    fig = figure(5.6, 3.6)
+    ax = dress(fig.add_subplot(), f"Gaps of {len(x)} data points, means over {bins} bins of x", "x", "nats")
+    order = x[:, 0].argsort().tensor_split(bins)
+    at = [x[rows, 0].mean().item() for rows in order]
+    for (name, gap), colour in zip(gaps.items(), (ORANGE, BLUE), strict=False):
+        means = [gap[rows].mean().item() for rows in order]
+        errors = [2 * gap[rows].std(correction=0).item() / len(rows) ** 0.5 for rows in order]
+        label = f"{name}: mean {number(gap.mean().item(), '.1e')} nats"
+        ax.errorbar(at, means, errors, color=colour, marker="o", markersize=3, linewidth=1, label=label)
+    ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.set_yscale("symlog", linthresh=LINEAR)
+    fig.legend(loc="outside lower center", frameon=False, fontsize=8)
     return fig

@@ -1,6 +1,7 @@
 """The figures of factor analysis in the tutorial of Yang Zhi-Han (arXiv 2208.07818): data, experiments 1 and 2."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,7 +12,7 @@ from torch import Tensor
 from gallery.figures.pictures import pairs
 from gallery.figures.style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
 
-__all__ = ["fa_data", "fa_experiment_1", "fa_experiment_2", "fa_prior_samples"]
+__all__ = ["fa_data", "fa_experiment_1", "fa_experiment_2", "fa_fixed_variance", "fa_prior_samples"]
 
 EDGES = (-7.0, 7.0)
 
@@ -131,4 +132,26 @@ def fa_prior_samples(results: Mapping[int, Mapping[str, Sequence[float]]]) -> Fi
     ax.axhline(0, color=INK, linewidth=1, linestyle="--")
     ax.set(xscale="log")
     ax.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return fig
+
+
+def fa_fixed_variance(points: Sequence[Mapping[str, Any]], truth: float) -> Figure:
+    """Draw the cost of a guide of fixed variance: log p(x) and ELBO of test data, nats per data point, over it.
+
+    :param points: for each variance {"variance", "elbo", "evidence"}, the last two lists over seeds; medians are drawn,
+        and every seed
+    :param truth: the evidence of the true parameters
+    """
+    fig = figure(6.0, 4.0)
+    title = "The cost of a fixed variance: ELBO and exact log p(x) of test data"
+    ax = dress(fig.add_subplot(), title, "variance of every factor under the guide", "nats per data point")
+    at = [point["variance"] for point in points]
+    for name, label, colour in (("evidence", "log p(x) of the fitted model", GREEN), ("elbo", "ELBO, exact", RED)):
+        values = np.array([point[name] for point in points])
+        ax.plot(at, np.median(values, axis=1), "-", color=colour, linewidth=1.4, label=f"{label}, median over seeds")
+        for seed in values.T:
+            ax.plot(at, seed, "o", color=colour, markersize=3.5, alpha=0.6)
+    ax.axhline(truth, color=INK, linewidth=1, linestyle="--", label="log p(x), true parameters")
+    ax.set_xscale("log")
+    fig.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     return fig

@@ -22,7 +22,9 @@ def experiments_table() -> str:
     """Return the tables of the experiments that were run, each under a heading."""
     sections = {
         "Factor analysis: evidence, nats per data point": _factor_analysis(),
+        "Factor analysis: KL in closed form and sampled": _two_forms(),
         "Factor analysis: variance of the guide's gradient": _guide_gradient(),
+        "Factor analysis: guides of fixed variance, test data, nats per data point": _fixed_variance(),
         "Factor analysis: log p(x) from draws of the prior": _prior_samples(),
         "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
         "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
@@ -30,6 +32,7 @@ def experiments_table() -> str:
         "`gmvae`: variance of the gradient, all parameters": _gmvae(),
         "Three parametrisations of p(x | y): -log p(x | y) of new data, nats per data point": _conditionals(),
         "`autoencoder`: squared error by width of the code": _widths(),
+        "Sparse autoencoder of the slides, as printed: squared error on test images": _printed(),
         "`ss_vae` on digits, 100 labels: median error on test images": _labels(),
         "A plane of codes of MNIST: accuracy of its regions": _plane(),
         "`vrnn`: ELBO of test data at the same generative weights": _vrnn(),
@@ -69,6 +72,25 @@ def _factor_analysis() -> str:
     )
 
 
+def _two_forms() -> str:
+    fa = _load("factor_analysis/factor_analysis.json")
+    gaps, rows = fa.get("gap_after_the_guide", {}), []
+    for form, values in fa.get("noise_seeds_step_999", {}).items():
+        spread = f"{statistics.median(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
+        rows.append([form, spread, str(len(values)), *(f"{gap:.4f}" for gap in gaps[form])])
+    header = ["KL", "evidence, step 999: median [range]", "noise seeds", "gap, first guide phase", "gap, second"]
+    return markdown_table(header, rows)
+
+
+def _fixed_variance() -> str:
+    points = _load("factor_analysis/factor_analysis.json").get("fixed_variances", [])
+    rows = [
+        [f"{point['variance']:g}", *(f"{statistics.median(point[name]):.3f}" for name in ("elbo", "evidence"))]
+        for point in points
+    ]
+    return markdown_table(["variance", "exact ELBO, median over seeds", "log p(x), median"], rows)
+
+
 def _guide_gradient() -> str:
     gradients = _load("factor_analysis/factor_analysis.json").get("gradient_of_the_guide", {})
     return markdown_table(
@@ -90,10 +112,13 @@ def _prior_samples() -> str:
 
 def _gaps() -> str:
     gaps = _load("exponential_gaussian/exponential_gaussian.json")
-    return markdown_table(
-        ["recipe", "gap, nats per data point", "Monte Carlo error"],
-        [[f"`{name}`", f"{entry['gap']:.4f}", f"{entry['mc_se']:.4f}"] for name, entry in gaps.items()],
-    )
+    parts = gaps.pop("parts", {})
+    rows = [[f"`{name}`", f"{entry['gap']:.4f}", f"{entry['mc_se']:.4f}"] for name, entry in gaps.items()]
+    for part, entry in parts.items():
+        rows.append(
+            [f"{part.replace('_', ' ')} of `exponential_gaussian`", f"{entry['value']:.2g}", f"{entry['mc_se']:.1g}"]
+        )
+    return markdown_table(["recipe", "gap, nats per data point", "Monte Carlo error"], rows)
 
 
 def _contractive() -> str:
@@ -140,6 +165,16 @@ def _widths() -> str:
             for point in widths
         ],
     )
+
+
+def _printed() -> str:
+    fits, rows = _load("sparse_autoencoder/printed.json").get("fits", []), []
+    for name in dict.fromkeys(fit["recipe"] for fit in fits):
+        errors = [fit.get("squared_error") for fit in fits if fit["recipe"] == name]
+        ended = [error for error in errors if error is not None]
+        spread = f"{min(ended):.1f} to {max(ended):.1f}" if ended else ""
+        rows.append([f"`{name}`", str(len(errors)), str(len(errors) - len(ended)), spread])
+    return markdown_table(["recipe", "seeds", "stopped at an infinite penalty", "squared error of the others"], rows)
 
 
 def _labels() -> str:

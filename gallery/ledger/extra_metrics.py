@@ -167,6 +167,11 @@ def _probe(s: Subject) -> dict[str, Any]:
     return {"probe": probe(codes[0], few.labels, codes[1], test.labels)}
 
 
+def _has_few_labels(s: Subject) -> bool:
+    known = _train(s).known
+    return known is not None and bool(known.any())
+
+
 def _same_labels(s: Subject) -> dict[str, Any]:
     train, test = _train(s), s.dataset
     return {"same_labels": probe(train.x[train.known], labels_of(train)[train.known], test.x, test.labels)}
@@ -234,7 +239,7 @@ def _generations(s: Subject) -> dict[str, Any]:
 LEDGER_METRICS: tuple[Metric, ...] = (
     Metric("probe", _has_code_probe, _probe),
     Metric("pixel_probe", _has_code_probe, lambda s: {"pixel_probe": _pixel_probe(_train(s).head(PROBED), s.dataset)}),
-    Metric("same_labels", lambda s: _train(s).known is not None, _same_labels),
+    Metric("same_labels", _has_few_labels, _same_labels),
     Metric("mutual_information", lambda s: True, _mutual_information),
     Metric(
         "jacobian_norm", _is_deterministic, lambda s: {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}

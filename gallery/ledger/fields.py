@@ -4,16 +4,22 @@ A field is of test data unless its name states simulated or training data. Bound
 point. For the units of the others see `inference.evaluation` and `gallery.ledger.extra_metrics`.
 """
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from gallery.catalogue.recipes import Recipe
+from gallery.models import MODELS
+from gallery.runs.registry import constructor
+from inference import Settings
 
 __all__ = [
     "DISPLAYED",
     "LAST_EPOCHS",
     "PATHS",
     "Field",
+    "differences",
     "displayed_fields",
     "field_value",
     "find_entry",
@@ -62,6 +68,10 @@ LAST_EPOCHS = {"ELBO, last five epochs": 5, "ELBO, last ten epochs": 10}
 """Fields that are means of the ELBO over the last epochs: the number of epochs."""
 LOCAL_ONLY = ("ELBO", "IWAE-16", "log p(x), exact", "KL")
 """Fields that are undefined on test data if a latent is global."""
+DERIVED = ("data_dim", "classes", "given_dim", "total", "likelihood")
+"""Hyper-parameters that follow from the data."""
+OF_THE_RUN = ("seed", "device", "products")
+"""Settings that are no part of a recipe."""
 IN_USE = 0.01
 """A component is in use if it has more than this share of the data."""
 DISPLAYED = (
@@ -139,6 +149,28 @@ def field_value(entry: dict[str, Any], name: str) -> float | None:
         shares = entry["test"].get("clustering", {}).get("shares", ())
         return sum(share["value"] > IN_USE for share in shares) or None
     return find_entry(entry, name).get("value")
+
+
+def differences(recipe: Recipe, entry: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Compare a recipe with a run in the ledger, whose recipe may have changed since.
+
+    A setting or hyper-parameter that is younger than the run counts with its default.
+
+    :param entry: one run of the ledger
+    :return: name to (value of the recipe, value of the run), where they differ
+    """
+    settings, defaults = asdict(Settings(**recipe.settings)), asdict(Settings())
+    values = {"validation": (recipe.validation, entry["validation"])}
+    values |= {
+        name: (value, entry["settings"].get(name, defaults[name]))
+        for name, value in settings.items()
+        if name not in OF_THE_RUN
+    }
+    for name, parameter in constructor(MODELS[recipe.model]).items():
+        if name in recipe.keywords or name not in DERIVED:
+            default = parameter.default
+            values[name] = (recipe.keywords.get(name, default), entry["keywords"].get(name, default))
+    return {name: pair for name, pair in values.items() if json.dumps(pair[0]) != json.dumps(pair[1])}
 
 
 class Field(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
-from gallery.ledger.fields import Field, displayed_fields, find_entry, monte_carlo_error
+from gallery.ledger.fields import Field, differences, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS, family_module
 from inference.files import write_atomically
@@ -83,10 +83,10 @@ def source_number(value: float | None) -> str:
 
 
 def overview_table() -> str:
-    """Return the table of README.md: a row for each model, with the headline of its first recipe."""
+    """Return the table of README.md: a row for each model, with the headline of its first recipe that was run."""
     ledger, rows = read(LEDGER / "ledger.json"), []
     for name in MODELS:
-        recipe = recipe_for(name)
+        recipe = next((r for r in RECIPES.values() if r.model == name and r.name in ledger), recipe_for(name))
         if ":" in name or recipe is None:
             continue
         row = ledger.get(recipe.name)
@@ -203,10 +203,18 @@ def _section(recipe: Recipe, row: dict[str, Any] | None) -> str:
     about = f"On {recipe.data}. Seconds per seed: {_seconds(row)}. Seeds: {seeds}. Source: {recipe.source}."
     if len(row["runs"]) == 1:
         about += " One seed: how much the numbers vary between seeds is not known."
+    older = {text: None for entry in row["runs"].values() for text in _older(recipe, entry)}
+    if older:
+        about += f" Measured before the recipe was changed, with {', '.join(older)}."
     first = next(iter(row["runs"].values()))
     rows = [_cells(first, field) for field in displayed_fields(recipe, row)]
     table = markdown_table(list(HEADER), rows) or "None of the displayed quantities is defined for it."
     return "\n".join([*lines, f"{about} {recipe.note}".rstrip(), "", table])
+
+
+def _older(recipe: Recipe, entry: dict[str, Any]) -> list[str]:
+    """Return what a run has otherwise than its recipe, in words."""
+    return [f"{name} {was} (now {now})" for name, (now, was) in differences(recipe, entry).items()]
 
 
 def _cells(first: dict[str, Any], field: Field) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gallery.models._distributions import MAX_LOGIT, ContinuousBernoulli
 
-__all__ = ["ACTIVATIONS", "Activation", "GaussianHead", "Likelihood", "PairEncoder", "PixelHead", "mlp"]
+__all__ = ["ACTIVATIONS", "Activation", "CholeskyHead", "GaussianHead", "Likelihood", "PairEncoder", "PixelHead", "mlp"]
 
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 Activation = Literal["relu", "tanh"]
@@ -47,6 +47,28 @@ class GaussianHead(nn.Module):
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         loc, pre_scale = self.linear(h).chunk(2, dim=-1)
         return dist.Normal(loc, F.softplus(pre_scale)).to_event(1)
+
+
+class CholeskyHead(nn.Module):
+    """h -> Normal(A h + a, L L'), L lower triangular: (..., in_dim) to a distribution over (..., dim).
+
+    The entries of L are linear in h, those of its diagonal through a softplus.
+
+    :param in_dim: length of h
+    :param dim: length of the variable
+    """
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.dim, self.linear = dim, nn.Linear(in_dim, dim + dim * (dim + 1) // 2)
+
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
+        loc, entries = self.linear(h).tensor_split((self.dim,), dim=-1)
+        i, j = torch.tril_indices(self.dim, self.dim, device=h.device)
+        raw = entries.new_zeros(*entries.shape[:-1], self.dim, self.dim)
+        raw[..., i, j] = entries
+        L = raw.tril(-1) + F.softplus(raw.diagonal(dim1=-2, dim2=-1)).diag_embed()
+        return dist.MultivariateNormal(loc, scale_tril=L)
 
 
 class PairEncoder(nn.Module):

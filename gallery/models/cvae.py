@@ -5,7 +5,8 @@
 
 The model conditions on the class y and has no p(y). The guide q(z | x, y) is amortised over x and y. With a prior that
 depends on y, the classes may occupy different regions of the latent space. ``StandardCVAE`` has the prior Normal(0, I)
-instead, so that z is independent of y and carries style: what varies within a class.
+instead, so that z is independent of y and carries style: what varies within a class. ``ZGivenY`` has a decoder of z
+alone, so that z has to carry the class too.
 
 In training mode: each hidden unit is dropped with probability `dropout`.
 In evaluation mode: no unit is dropped.
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 from gallery.models._nn import GaussianHead, Likelihood, PixelHead, mlp
 
-__all__ = ["CVAE", "StandardCVAE"]
+__all__ = ["CVAE", "StandardCVAE", "ZGivenY"]
 
 
 class CVAE(nn.Module):
@@ -52,6 +53,8 @@ class CVAE(nn.Module):
     :raises ValueError: if the likelihood is unknown or the scale is not positive
     """
 
+    decodes_class = True  # whether the decoder reads y
+
     def __init__(
         self,
         data_dim: int = 784,
@@ -68,7 +71,7 @@ class CVAE(nn.Module):
             mlp((data_dim + classes, *hidden), dropout=dropout), GaussianHead(hidden[-1], latent_dim)
         )
         self.decoder = nn.Sequential(
-            mlp((latent_dim + classes, *reversed(hidden)), dropout=dropout),
+            mlp((latent_dim + self.decodes_class * classes, *reversed(hidden)), dropout=dropout),
             PixelHead(hidden[0], data_dim, likelihood, scale),
         )
         self.build_prior()
@@ -91,7 +94,8 @@ class CVAE(nn.Module):
         y = self.one_hot(given, x)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             z = pyro.sample("z", self.prior(y))  # (n, latent_dim)
-            pyro.sample("x", self.decoder(torch.cat([z, y], dim=-1)), obs=x)  # (n, data_dim)
+            code = torch.cat([z, y], dim=-1) if self.decodes_class else z
+            pyro.sample("x", self.decoder(code), obs=x)  # (n, data_dim)
 
     def guide(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)
@@ -113,3 +117,14 @@ class StandardCVAE(CVAE):
         """Return Normal(0, I), batch shape (n,)."""
         zero = y.new_zeros(len(y), self.latent_dim)
         return dist.Normal(zero, zero + 1).to_event(1)
+
+
+class ZGivenY(CVAE):
+    """x: (n, data_dim); given: (n,), the classes as integers. The prior depends on the class, the decoder does not.
+
+    x depends on y through z only, as in the Gaussian mixture VAE, whose component is the class here and known.
+
+    z: (n, latent_dim).
+    """
+
+    decodes_class = False

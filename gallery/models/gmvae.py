@@ -15,7 +15,8 @@ once, along a new dimension on the left, and there is one z for each (y, x). Tha
 image, and leaves no Monte Carlo noise of y. The bound includes log p(y) = -ln(components). Some published values omit
 this constant, and are higher by ln 10 = 2.303 nats at 10 components.
 
-`gmvae:relaxed` and `gmvae:categorical_kl` draw a relaxed y in training mode instead (gmvae_relaxed.py).
+`gmvae:relaxed` and `gmvae:categorical_kl` draw a relaxed y in training mode instead, `gmvae:straight_through` a one-hot
+y with the gradient of the relaxed one (gmvae_relaxed.py).
 
     >>> import torch
     >>> from pyro.infer import TraceEnum_ELBO

@@ -7,7 +7,8 @@ In evaluation mode: the model is gmvae.py itself. y is summed out, and the bound
 
 `Relaxed` estimates the KL of the relaxed y from its samples. `CategoricalKL` uses KL(q(y | x) || p(y)) of the
 categorical distributions in closed form instead: less noise, but its objective bounds the evidence of no model, because
-the relaxed and the categorical densities differ.
+the relaxed and the categorical densities differ. `StraightThrough` also rounds y to one-hot, and takes the gradient of
+the relaxed y: its objective is an unbiased estimate of the bound of the discrete model, and its gradient is biased.
 
 Training can collapse: at temperature 1/2 the recipe ends with every image in one component (RESULTS.md has the number
 of components in use).
@@ -21,6 +22,7 @@ of components in use).
 
     Jang, Gu and Poole, Categorical reparameterization with Gumbel-Softmax, 2017.
     Maddison, Mnih and Teh, The concrete distribution, 2017.
+    Bengio, Leonard and Courville, Estimating or propagating gradients through stochastic neurons, 2013.
 """
 
 import math
@@ -33,7 +35,7 @@ from torch import Tensor
 from gallery.models._distributions import GumbelSoftmax
 from gallery.models.gmvae import GMVAE
 
-__all__ = ["CategoricalKL", "Relaxed"]
+__all__ = ["CategoricalKL", "Relaxed", "StraightThrough"]
 
 
 class Relaxed(GMVAE):
@@ -73,7 +75,11 @@ class CategoricalKL(Relaxed):
         """Return a relaxed y without density, (n, components), in training mode; that of GMVAE in evaluation mode."""
         if not self.training:
             return super().component(logits)
-        return pyro.sample("y", GumbelSoftmax(self.temperature, logits=logits).mask(False)).exp()
+        return self.decoded(pyro.sample("y", GumbelSoftmax(self.temperature, logits=logits).mask(False)).exp())
+
+    def decoded(self, y: Tensor) -> Tensor:
+        """Return the y that priors and encoders read, (n, components): the relaxed one."""
+        return y
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("classifier", self.classifier)
@@ -85,3 +91,19 @@ class CategoricalKL(Relaxed):
                 log_q = logits.log_softmax(-1)
                 kl = (log_q.exp() * log_q).sum(-1) + math.log(self.components)
                 pyro.factor("kl_y", kl, has_rsample=True)
+
+
+class StraightThrough(CategoricalKL):
+    """x: (n, data_dim), in {0, 1}. As CategoricalKL, with y rounded to one-hot and the gradient of the relaxed y.
+
+    The largest of logits with Gumbel noise is a draw of the categorical distribution, so that the value of the
+    objective has the bound of GMVAE as its mean.
+
+    In training mode: the site y has no density, and is the logarithm of the relaxed y, (n, components).
+    In evaluation mode: as GMVAE.
+    """
+
+    def decoded(self, y: Tensor) -> Tensor:
+        """Return y rounded to one-hot, (n, components), with the gradient of y."""
+        hard = torch.zeros_like(y).scatter(-1, y.argmax(-1, keepdim=True), 1.0)
+        return hard + (y - y.detach())

@@ -5,6 +5,7 @@
 
 The guide is amortised: one network gives q(z | x) = Normal(mu(x), diag sigma(x)^2) for every x. The reparametrised
 draw z = mu(x) + sigma(x) * eps, eps ~ Normal(0, I), carries the gradient of the ELBO to that network.
+`FullCovarianceVAE` has q(z | x) = Normal(mu(x), L(x) L(x)') instead.
 
 The likelihood has to match the support of the pixels. A Bernoulli is a probability on {0, 1}: on grey pixels it is not
 a density, and its "ELBO" bounds nothing. Grey pixels take the continuous Bernoulli, a density on [0, 1] whose mean
@@ -29,11 +30,12 @@ from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
-from gallery.models._nn import ACTIVATIONS, Activation, GaussianHead, Likelihood, PixelHead, mlp
+from gallery.models._nn import ACTIVATIONS, Activation, CholeskyHead, GaussianHead, Likelihood, PixelHead, mlp
 
-__all__ = ["VAE"]
+__all__ = ["VAE", "FullCovarianceVAE"]
 
 
 class VAE(nn.Module):
@@ -55,6 +57,8 @@ class VAE(nn.Module):
     :raises ValueError: if the likelihood is unknown or the scale is not positive
     """
 
+    head: type[nn.Module] = GaussianHead  # of the encoder
+
     def __init__(
         self,
         data_dim: int = 784,
@@ -69,21 +73,40 @@ class VAE(nn.Module):
         self.latent_dim = latent_dim
         self.encoder = nn.Sequential(
             mlp((data_dim, *hidden), ACTIVATIONS[activation], dropout),
-            GaussianHead(hidden[-1], latent_dim),
+            self.head(hidden[-1], latent_dim),
         )
         self.decoder = nn.Sequential(
             mlp((latent_dim, *reversed(hidden)), ACTIVATIONS[activation], dropout),
             PixelHead(hidden[0], data_dim, likelihood, scale),
         )
 
+    def prior(self, x: Tensor) -> dist.TorchDistribution:
+        """Return Normal(0, I), batch shape (n,)."""
+        zero = x.new_zeros(len(x), self.latent_dim)
+        return dist.Normal(zero, zero + 1).to_event(1)
+
     def model(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("decoder", self.decoder)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            zero = x.new_zeros(len(x), self.latent_dim)
-            z = pyro.sample("z", dist.Normal(zero, zero + 1).to_event(1))  # (n, latent_dim)
+            z = pyro.sample("z", self.prior(x))  # (n, latent_dim)
             pyro.sample("x", self.decoder(z), obs=x)  # (n, data_dim)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", self.encoder(x))
+
+
+class FullCovarianceVAE(VAE):
+    """x: (n, data_dim); z: (n, latent_dim). The guide has a full covariance matrix for each x, by its Cholesky factor.
+
+    KL(q(z | x) || p(z)) = (tr Sigma + mu' mu - latent_dim - log det Sigma) / 2, of which the diagonal guide has the
+    case of a diagonal Sigma.
+    """
+
+    head = CholeskyHead
+
+    def prior(self, x: Tensor) -> dist.TorchDistribution:
+        """Return Normal(0, I), batch shape (n,), of the kind to which a full normal has a KL in closed form."""
+        zero = x.new_zeros(len(x), self.latent_dim)
+        return dist.MultivariateNormal(zero, scale_tril=torch.eye(self.latent_dim, dtype=x.dtype, device=x.device))

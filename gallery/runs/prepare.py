@@ -86,7 +86,7 @@ def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None
 
 def _binary_transforms(run: Run, name: str) -> str:
     """Return the sentence that names the binarisations of an image data set, or another likelihood."""
-    match = re.fullmatch(r"(.+):\w+?((?::\d+-labels.*)?)", name)
+    match = re.fullmatch(r"(.+):\w+?((?::(?:\d+|random)-labels.*)?)", name)
     if match is None:
         return ""
     base, labels = match.groups()

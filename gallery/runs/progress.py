@@ -56,9 +56,12 @@ def describe_line(line: dict[str, Any], width: int = 0) -> str:
     :param width: of the number of the epoch
     """
     parts = [f"epoch {line['epoch']:{width}}", f"loss {line['loss']:.3f}"]
+    beta = line["beta"]
     if not line["loss_is_bound"]:
-        reason = "of a relaxed model" if line["beta"] == 1.0 else f"beta {line['beta']:.2g}"
+        reason = "of a relaxed model" if beta == 1.0 else f"beta {beta:.2g}"
         parts[-1] += f" ({reason}: not a bound)"
+    elif beta > 1.0:
+        parts[-1] += f" (beta {beta:.2g}: a looser bound)"
     for split in ("validation", "test"):
         parts += [f"{split} {name} {value:.3f}" for name, value in line.get(split, {}).items()]
     return ", ".join(part.replace("elbo", "ELBO") for part in parts) + f", {line['seconds']:.1f} s"

@@ -32,6 +32,7 @@ class Plan:
     :param enumerated_in_model: sites that the model alone enumerates; their log-densities belong to the likelihood
     :param labelled: (n,) booleans for a stratified sample: rows with a label, where labels may be missing
     :param temperature: temperature of the pair before the fit, if settings have a final one
+    :param has_delta: whether a latent of the guide is a point (Delta)
     """
 
     parameters: list[nn.Parameter]
@@ -42,6 +43,7 @@ class Plan:
     enumerated_in_model: frozenset[str]
     labelled: Tensor | None
     temperature: float | None
+    has_delta: bool = False
 
 
 def plan_fit(
@@ -87,6 +89,7 @@ def plan_fit(
         enumerated_in_model=frozenset(by_model),
         labelled=None if by_model or len(few) < 2 else _labelled(pair, given),  # Pyro's sum has one scale for all rows
         temperature=_temperature(pair, settings),
+        has_delta=bool(info.delta_sites),
     )
 
 

@@ -63,7 +63,8 @@ class Settings:
     :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, reinforce, graph, iwae:K,
         dreg:K, renyi:ALPHA:K or wake-sleep:K
     :param particles: draws of the guide that the objective averages over
-    :param beta: weight of the KL in the objective; the objective is a bound only at 1
+    :param beta: weight of the KL in the objective: below 1 the objective is no bound, above 1 a looser one (none with
+        several draws, as iwae:K)
     :param warmup: epochs over which the weight of the KL rises linearly from 0 to beta
     :param final_temperature: the temperature to which that of a relaxed model falls geometrically; constant if None
     :param shuffle: a new order of the rows in every epoch, else the order of the file

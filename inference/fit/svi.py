@@ -42,6 +42,9 @@ __all__ = ["SVI", "svi"]
 
 T = TypeVar("T")
 
+SEVERAL_DRAWS = ("iwae", "dreg", "renyi", "wake-sleep")
+"""Objectives of K draws, whose logarithm of a mean the weight of the KL is inside."""
+
 
 class SVI:
     """Stochastic variational inference; iterating yields (steps done, loss of the minibatch in nats per data point).
@@ -103,8 +106,14 @@ class SVI:
 
     @property
     def is_bound(self) -> bool:
-        """Whether -loss is a bound on the evidence of the model: the KL has weight 1 and no site is relaxed."""
-        return self.beta == 1.0 and not self.plan.is_relaxed
+        """Whether -loss is, in expectation, a lower bound on the log evidence of the model.
+
+        No site is relaxed, and the KL has weight 1, or more: E log p(x | z) - beta KL is at most the ELBO, for a KL is
+        not negative. That holds for guides with a density, and not inside the logarithm of a mean of K draws: with
+        w = p(x | z) (p(z) / q(z | x))^beta the mean of w may be larger than p(x).
+        """
+        is_elbo = self.settings.objective.partition(":")[0] not in SEVERAL_DRAWS and not self.plan.has_delta
+        return (self.beta == 1.0 or (self.beta > 1.0 and is_elbo)) and not self.plan.is_relaxed
 
     @property
     def beta(self) -> float:

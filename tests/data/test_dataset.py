@@ -46,6 +46,24 @@ def test_hashes_differ_between_transforms_splits_and_seeds():
     assert len(set(hashes)) == len(hashes)
 
 
+def test_random_labels_are_uniform_and_all_else_stays(save):
+    same, random = (data.load(f"digits:threshold{labels}", "all") for labels in ("", ":random-labels"))
+    assert random.name == "digits:threshold:random-labels"
+    assert torch.equal(same.x, random.x)
+    assert same.hash != random.hash
+    n = len(same)
+    counts = torch.zeros(10, 10).index_put((same.labels, random.labels), torch.ones(n), accumulate=True)
+    expected = counts.sum(1, keepdim=True) * counts.sum(0) / n
+    assert ((counts - expected).square() / expected).sum() < 81 + 4 * 162**0.5  # chi^2 of independence, 81 degrees
+    assert torch.equal(data.load("digits:threshold:random-labels").labels, random.labels[:1200])
+    assert not torch.equal(data.load("digits:threshold:random-labels-1").labels, random.labels[:1200])
+    labels = np.where(np.arange(40) % 4, np.arange(40) % 3, -1)
+    file = save(x=np.random.rand(40, 2), labels=labels)
+    assert torch.equal(data.load(f"{file}:random-labels").labels < 0, data.load(file).labels < 0)
+    with pytest.raises(data.DataError, match="no labels to replace"):
+        data.load("line:random-labels")
+
+
 def test_the_hash_covers_labels_and_covariates(save):
     x = pixels()
     plain = data.load(save(x=x)).hash

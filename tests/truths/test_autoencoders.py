@@ -198,3 +198,34 @@ def test_continuous_bernoulli_is_a_density_for_any_output_of_the_network(weight)
         single = head.float()(torch.tensor([[h]])).log_prob(x.float())
         torch.testing.assert_close(single.double(), log_p, rtol=0, atol=2e-5)
         head.double()
+
+
+def test_a_tanh_unit_is_a_sigmoid_unit_in_other_units():
+    a = torch.randn(N, 3, dtype=torch.float64)
+    sigmoid, tanh = (small("sparse_autoencoder", activation=kind) for kind in ("sigmoid", "tanh"))
+    torch.testing.assert_close(tanh.penalty(a.tanh()), sigmoid.penalty((2 * a).sigmoid()))
+    at_start = tanh.encoder[0].bias.tanh()
+    torch.testing.assert_close((1 + at_start) / 2, torch.full_like(at_start, tanh.rho))
+
+
+def test_the_penalty_of_a_relu_is_the_printed_one_and_has_no_value_outside_its_domain():
+    pair = small("sparse_autoencoder", activation="relu", rho=0.25)
+    s = torch.tensor([0.25, 0.5], dtype=torch.float64)
+    exact = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
+    torch.testing.assert_close(pair.penalty(torch.stack([0 * s, 2 * s])).item(), exact)
+    assert pair.penalty(torch.zeros(2, 1, dtype=torch.float64)) == math.inf
+    for mean in (1.5, -0.1):
+        assert pair.penalty(torch.full((2, 1), mean, dtype=torch.float64)).isnan()
+    with pytest.raises(ValueError, match="activation must be one of sigmoid, tanh, relu, leaky_relu, not 'elu'"):
+        SparseAutoencoder(activation="elu")
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+@pytest.mark.filterwarnings("ignore:Encountered")
+def test_a_fit_that_leaves_the_domain_of_the_penalty_stops_in_one_line(activation):
+    pair, x = small("sparse_autoencoder", activation=activation), pixels()
+    with torch.no_grad():
+        pair.encoder[0].bias[0] = -10.0
+    with pytest.raises(InferenceError, match=r"sparsity|log_factor") as caught:
+        SVI(pair, x, settings=Settings(batch_size=N)).train_step()
+    assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from vae_cases import C, N, close, drawn_z, loss, small, svi
 
 from gallery.models._distributions import GumbelSoftmax
 from gallery.models.gmvae import GMVAE
-from gallery.models.gmvae_relaxed import CategoricalKL, Relaxed
+from gallery.models.gmvae_relaxed import CategoricalKL, Relaxed, StraightThrough
 from gallery.models.ss_vae import SSVAE
 from gallery.runs import training as runs
 from inference import (
@@ -120,6 +120,25 @@ def test_relaxed_loss_is_the_bound_of_the_relaxed_model(x):
     close(value, -(pair.decoder(code).log_prob(x) + of_z + p.log_prob(y) - q.log_prob(y)).sum())
 
 
+def test_straight_through_has_the_value_of_one_hot_and_the_gradient_of_the_relaxed():
+    y = torch.tensor([[0.2, 0.5, 0.3], [0.9, 0.05, 0.05]], dtype=torch.float64, requires_grad=True)
+    hard, weights = small(StraightThrough).decoded(y), torch.randn(2, 3, dtype=torch.float64)
+    assert torch.equal(hard.detach(), torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64))
+    assert torch.equal(torch.autograd.grad((weights * hard).sum(), y)[0], weights)
+
+
+def test_the_straight_through_loss_estimates_the_bound_of_the_discrete_model(x):
+    pair, hard = small(GMVAE), small(StraightThrough)
+    hard.load_state_dict(pair.state_dict())
+    fits = svi(pair, x, objective="enum"), svi(hard, x)
+    a, b = (torch.stack([loss(fit, seed).detach() for seed in range(40)]) for fit in fits)
+    assert abs(a.mean() - b.mean()) < 4 * ((a.var() + b.var()) / 40).sqrt()
+    assert b.std() > a.std()  # y is drawn
+    relaxed = small(CategoricalKL)
+    relaxed.load_state_dict(pair.state_dict())
+    assert loss(svi(relaxed, x)) != loss(fits[1])
+
+
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
 @pytest.mark.parametrize("far", [10.0, 100.0, 1000.0])
 def test_gumbel_softmax_stays_finite_near_the_corners(temperature, far):
@@ -158,7 +177,7 @@ def test_runs_are_judged_by_the_model_and_not_by_what_is_relaxed(model, tmp_path
     assert f'"loss_is_bound": {is_bound}' in (tmp_path / "run" / "history.jsonl").read_text()
 
 
-@pytest.mark.parametrize("cls", [Relaxed, CategoricalKL])
+@pytest.mark.parametrize("cls", [Relaxed, CategoricalKL, StraightThrough])
 def test_a_sure_guide_has_finite_gradients_of_the_relaxed_component(cls, x):
     pair = small(cls)
     with torch.no_grad():

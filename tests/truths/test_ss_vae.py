@@ -75,6 +75,19 @@ def test_ss_vae_classifies_and_draws_a_class(x):
     assert torch.equal(drawn.sum(1), torch.ones(6, dtype=x.dtype))
 
 
+def test_without_labels_alpha_does_nothing_and_no_label_is_shown(x):
+    none = torch.full((N,), -1)
+    losses = []
+    for alpha in (0.0, 1e3):
+        pair = small(SSVAE)
+        pair.alpha = alpha
+        losses.append(loss(svi(pair, x, none, "enum")))
+    assert torch.equal(*losses)
+    unlabelled = data.load("digits:threshold:0-labels")
+    assert (unlabelled.given == -1).all()
+    assert torch.equal(unlabelled.labels, data.load("digits:threshold").labels)  # for its evaluation
+
+
 def test_labels_outside_the_classes_are_refused(x):
     for labels in (torch.full((N,), -2), torch.full((N,), C)):
         with pytest.raises(InferenceError, match="integers from 0 to 2, or -1 where one is missing"):
@@ -95,7 +108,7 @@ def test_few_labels_are_as_many_of_each_class_and_of_training_rows_only():
     assert (data.load("digits:threshold:100-labels", "test").given == -1).all()
     assert few.hash != data.load("digits:threshold").hash
     assert torch.equal(few.head(7).to("cpu", torch.float64).given, few.given[:7])
-    for name, reason in (("15", "multiple"), ("0", "multiple"), ("9000", "has .* training rows")):
+    for name, reason in (("15", "multiple"), ("9000", "has .* training rows")):
         with pytest.raises(data.DataError, match=reason):
             data.load(f"digits:threshold:{name}-labels")
     with pytest.raises(data.DataError, match="no labels"):

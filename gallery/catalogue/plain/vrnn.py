@@ -10,7 +10,10 @@ __all__ = ["loss"]
 
 
 def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """Estimate -ELBO of x, (n, data_dim), with one sample of z_t per row, in nats per data point."""
+    """Estimate -ELBO of x, (n, data_dim), with one sample of z_t per row, in nats per data point.
+
+    The KL of z_t, given the rows and samples before it, is in closed form.
+    """
     (first, second), (hidden, head) = pair.recurrence, pair.decoder
     x_t, z_t = x.new_zeros(len(x), pair.row_dim), x.new_zeros(len(x), pair.latent_dim)
     a = b = None  # LSTM states of the two layers
@@ -21,8 +24,7 @@ def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
         h, x_t = b[0], row
         mu, sigma = normal(pair.encoder[1], pair.encoder[0](torch.cat([h, x_t], dim=-1)))  # q(z_t | h_t, x_t)
         loc, scale = normal(pair.prior[1], pair.prior[0](h))  # p(z_t | h_t)
-        eps = torch.randn_like(mu)
-        z_t = mu + sigma * eps  # the gradient is propagated through z_t to all earlier steps
-        log_ratio = ((((z_t - loc) / scale).square() - eps.square()) / 2 + (scale / sigma).log()).sum(-1)
-        total = total + log_ratio - log_p(head, hidden(torch.cat([h, z_t], dim=-1)), x_t)
+        z_t = mu + sigma * torch.randn_like(mu)  # the gradient is propagated through z_t to all earlier steps
+        kl = ((((mu - loc) / scale).square() + (sigma / scale).square() - 1) / 2 + (scale / sigma).log()).sum(-1)
+        total = total + kl - log_p(head, hidden(torch.cat([h, z_t], dim=-1)), x_t)
     return total.mean()

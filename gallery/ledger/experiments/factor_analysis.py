@@ -1,12 +1,14 @@
 """The two experiments on factor analysis of the tutorial (arXiv 2208.07818), with further exact comparisons.
 
-Beside them are exact EM, the gradient variance of a sampled KL, and the evidence estimated from draws of the prior.
+The KL is in closed form, as in the tutorial. Beside them are the same with a sampled KL and its gradient variance,
+exact EM, guides of several fixed variances, and the evidence estimated from draws of the prior.
+
 Exact references are the evidence log Normal(x; 0, W W' + Phi), the exact ELBO log p(x) - KL(q(z | x) || p(z | x)), and
 the evidence of the parameters that generated the data.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -18,9 +20,10 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
 import data
-from gallery.figures import fa_data, fa_experiment_1, fa_experiment_2, fa_prior_samples, save
+from gallery.catalogue.recipes import RECIPES
+from gallery.figures import fa_data, fa_experiment_1, fa_experiment_2, fa_fixed_variance, fa_prior_samples, save
 from gallery.ledger.experiments.prior_samples import prior_samples
-from gallery.models.factor_analysis import FactorAnalysis
+from gallery.models.factor_analysis import FactorAnalysis, FixedVarianceGuide
 from inference import SVI, Settings, em, eval_mode, monitor_elbo, sample
 from inference.files import write_atomically
 from inference.fit.gradients import gradient_noise
@@ -32,7 +35,9 @@ __all__ = [
     "alternating",
     "exact_em",
     "exact_gap",
+    "fixed_variances",
     "gradient_noises",
+    "noise_seeds",
     "reproduce",
     "seeds",
     "simultaneous",
@@ -42,6 +47,8 @@ __all__ = [
 STEPS_PER_PHASE = 1000
 Schedule = Literal["constant", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
+OBJECTIVES = {"in closed form": "analytic", "sampled": "trace"}  # the KL
+VARIANCES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @contextmanager
@@ -66,9 +73,9 @@ def true_evidence(x: Tensor) -> float:
     return truth.log_prob(x.double()).mean().item()
 
 
-def _settings(seed: int, steps: int, schedule: Schedule = "constant") -> Settings:
+def _settings(seed: int, steps: int, schedule: Schedule = "constant", objective: str = "analytic") -> Settings:
     epochs = -(-steps * 32 // 1000)  # minibatches of 32 of 1000 data points
-    return Settings(epochs, batch_size=32, lr=1e-2, lr_schedule=schedule, seed=seed, shuffle=False)
+    return Settings(epochs, batch_size=32, lr=1e-2, lr_schedule=schedule, seed=seed, shuffle=False, objective=objective)
 
 
 def _record(curve: dict[str, list[float]], pair: FactorAnalysis, x: Tensor, step: int, gap: bool = False) -> None:
@@ -80,7 +87,12 @@ def _record(curve: dict[str, list[float]], pair: FactorAnalysis, x: Tensor, step
 
 
 def simultaneous(
-    steps: int = 1000, seed: int = 42, snapshots: tuple[int, ...] = (5, 100, 800), every: int = 1
+    steps: int = 1000,
+    seed: int = 42,
+    snapshots: tuple[int, ...] = (5, 100, 800),
+    every: int = 1,
+    objective: str = "analytic",
+    noise: int | None = None,
 ) -> tuple[FactorAnalysis, dict[str, list[float]], dict[int, Tensor]]:
     """Run experiment 1: fit model and guide together, from the published start, with minibatches in file order.
 
@@ -90,13 +102,17 @@ def simultaneous(
     :param seed: seed of the start; 42 is the published one
     :param snapshots: steps at which data are drawn from the model
     :param every: number of steps between points of the curve
+    :param objective: of the fit
+    :param noise: seed of the draws of z; those that follow on the initial weights if None
     :return: the pair; the curve {"step", "elbo" (one draw for each data point), "evidence" (exact)} on the test set, in
         nats per data point; 1000 draws from the model at each snapshot
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     with _published_start(seed):
         pair = FactorAnalysis()
-        svi = SVI(pair, train, settings=_settings(seed, steps))
+        svi = SVI(pair, train, settings=_settings(seed, steps, objective=objective))
+        if noise is not None:
+            torch.manual_seed(noise)
         curve: dict[str, list[float]] = {}
         drawn: dict[int, Tensor] = {}
         for step, _ in islice(svi, steps):
@@ -108,20 +124,21 @@ def simultaneous(
 
 
 def alternating(
-    seed: int = 42, steps: int = STEPS_PER_PHASE, every: int = 1
+    seed: int = 42, steps: int = STEPS_PER_PHASE, every: int = 1, objective: str = "analytic"
 ) -> tuple[FactorAnalysis, dict[str, list[float]], list[tuple[int, int, str]]]:
     """Run experiment 2, a variational EM: fit the guide alone (E step), then the model alone (M step), twice.
 
     :param seed: seed of the start
     :param steps: number of steps of a phase
     :param every: number of steps between points of the curve
+    :param objective: of the fits
     :return: the pair; the curve of `simultaneous` with the exact "gap"; the phases (first step, last step, "guide" or
         "model")
     """
     train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
     with _published_start(seed):
         pair = FactorAnalysis()
-        settings = _settings(seed, 2 * steps)
+        settings = _settings(seed, 2 * steps, objective=objective)
         order: tuple[Literal["guide", "model"], ...] = ("guide", "model")
         loops = {part: iter(SVI(pair, train, settings=settings, only=part)) for part in order}
         curve: dict[str, list[float]] = {}
@@ -175,6 +192,45 @@ def seeds(count: int = 10, steps: int = 3200, schedule: Schedule = "constant") -
     return ends
 
 
+def noise_seeds(count: int = 10, steps: int = 999) -> dict[str, list[float]]:
+    """Run experiment 1 from the published start with several seeds of the noise and both forms of the KL.
+
+    :return: by form of the KL, the exact evidence of test data after `steps` steps for noise seeds 0, 1, ..., nats per
+        data point
+    """
+    return {
+        form: [
+            simultaneous(steps, snapshots=(), every=steps, objective=objective, noise=noise)[1]["evidence"][-1]
+            for noise in range(count)
+        ]
+        for form, objective in OBJECTIVES.items()
+    }
+
+
+def fixed_variances(variances: Sequence[float] = VARIANCES, count: int = 3) -> list[dict[str, Any]]:
+    """Fit guides of several fixed variances by their recipe, each from seeds 0, 1, ....
+
+    :return: for each variance {"variance", "elbo", "evidence"}, lists over seeds of exact means over test data, nats
+        per data point
+    """
+    train, test = data.load("factor_analysis").x, data.load("factor_analysis", "test").x
+    points = []
+    for variance in variances:
+        point: dict[str, Any] = {"variance": variance, "elbo": [], "evidence": []}
+        for seed in range(count):
+            with _published_start(seed):
+                pair = FixedVarianceGuide(variance=variance)
+                settings = Settings(**RECIPES["factor_analysis:fixed_variance"].settings, seed=seed)
+                for _ in SVI(pair, train, settings=settings):
+                    pass
+                with torch.no_grad():
+                    evidence = pair.log_evidence(test).mean().item()
+            point["evidence"].append(evidence)
+            point["elbo"].append(evidence - exact_gap(pair, test))
+        points.append(point)
+    return points
+
+
 def gradient_noises(pair: FactorAnalysis) -> dict[str, dict[str, Any]]:
     """Compute the noise of the guide's gradient under the two estimators of Kingma and Welling.
 
@@ -199,6 +255,11 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
         noises = {"at the start": gradient_noises(FactorAnalysis()), "after 1000 steps": gradient_noises(trained)}
     by_prior = prior_samples()
     _, phased, phases = alternating()
+    ends_of_phases = {
+        form: alternating(every=STEPS_PER_PHASE, objective=objective)[1]["gap"][1::2]
+        for form, objective in OBJECTIVES.items()
+    }
+    by_variance = fixed_variances()
     _, by_em = exact_em()
     at = {step: i for i, step in enumerate(phased["step"])}
     result = {
@@ -215,6 +276,9 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
             }
             for first, last, part in phases
         ],
+        "noise_seeds_step_999": noise_seeds(),
+        "gap_after_the_guide": ends_of_phases,
+        "fixed_variances": by_variance,
         "em": {"iterations": len(by_em["train"]) - 1, "train": by_em["train"][-1], "test": by_em["test"][-1]},
         "gradient_of_the_guide": noises,
         "prior_samples": by_prior,
@@ -225,5 +289,6 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
     save(fa_experiment_1(curve, test, drawn, truth["test"]), folder / "experiment_1.png")
     save(fa_experiment_2(phased, phases, truth["test"], by_em["test"]), folder / "experiment_2.png")
     save(fa_prior_samples(by_prior), folder / "prior_samples.png")
+    save(fa_fixed_variance(by_variance, truth["test"]), folder / "fixed_variance.png")
     write_atomically(folder / "factor_analysis.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

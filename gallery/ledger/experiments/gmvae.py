@@ -22,6 +22,7 @@ ESTIMATORS = {  # name: (model, objective)
     "enumerated, KL of z in closed form": ("gmvae", "enum_analytic"),
     "Gumbel-Softmax": ("gmvae:relaxed", "trace"),
     "Gumbel-Softmax, categorical KL": ("gmvae:categorical_kl", "trace"),
+    "straight-through": ("gmvae:straight_through", "trace"),
 }
 
 

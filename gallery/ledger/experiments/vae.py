@@ -1,7 +1,8 @@
 """Rate and distortion of one VAE fitted with several values of beta, the weight of its KL.
 
 -ELBO = rate + distortion, with rate KL(q || p) and distortion -E[log p(x | z)]. A fit at beta minimises beta rate +
-distortion, so a large beta gives a low rate and poor reconstructions. The objective is a bound only at beta = 1.
+distortion, so a large beta gives a low rate and poor reconstructions. The objective is no bound where beta < 1, and a
+looser one where beta > 1, because the rate is not negative.
 
     Alemi et al., Fixing a broken ELBO, 2018.
 """

@@ -35,6 +35,11 @@ def test_lines_of_a_learning_curve():
     assert all(np.isfinite(line.get_ydata()).all() for line in ax.lines)
 
 
+def test_a_loss_with_a_kl_of_weight_above_1_is_a_looser_bound():
+    texts = " ".join(t.get_text() for t in learning_curve(history_of([-5.0, -4.0], beta=2.0)).axes[0].texts)
+    assert "a looser bound" in texts
+
+
 @pytest.mark.parametrize(
     ("history", "ylabel", "lines", "texts"),
     [

@@ -46,10 +46,11 @@ def test_evidence_curve_of_the_exact_guide_lies_on_the_evidence():
     assert top.get_xlim() == (-2, 6)
 
 
-def test_amortisation_draws_every_datum(tmp_path):
-    pair, splits, _ = fitted("exponential_gaussian:per_datum", "exponential_gaussian", total=ROWS)
-    fig = amortisation(ExactGuide(), pair, splits["train"].x, particles=20)
-    own, shared = fig.axes[0].collections
-    assert len(own.get_offsets()) == len(shared.get_offsets()) == ROWS
-    np.testing.assert_allclose(shared.get_offsets()[:, 1], 1e-6)  # zero lies on the edge
+def test_amortisation_draws_the_mean_gap_of_every_bin(tmp_path):
+    x, gap = torch.tensor([[3.0], [1.0], [2.0], [0.0]]), torch.tensor([0.3, -1e-6, 0.1, 0.0])
+    fig = amortisation(x, {"one": gap, "other": 0 * gap}, bins=2)
+    one, other = (container.lines[0] for container in fig.axes[0].containers)
+    np.testing.assert_allclose(np.array(one.get_data(), float), [[0.5, 2.5], [-5e-7, 0.2]], rtol=1e-6)
+    assert not np.array(other.get_ydata(), float).any()
+    assert "one: mean 1.0e−01 nats" in [text.get_text() for text in fig.legends[0].get_texts()]
     save(fig, tmp_path / "amortisation.png")

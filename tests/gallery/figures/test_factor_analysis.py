@@ -9,6 +9,7 @@ from gallery.figures import (
     fa_data,
     fa_experiment_1,
     fa_experiment_2,
+    fa_fixed_variance,
     regression,
     save,
 )
@@ -47,3 +48,13 @@ def test_the_tutorials_figures_of_factor_analysis(tmp_path):
         assert len(fig.axes[0].patches) == 2
         assert len(fig.axes) == 2 + bool(more)
         save(fig, tmp_path / "two.png")
+
+
+def test_the_cost_of_a_fixed_variance_has_every_seed_and_the_median():
+    points = [{"variance": v, "elbo": [-5.0, -4.0 - v, -4.5], "evidence": [-4.0, -4.1, -4.2]} for v in (0.1, 1.0)]
+    (ax,) = fa_fixed_variance(points, -3.9).axes
+    assert ax.get_xscale() == "log"
+    evidence, elbo = (line.get_ydata() for line in ax.lines if line.get_linestyle() == "-")
+    np.testing.assert_allclose(evidence, [-4.1, -4.1])
+    np.testing.assert_allclose(elbo, [-4.5, -5.0])
+    assert sum(line.get_marker() == "o" for line in ax.lines) == 6

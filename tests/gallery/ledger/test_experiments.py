@@ -9,14 +9,16 @@ import torch
 
 import data
 from gallery.figures import parted_plane
-from gallery.ledger.experiments import autoencoder, ss_vae, vae
+from gallery.ledger.experiments import autoencoder, sparse_autoencoder, ss_vae, vae
 from gallery.ledger.experiments.autoencoder import rounded
 from gallery.ledger.experiments.conditionals import Table, all_bits, conditionals
 from gallery.ledger.experiments.factor_analysis import (
     alternating,
     exact_em,
     exact_gap,
+    fixed_variances,
     gradient_noises,
+    noise_seeds,
     seeds,
     simultaneous,
     true_evidence,
@@ -96,6 +98,30 @@ def test_a_kl_in_closed_form_has_less_noise_than_a_sampled_one():
     torch.manual_seed(0)
     noises = gradient_noises(FactorAnalysis())
     assert noises["analytic"]["variance"] < noises["trace"]["variance"]
+
+
+def test_both_forms_of_the_kl_lead_from_the_published_start_near_the_published_evidence():
+    found = noise_seeds(count=2)
+    assert list(found) == ["in closed form", "sampled"]
+    assert found["in closed form"] != found["sampled"]
+    for values in found.values():
+        assert len(set(values)) == 2  # the seed of the noise matters
+        assert all(abs(value + 4.033) < 0.05 for value in values)
+
+
+def test_a_fixed_variance_costs_more_the_larger_it_is():
+    small, large = fixed_variances(variances=(0.03, 1.0), count=1)
+    assert small["elbo"][0] > large["elbo"][0] + 0.5
+    for point in (small, large):
+        assert point["elbo"][0] < point["evidence"][0]
+
+
+def test_the_program_of_the_slides_ends_with_an_error_or_at_an_infinite_penalty(tmp_path):
+    fits = sparse_autoencoder.reproduce(tmp_path, seeds=range(1), quick=True)["fits"]
+    assert [fit["recipe"] for fit in fits] == list(sparse_autoencoder.NAMES)
+    for fit in fits:
+        assert ("squared_error" in fit) != ("stopped" in fit)
+        assert "sparsity" in fit.get("stopped", "sparsity")
 
 
 def test_a_larger_beta_buys_a_lower_rate_with_distortion(tmp_path):

@@ -208,7 +208,7 @@ def test_a_published_number_is_beside_the_measured_number_of_its_field():
         if shown is not None and shown.published is not None:
             assert RECIPES[name].published[shown.name] == shown.published
             assert shown.values == [field_value(entry, shown.name) for entry in row["runs"].values()]
-    assert headline(RECIPES["vae"], ledger["vae"]).name == "ELBO, epoch 46"
+    assert headline(RECIPES["vae:sampled"], ledger["vae:sampled"]).name == "ELBO, epoch 46"
     assert headline(RECIPES["factor_analysis"], ledger["factor_analysis"]).name == "ELBO"
     assert headline(RECIPES["exponential_gaussian:normal"], ledger["exponential_gaussian:normal"]) is None
 

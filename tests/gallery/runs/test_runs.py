@@ -13,7 +13,7 @@ from tiny_runs import history, same, tiny, weights
 
 from gallery.errors import RunError
 from gallery.runs import Run, load, start, system
-from gallery.runs.progress import PlainProgress
+from gallery.runs.progress import PlainProgress, describe_line
 from inference import InferenceError, Settings
 
 
@@ -52,9 +52,13 @@ def test_per_data_point_guides_have_no_bound_on_test_data(tmp_path, no_figures):
     assert "none for these" in metrics["test"]["undefined"]["elbo"]
 
 
-def test_beta_is_used_and_labelled(tmp_path, no_figures):
-    start(tiny(beta=4.0), tmp_path / "run")
-    assert all(line["beta"] == 4.0 and not line["loss_is_bound"] for line in history(tmp_path / "run"))
+@pytest.mark.parametrize(("beta", "words"), [(0.5, "beta 0.5: not a bound"), (4.0, "beta 4: a looser bound")])
+def test_beta_is_used_and_labelled(tmp_path, no_figures, beta, words):
+    start(tiny(beta=beta), tmp_path / "run")
+    for line in history(tmp_path / "run"):
+        assert line["beta"] == beta
+        assert line["loss_is_bound"] == (beta >= 1)
+        assert words in describe_line(line | {"seconds": 0.0})
 
 
 def test_a_collapse_is_reported_once_with_settings_that_may_help(tmp_path, no_figures, capsys):

@@ -16,7 +16,7 @@ def test_a_card_has_a_number_if_the_ledger_has_one(tmp_path):
     empty = card("vae", {}, tmp_path, [], tmp_path)
     assert (empty.number, empty.picture) == (None, "")
     full = card("vae", ledger, tables.LEDGER, [], tmp_path)
-    measured = ledger["vae"]["runs"]["0"]["test"]["elbo"]
+    measured = ledger["vae:sampled"]["runs"]["0"]["test"]["elbo"]
     assert float(full.number.measured) == pytest.approx(measured["value"], abs=0.005)
     assert full.number.error("se") == f"{measured['se']:.2g}"
     assert full.number.n == "10,000"

@@ -1,0 +1,75 @@
+"""The VAE with a full covariance in its guide: its KL by three formulas, and a guide that is the posterior."""
+
+import torch
+from cases import arguments, build
+from known import close, simulated
+from torch import nn, tensor
+from torch.distributions import MultivariateNormal, kl_divergence
+
+from gallery.models._nn import CholeskyHead
+from gallery.models.factor_analysis import FactorAnalysis
+from inference import SVI, Settings, gap
+from inference.pairs.run import importance_traces
+
+
+def test_the_kl_to_the_prior_is_that_of_the_slides_and_the_objective_has_it():
+    """(tr Sigma + mu' mu - k - log det Sigma) / 2, torch's kl_divergence, and the loss without its log-likelihood."""
+    pair, (x,) = build("vae:full_covariance").double().eval(), arguments("vae", torch.float64)
+    torch.manual_seed(0)
+    model, guide = importance_traces(pair, (x,))
+    q, p = guide.nodes["z"]["fn"], model.nodes["z"]["fn"]
+    sigma, mu = q.covariance_matrix, q.mean
+    assert (sigma - torch.diag_embed(sigma.diagonal(dim1=1, dim2=2))).abs().amax(dim=(1, 2)).min() > 0
+    trace = sigma.diagonal(dim1=1, dim2=2).sum(1)
+    exact = (trace + mu.square().sum(1) - mu.shape[1] - torch.logdet(sigma)) / 2
+    close(kl_divergence(q, p), exact)
+    close(kl_divergence(q, MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())), exact)
+    svi = SVI(pair, x, settings=Settings(objective="analytic", batch_size=len(x), precision="float64"))
+    pair.eval()  # without dropout
+    torch.manual_seed(0)
+    loss = svi.loss(torch.arange(len(x)))
+    torch.manual_seed(0)
+    model, guide = importance_traces(pair, (x,))
+    model.compute_log_prob()
+    close(loss, exact.sum() - model.nodes["x"]["log_prob_sum"])
+
+
+def test_a_full_normal_has_the_diagonal_one_as_a_case():
+    head = CholeskyHead(3, 2).double()
+    with torch.no_grad():
+        head.linear.weight.zero_()
+        head.linear.bias.copy_(tensor([1.0, 2.0, 0.5, 0.0, 0.7], dtype=torch.float64))  # mean; L_11, L_21, L_22
+    q = head(torch.randn(5, 3, dtype=torch.float64))
+    close(q.mean, tensor([1.0, 2.0]).double().expand(5, 2))
+    variances = nn.functional.softplus(tensor([0.5, 0.7], dtype=torch.float64)).square()
+    close(q.covariance_matrix, torch.diag(variances).expand(5, 2, 2))
+
+
+class Amortised(FactorAnalysis):
+    """Factor analysis with the head of the VAE as its guide."""
+
+    def __init__(self):
+        super().__init__()
+        self.phi = CholeskyHead(3, 2)
+
+    def guide(self, x, total=None):
+        import pyro
+
+        pyro.module("phi", self.phi)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", self.phi(x))
+
+
+def test_on_factor_analysis_the_guide_holds_the_posterior_and_has_no_gap():
+    exact, x, _ = simulated(30)
+    pair = Amortised().double()
+    S, V = exact.posterior(torch.eye(3, dtype=torch.float64)).covariance_matrix[0], exact.phi["V"]
+    L = torch.linalg.cholesky(S)
+    with torch.no_grad():
+        pair.theta.load_state_dict(exact.theta.state_dict())
+        pair.phi.linear.weight.zero_()[:2] = V
+        diagonal = L.diagonal().expm1().log()
+        pair.phi.linear.bias.copy_(torch.stack([0 * S[0, 0], 0 * S[0, 0], diagonal[0], L[1, 0], diagonal[1]]))
+    mean = gap(pair, x, draws=2, steps=1)["mean"]
+    assert abs(mean["gap"]["value"]) < 1e-8
+    assert "diagonal_gap" not in mean
