@@ -36,7 +36,8 @@ def list_models() -> None:
     for name in MODELS:
         recipe = recipe_for(name)
         needs = recipe.data.partition(":")[0] if recipe and "mnist" in recipe.data else ""
-        time = _duration(seconds[recipe.name]) if recipe and recipe.name in seconds else ""
+        measured = [seconds[other.name] for other in RECIPES.values() if other.model == name and other.name in seconds]
+        time = _duration(measured[0]) if measured else ""
         groups[_group_of(name.partition(":")[0])].append([name, time, f"needs {needs}" if needs else "", title(name)])
     for name, point in installed().items():
         try:

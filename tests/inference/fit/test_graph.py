@@ -106,7 +106,8 @@ def test_half_products_leave_the_densities_alone():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the compiler draws noise of its own")
-@pytest.mark.parametrize("name", ["factor_analysis", pytest.param("vae", marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["factor_analysis", "vae"])
 def test_compiled_takes_the_steps_of_pyro_and_goes_on_to_the_bit(name):
     compiled = tiny_fit(name, "compiled")
     torch.testing.assert_close(run_steps(compiled), run_steps(tiny_fit(name, "pyro")), rtol=1e-9, atol=1e-9)

@@ -26,6 +26,7 @@ def weights(svi):
     return torch.cat([p.detach().flatten() for p in svi.parameters])
 
 
+@pytest.mark.integration
 def test_any_number_of_steps_a_call_gives_the_same_bits_as_one():
     one, several = fit(), fit()
     losses = run_steps(one, STEPS)
@@ -37,7 +38,8 @@ def test_any_number_of_steps_a_call_gives_the_same_bits_as_one():
     assert all(torch.equal(v, several.state()[0][name]) for name, v in one.state()[0].items())
 
 
-@pytest.mark.parametrize("beta", [{}, pytest.param({"beta": 0.5, "warmup": 2.0}, marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("beta", [{}, {"beta": 0.5, "warmup": 2.0}])
 def test_schedules_and_a_transform_that_draws_are_those_of_pyro(beta):
     """A weight of the KL has another graph."""
     runs = []
@@ -51,6 +53,7 @@ def test_schedules_and_a_transform_that_draws_are_those_of_pyro(beta):
     torch.testing.assert_close(*runs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.integration
 def test_a_fit_continues_from_its_state_and_from_that_of_pyro():
     for mode in ("compiled", "pyro"):
         begun, other = fit(mode), fit()
@@ -62,6 +65,7 @@ def test_a_fit_continues_from_its_state_and_from_that_of_pyro():
         torch.testing.assert_close(run_steps(other, 3), rest, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.integration
 def test_a_loss_that_is_not_finite_stops_all_updates_of_the_call_and_is_named():
     errors, left = [], []
     for mode in ("compiled", "pyro"):
@@ -111,6 +115,7 @@ def test_the_rates_are_those_of_adam():
     torch.testing.assert_close(by_rates, weight.detach(), rtol=1e-12, atol=0)
 
 
+@pytest.mark.integration
 def test_a_library_is_compiled_once_and_takes_new_weights(monkeypatch):
     first = fit()
     first.train_step()

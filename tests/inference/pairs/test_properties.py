@@ -217,7 +217,7 @@ class Density(nn.Module):
         pass
 
 
-@pytest.mark.parametrize("engine", ["pyro", "compiled"])
+@pytest.mark.parametrize("engine", ["pyro", "graph"])
 def test_a_flow_is_scored_by_its_present_weights(engine):
     pair, x = Density(), torch.randn(N, 3)
     steps = 3 if engine == "pyro" else 250  # so many that a step is traced
