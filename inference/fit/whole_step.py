@@ -5,12 +5,13 @@ what changes from step to step is computed for many steps together.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.proxy import GraphAppendingTracer
 
 from inference.fit.library import compile_library, lift_tensors
 from inference.fit.updates import Updates
@@ -43,28 +44,32 @@ def compile_whole_step(
     state = [[p.detach() for p in fitted], *updates.moments(fitted), [tensor.detach() for tensor in constants]]
     (beta1, beta2), epsilon, sizes = updates.betas, updates.epsilon, [len(args), *map(len, state)]
 
-    def step(rates: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        remaining = iter(values)
-        args, weights, means, squares, others = ([*islice(remaining, size)] for size in sizes)
-        by_id = dict(zip(map(id, [*fitted, *constants]), [*weights, *others], strict=True))
-        failed, loss, *computed = lifted(*args, *(by_id[id(tensor)] for tensor in tensors))
-        fine = failed == 0
-        present = [gradient for gradient in computed if gradient is not None]
-        for weight, mean, square, gradient in zip(weights, means, squares, present, strict=True):
-            new_mean = mean + (1 - beta1) * (gradient - mean)
-            new_square = beta2 * square + (1 - beta2) * gradient * gradient
-            change = rates[0] * new_mean / (new_square.sqrt() / rates[1] + epsilon)
-            for old, new in ((weight, weight - change), (mean, new_mean), (square, new_square)):
-                old.copy_(torch.where(fine, new, old))
-        args[0].copy_(failed)
-        return (loss,)
-
+    nodes = fx.Graph()
+    tracer = GraphAppendingTracer(nodes)
+    remaining: Iterator[Any] = (fx.Proxy(nodes.placeholder(f"value_{i}"), tracer) for i in range(1 + sum(sizes)))
+    rates = next(remaining)
+    of_args, weights, means, squares, others = ([*islice(remaining, size)] for size in sizes)
+    by_id = dict(zip(map(id, [*fitted, *constants]), [*weights, *others], strict=True))
+    inputs = [*of_args, *(by_id[id(tensor)] for tensor in tensors)]
+    placeholders = lifted.graph.find_nodes(op="placeholder")
+    known = {node: value.node for node, value in zip(placeholders, inputs, strict=True)}
+    copied: Any = nodes.graph_copy(lifted.graph, known)  # its outputs
+    computed: list[Any] = [fx.Proxy(node, tracer) for node in copied if node is not None]
+    failed, loss, *present = computed
+    fine = failed == 0
+    for weight, mean, square, gradient in zip(weights, means, squares, present, strict=True):
+        new_mean = mean + (1 - beta1) * (gradient - mean)
+        new_square = beta2 * square + (1 - beta2) * gradient * gradient
+        change = rates[0] * new_mean / (new_square.sqrt() / rates[1] + epsilon)
+        for old, new in ((weight, weight - change), (mean, new_mean), (square, new_square)):
+            old.copy_(torch.where(fine, new, old))
+    of_args[0].copy_(failed)
+    nodes.output((loss.node,))
     flat = [tensor for part in state for tensor in part]
-    rates = torch.ones(2, dtype=args[2].dtype)
     try:
-        with torch.random.fork_rng([]), torch.no_grad():
-            whole = make_fx(step)(rates, *(value.clone() for value in [*args, *flat]))
-            call = compile_library(whole, (rates, *args, *flat), optimise=True)
+        with torch.random.fork_rng([]):
+            first = torch.ones(2, dtype=args[2].dtype)
+            call = compile_library(fx.GraphModule({}, nodes), (first, *args, *flat), optimise=True)
     except Exception:
         return None
     return lambda rates, *args: call(rates, *args, *flat)[0]
