@@ -30,6 +30,8 @@ class _Record(TorchDispatchMode):
     :param known: tensors that the step may read
     """
 
+    supports_higher_order_operators = True  # such as torch.cond
+
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
         self.entries: list[Entry] = []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from inference.fit.library import compile_library, lift_tensors
@@ -37,6 +37,8 @@ def compile_whole_step(
         return None
     lifted, tensors = lift_tensors(graph)
     constants = [tensor for tensor in tensors if not any(tensor is p for p in fitted)]
+    if not all(type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided for tensor in constants):
+        return None  # a sparse tensor, or the graph of a branch of torch.cond
     storages = {p.untyped_storage().data_ptr() for p in fitted}
     if len(storages) < len(fitted) or any(tensor.untyped_storage().data_ptr() in storages for tensor in constants):
         return None  # an update in place would change another argument
