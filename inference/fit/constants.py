@@ -30,8 +30,6 @@ class _Record(TorchDispatchMode):
     :param known: tensors that the step may read
     """
 
-    supports_higher_order_operators = True  # such as torch.cond
-
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
         self.entries: list[Entry] = []
@@ -59,6 +57,7 @@ class _Record(TorchDispatchMode):
         if value in self.known or value.device.type == "meta":
             return None
         self.known[value] = True
+        value = value.to_dense() if value.layout != torch.strided else value
         content = value.detach() if value.numel() <= LARGE else value.detach().double().sum()
         return repr(content.tolist())
 

@@ -50,6 +50,8 @@ def compile_library(
     lifted, tensors = lift_tensors(graph)
     outputs = _drop_constant_outputs(lifted)
     inputs = [*args, *tensors]
+    if not all(value.layout == torch.strided for value in inputs):
+        raise NotImplementedError("a sparse tensor")  # is compiled, and fails when it is called
     options = OPTIONS | {"aot_inductor.compile_wrapper_opt_level": "O1" if optimise else "O0"}
     path = _library(library_folder() / _key(lifted, inputs, options), lifted, inputs, options)
     run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1).run
