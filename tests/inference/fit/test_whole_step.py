@@ -78,6 +78,7 @@ def test_a_loss_that_is_not_finite_stops_all_updates_of_the_call_and_is_named():
     torch.testing.assert_close(*left, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interrupt_between_two_steps_of_a_call_leaves_those_that_were_made(error):
     broken, other = fit(), fit()
