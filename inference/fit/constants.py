@@ -57,6 +57,7 @@ class _Record(TorchDispatchMode):
         if value in self.known or value.device.type == "meta":
             return None
         self.known[value] = True
+        value = value.to_dense() if value.layout != torch.strided else value
         content = value.detach() if value.numel() <= LARGE else value.detach().double().sum()
         return repr(content.tolist())
 

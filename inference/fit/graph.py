@@ -95,7 +95,8 @@ def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tupl
 
     On a GPU the compiled graph is captured and replayed. On a CPU it becomes a library, which is kept on disk; where
     torch cannot do that, it is compiled for this process alone. It draws from torch's generator there, as the graph
-    does, since the compiler's generator is ten times slower.
+    does, since the compiler's generator is ten times slower. A graph that cannot be compiled, as where there is no C++
+    compiler, is returned as it is, with a warning.
     """
     devices = [a.device for a in args if a.is_cuda]
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
@@ -105,7 +106,12 @@ def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tupl
             with suppress(Exception):  # of any kind, from a compiler whose interface differs between versions
                 return compile_library(graph, args)
         options = {"triton.cudagraphs": bool(devices), "fallback_random": not devices}
-        return torch._inductor.compile(graph, list(args), options=options)
+        try:
+            return torch._inductor.compile(graph, list(args), options=options)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    warnings.warn(f"torch cannot compile ({reason}). The graph runs uncompiled, which is slower.", stacklevel=2)
+    return graph
 
 
 def _is_library(path: str) -> bool:

@@ -7,6 +7,7 @@ then has no overhead of Python, and another process that has the same graph load
 compiler. The parameters are arguments of the library: it has their shapes, not their values.
 
 Libraries are kept in $XDG_CACHE_HOME/latent-gallery/steps, or ~/.cache without it, which may be deleted at any time.
+Where it cannot be written, every process compiles anew.
 """
 
 import functools
@@ -28,6 +29,7 @@ from torch import Tensor, fx
 __all__ = ["compile_library", "library_folder", "lift_tensors"]
 
 MOST = 100  # libraries that are kept; the oldest are removed
+HASH = "sha256"  # the file with the hash of the others
 
 OPTIONS: dict[str, Any] = {
     "fallback_random": True,  # draw from torch's generator, as the graph does
@@ -48,13 +50,11 @@ def compile_library(
     lifted, tensors = lift_tensors(graph)
     outputs = _drop_constant_outputs(lifted)
     inputs = [*args, *tensors]
+    if not all(value.layout == torch.strided for value in inputs):
+        raise NotImplementedError("a sparse tensor")  # is compiled, and fails when it is called
     options = OPTIONS | {"aot_inductor.compile_wrapper_opt_level": "O1" if optimise else "O0"}
-    folder = library_folder() / _key(lifted, inputs, options)
-    with suppress(OSError):
-        os.utime(folder)  # the last use
-    if not (folder / "step.so").exists():
-        _write(folder, lifted, inputs, options)
-    run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(folder / "step.so"), 1).run
+    path = _library(library_folder() / _key(lifted, inputs, options), lifted, inputs, options)
+    run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1).run
     constants = [tensor.detach() for tensor in tensors]
 
     def call(*args: Tensor) -> tuple[Any, ...]:
@@ -105,9 +105,10 @@ def _drop_constant_outputs(graph: fx.GraphModule) -> list[tuple[int | None, obje
 
 
 def _key(graph: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -> str:
-    """Return a hash of all that the library depends on: graph, shapes, torch, processor and number of threads."""
+    """Return a hash of all that the library depends on: graph, shapes, torch and its settings, processor."""
     shapes = [(value.dtype, tuple(value.shape), value.stride()) for value in inputs]
-    parts = [graph.code, shapes, sorted(options.items()), torch.__version__, _processor(), torch.get_num_threads()]
+    settings = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    parts = [graph.code, shapes, sorted(options.items()), torch.__version__, _processor(), settings]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
@@ -121,18 +122,47 @@ def _processor() -> str:
     return platform.platform() + platform.processor()
 
 
-def _write(folder: Path, graph: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -> None:
-    """Compile a graph; the folder appears as a whole."""
+def _library(folder: Path, graph: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -> Path:
+    """Return the path of the library of a graph: that in the folder, if it is whole, else one that is compiled now."""
+    if _is_whole(folder):
+        with suppress(OSError):
+            os.utime(folder)  # the last use
+        return folder / "step.so"
+    with torch.no_grad(), _quiet():
+        path = Path(str(torch._inductor.aot_compile(graph, tuple(inputs), options=options)))
+    with suppress(OSError):  # the folder cannot be written, or another process was faster
+        _keep(path, folder)
+    return path
+
+
+def _keep(path: Path, folder: Path) -> None:
+    """Copy a library into a folder, which appears as a whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_oldest(folder.parent)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as new, torch.no_grad(), _quiet():
-        path = Path(str(torch._inductor.aot_compile(graph, tuple(inputs), options=options)))
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as temporary:
+        new = Path(temporary) / "library"
+        new.mkdir()
         for suffix in (".so", ".json"):  # the second lists operators that are called through torch
             with suppress(FileNotFoundError):
-                shutil.copy(path.with_suffix(suffix), Path(new) / f"step{suffix}")
-        with suppress(OSError):  # another process was faster
+                shutil.copy(path.with_suffix(suffix), new / f"step{suffix}")
+        (new / HASH).write_text(_hash(new))
+        if not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
             os.rename(new, folder)
-            os.mkdir(new)  # for its removal
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder holds a library as it was written: to load a damaged one can end the process."""
+    try:
+        return (folder / HASH).read_text() == _hash(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _hash(folder: Path) -> str:
+    """Return the SHA-256 of the files of a library."""
+    files = sorted(folder.glob("step.*"))
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
 
 
 @contextmanager

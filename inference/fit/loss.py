@@ -18,6 +18,8 @@ from inference.pairs.run import clear_caches, param_scope, repeat
 
 __all__ = ["MinibatchLoss", "unchanged"]
 
+MOST_TOGETHER = 2**22  # numbers of data of several steps that are copied together
+
 
 def unchanged(batch: Tensor) -> Tensor:
     """Return the minibatch as it is."""
@@ -66,12 +68,12 @@ class MinibatchLoss:
         return failed, rows, beta, *self.batch(rows)
 
     def many_arguments(self, rows: list[Tensor], betas: list[float], failed: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the arguments of `gradients` for several steps: at once where no transform draws between them.
+        """Yield the arguments of `gradients` for several steps: together where no transform draws and they are small.
 
         :param rows: of each step, (b,) integers
         :param betas: weight of the KL at each step
         """
-        if self.transform is not unchanged:
+        if self.transform is not unchanged or len(rows) * rows[0].numel() * self.x[0].numel() > MOST_TOGETHER:
             for self.beta, of_step in zip(betas, rows, strict=True):
                 yield self.step_arguments(of_step, failed)
             return

@@ -68,7 +68,12 @@ def _check_constants(pair: Pair, step: Step, args: tuple[Tensor, ...]) -> None:
         with same_buffers(pair):
             step(*args)
 
-    place = changing_place(run, args, [*pair.parameters(), *buffers.values()])
+    try:
+        place = changing_place(run, args, [*pair.parameters(), *buffers.values()])
+    except NotImplementedError as error:
+        if "HigherOrderOperator" not in str(error):
+            raise
+        raise UntraceableError("has an operator of functions, such as torch.cond; use torch.where") from error
     replaced = [name for name, buffer in pair.named_buffers() if buffer is not buffers.get(name)]
     if replaced:
         raise UntraceableError(f"replaces the buffer {replaced[0]}; update it in place, as by add_ or copy_")

@@ -173,14 +173,16 @@ class SVI:
         lrs, betas = ([of(i) for i in numbers] for of in (self.schedules.lr, self.schedules.beta))
         rates = adam_rates(self.step, lrs, self.updates.betas, self.settings.dtype)
         arguments = self.loss.many_arguments(self.minibatches.many_rows(self.step, n), betas, self.guard.failed)
-        losses = []
-        for i, self.lr in enumerate(lrs):
-            self.schedules.set_temperature(self.pair, self.step + i)
-            noise = random_state()  # before a transform draws
-            losses.append(whole_step(rates[i], *next(arguments)))
-            self.guard.record(noise, losses[-1])
-        self.step += n
-        self.updates.count(n)
+        losses: list[Tensor] = []
+        try:
+            for i, self.lr in enumerate(lrs):
+                self.schedules.set_temperature(self.pair, self.step + i)
+                noise = random_state()  # before a transform draws
+                losses.append(whole_step(rates[i], *next(arguments)))
+                self.guard.record(noise, losses[-1])
+        finally:  # an interrupt, or an error of the transform, leaves the steps that were made
+            self.step += len(losses)
+            self.updates.count(len(losses))
         if self.guard.is_due or self.step == self.steps:
             self.check()
         return torch.stack(losses)

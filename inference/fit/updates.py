@@ -76,7 +76,9 @@ class Updates:
         for p in parameters:
             if not self.optimiser.state[p]:
                 zeros = torch.zeros_like(p), torch.zeros_like(p)
-                self.optimiser.state[p] = dict(zip(MOMENTS, zeros, strict=True)) | {"step": torch.zeros(())}
+                self.optimiser.state[p] = dict(zip(MOMENTS, zeros, strict=True)) | {
+                    "step": torch.zeros((), dtype=torch.float32)
+                }
         first, second = ([self.optimiser.state[p][name] for p in parameters] for name in MOMENTS)
         return first, second
 

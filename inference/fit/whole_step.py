@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
 from inference.fit.library import compile_library, lift_tensors
@@ -38,6 +38,8 @@ def compile_whole_step(
         return None
     lifted, tensors = lift_tensors(graph)
     constants = [tensor for tensor in tensors if not any(tensor is p for p in fitted)]
+    if not all(type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided for tensor in constants):
+        return None  # a sparse tensor, or the graph of a branch of torch.cond
     storages = {p.untyped_storage().data_ptr() for p in fitted}
     if len(storages) < len(fitted) or any(tensor.untyped_storage().data_ptr() in storages for tensor in constants):
         return None  # an update in place would change another argument

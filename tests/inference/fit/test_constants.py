@@ -12,6 +12,7 @@ from torch import nn
 
 from gallery.models import MODELS
 from inference import SVI, Settings
+from inference.fit.constants import changing_place
 from inference.fit.step import prepare_step
 
 
@@ -131,3 +132,11 @@ def test_buffers_and_random_generators_are_left_as_they_were():
     prepare_step(svi.pair, svi.loss.gradients, "graph", args)
     assert svi.pair.seen == 0
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_sparse_tensor_is_a_constant():
+    held = torch.eye(2).to_sparse()
+    assert changing_place(lambda x: torch.sparse.mm(held, x), (torch.ones(2, 2),), []) is None
+    fresh = iter((torch.eye(2), 2 * torch.eye(2), 3 * torch.eye(2)))
+    place = changing_place(lambda x: torch.sparse.mm(next(fresh).to_sparse(), x), (torch.ones(2, 2),), [])
+    assert place is not None

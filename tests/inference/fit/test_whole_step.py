@@ -4,6 +4,7 @@ All fits here have one graph, which is compiled once.
 """
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -11,9 +12,9 @@ from fits import run_steps, tiny_fit
 
 from inference import InferenceError
 from inference.fit.graph import fused
-from inference.fit.library import _remove_oldest, compile_library, lift_tensors
+from inference.fit.library import _key, _library, _remove_oldest, compile_library, lift_tensors
 from inference.fit.step import prepare_step
-from inference.fit.whole_step import adam_rates
+from inference.fit.whole_step import adam_rates, compile_whole_step
 
 STEPS = 9  # of three epochs
 
@@ -81,6 +82,56 @@ def test_a_loss_that_is_not_finite_stops_all_updates_of_the_call_and_is_named():
     torch.testing.assert_close(*left, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupt_between_two_steps_of_a_call_leaves_those_that_were_made(error):
+    broken, other = fit(), fit()
+    calls = []
+
+    def transform(batch):
+        calls.append(1)
+        if len(calls) == 4:  # the first is that of the compilation
+            raise error
+        return batch
+
+    broken.transform = broken.loss.transform = transform
+    torch.manual_seed(1)
+    with pytest.raises(error):
+        broken.run()
+    assert broken.step == 2
+    run_steps(other, 2)
+    assert all(torch.equal(v, broken.state()[0][name]) for name, v in other.state()[0].items())
+
+
+def test_the_count_of_steps_has_the_type_of_torch(monkeypatch):
+    """A checkpoint is refused where it has another."""
+    monkeypatch.setattr("torch.zeros", partial(torch.zeros, dtype=torch.float64))  # as by set_default_dtype
+    svi = fit("pyro")
+    svi.updates.moments(svi.parameters)
+    assert svi.updates.state()["0.step"].dtype == torch.float32
+
+
+def test_large_minibatches_are_copied_one_by_one(monkeypatch):
+    svi = fit("pyro")
+    rows = svi.minibatches.many_rows(0, 3)
+    together = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.guard.failed))
+    monkeypatch.setattr("inference.fit.loss.MOST_TOGETHER", 3)
+    one_by_one = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.guard.failed))
+    assert all(map(torch.equal, sum(together, ()), sum(one_by_one, ())))
+    storages = [{args[3].untyped_storage().data_ptr() for args in of} for of in (together, one_by_one)]
+    assert list(map(len, storages)) == [1, 3]
+
+
+@pytest.mark.parametrize("held", [torch.eye(2).to_sparse(), torch.nn.Identity()], ids=["sparse", "branch"])
+def test_a_graph_that_holds_more_than_dense_tensors_has_no_whole_step(held):
+    svi = fit("pyro")
+    nodes = torch.fx.Graph()
+    failed = nodes.placeholder("failed")
+    nodes.output((failed, nodes.get_attr("held"), *[failed] * len(svi.parameters)))
+    graph = torch.fx.GraphModule({"held": held}, nodes)
+    assert compile_whole_step(graph, (svi.guard.failed,), svi.updates) is None
+
+
 @pytest.mark.parametrize("reason", ["SGD", "size", "shared", "several processes", "compiler"])
 def test_other_fits_are_left_to_the_optimiser(reason, monkeypatch):
     svi = fit(optimiser="SGD" if reason == "SGD" else "Adam")
@@ -146,7 +197,7 @@ def test_constants_of_a_graph_become_arguments_and_no_gradient_stays_none(monkey
             self.run = lambda values: [values[0] + values[1]]
 
     monkeypatch.setattr("torch._C._aoti.AOTIModelContainerRunnerCpu", Runner)
-    monkeypatch.setattr("inference.fit.library._write", lambda *args: None)
+    monkeypatch.setattr("inference.fit.library._library", lambda *args: "step.so")
     total, missing = compile_library(graph, (torch.ones(2),))(torch.ones(2))
     assert torch.equal(total, 2 * torch.ones(2))
     assert missing is None
@@ -156,6 +207,57 @@ def test_without_the_ahead_of_time_compiler_a_graph_is_compiled_for_the_process(
     monkeypatch.setattr("inference.fit.graph.compile_library", lambda *args: 1 / 0)
     monkeypatch.setattr("torch._inductor.compile", lambda graph, args, options: ("compiled", options))
     assert fused(None, (torch.ones(2),)) == ("compiled", {"triton.cudagraphs": False, "fallback_random": True})
+
+
+def test_a_graph_that_cannot_be_compiled_runs_as_it_is(monkeypatch):
+    """As where there is no C++ compiler."""
+    monkeypatch.setattr("inference.fit.graph.compile_library", lambda *args: 1 / 0)
+    monkeypatch.setattr("torch._inductor.compile", lambda graph, args, options: 1 / 0)
+    graph = torch.fx.symbolic_trace(lambda x: x + 1)
+    with pytest.warns(UserWarning, match=r"torch cannot compile \(division by zero\)"):
+        assert fused(graph, (torch.ones(2),)) is graph
+
+
+@pytest.fixture
+def compiles(tmp_path, monkeypatch):
+    """Replace the compiler; return (folder of libraries, list with an entry for each compilation)."""
+    done = []
+
+    def compile_graph(graph, inputs, options):
+        done.append(options)
+        (tmp_path / "compiled.so").write_bytes(b"library")
+        return str(tmp_path / "compiled.so")
+
+    monkeypatch.setattr("torch._inductor.aot_compile", compile_graph)
+    return tmp_path / "steps", done
+
+
+def test_a_damaged_library_is_compiled_anew(compiles):
+    steps, done = compiles
+    for content in (b"library", b"libr", None):
+        path = _library(steps / "key", None, [], {})
+        assert path.read_bytes() == b"library"
+        assert _library(steps / "key", None, [], {}) == steps / "key" / "step.so"
+        path = steps / "key" / "step.so"
+        path.write_bytes(content) if content else path.unlink()
+    assert len(done) == 2  # at first, and where "libr" was left
+    assert [path.name for path in steps.iterdir()] == ["key"]
+
+
+def test_a_library_that_cannot_be_kept_is_used(compiles):
+    steps, _ = compiles
+    steps.write_text("a file where the folder should be")
+    assert _library(steps / "key", None, [], {}).read_bytes() == b"library"
+
+
+def test_a_library_depends_on_constants_and_settings(monkeypatch):
+    def key(constant):
+        return _key(torch.fx.symbolic_trace(lambda x: x + constant), [torch.ones(2)], {})
+
+    keys = {key(0.1), key(0.1 + 1e-16), key(float("inf"))}
+    monkeypatch.setattr("torch.get_default_dtype", lambda: torch.float64)
+    keys.add(key(0.1))
+    assert len(keys) == 4
 
 
 def test_the_oldest_libraries_are_removed(tmp_path, monkeypatch):
