@@ -23,12 +23,22 @@ from gallery.report.site import svi_example
 from gallery.report.site.api import api
 from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
+from gallery.report.site.functions import model_and_guide
+from gallery.report.site.hero import hero
 from gallery.report.site.k_hat import k_hat_verdict
 from gallery.report.site.lessons import comparisons_of
-from gallery.report.site.model_page import all_measured, has_experiments, plain_step, source, variants
+from gallery.report.site.model_page import (
+    all_measured,
+    definition,
+    has_experiments,
+    plain_step,
+    references,
+    source,
+    variants,
+)
 from gallery.report.site.numbers import kl_bars
 from gallery.report.site.page import write_page
-from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.pictures import copy_pictures, rank
 from gallery.report.site.run_pages import RunPage, runs_below
 from gallery.report.site.sections import SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
@@ -38,6 +48,7 @@ from inference import InferenceError
 
 __all__ = ["write_site"]
 
+COPY = Path(__file__).parent / "copy.js"
 SOURCES = FOLDER.parent / "sources.md"
 
 
@@ -116,11 +127,20 @@ def _write_model(
     site: Path, family: str, ledger: dict[str, Any], runs: list[RunPage], explorers: dict[str, str | None]
 ) -> None:
     explored = next((run for run in runs if explorers[run.page]), None)
+    shown, recipes = definition(family), all_measured(family, ledger, tables.LEDGER, site)
+    experiments = copy_pictures(
+        tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
+    )
+    first = hero(family, title(family)[0], tables.LEDGER, site)
+    walls = [it for recipe in recipes for it in recipe.pictures if not it.src.endswith("learning_curve.png")]
+    chosen = {Path(it.src).stem: it for it in [*reversed(walls), *experiments]}
+    chosen.pop(Path(first.src).stem if first else "", None)
+    pictures = sorted(chosen.values(), key=lambda it: rank(Path(it.src)))[:3]
     write_page(
         site,
         f"{family}.html",
         "model.html.j2",
-        [explorers[explored.page]] if explored else [],
+        [explorers[explored.page] if explored else None, f"<script>{COPY.read_text(encoding='utf-8')}</script>"],
         title=title(family),
         family=family,
         variants=variants(family),
@@ -129,11 +149,14 @@ def _write_model(
         diagrams=diagrams(family),
         source=source(family),
         plain=plain_step(family),
-        recipes=all_measured(family, ledger, tables.LEDGER, site),
+        recipes=recipes,
+        hero=first,
+        pictures=pictures,
+        functions=model_and_guide(shown),
+        definition=shown,
+        references=references(entry(family).bibtex),
         has_experiments=has_experiments(family, tables.LEDGER),
-        experiments=copy_pictures(
-            tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
-        ),
+        experiments=experiments,
         runs=runs,
         explored=explored,
     )
