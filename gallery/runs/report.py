@@ -21,6 +21,7 @@ CLOSE = 0.01  # nats, below which a guide is close to the posterior
 MOST = 0.1  # fraction of the data with heavy weights, up to which importance weights are fine for most
 FULL = 0.99  # share of the largest component, from which the components have collapsed
 UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it is undecided
+READING = "  the terms: 'How to read the numbers', page numbers.html of `gallery site`"
 SHOWN = {"evidence", "elbo", "iwae", "reconstruction", "kl", "kl_per_latent", "active_units", "k_hat", "k_hat_above"}
 
 
@@ -34,7 +35,7 @@ def report_table(metrics: dict[str, Any], model: str, data: str) -> list[str]:
     test, train = metrics["test"], metrics["train"]
     of_training = _is_joint(test) or ("elbo" in train and "elbo" not in test)
     split, other = ("train", "test") if of_training else ("test", "train")
-    return metrics_table(metrics[split], model, data, split, _bound_of(metrics[other], other))
+    return [*metrics_table(metrics[split], model, data, split, _bound_of(metrics[other], other)), READING]
 
 
 def _bound_of(entries: dict[str, Any], split: str) -> list[Row]:

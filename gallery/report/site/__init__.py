@@ -24,6 +24,7 @@ from gallery.report.site.api import api
 from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
 from gallery.report.site.functions import model_and_guide
+from gallery.report.site.glossary import TERMS
 from gallery.report.site.hero import hero
 from gallery.report.site.k_hat import k_hat_verdict
 from gallery.report.site.lessons import comparisons_of
@@ -44,6 +45,7 @@ from gallery.report.site.sections import SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
 from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of, model_class
+from gallery.runs.report import report_table
 from inference import InferenceError
 
 __all__ = ["write_site"]
@@ -173,6 +175,13 @@ def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage]) -> Non
     write_page(site, "index.html", "index.html.j2", sections=sections, runs=runs)
 
 
+def _example() -> str:
+    """Return the report of an exact model from the ledger; empty if it was not run."""
+    row = read(tables.LEDGER / "ledger.json").get("exponential_gaussian", {"runs": {}})
+    runs = [{"train": {}, **run} for run in row["runs"].values()]
+    return "\n".join(report_table(runs[0], "exponential_gaussian", "exponential_gaussian")[:-1]) if runs else ""
+
+
 def _write_others(site: Path) -> None:
     experiments = markdown(tables.experiments_table(), "Experiments")
     write_page(
@@ -183,6 +192,8 @@ def _write_others(site: Path) -> None:
         comparisons={name: comparisons_of(name, tables.LEDGER, site) for name in LESSONS},
         experiments=experiments,
     )
+    write_page(site, "glossary.html", "glossary.html.j2", terms=TERMS)
+    write_page(site, "numbers.html", "numbers.html.j2", example=_example())
     performance = markdown(tables.performance_table(), "Milliseconds per step")
     loop = inspect.getsource(svi_example.fit)
     write_page(site, "inference.html", "inference.html.j2", loop=loop, performance=performance)

@@ -31,4 +31,6 @@ def test_terms_are_in_order_and_each_finds_itself():
     assert names == sorted(names)
     for term in TERMS:
         assert len(re.findall("[.]( |$)", term.words)) <= 4
-        assert link_terms(re.sub("[^a-z -]", "", term.name.lower()) if term.name.islower() else term.name).count("<a") >= 1
+        assert (
+            link_terms(re.sub("[^a-z -]", "", term.name.lower()) if term.name.islower() else term.name).count("<a") >= 1
+        )
