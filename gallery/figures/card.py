@@ -47,7 +47,9 @@ def card(pair: Pair, train: Dataset, labels: bool = False) -> Figure | None:
     if labels:
         dress(ax, title, xlabel, ylabel)
         if ax.get_legend_handles_labels()[1]:
-            ax.legend(frameon=False, fontsize=9, loc="best")
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.2 * (high - low))  # room for the legend
+            ax.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
     else:
         ax.set_axis_off()
         for line in ax.lines:

@@ -8,7 +8,7 @@ except those of the explorers.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from gallery.report.site.numbers import kl_bars
 from gallery.report.site.page import write_page
 from gallery.report.site.pictures import copy_pictures, rank
 from gallery.report.site.run_pages import RunPage, runs_below
-from gallery.report.site.sections import SECTIONS, card, section_of, title
+from gallery.report.site.sections import PANELS, PATH, SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
 from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of, model_class
@@ -74,7 +74,7 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
         ledger = read(tables.LEDGER / "ledger.json")
         for family in NAMES:
             _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
-        _write_index(site, ledger, run_pages)
+        _write_index(site, ledger, run_pages, {run.family for run in run_pages if explorers[run.page]})
         _write_others(site)
     return Path(out) / "index.html"
 
@@ -164,15 +164,24 @@ def _write_model(
     )
 
 
-def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage]) -> None:
+def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage], explored: Collection[str] = ()) -> None:
     cards = {
-        name: card(name, ledger, tables.LEDGER, [run for run in runs if run.family == name], site) for name in NAMES
+        name: card(name, ledger, tables.LEDGER, [run for run in runs if run.family == name], site, name in explored)
+        for name in NAMES
     }
     sections = [
         {"title": section, "about": about, "cards": [cards[name] for name in NAMES if section_of(name) == section]}
         for section, about in SECTIONS.items()
     ]
-    write_page(site, "index.html", "index.html.j2", sections=sections, runs=runs)
+    write_page(
+        site,
+        "index.html",
+        "index.html.j2",
+        sections=sections,
+        runs=runs,
+        panels=[(cards[name], words) for name, words in PANELS.items()],
+        path=[cards[name] for name in PATH],
+    )
 
 
 def _example() -> str:

@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
-from gallery.catalogue.recipes import recipe_for
+from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.figures.card import card
 from gallery.figures.style import save
 from gallery.report.site.pictures import Picture, copy_pictures, known_pictures
-from gallery.report.site.sections import recipes_of
 from gallery.runs.specification import run_of
 from inference.files import make_folder
 
-__all__ = ["exact_panel", "hero"]
+__all__ = ["exact_panel", "hero", "recipes_of"]
+
+
+def recipes_of(family: str) -> list[Recipe]:
+    """Return the recipes of a file of gallery/models."""
+    return [recipe for recipe in RECIPES.values() if recipe.model.partition(":")[0] == family]
 
 
 def exact_panel(family: str, site: Path, labels: bool) -> tuple[str, str, int, int] | None:

@@ -12,9 +12,9 @@ from urllib.parse import quote_plus
 from gallery.catalogue import plain
 from gallery.catalogue.recipes import Recipe
 from gallery.models import MODELS, family_module
+from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
 from gallery.report.site.pictures import Picture, copy_pictures
-from gallery.report.site.sections import recipes_of
 from gallery.runs.report import verdicts
 
 __all__ = [

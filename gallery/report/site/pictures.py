@@ -14,12 +14,11 @@ from PIL import Image, ImageSequence
 
 from inference.files import is_regular, make_folder, write_atomically
 
-__all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "known_pictures", "rank", "thumbnail"]
+__all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "known_pictures", "rank", "refusal"]
 
 MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
 LARGEST = 400_000  # bytes; a larger picture is scaled down
 WIDTH = 1100  # width in pixels of a picture that was scaled down
-THUMB = 640  # width in pixels of a picture on a card: twice its width on the page
 
 CAPTIONS = {
     "components": "Images drawn from each component of the prior, one component a row",
@@ -130,7 +129,7 @@ def _copy(path: Path, target: Path, width: int | None = None) -> tuple[int, int]
 
     :return: (width, height); None if the file is damaged, too large, a link, or no picture
     """
-    if _refusal(path) is not None:
+    if refusal(path) is not None:
         return None
     make_folder(target.parent)
     content = io.BytesIO()
@@ -166,7 +165,7 @@ def _pixels(image: Image.Image) -> Image.Image:
     return copied
 
 
-def _refusal(path: Path) -> str | None:
+def refusal(path: Path) -> str | None:
     """Return why a picture is left out: it is a link or has too many pixels; None otherwise."""
     if not is_regular(path) or path.parent.is_symlink():
         return f"{path} is left out: it is no file but a link or a folder."
@@ -202,7 +201,7 @@ def copy_pictures(
     pictures = []
     for path in known_pictures(folder):
         src, moving = f"pictures/{where}/{path.stem}.png", None
-        if (line := _refusal(path)) is not None:
+        if (line := refusal(path)) is not None:
             report(line)
         if (size := _copy(path, site / src)) is None:
             continue
@@ -212,9 +211,3 @@ def copy_pictures(
         alt = ". ".join(filter(None, (CAPTIONS[path.stem], of, (more or {}).get(path.stem, ""))))
         pictures.append(Picture(src, CAPTIONS[path.stem], alt, *size, moving))
     return pictures
-
-
-def thumbnail(path: Path, site: Path, where: str) -> str:
-    """Write a small copy for a card, and return its path relative to the pages; empty if it is no picture."""
-    src = f"pictures/cards/{where}.png"
-    return src if _copy(path, site / src, THUMB) else ""

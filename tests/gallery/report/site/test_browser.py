@@ -145,3 +145,18 @@ def test_code_has_tabs_without_scripts_and_a_button_with_them(site, visit):
     assert not plain.locator("#pane-plain .copy").is_visible()
     page.locator("#pane-plain .copy").click()
     page.locator("#pane-plain .copy", has_text="Copied").wait_for()
+
+
+def test_a_card_is_a_link_as_a_whole_with_a_thumbnail_of_four_to_three(site, visit):
+    page = visit(viewport={"width": 1280, "height": 800})
+    page.goto((site / "index.html").as_uri())
+    all_pictures_loaded(page)
+    assert page.locator(".cards > li > a").count() == len(NAMES)
+    assert (
+        page.evaluate("""[...document.querySelectorAll(".cards img, .panels img")]
+      .filter(it => it.naturalWidth !== 640 || it.naturalHeight !== 480).length""")
+        == 0
+    )
+    assert page.locator(".panels img").count() == 4
+    page.locator(".cards .number").first.click()
+    assert page.url.endswith("exponential_gaussian.html")
