@@ -123,6 +123,12 @@ def test_a_model_page_has_its_numbers_code_and_answers(pages):
         assert re.split(r"[$`]", exercise["answer"])[0].strip() in text
 
 
+def test_a_model_without_a_guide_states_it(pages):
+    without = {name for name in NAMES if "No guide is needed: the hidden" in pages[f"{name}.html"].text}
+    assert without == {"gaussian_mixture", "hmm"}
+    assert not any("No sites." in page.text for page in pages.values())
+
+
 def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     """As from a wheel, which has no pictures: only the panels of exact models are drawn, and the rest is stated."""
     results = tmp_path / "results"
