@@ -15,7 +15,7 @@ from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import Site, latent_sites
 
-__all__ = ["PARTICLES", "amortisation", "evidence_curve", "posterior_1d"]
+__all__ = ["PARTICLES", "amortisation", "density", "evidence_curve", "posterior_1d"]
 
 PARTICLES = 10_000
 LINEAR = 1e-5  # nats
@@ -27,12 +27,12 @@ def _like(pair: Pair, values: Tensor | float) -> Tensor:
     return torch.as_tensor(values, dtype=kind.dtype, device=kind.device).reshape(-1, 1)
 
 
-def _density(fn: dist.TorchDistribution, z: Tensor) -> Tensor:
+def density(fn: dist.TorchDistribution, z: Tensor) -> Tensor:
     """Return the density of a scalar distribution of batch shape (1,) at z, (m,); 0 outside its support."""
     support: Any = fn.support
-    density, inside = torch.zeros_like(z), support.check(z)
-    density[inside] = fn.log_prob(z[inside].unsqueeze(-1)).squeeze(-1).exp()
-    return density
+    heights, inside = torch.zeros_like(z), support.check(z)
+    heights[inside] = fn.log_prob(z[inside].unsqueeze(-1)).squeeze(-1).exp()
+    return heights
 
 
 def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | None = None) -> Figure:
@@ -68,7 +68,7 @@ def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | 
     for i, (ax, (x, prior, exact, guide, evidence, missing, error)) in enumerate(
         zip(fig.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels, strict=True)
     ):
-        curves = [_density(fn, z) for fn in (prior, exact, guide)]
+        curves = [density(fn, z) for fn in (prior, exact, guide)]
         top = max(top, curves[0].max().item(), curves[1].max().item(), min(curves[2].max(), 2 * curves[1].max()).item())
         ax.plot(array(z), array(curves[0]), color=GREY, linewidth=1.2, label="prior p(z)")
         ax.plot(array(z), array(curves[1]), color=GREEN, linewidth=4, alpha=0.5, label="exact posterior p(z | x)")

@@ -14,13 +14,14 @@ from gallery.runs.table import Row, aligned
 from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 from inference.evaluation.estimate import NATS, Estimate
 
-__all__ = ["gap_verdict", "metrics_table", "report_table", "weights_verdict"]
+__all__ = ["gap_verdict", "metrics_table", "report_table", "verdicts", "weights_verdict"]
 
 REACHED = 1e-4  # nats: a gap below is rounding
 CLOSE = 0.01  # nats, below which a guide is close to the posterior
 MOST = 0.1  # fraction of the data with heavy weights, up to which importance weights are fine for most
 FULL = 0.99  # share of the largest component, from which the components have collapsed
 UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it is undecided
+READING = "  the terms: 'How to read the numbers', page numbers.html of `gallery site`"
 SHOWN = {"evidence", "elbo", "iwae", "reconstruction", "kl", "kl_per_latent", "active_units", "k_hat", "k_hat_above"}
 
 
@@ -34,7 +35,7 @@ def report_table(metrics: dict[str, Any], model: str, data: str) -> list[str]:
     test, train = metrics["test"], metrics["train"]
     of_training = _is_joint(test) or ("elbo" in train and "elbo" not in test)
     split, other = ("train", "test") if of_training else ("test", "train")
-    return metrics_table(metrics[split], model, data, split, _bound_of(metrics[other], other))
+    return [*metrics_table(metrics[split], model, data, split, _bound_of(metrics[other], other)), READING]
 
 
 def _bound_of(entries: dict[str, Any], split: str) -> list[Row]:
@@ -124,6 +125,18 @@ def gap_verdict(exact: dict[str, Any], elbo: dict[str, Any], joint: bool = False
     if value <= max(2 * error, REACHED / scale):
         return f"{text}: the guide has reached the posterior"
     return f"{text}: the guide is {'close to' if scale * value < CLOSE else 'not'} the posterior"
+
+
+def verdicts(entries: dict[str, Any], split: str) -> list[tuple[str, str]]:
+    """Return (name, verdict in words) for the numbers of a split that have a verdict.
+
+    >>> verdicts({"active_units": 0}, "test")
+    [('active units', 'no coordinate of the code varies with x: the posterior has collapsed')]
+
+    :param entries: of this split, as in metrics.json
+    """
+    rows = [*_bound_rows(entries, split), *_code_rows(entries), *_class_rows(entries)]
+    return [(name.strip(), verdict) for name, _, verdict in rows if verdict]
 
 
 def weights_verdict(entries: dict[str, Any]) -> str:

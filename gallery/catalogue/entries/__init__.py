@@ -33,6 +33,8 @@ Rows = tuple[dict[str, str], ...]
 class Entry:
     """The description of a model.
 
+    :param intro: three to five sentences: the problem, what is hidden, what to notice
+    :param mistakes: common mistakes with this model, one sentence each
     :param story: (LaTeX, text) for every line of the generative process
     :param guide: (LaTeX, text) for every line of the guide
     :param bound: (LaTeX, text) for the objective and its terms
@@ -44,6 +46,8 @@ class Entry:
     """
 
     name: str
+    intro: str
+    mistakes: tuple[str, ...]
     story: Lines
     guide: Lines
     bound: Lines
@@ -98,6 +102,8 @@ def _checked(name: str, content: dict[str, Any]) -> Entry:
         if not all(isinstance(line, list) and [type(part) for part in line] == [str, str] for line in content[key]):
             raise RunError(f"{key} has a line of another form; expected [LaTeX, text].")
         content[key] = tuple(map(tuple, content[key]))
+    if not (content["mistakes"] and all(isinstance(line, str) for line in content["mistakes"])):
+        raise RunError("mistakes is no list of sentences.")
     for key, columns in COLUMNS.items():
         if not all(isinstance(row, dict) and row.keys() == columns for row in content[key]):
             raise RunError(f"{key} has a row with other keys; expected {', '.join(sorted(columns))}.")
@@ -108,7 +114,7 @@ def _checked(name: str, content: dict[str, Any]) -> Entry:
     for part in content["wrong"]:
         if (count := sum(part in row["statement"] for row in corrections())) != 1:
             raise RunError(f"{part!r} occurs in {count} statements of sources.md; quote a part of exactly one.")
-    return Entry(name, **content | {"wrong": tuple(content["wrong"])})
+    return Entry(name, **content | {"wrong": tuple(content["wrong"]), "mistakes": tuple(content["mistakes"])})
 
 
 @cache

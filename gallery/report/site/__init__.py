@@ -8,7 +8,7 @@ except those of the explorers.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,34 @@ from gallery.report.site import svi_example
 from gallery.report.site.api import api
 from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
+from gallery.report.site.functions import model_and_guide
+from gallery.report.site.glossary import TERMS
+from gallery.report.site.hero import hero
 from gallery.report.site.k_hat import k_hat_verdict
 from gallery.report.site.lessons import comparisons_of
-from gallery.report.site.model_page import all_measured, has_experiments, plain_step, source, variants
+from gallery.report.site.model_page import (
+    all_measured,
+    definition,
+    has_experiments,
+    plain_step,
+    references,
+    source,
+    variants,
+)
 from gallery.report.site.numbers import kl_bars
 from gallery.report.site.page import write_page
-from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.pictures import copy_pictures, rank
 from gallery.report.site.run_pages import RunPage, runs_below
-from gallery.report.site.sections import SECTIONS, card, section_of, title
+from gallery.report.site.sections import PANELS, PATH, SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
 from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of, model_class
+from gallery.runs.report import report_table
 from inference import InferenceError
 
 __all__ = ["write_site"]
 
+COPY = Path(__file__).parent / "copy.js"
 SOURCES = FOLDER.parent / "sources.md"
 
 
@@ -61,7 +74,7 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
         ledger = read(tables.LEDGER / "ledger.json")
         for family in NAMES:
             _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
-        _write_index(site, ledger, run_pages)
+        _write_index(site, ledger, run_pages, {run.family for run in run_pages if explorers[run.page]})
         _write_others(site)
     return Path(out) / "index.html"
 
@@ -116,11 +129,20 @@ def _write_model(
     site: Path, family: str, ledger: dict[str, Any], runs: list[RunPage], explorers: dict[str, str | None]
 ) -> None:
     explored = next((run for run in runs if explorers[run.page]), None)
+    shown, recipes = definition(family), all_measured(family, ledger, tables.LEDGER, site)
+    experiments = copy_pictures(
+        tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
+    )
+    first = hero(family, title(family)[0], tables.LEDGER, site)
+    walls = [it for recipe in recipes for it in recipe.pictures if not it.src.endswith("learning_curve.png")]
+    chosen = {Path(it.src).stem: it for it in [*reversed(walls), *experiments]}
+    chosen.pop(Path(first.src).stem if first else "", None)
+    pictures = sorted(chosen.values(), key=lambda it: rank(Path(it.src)))[:3]
     write_page(
         site,
         f"{family}.html",
         "model.html.j2",
-        [explorers[explored.page]] if explored else [],
+        [explorers[explored.page] if explored else None, f"<script>{COPY.read_text(encoding='utf-8')}</script>"],
         title=title(family),
         family=family,
         variants=variants(family),
@@ -129,25 +151,44 @@ def _write_model(
         diagrams=diagrams(family),
         source=source(family),
         plain=plain_step(family),
-        recipes=all_measured(family, ledger, tables.LEDGER, site),
+        recipes=recipes,
+        hero=first,
+        pictures=pictures,
+        functions=model_and_guide(shown),
+        definition=shown,
+        references=references(entry(family).bibtex),
         has_experiments=has_experiments(family, tables.LEDGER),
-        experiments=copy_pictures(
-            tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
-        ),
+        experiments=experiments,
         runs=runs,
         explored=explored,
     )
 
 
-def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage]) -> None:
+def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage], explored: Collection[str] = ()) -> None:
     cards = {
-        name: card(name, ledger, tables.LEDGER, [run for run in runs if run.family == name], site) for name in NAMES
+        name: card(name, ledger, tables.LEDGER, [run for run in runs if run.family == name], site, name in explored)
+        for name in NAMES
     }
     sections = [
         {"title": section, "about": about, "cards": [cards[name] for name in NAMES if section_of(name) == section]}
         for section, about in SECTIONS.items()
     ]
-    write_page(site, "index.html", "index.html.j2", sections=sections, runs=runs)
+    write_page(
+        site,
+        "index.html",
+        "index.html.j2",
+        sections=sections,
+        runs=runs,
+        panels=[(cards[name], words) for name, words in PANELS.items()],
+        path=[cards[name] for name in PATH],
+    )
+
+
+def _example() -> str:
+    """Return the report of an exact model from the ledger; empty if it was not run."""
+    row = read(tables.LEDGER / "ledger.json").get("exponential_gaussian", {"runs": {}})
+    runs = [{"train": {}, **run} for run in row["runs"].values()]
+    return "\n".join(report_table(runs[0], "exponential_gaussian", "exponential_gaussian")[:-1]) if runs else ""
 
 
 def _write_others(site: Path) -> None:
@@ -160,6 +201,8 @@ def _write_others(site: Path) -> None:
         comparisons={name: comparisons_of(name, tables.LEDGER, site) for name in LESSONS},
         experiments=experiments,
     )
+    write_page(site, "glossary.html", "glossary.html.j2", terms=TERMS)
+    write_page(site, "numbers.html", "numbers.html.j2", example=_example())
     performance = markdown(tables.performance_table(), "Milliseconds per step")
     loop = inspect.getsource(svi_example.fit)
     write_page(site, "inference.html", "inference.html.j2", loop=loop, performance=performance)

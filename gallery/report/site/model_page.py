@@ -1,20 +1,34 @@
 """The parts of a model page that come from the code and the ledger: sources, and the results of each recipe."""
 
 import inspect
+import re
 import statistics
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 from gallery.catalogue import plain
 from gallery.catalogue.recipes import Recipe
 from gallery.models import MODELS, family_module
+from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
 from gallery.report.site.pictures import Picture, copy_pictures
-from gallery.report.site.sections import recipes_of
+from gallery.runs.report import verdicts
 
-__all__ = ["Measured", "all_measured", "has_experiments", "measured", "plain_step", "source", "variants"]
+__all__ = [
+    "Measured",
+    "Reference",
+    "all_measured",
+    "definition",
+    "has_experiments",
+    "measured",
+    "plain_step",
+    "references",
+    "source",
+    "variants",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,7 @@ class Measured:
     :param about: the settings of the recipe
     :param bounds: lower bounds and evidence of the first seed
     :param kl: see `kl_bars`, of the first seed
+    :param verdicts: (name, verdict in words) of the first seed
     """
 
     recipe: Recipe
@@ -40,6 +55,7 @@ class Measured:
     bounds: list[Number] = field(default_factory=list)
     kl: dict[str, Any] | None = None
     information: str = ""
+    verdicts: list[tuple[str, str]] = field(default_factory=list)
 
 
 def variants(family: str) -> list[str]:
@@ -50,6 +66,39 @@ def variants(family: str) -> list[str]:
 def source(family: str) -> str:
     """Return the source of the file of a model."""
     return inspect.getsource(family_module(MODELS[family]))
+
+
+def definition(family: str) -> str:
+    """Return the name of the model whose `model` and `guide` a page shows: the first that its file defines."""
+    module = family_module(MODELS[family]).__name__
+    return next((name for name in [family, *variants(family)] if MODELS[name].__module__ == module), family)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A work of the BibTeX of an entry.
+
+    :param link: its arXiv page, or a search for its title
+    """
+
+    authors: str
+    title: str
+    year: str
+    link: str
+
+
+def references(bibtex: str) -> list[Reference]:
+    """Return the works of a BibTeX text: authors by their last names, title, year and link."""
+    works = []
+    for body in re.findall(r"^@\w+\{\w+,\n(.*?)^\}$", bibtex, flags=re.MULTILINE | re.DOTALL):
+        fields = dict(re.findall(r"^  (\w+) = \{(.*?)\},?$", body, flags=re.MULTILINE | re.DOTALL))
+        plain = {key: " ".join(value.replace("{", "").replace("}", "").split()) for key, value in fields.items()}
+        names = [name.partition(",")[0] for name in plain["author"].split(" and ")]
+        authors = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        query = f"https://scholar.google.com/scholar?q={quote_plus(plain['title'])}"
+        link = f"https://arxiv.org/abs/{plain['eprint']}" if "eprint" in plain else query
+        works.append(Reference(authors, plain["title"], plain.get("year", ""), link))
+    return works
 
 
 def plain_step(family: str) -> str:
@@ -75,6 +124,13 @@ def _learning_curve(entry: dict[str, Any] | None) -> str:
     if not curve:
         return ""
     return f"The ELBO goes from {curve[0]:.2f} after epoch 1 to {curve[-1]:.2f} after epoch {len(curve)}."
+
+
+def _verdicts(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the verdicts on a run: of its training data where a latent or the guide is of these alone."""
+    test, train = entry["test"], entry.get("train", {})
+    of_training = "elbo" in train and ("se" in test.get("undefined", {}) or "elbo" not in test)
+    return verdicts(train, "train") if of_training else verdicts(test, "test")
 
 
 def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Path) -> Measured:
@@ -107,6 +163,7 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
         bounds(first) if first else [],
         kl_bars(first) if first else None,
         information(first) if first else "",
+        _verdicts(first) if first else [],
     )
 
 

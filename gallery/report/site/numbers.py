@@ -10,7 +10,7 @@ from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.tables import number, source_number
 from inference.evaluation.estimate import Estimate
 
-__all__ = ["MEANINGS", "Number", "bounds", "headline", "information", "kl_bars", "numbers", "spread", "written"]
+__all__ = ["MEANINGS", "Number", "bounds", "information", "kl_bars", "numbers", "spread", "written"]
 
 MEANINGS = {
     "error of q(y | x)": "share of test images that q(y | x) misclassifies; lower is better",
@@ -20,7 +20,7 @@ MEANINGS = {
     "squared error": "of reconstructed test images; lower is better. It is no bound: the guide is a point",
     "k-hat above 0.7": "share of test data with unreliable importance-weighted estimates; lower is better",
 }
-"""The meaning of each number. A card shows the first of them that was measured."""
+"""The meaning of each number, in the order of display."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,6 @@ def numbers(recipe: Recipe, row: dict[str, Any] | None) -> list[Number]:
         )
         for field in displayed_fields(recipe, row)
     ]
-
-
-def headline(lines: list[Number]) -> Number | None:
-    """Return the number for a card."""
-    measured = {number.name: number for number in lines if number.measured}
-    return next((measured[name] for name in MEANINGS if name in measured), None)
 
 
 def bounds(entry: dict[str, Any]) -> list[Number]:

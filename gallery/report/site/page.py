@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gallery.report.site.glossary import link_terms
 from gallery.report.site.text import code, mathematics, words
 from inference.files import write_atomically
 
@@ -20,6 +21,8 @@ PAGES = {
     "index.html": "Models",
     "comparisons.html": "Comparisons",
     "inference.html": "Inference",
+    "numbers.html": "How to read the numbers",
+    "glossary.html": "Glossary",
     "api.html": "API",
     "map.html": "From the sources",
     "corrections.html": "Corrections to the sources",
@@ -48,7 +51,7 @@ def write_page(site: Path, file: str, template: str, explorers: Iterable[str | N
     :param context: the other variables of the template
     """
     fragments = [fragment for fragment in explorers if fragment]
-    html = ENVIRONMENT.get_template(template).render(
+    html: str = ENVIRONMENT.get_template(template).render(
         file=file,
         pages=PAGES.items(),
         policy=policy(fragments),
@@ -56,4 +59,13 @@ def write_page(site: Path, file: str, template: str, explorers: Iterable[str | N
         explorers=list(map(Markup, fragments)),
         **context,
     )
-    write_atomically(site / file, html.encode())
+    write_atomically(site / file, _linked(html, file).encode())
+
+
+def _linked(html: str, file: str) -> str:
+    """Link the terms in the main part of a page; the glossary and the signatures of the API are unchanged."""
+    if file in ("glossary.html", "api.html"):
+        return html
+    head, start, rest = html.partition('<main id="main">')
+    main, end, tail = rest.partition("</main>")
+    return head + start + link_terms(main) + end + tail

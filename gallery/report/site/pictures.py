@@ -14,12 +14,11 @@ from PIL import Image, ImageSequence
 
 from inference.files import is_regular, make_folder, write_atomically
 
-__all__ = ["CAPTIONS", "Picture", "copy_pictures", "known_pictures", "rank", "thumbnail"]
+__all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "known_pictures", "rank", "refusal"]
 
 MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
 LARGEST = 400_000  # bytes; a larger picture is scaled down
 WIDTH = 1100  # width in pixels of a picture that was scaled down
-THUMB = 640  # width in pixels of a picture on a card: twice its width on the page
 
 CAPTIONS = {
     "components": "Images drawn from each component of the prior, one component a row",
@@ -62,6 +61,34 @@ CAPTIONS = {
 }
 """The caption of a picture by the name of its file, in the order of display."""
 
+READINGS = {
+    "components": "A good row has one kind of digit; a row of several kinds is a component that mixes them.",
+    "denoised": "Compare each restored image with the first row: at the level of training it is close.",
+    "posterior": "Where the guide covers the exact posterior, the bound is tight.",
+    "completion": "Every completion starts from the same rows: where they differ, the model is uncertain.",
+    "samples": "The closer the draws are to the data, the better the model; a single draw proves nothing.",
+    "manifold": "Neighbours in the grid are neighbours in the code: shapes change gradually.",
+    "reconstructions": "What is lost from the first image to the second is what the code does not carry.",
+    "activations": "Dark squares are active units: compare how many there are, and whether digits share them.",
+    "two_kls": "One direction of the KL chooses a mode, the other covers both.",
+    "latent": "Classes that lie apart are distinguished by the code, although no label was used.",
+    "three_views": "Only the last row looks like data: the mean has no pixel noise, and the parameter is no mean.",
+    "learning_curve": "A curve that still rises has not converged; a gap between training and test is overfitting.",
+    "animation": "Each row is drawn given all the rows above it.",
+    "amortisation": "The distance between the two curves is the price of one network for every x.",
+    "widths": "Training error falls with every unit; the test error shows when that stops being useful.",
+    "bits": "The error rises when codes are rounded: that is how many bits the code really carries.",
+    "conditionals": "A table needs a number for every combination; a network shares them.",
+    "labels_grow": "The first labels matter most: the curve is steep at the left.",
+    "plane": "Coloured regions are the classes that the code separates.",
+    "rate_distortion": "Down is a better reconstruction, to the right a more expensive code: no point is best in both.",
+    "prior_samples": "With more factors, draws from the prior rarely meet the data: the estimate degrades.",
+    "data": "The clouds are elongated: that direction is what the factors explain.",
+    "experiment_1": "The ELBO rises to the evidence and meets it: the guide has reached the posterior.",
+    "experiment_2": "Training the guide closes the gap; training the model moves the evidence.",
+}
+"""How to read a picture, in one sentence, by the name of its file."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -78,6 +105,11 @@ class Picture:
     width: int
     height: int
     moving: str | None = None
+
+    @property
+    def reading(self) -> str:
+        """How to read it, in one sentence; empty if the gallery has none."""
+        return READINGS.get(Path(self.src).stem.removeprefix("hero-"), "")
 
 
 def known_pictures(folder: Path) -> list[Path]:
@@ -98,7 +130,7 @@ def _copy(path: Path, target: Path, width: int | None = None) -> tuple[int, int]
 
     :return: (width, height); None if the file is damaged, too large, a link, or no picture
     """
-    if _refusal(path) is not None:
+    if refusal(path) is not None:
         return None
     make_folder(target.parent)
     content = io.BytesIO()
@@ -134,7 +166,7 @@ def _pixels(image: Image.Image) -> Image.Image:
     return copied
 
 
-def _refusal(path: Path) -> str | None:
+def refusal(path: Path) -> str | None:
     """Return why a picture is left out: it is a link or has too many pixels; None otherwise."""
     if not is_regular(path) or path.parent.is_symlink():
         return f"{path} is left out: it is no file but a link or a folder."
@@ -170,7 +202,7 @@ def copy_pictures(
     pictures = []
     for path in known_pictures(folder):
         src, moving = f"pictures/{where}/{path.stem}.png", None
-        if (line := _refusal(path)) is not None:
+        if (line := refusal(path)) is not None:
             report(line)
         if (size := _copy(path, site / src)) is None:
             continue
@@ -180,9 +212,3 @@ def copy_pictures(
         alt = ". ".join(filter(None, (CAPTIONS[path.stem], of, (more or {}).get(path.stem, ""))))
         pictures.append(Picture(src, CAPTIONS[path.stem], alt, *size, moving))
     return pictures
-
-
-def thumbnail(path: Path, site: Path, where: str) -> str:
-    """Write a small copy for a card, and return its path relative to the pages; empty if it is no picture."""
-    src = f"pictures/cards/{where}.png"
-    return src if _copy(path, site / src, THUMB) else ""

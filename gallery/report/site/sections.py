@@ -5,15 +5,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gallery.catalogue.recipes import RECIPES, Recipe
 from gallery.models import MODELS, family_module
 from gallery.models.autoencoder import Autoencoder
-from gallery.report.site.numbers import Number, headline, numbers
-from gallery.report.site.pictures import CAPTIONS, known_pictures, rank, thumbnail
+from gallery.report.site.hero import recipes_of
+from gallery.report.site.numbers import written
+from gallery.report.site.pictures import known_pictures
 from gallery.report.site.run_pages import RunPage
+from gallery.report.site.thumbnails import draw_thumbnail
 from inference.pairs.capabilities import exact
 
-__all__ = ["SECTIONS", "Card", "card", "recipes_of", "section_of", "title"]
+__all__ = [
+    "PANELS",
+    "PATH",
+    "SECTIONS",
+    "Card",
+    "Headline",
+    "card",
+    "marks_of",
+    "number_of",
+    "section_of",
+    "title",
+]
+
+PANELS = {
+    "squared_gaussian": "What the data say, and what they cannot",
+    "gaussian_mixture": "Groups without any label",
+    "vae": "Digits that were never written",
+    "vrnn": "Images continued row by row",
+}
+"""The four panels at the top, each with a few words."""
+
+PATH = (
+    "loaded_die",
+    "linear_regression",
+    "exponential_gaussian",
+    "squared_gaussian",
+    "gaussian_mixture",
+    "hmm",
+    "factor_analysis",
+    "autoencoder",
+    "vae",
+    "cvae",
+    "gmvae",
+    "ss_vae",
+    "vrnn",
+)
+"""The reading path: each model adds one idea to those before."""
+
+SMALLEST_GAP = 1e-4  # nats
+SECONDS = 60  # of a fit that takes seconds
 
 SECTIONS = {
     "Exact evidence": "Small models whose evidence is computed exactly, so every bound can be compared with it.",
@@ -25,22 +65,31 @@ SECTIONS = {
 
 
 @dataclass(frozen=True)
+class Headline:
+    """The number of a card: value, unit, and what it is of."""
+
+    value: str
+    unit: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Card:
     """A card of the index page.
 
     :param what: the model in one line
-    :param data: the data of the number, and its recipe or run
-    :param picture: the path of the picture relative to the pages; empty without one
-    :param alt: the text alternative of the picture
+    :param picture: the path of the thumbnail relative to the pages; empty without one
+    :param alt: the text alternative of the thumbnail
+    :param marks: see `marks_of`
     """
 
     title: str
     what: str
     page: str
-    number: Number | None
-    data: str
+    number: Headline | None
     picture: str
     alt: str
+    marks: tuple[str, ...]
 
 
 def section_of(name: str) -> str:
@@ -58,30 +107,61 @@ def title(family: str) -> tuple[str, str]:
     return name, what
 
 
-def recipes_of(family: str) -> list[Recipe]:
-    """Return the recipes of a file of gallery/models."""
-    return [recipe for recipe in RECIPES.values() if recipe.model.partition(":")[0] == family]
+def number_of(entry: dict[str, Any]) -> Headline | None:
+    """Return the number for a card, of a run of the ledger or of metrics.json; None if it has none of them.
+
+    Bounds are not among them: those of pixels in {0, 1} are logarithms of probabilities, others of densities.
+    """
+    test, train = entry.get("test", {}), entry.get("train", {})
+    joint = "se" in test.get("undefined", {})
+    bounds = train if joint and "elbo" in train else test
+    if "value" in (right := test.get("classifier_accuracy", {})):
+        return Headline(written(100 * (1 - right["value"])), "%", "of the test images are misclassified")
+    if "evidence" in bounds and "elbo" in bounds:
+        gap = bounds["evidence"]["value"] - bounds["elbo"]["value"]
+        shown = f"{gap:.4f}" if gap >= SMALLEST_GAP else f"< {SMALLEST_GAP:.4f}"  # below is rounding
+        return Headline(shown, "nats", "between the exact evidence and the bound, per data point")
+    if "value" in (error := entry.get("reconstruction_error", {})) and "elbo" not in test:
+        return Headline(written(error["value"]), "squared error", "of a reconstructed test image")
+    if "value" in (kl := test.get("kl", {})):
+        return Headline(written(kl["value"]), "nats", "in the code of a test image (KL from the prior)")
+    return None
 
 
-def card(family: str, rows: dict[str, Any], ledger: Path, runs: list[RunPage], site: Path) -> Card:
+def marks_of(family: str, seconds: float | None, explored: bool) -> tuple[str, ...]:
+    """Return the marks of a card: no data needed, seconds, playable.
+
+    :param seconds: the time of its fit; None if it was not run
+    :param explored: whether its page has an explorer
+    """
+    (recipe, *_) = recipes_of(family)
+    marks = {
+        "no data needed": not recipe.data.startswith("mnist"),
+        "takes seconds": seconds is not None and seconds < SECONDS,
+        "can be played with": explored,
+    }
+    return tuple(mark for mark, holds in marks.items() if holds)
+
+
+def card(
+    family: str, rows: dict[str, Any], ledger: Path, runs: list[RunPage], site: Path, explored: bool = False
+) -> Card:
     """Return the card of a model: its first recipe with a result in the ledger, else the user's first run.
 
     :param rows: the content of ledger.json
     :param ledger: the folder of the ledger
-    :param site: the folder that a small picture is written to
+    :param site: the folder that the thumbnail is written to
+    :param explored: whether its page has an explorer
     """
-    number, data = None, ""
-    for recipe in recipes_of(family):
-        row = rows.get(recipe.name)
-        if number is None and row and (number := headline(numbers(recipe, row))):
-            data = f"{next(iter(row['runs'].values()))['data']}, recipe {recipe.name}"
+    runs = (rows.get(recipe.name, {"runs": {}})["runs"] for recipe in recipes_of(family))
+    entries = list(next(filter(None, runs), {}).values())
     folders = [ledger / "pictures" / recipe.name.replace(":", "-") for recipe in recipes_of(family)]
-    folders.append(ledger / "experiments" / family)
+    number = number_of(entries[0]) if entries else None
     if number is None and runs:  # with its picture, so that both are of the same run
-        number, data = headline(runs[0].numbers()), f"{runs[0].data}, your run {runs[0].name}"
-        folders = [runs[0].folder / "figures"]
-    paths = sorted((path for folder in folders for path in known_pictures(folder)), key=rank)
-    picture = thumbnail(paths[0], site, family) if paths else ""
+        number, folders = number_of(runs[0].metrics), [runs[0].folder / "figures"]
+    paths = [path for folder in folders for path in known_pictures(folder) if path.stem != "learning_curve"]
+    seconds = entries[0]["seconds"] if entries else None
     name, what = title(family)
-    alt = f"{CAPTIONS[paths[0].stem]}: {name}" if paths else ""
-    return Card(name, what, f"{family}.html", number, data, picture, alt)
+    picture = draw_thumbnail(family, paths[0] if paths else None, site)
+    alt = f"A picture of the model: {name}" if picture else ""
+    return Card(name, what, f"{family}.html", number, picture, alt, marks_of(family, seconds, explored))

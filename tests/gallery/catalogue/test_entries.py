@@ -24,10 +24,18 @@ every = pytest.mark.parametrize("name", NAMES)
 def texts(entry):
     """Yield all texts of an entry."""
     yield from (words for part in (entry.story, entry.guide, entry.bound) for _, words in part)
+    yield from (entry.intro, *entry.mistakes)
     yield from (text for rows in (entry.exercises, entry.neighbours) for row in rows for text in row.values())
 
 
 # content of the files
+
+
+@every
+def test_the_introduction_has_three_to_five_sentences(name):
+    assert 3 <= len(re.findall(r"[.?!](?=\s|$)", entry(name).intro)) <= 5
+    assert "Notice" in entry(name).intro
+    assert 2 <= len(entry(name).mistakes) <= 4
 
 
 def test_every_model_has_an_entry():

@@ -7,9 +7,14 @@ import threading
 import pytest
 from built_site import built
 
+from gallery.catalogue.entries import NAMES
+
 NAMELESS = """[...document.querySelectorAll("img, svg, canvas")].filter(it => !it.closest("[aria-hidden=true]"))
   .filter(it => !(it.getAttribute("alt") || it.getAttribute("aria-label") || it.querySelector("title")))
   .map(it => it.outerHTML.slice(0, 200))"""
+SCROLLS = "it => [it.scrollWidth - it.clientWidth, it.scrollHeight - it.clientHeight]"
+UNSIZED = """[...document.images].filter(it => !(it.getAttribute("width") && it.getAttribute("height")
+  && it.closest("a, details"))).length"""
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -115,3 +120,43 @@ def test_on_paper(site, visit):
     page.emulate_media(media="print")
     assert not page.locator("body > header").is_visible()
     assert page.locator("main").is_visible()
+
+
+def test_a_model_page_leads_with_its_picture_and_its_code(site, visit):
+    """The hero begins above pixel 700, and `model` and `guide` are seen without scrolling their pane, at 80 columns."""
+    page = visit(viewport={"width": 1280, "height": 800})
+    for name in NAMES:
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.locator("#hero :is(img, svg, canvas)").first.bounding_box()["y"] < 700, name
+        pane = page.locator("#pane-pyro pre")
+        assert "def model(" in pane.inner_text()
+        assert pane.evaluate(SCROLLS) == [0, 0], name
+        assert page.evaluate(UNSIZED) == 0, name
+
+
+def test_code_has_tabs_without_scripts_and_a_button_with_them(site, visit):
+    plain = visit(java_script_enabled=False)
+    page = visit()
+    for one in (plain, page):
+        one.goto((site / "vae.html").as_uri())
+        one.locator("label[for=tab-plain]").click()
+        assert one.locator("#code-plain").is_visible()
+        assert not one.locator("#code-pyro").is_visible()
+    assert not plain.locator("#pane-plain .copy").is_visible()
+    page.locator("#pane-plain .copy").click()
+    page.locator("#pane-plain .copy", has_text="Copied").wait_for()
+
+
+def test_a_card_is_a_link_as_a_whole_with_a_thumbnail_of_four_to_three(site, visit):
+    page = visit(viewport={"width": 1280, "height": 800})
+    page.goto((site / "index.html").as_uri())
+    all_pictures_loaded(page)
+    assert page.locator(".cards > li > a").count() == len(NAMES)
+    assert (
+        page.evaluate("""[...document.querySelectorAll(".cards img, .panels img")]
+      .filter(it => it.naturalWidth !== 640 || it.naturalHeight !== 480).length""")
+        == 0
+    )
+    assert page.locator(".panels img").count() == 4
+    page.locator(".cards .number").first.click()
+    assert page.url.endswith("exponential_gaussian.html")

@@ -9,7 +9,8 @@ from PIL import Image, PngImagePlugin
 
 from gallery.errors import RunError
 from gallery.report.site.folder import replaced
-from gallery.report.site.pictures import copy_pictures, thumbnail
+from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.thumbnails import draw_thumbnail
 
 SECRET = b"a secret of the machine"
 
@@ -55,7 +56,7 @@ def test_links_are_not_followed(tmp_path):
     assert copy_pictures(tmp_path / "figures", tmp_path / "site", "here", "of it", report=lines.append) == []
     assert len(lines) == 2
     assert all("is left out" in line for line in lines)
-    assert thumbnail(tmp_path / "figures" / "samples.png", tmp_path / "site", "vae") == ""
+    assert draw_thumbnail("vae", tmp_path / "figures" / "samples.png", tmp_path / "site") == ""
     (tmp_path / "run").mkdir()
     picture(tmp_path / "samples.png")
     (tmp_path / "run" / "figures").symlink_to(tmp_path)

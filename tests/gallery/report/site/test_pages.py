@@ -31,6 +31,11 @@ def test_links_and_pictures_resolve(site, pages):
         anchors = {attributes.get("id") for _, attributes in page.tags}
         for target in page.all("a", "href"):
             file, _, anchor = target.partition("#")
+            if target.startswith(("https://arxiv.org/abs/", "https://scholar.google.com/scholar?q=")):
+                continue  # a reference, which a reader may follow
+            if file.endswith(".png"):
+                assert (site / file).is_file()
+                continue
             ids = {attributes.get("id") for _, attributes in pages[file].tags} if file else anchors
             assert not anchor or anchor in ids, (name, target)
         for source in page.all("img", "src"):
@@ -109,13 +114,23 @@ def test_a_model_page_has_its_numbers_code_and_answers(pages):
         for number in numbers(recipe, ledger.get(recipe.name)):
             assert number.measured in text
             assert number.published in text
-    assert "def guide(self, x: Tensor" in text
+    order = ("def guide(self, x: Tensor", "Common mistakes", "References")
+    assert [text.rindex(part) for part in order[1:]] == sorted(text.rindex(part) for part in order[1:])
+    assert text.index(order[0]) < text.rindex(order[1])
+    for sentence in (entry("vae").intro, *entry("vae").mistakes):
+        assert " ".join(sentence.split()) in text
     for exercise in entry("vae").exercises:
         assert re.split(r"[$`]", exercise["answer"])[0].strip() in text
 
 
+def test_a_model_without_a_guide_states_it(pages):
+    without = {name for name in NAMES if "No guide is needed: the hidden" in pages[f"{name}.html"].text}
+    assert without == {"gaussian_mixture", "hmm"}
+    assert not any("No sites." in page.text for page in pages.values())
+
+
 def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
-    """As from a wheel, which has no pictures: every page is written, and states in one line that they are missing."""
+    """As from a wheel, which has no pictures: only the panels of exact models are drawn, and the rest is stated."""
     results = tmp_path / "results"
     shutil.copytree(tables.LEDGER, results, ignore=shutil.ignore_patterns("*.png", "*.gif", "pictures"))
     monkeypatch.setattr(tables, "LEDGER", results)
@@ -123,15 +138,16 @@ def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     write_site(tmp_path / "site")
     written = {path.name for path in (tmp_path / "site").glob("*.html")}
     assert written == {f"{name}.html" for name in NAMES} | PAGES.keys()
-    assert not list((tmp_path / "site").rglob("*.png"))
+    drawn = {path.stem for path in (tmp_path / "site").rglob("*.png")}
+    assert len(drawn) == 7
     line = "The pictures are not part of this installation."
     ledger = read(tables.LEDGER / "ledger.json")
     for name in NAMES:
         page = Page((tmp_path / "site" / f"{name}.html").read_text(encoding="utf-8"))
-        assert page.all("img", "src") == []
+        assert page.all("img", "src") == [f"pictures/hero/{name}.png"] * (name in drawn)
         assert page.text.count(line) == sum(
             bool(ledger.get(recipe.name, {}).get("runs")) for recipe in recipes_of(name)
         )
     index, comparisons = ((tmp_path / "site" / name).read_text("utf-8") for name in ("index.html", "comparisons.html"))
-    assert index.count("No picture") == len(NAMES)
+    assert index.count("No picture") == len(NAMES) - len(drawn)
     assert comparisons.count(line) == len(list((results / "lessons").rglob("compare.json")))

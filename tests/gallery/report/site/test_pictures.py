@@ -2,11 +2,12 @@
 
 from built_site import HOSTILE
 
-from gallery.report.site.pictures import copy_pictures, thumbnail
+from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.thumbnails import draw_thumbnail
 
 
 def test_a_file_that_is_no_picture_is_skipped(tmp_path):
     (tmp_path / "samples.png").write_text(HOSTILE)
     assert copy_pictures(tmp_path, tmp_path / "site", "here", "of it") == []
-    assert thumbnail(tmp_path / "samples.png", tmp_path / "site", "vae") == ""
+    assert draw_thumbnail("vae", tmp_path / "samples.png", tmp_path / "site") == ""
     assert not (tmp_path / "site" / "pictures" / "here" / "samples.png").exists()

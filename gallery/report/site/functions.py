@@ -1,0 +1,88 @@
+"""The functions `model` and `guide` of a class, cut out of its file and folded to 80 columns."""
+
+import inspect
+import io
+import textwrap
+import tokenize
+from itertools import pairwise
+
+from gallery.models import MODELS
+
+__all__ = ["COLUMNS", "fold", "model_and_guide"]
+
+COLUMNS = 80
+
+
+def model_and_guide(name: str) -> str:
+    """Return the source of `model` and `guide` of a registered model, without the indentation of the class."""
+    cls = MODELS[name]
+    return "\n".join(fold(textwrap.dedent(inspect.getsource(getattr(cls, part)))) for part in ("model", "guide"))
+
+
+def fold(source: str) -> str:
+    """Fold the lines of Python source that are longer than COLUMNS. The syntax tree is unchanged.
+
+    A comment behind a long line is moved above it. A line is folded at its longest bracket, and then at its commas.
+    """
+    strings = _inside_strings(source)
+    lines = (
+        part
+        for number, line in enumerate(source.splitlines(), 1)
+        for part in ([line] if number in strings else _folded(line))
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _inside_strings(source: str) -> set[int]:
+    """Return the numbers of the lines that a string of several lines covers."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    spans = (range(t.start[0], t.end[0] + 1) for t in tokens if t.type == tokenize.STRING and t.end[0] > t.start[0])
+    return {line for span in spans for line in span}
+
+
+def _folded(line: str) -> list[str]:
+    """Fold one line."""
+    indent = line[: len(line) - len(line.lstrip())]
+    if len(line) <= COLUMNS:
+        return [line]
+    if line.lstrip().startswith("#"):
+        width = COLUMNS - len(indent) - 2
+        return [f"{indent}# {part}" for part in textwrap.wrap(line.strip().removeprefix("#").strip(), width)]
+    brackets, commas, comment = _structure(line)
+    if comment is not None:
+        return _folded(indent + line[comment:]) + _folded(line[:comment].rstrip())
+    if not brackets:
+        return [line]
+    start, end = max(brackets, key=lambda pair: pair[1] - pair[0])
+    inner = indent + "    "
+    body = inner + line[start + 1 : end].strip()
+    if len(body) > COLUMNS:
+        cuts = [start, *commas.get(start, []), end]
+        parts = [line[a + 1 : b].strip() for a, b in pairwise(cuts)]
+        rows = [f"{inner}{part}," for part in parts if part]
+        trailing = len(rows) > 1 and " for " not in rows[-1] and "*" not in rows[-1]
+        rows[-1] = rows[-1] if trailing else rows[-1].removesuffix(",")
+        return [line[: start + 1], *(part for row in rows for part in _folded(row)), indent + line[end:]]
+    return [line[: start + 1], body, indent + line[end:]]
+
+
+def _structure(line: str) -> tuple[list[tuple[int, int]], dict[int, list[int]], int | None]:
+    """Return the pairs of brackets of a line, the commas directly inside each, and the start of its comment."""
+    opened: list[int] = []
+    brackets: list[tuple[int, int]] = []
+    commas: dict[int, list[int]] = {}
+    comment = None
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(line.strip()).readline):
+            at = token.start[1] + len(line) - len(line.lstrip())
+            if token.type == tokenize.COMMENT:
+                comment = at
+            elif token.string in ("(", "[", "{"):
+                opened.append(at)
+            elif token.string in (")", "]", "}") and opened:
+                brackets.append((opened.pop(), at))
+            elif token.string == "," and opened:
+                commas.setdefault(opened[-1], []).append(at)
+    except tokenize.TokenError:  # a line of a longer statement
+        pass
+    return brackets, commas, comment

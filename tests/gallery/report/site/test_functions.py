@@ -1,0 +1,51 @@
+"""The functions of a model page: folded to 80 columns with the same syntax tree."""
+
+import ast
+import inspect
+import textwrap
+
+import pytest
+
+from gallery.models import MODELS
+from gallery.report.site.functions import COLUMNS, fold, model_and_guide
+from gallery.report.site.model_page import definition, references
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_folded_function_is_the_same_function(name):
+    whole = [textwrap.dedent(inspect.getsource(getattr(MODELS[name], part))) for part in ("model", "guide")]
+    folded = model_and_guide(name)
+    assert ast.dump(ast.parse(folded)) == ast.dump(ast.parse("\n".join(whole)))
+    assert max(map(len, folded.splitlines())) <= COLUMNS
+
+
+def test_folding_keeps_strings_and_comments():
+    source = f"f(a, [b for b in {'c' * 40}], d={'e' * 30}, text='# no comment, (')  # a comment\n"
+    assert ast.dump(ast.parse(fold(source))) == ast.dump(ast.parse(source))
+    assert "# a comment\n" in fold(source)
+    text = f"s = '''\n{'x, ' * 40}'''\n"
+    assert fold(text) == text
+
+
+def test_the_page_shows_the_definition_and_not_its_vectorised_twin():
+    assert definition("vrnn") == "vrnn:steps"
+    assert definition("vae") == "vae"
+
+
+def test_references_have_authors_title_year_and_link():
+    text = """@misc{a,
+  author = {One, A. and {Two Three}},
+  title = {The {Title}},
+  year = {2020},
+  eprint = {2001.00001}
+}
+@book{b,
+  author = {Four, B.},
+  title = {A & B},
+  year = {1999}
+}
+"""
+    first, second = references(text)
+    assert (first.authors, first.title, first.year) == ("One and Two Three", "The Title", "2020")
+    assert first.link == "https://arxiv.org/abs/2001.00001"
+    assert second.link.endswith("q=A+%26+B")
