@@ -153,8 +153,8 @@ def card(
     :param site: the folder that the thumbnail is written to
     :param explored: whether its page has an explorer
     """
-    runs = (rows.get(recipe.name, {"runs": {}})["runs"] for recipe in recipes_of(family))
-    entries = list(next(filter(None, runs), {}).values())
+    measured = (rows.get(recipe.name, {"runs": {}})["runs"] for recipe in recipes_of(family))
+    entries = list(next(filter(None, measured), {}).values())
     folders = [ledger / "pictures" / recipe.name.replace(":", "-") for recipe in recipes_of(family)]
     number = number_of(entries[0]) if entries else None
     if number is None and runs:  # with its picture, so that both are of the same run
