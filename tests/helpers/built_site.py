@@ -81,7 +81,7 @@ def build_site(made: Path) -> None:
     for name, (model, fitted_to, keywords) in chosen.items():
         fit_undrawn(Run.of(model, None, fitted_to, keywords, settings), made / "runs" / name)
         (made / "runs" / name / "figures").mkdir()
-        shutil.copy(tables.LEDGER / "pictures" / "vae" / "samples.png", made / "runs" / name / "figures")
+        shutil.copy(tables.LEDGER / "pictures" / "vae-sampled" / "samples.png", made / "runs" / name / "figures")
     make_hostile(made / "runs" / "own")
     lines: list[str] = []
     write_site(made / "site", made / "runs", lines.append)
