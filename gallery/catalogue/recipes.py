@@ -12,7 +12,7 @@ from typing import Any
 
 from gallery.catalogue.published import NOTES, PUBLISHED, REMEASURED
 
-__all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "TUTORIAL", "VARIATIONAL", "Recipe", "recipe_for"]
+__all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "SAMPLED", "TUTORIAL", "VARIATIONAL", "Recipe", "recipe_for"]
 
 TUTORIAL = "Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes, arXiv 2208.07818"
 VARIATIONAL = "Lecture slides on variational inference"

@@ -193,7 +193,7 @@ def test_a_table_is_fitted_resumed_and_evaluated(tmp_path, monkeypatch, capsys):
     chosen = ["--data", "t.csv", "--columns", "a,b", "--label", "kind"]
     assert main(["fit", "gaussian_mixture", *chosen, "--components", "2", "--epochs", "1"]) == 0
     assert "components:" in capsys.readouterr().out
-    run = tmp_path / "runs" / "gaussian_mixture-t.csv-real"
+    run = tmp_path / "runs" / "gaussian_mixture-t.csv"
     assert (run / "metrics.json").exists()
     assert main(["evaluate", str(run), "--particles", "2"]) == 0
     assert main(["fit", "linear_regression", "--data", "t.csv", "--columns", "a", "--covariates", "b", *QUICK]) == 0
