@@ -16,9 +16,11 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,7 +53,7 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
     chosen = {name: case(name) for name in names or CASES}
     content: dict[str, Any] = {"hardware": hardware(), "versions": versions()}
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no GPU
-    with fresh_cache(), warnings.catch_warnings():
+    with fresh_cache(), _no_libraries(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler warns about itself
         start = time.perf_counter()
         torch.compile(torch.neg)(torch.zeros(8, device=Settings().torch_device()))
@@ -71,6 +73,20 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
                 content[name]["growth"] = growth(name, chosen_case, seconds / 2)
             torch.compiler.reset()
     return content
+
+
+@contextmanager
+def _no_libraries() -> Iterator[None]:
+    """Keep compiled steps in a new folder, so that none is there yet."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["XDG_CACHE_HOME"]
+            if before is not None:
+                os.environ["XDG_CACHE_HOME"] = before
 
 
 def hardware() -> dict[str, Any]:
