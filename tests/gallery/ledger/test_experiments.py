@@ -109,6 +109,7 @@ def test_both_forms_of_the_kl_lead_from_the_published_start_near_the_published_e
         assert all(abs(value + 4.033) < 0.05 for value in values)
 
 
+@pytest.mark.slow
 def test_a_fixed_variance_costs_more_the_larger_it_is():
     small, large = fixed_variances(variances=(0.03, 1.0), count=1)
     assert small["elbo"][0] > large["elbo"][0] + 0.5

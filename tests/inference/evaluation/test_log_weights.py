@@ -52,7 +52,7 @@ def test_the_variance_of_a_log_mean_is_not_biased_by_few_draws():
     assert iwae_variance(log_w[:1]).isnan().all()
 
 
-@pytest.mark.parametrize("compiles", [False, pytest.param(True, marks=pytest.mark.integration)])
+@pytest.mark.parametrize("compiles", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_bounds_are_the_same_in_any_parts(monkeypatch, compiles):
     """With few draws in memory, and compiled where there are many tiles: other draws, the same numbers."""
     x = data.load("factor_analysis", "test").x[:40]

@@ -16,8 +16,13 @@ from inference import SVI, Settings, evaluate, param_scope
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.handlers import SetRows
 
+KINDS = ("factor_analysis", "linear_regression", "gaussian_mixture", "autoencoder", "cvae", "ss_vae", "gmvae", "vrnn")
+"""One model of each kind of pair, for every run of the tests; the others are for `make integration`."""
 
-@pytest.mark.parametrize("name", FITTED)
+
+@pytest.mark.parametrize(
+    "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.integration) for name in FITTED]
+)
 def test_graph_takes_the_steps_of_pyro_and_its_gradients(name):
     svi = tiny_fit(name, "graph")
     with warnings.catch_warnings():

@@ -40,7 +40,7 @@ def test_any_number_of_steps_a_call_gives_the_same_bits_as_one():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("beta", [{}, {"beta": 0.5, "warmup": 2.0}])
+@pytest.mark.parametrize("beta", [{}, pytest.param({"beta": 0.5, "warmup": 2.0}, marks=pytest.mark.slow)])
 def test_schedules_and_a_transform_that_draws_are_those_of_pyro(beta):
     """A weight of the KL has another graph."""
     runs = []
