@@ -72,7 +72,7 @@ def compile_whole_step(
         with torch.random.fork_rng([]):
             first = torch.ones(2, dtype=args[2].dtype)
             call = compile_library(fx.GraphModule({}, nodes), (first, *args, *flat), optimise=True)
-    except Exception:
+    except Exception:  # of any kind, from a compiler whose interface differs between versions
         return None
     return lambda rates, *args: call(rates, *args, *flat)[0]
 

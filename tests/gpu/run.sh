@@ -5,6 +5,5 @@
 set -euo pipefail
 results="$(realpath "${1:-gpu.json}")"
 cd "$(dirname "$0")/../.."
-python3 -c 'import pyro, rich, filelock, cyclopts, safetensors, sklearn' 2>/dev/null ||
-    python3 -m pip install --quiet --no-compile pyro-ppl rich filelock 'cyclopts>=4' safetensors scikit-learn
+PYTHONPATH=. python3 -c 'import gallery.bench, gallery.cli.main' 2>/dev/null || python3 -m pip install --quiet --no-compile .
 PYTHONPATH=. timeout 300 python3 tests/gpu/measure.py "$results"

@@ -73,7 +73,7 @@ def test_a_dead_process_ends_the_fit_and_the_rest_of_it_can_be_run(tmp_path):
     settings = ("--batch-size", 10, "--epochs", 12)
     code, output = finish(torchrun(*FIT, *settings, "--run", tmp_path / "whole"))
     assert code == 0, output
-    assert output.count("  ELBO  ") == 1  # one of them speaks
+    assert output.count("  ELBO  ") == 1  # one process prints the report
     run = tmp_path / "broken"
     process = torchrun(*FIT, *settings, "--run", run)
     for _ in range(600):

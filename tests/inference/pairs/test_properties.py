@@ -220,7 +220,7 @@ class Density(nn.Module):
 @pytest.mark.parametrize("engine", ["pyro", "graph"])
 def test_a_flow_is_scored_by_its_present_weights(engine):
     pair, x = Density(), torch.randn(N, 3)
-    steps = 3 if engine == "pyro" else 250  # so many that a step is traced
+    steps = 3 if engine == "pyro" else 250  # enough for a step to be traced
     svi(pair, x, settings=Settings(epochs=steps, batch_size=N, lr=0.01, engine=engine))
     x_again = x.clone()
     for _ in range(2):
