@@ -80,7 +80,7 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
 
     def svi(mode: Mode, **settings: Any) -> SVI:
         fit = SVI(copy.deepcopy(pair), x, given, case.fit(**settings))
-        fit.mode = mode
+        fit.runner.mode = mode
         return fit
 
     def ours(mode: Mode, **settings: Any) -> Stepper:
