@@ -56,7 +56,7 @@ class SVI:
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
     :param settings: `Settings` of the fit
-    :param transform: applied to every minibatch of x, such as torch.bernoulli for dynamic binarisation
+    :param transform: applied to every minibatch of x, such as torch.bernoulli, which binarises it anew
     :param only: "model" or "guide", to fit the parameters of one
     :raises InferenceError: if pair, data and settings do not go together; while training, if the loss is not finite
     """
@@ -190,7 +190,7 @@ def svi(
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
     :param settings: `Settings` of the fit
-    :param transform: applied to every minibatch of x, such as torch.bernoulli for dynamic binarisation
+    :param transform: applied to every minibatch of x, such as torch.bernoulli, which binarises it anew
     :return: (steps,) the loss of every step in nats per data point
     :raises InferenceError: if pair, data and settings do not go together, or a loss is not finite
     """
