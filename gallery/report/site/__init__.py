@@ -43,9 +43,11 @@ from gallery.report.site.pictures import copy_pictures, rank
 from gallery.report.site.run_pages import RunPage, runs_below
 from gallery.report.site.sections import PANELS, PATH, SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
+from gallery.runs import training
 from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of, model_class
 from gallery.runs.report import report_table
+from gallery.runs.summary import summarise
 from inference import InferenceError
 
 __all__ = ["write_site"]
@@ -70,7 +72,7 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
     with replaced(Path(out)) as site:
         explorers = {run.page: _explorer_of(run, report) for run in run_pages}
         for run in run_pages:
-            _write_run(site, run, explorers[run.page], report)
+            _write_run(site, run, explorers[run.page], report, trust)
         ledger = read(tables.LEDGER / "ledger.json")
         for family in NAMES:
             _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
@@ -81,21 +83,36 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
 
 def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
     """Return the explorer of a run, or None if there is none or its data are missing."""
-    reason: str | Exception = "no explorer applies to its model."
+    return _part(run, "explorer", lambda: explorer(run.folder), report)
+
+
+def _latents(run: RunPage, trust: bool, report: Callable[[str], None]) -> str | None:
+    """Return the table of `gallery summary` of a run, or None if its data are missing."""
+
+    def table() -> str:
+        fitted, pair = training.load(run.folder, trust)
+        return repr(summarise(pair, fitted.datasets(), fitted.settings.seed))
+
+    return _part(run, "summary", table, report)
+
+
+def _part(run: RunPage, name: str, make: Callable[[], str | None], report: Callable[[str], None]) -> str | None:
+    """Return a part of the page of a run, or None, with a line that says why, if it cannot be made."""
+    reason: str | Exception = f"no {name} applies to its model."
     try:
-        fragment = explorer(run.folder)
+        part = make()
     except (RunError, InferenceError, data.DataError) as error:
-        fragment, reason = None, error
+        part, reason = None, error
     except Exception as error:
         if line_of(error) is None and describe_allocation(error) is None:  # a fault of the gallery
             raise
-        fragment, reason = None, format_error(error)
-    if fragment is None:
-        report(f"{run.name} has no explorer: {reason}")
-    return fragment
+        part, reason = None, format_error(error)
+    if part is None:
+        report(f"{run.name} has no {name}: {reason}")
+    return part
 
 
-def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[[str], None]) -> None:
+def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[[str], None], trust: bool) -> None:
     write_page(
         site,
         run.page,
@@ -107,6 +124,7 @@ def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[
         undefined=run.undefined(),
         kl=kl_bars(run.metrics),
         k_hat=k_hat_verdict(run.folder),
+        latents=_latents(run, trust, report),
         pictures=copy_pictures(
             run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}", report=report
         ),
