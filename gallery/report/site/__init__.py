@@ -61,7 +61,8 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
 
     :param out: a new or empty folder, or one that a site was written to. It is unchanged on an error
     :param runs: every finished run below this folder gets a page
-    :param report: called with one line for each run without a page or an explorer, and each picture that is left out
+    :param report: called with one line for each run without a page, an explorer or a summary, and for each picture that
+        is left out
     :param trust: accept models in files that this user has not fitted
     :raises RunError: if `out` holds other files, or if there is no folder `runs`
     :raises InferenceError: if `out` cannot be written

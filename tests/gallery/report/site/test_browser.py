@@ -160,3 +160,33 @@ def test_a_card_is_a_link_as_a_whole_with_a_thumbnail_of_four_to_three(site, vis
     assert page.locator(".panels img").count() == 4
     page.locator(".cards .number").first.click()
     assert page.url.endswith("exponential_gaussian.html")
+
+
+OVERLAPS = """family => {
+  for (const it of document.querySelectorAll("math")) if (family) it.style.fontFamily = family;
+  const boxes = [...document.querySelectorAll("dt, dd")].filter(it => it.offsetParent && it.closest(".lines"))
+    .map(it => [it.textContent, (it.querySelector("math[display]") || it).getBoundingClientRect()]);
+  const before = (a, b) => a.right <= b.left + 1 || a.bottom <= b.top + 1;
+  const bad = [];
+  boxes.forEach(([text, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+    if (!before(a, b) && !before(b, a)) bad.push([text, other]);
+  }));
+  return [boxes.length, bad];
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("family", ["", "'Gallery mathematics', monospace", "serif"])
+def test_no_formula_overlaps_its_neighbour(site, visit, family, width):
+    page = visit(viewport={"width": width, "height": 800})
+    for name in NAMES:
+        page.goto((site / f"{name}.html").as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+        page.evaluate("document.fonts.ready.then(() => 0)")
+        count, bad = page.evaluate(OVERLAPS, family)
+        if "Gallery" in family:
+            assert page.evaluate(
+                "document.fonts.load(\"16px 'Gallery mathematics'\", '\\u{1d465}').then(it => it.length)"
+            )
+        assert count > 4, name
+        assert bad == [], name
