@@ -12,26 +12,38 @@ training        a slider over the steps of training: generated and true distribu
 The pair and its data select the explorer. All numbers are computed by the library in float64; the page draws them.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from data import Dataset
 from gallery.models.factor_analysis import FactorAnalysis
+from gallery.models.hmm import HMM
 from gallery.report.explorers.densities import densities
 from gallery.report.explorers.die import die
 from gallery.report.explorers.latent_plane import latent_plane
+from gallery.report.explorers.line import line
+from gallery.report.explorers.mixture import mixture
 from gallery.report.explorers.rows import rows
+from gallery.report.explorers.states import states
 from gallery.report.explorers.training import training
 from gallery.runs.registry import model_class
 from gallery.runs.specification import Run
 from gallery.runs.training import load
-from inference import Pair
+from inference import Pair, em
 from inference.pairs.capabilities import exact
 
 __all__ = ["explorer", "hero_explorer"]
 
-EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (lambda pair, splits: die(pair, splits["train"]),)
+EM_STEPS = 60
+
+EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
+    lambda pair, splits: die(pair, splits["train"]),
+    lambda pair, splits: line(pair, splits["train"]),
+    lambda pair, splits: mixture(pair, splits["train"]),
+    lambda pair, splits: states(pair, splits["test"]),
+)
 """The explorers of a model that computes its evidence, of a pair in float64 on the CPU and its data."""
 
 
@@ -63,7 +75,10 @@ def hero_explorer(run: Run) -> str | None:
     if exact(model_class(run.model), "log_evidence") is None:
         return None
     run = _in_float64(run)
-    return _exact(run.build(), run.datasets())
+    pair, splits = run.build(), run.datasets()
+    if isinstance(pair, HMM):  # a mixture starts unfitted, since its page has the steps
+        deque(em(pair, splits["train"].x, EM_STEPS), maxlen=0)
+    return _exact(pair, splits)
 
 
 def _in_float64(run: Run) -> Run:

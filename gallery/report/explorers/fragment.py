@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["buttons", "fragment", "legend", "options", "packed", "readings", "rounded", "slider"]
+__all__ = ["buttons", "fragment", "legend", "options", "packed", "readings", "rounded", "slider", "table"]
 
 
 def fragment(
@@ -56,6 +56,22 @@ def legend(*entries: tuple[str, str]) -> str:
     """Return the legend of a chart: (class of the mark in style.css, text)."""
     items = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in entries)
     return f'<ul class="legend">{items}</ul>'
+
+
+def table(summary: str, header: list[str], rows: list[list[str]]) -> str:
+    """Return a folded table of numbers that the script fills in.
+
+    :param rows: a heading, and the name of the number in each other cell; "low high" is an interval
+    """
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    lines = ""
+    for heading, *names in rows:
+        cells = (" to ".join(f'<span data-number="{name}"></span>' for name in cell.split()) for cell in names)
+        lines += f"<tr><th>{heading}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return (
+        f'<details><summary>{summary}</summary><div class="scroll" tabindex="0" role="region" aria-label="{summary}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div></details>"
+    )
 
 
 def readings(*entries: tuple[str, str, str]) -> str:

@@ -26,14 +26,17 @@ function ticks([low, high], count) {
   return from(last - first + 1, (i) => [(first + i) * step, number((first + i) * step, digits)]);
 }
 
-// A chart: frame() gives {x, y: ranges, xlabel, ylabel, xticks?, yticks?}; draw(chart) fills chart.field, which clips.
+// A chart: frame() gives {x, y: ranges, xlabel, ylabel, xticks?, yticks?, heading?}; draw(chart) fills chart.field, which
+// clips.
 function chart(svg, height, frame, draw) {
   const hidden = { "aria-hidden": true };
   const it = { svg, back: shape("g", hidden, svg), field: shape("svg", hidden, svg), front: shape("g", {}, svg) };
-  const [left, right, top, bottom] = [52, 12, 10, 42];
+  const [right, bottom] = [12, 42];
   it.handles = [];
   it.redraw = () => {
-    const width = Math.max(Math.round(svg.clientWidth), 220), view = frame();
+    const width = Math.max(Math.round(svg.clientWidth), 220), view = frame(), top = view.heading ? 26 : 10;
+    const yticks = view.yticks ?? ticks(view.y, (height - top - bottom) / 45);
+    const left = 28 + 8 * Math.max(3, ...yticks.map(([, text]) => text.length)); // room for the numbers
     const inside = { x: left, y: top, width: width - left - right, height: height - top - bottom };
     set(svg, { viewBox: `0 0 ${width} ${height}`, height });
     set(it.field, { ...inside, viewBox: Object.values(inside).join(" ") });
@@ -41,7 +44,7 @@ function chart(svg, height, frame, draw) {
     it.field.replaceChildren();
     Object.assign(it, { view, width, X: line(view.x, [left, width - right]), Y: line(view.y, [height - bottom, top]) });
     const { X, Y, back } = it;
-    for (const [value, text] of view.yticks ?? ticks(view.y, inside.height / 45)) {
+    for (const [value, text] of yticks) {
       shape("path", { d: `M${left} ${Y(value)}H${width - right}`, class: "grid" }, back);
       shape("text", { x: left - 6, y: Y(value) + 4, "text-anchor": "end" }, back, text);
     }
@@ -54,6 +57,7 @@ function chart(svg, height, frame, draw) {
     shape("text", middle, back, view.xlabel);
     const turned = `translate(13 ${top + inside.height / 2}) rotate(-90)`;
     shape("text", { transform: turned, "text-anchor": "middle", class: "title" }, back, view.ylabel);
+    if (view.heading) shape("text", { x: left, y: 15 }, back, view.heading);
     draw(it);
     for (const handle of it.handles) handle.place();
   };
@@ -66,6 +70,13 @@ function chart(svg, height, frame, draw) {
     const c = Math.sqrt(p), d = q / c, e = Math.sqrt(Math.max(r - d * d, 0)), angles = from(73, (i) => (i * Math.PI) / 36);
     const xs = angles.map((t) => a + sds * c * Math.cos(t));
     return it.curve(xs, angles.map((t) => b + sds * (d * Math.cos(t) + e * Math.sin(t))), kind);
+  };
+  it.nearest = ({ clientX, clientY }) => {
+    const away = it.handles.map(({ element }) => {
+      const { left, top, width, height } = element.lastChild.getBoundingClientRect();
+      return Math.hypot(left + width / 2 - clientX, top + height / 2 - clientY);
+    });
+    return it.handles[away.indexOf(Math.min(...away))];
   };
   it.at = (event) => { // the place of the pointer in the units of the axes
     const box = svg.getBoundingClientRect(), scale = box.width / it.width, { x, y } = it.view;
@@ -86,13 +97,14 @@ function handle(chart, { label, kind = "", get, move, say, step, done = () => {}
   it.place = () => {
     const [x, y] = get();
     set(element, { transform: `translate(${chart.X(x).toFixed(2)} ${chart.Y(y).toFixed(2)})` });
-    set(element, { "aria-valuenow": y.toFixed(3), "aria-valuetext": say() });
+    set(element, { "aria-valuenow": y.toFixed(3), "aria-valuetext": say(), "data-place": [x, y].join() });
   };
   element.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     event.preventDefault(); // no selection of text
-    element.focus();
-    element.setPointerCapture(event.pointerId);
+    const chosen = chart.nearest(event).element; // the areas of neighbours overlap
+    chosen.focus();
+    chosen.setPointerCapture(event.pointerId);
   });
   element.addEventListener("pointermove", (event) => {
     if (element.hasPointerCapture(event.pointerId)) move(chart.at(event));
@@ -117,6 +129,11 @@ function handle(chart, { label, kind = "", get, move, say, step, done = () => {}
   });
   chart.handles.push(it);
   return it;
+}
+
+function drop(chart, it) {
+  chart.handles = chart.handles.filter((other) => other !== it);
+  it.element.remove();
 }
 
 const press = (name, action) => part(name).addEventListener("click", action);

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from explorer_cases import hero, part, unfitted, value
+from explorer_cases import hero, inline, part, slide, unfitted, value
 from scipy.stats import beta
+
+from inference import em
 
 TOLERANCE = 1e-4
 
@@ -48,4 +50,118 @@ def test_a_die_has_the_posterior_of_its_counts(concentration, visit):
     part(page, "all").click()
     assert check() == splits["train"].x.sum(0).tolist()
     part(page, "none").click()
+    check()
+
+
+def handles(page, name):
+    return page.get_by_role("slider", name=name, exact=True)
+
+
+def places(page, name):
+    """Return (covariate, response) of each point, from the inline data of its handle."""
+    return page.evaluate(
+        """name => [...document.querySelectorAll(`[aria-label="${name}"]`)].map(it => it.dataset.place.split(","))""",
+        name,
+    )
+
+
+@pytest.mark.parametrize("keywords", [{}, {"noise": 0.3, "prior_scale": 1.0}])
+def test_a_line_has_the_posterior_of_its_points(keywords, visit):
+    page = visit(hero("linear_regression", **keywords))
+    pair, splits = unfitted("linear_regression", **keywords)
+
+    def check():
+        points = (
+            torch.tensor([[float(v) for v in place] for place in places(page, "Data point")]).double().reshape(-1, 2)
+        )
+        given, x = points[:, :1], points[:, 1:]
+        posterior, evidence = pair.posterior(x, given), pair.log_evidence(x, given).item()
+        precision = posterior.precision_matrix
+        guide = torch.distributions.MultivariateNormal(posterior.mean, precision.diag().reciprocal().diag())
+        gap = torch.distributions.kl_divergence(guide, posterior).item()
+        shown = [value(page, name) for name in ("log_evidence", "elbo", "gap", "intercept", "slope")]
+        assert shown == pytest.approx([evidence, evidence - gap, gap, *posterior.mean.tolist()], abs=TOLERANCE)
+        return points
+
+    first = check()
+    torch.testing.assert_close(first[:, :1], splits["train"].covariates[:8], atol=0.0051, rtol=0)
+    drag(page, handles(page, "Data point").nth(3), -60, 30)
+    moved = check()
+    assert (moved != first).any(1).tolist() == [i == 3 for i in range(8)]
+    page.keyboard.press("Delete")
+    assert len(check()) == 7
+    part(page, "add").click()
+    assert len(check()) == 8
+    part(page, "points").click(position={"x": 100, "y": 40})
+    assert len(check()) == 9
+    part(page, "shift").click()
+    assert check()[:, 0].mean().item() == pytest.approx(0, abs=1e-9)
+    assert value(page, "gap") == pytest.approx(0, abs=1e-9)
+    part(page, "none").click()
+    assert len(check()) == 0
+
+
+def test_em_steps_are_those_of_the_library(visit):
+    page = visit(hero("gaussian_mixture"), reduced_motion="reduce")
+    pair, splits = unfitted("gaussian_mixture")
+    x = torch.tensor(inline(page)["x"], dtype=torch.float64)
+    torch.testing.assert_close(x, splits["train"].x[:200], atol=5.1e-4, rtol=0)
+
+    def check(expected):
+        assert value(page, "log_evidence") == pytest.approx(expected, abs=TOLERANCE)
+        weights = [value(page, f"weight-{k}") for k in (1, 2, 3)]
+        assert weights == pytest.approx(pair.theta["logits"].softmax(0).tolist(), abs=TOLERANCE)
+        row = int(part(page, "point").input_value()) - 1
+        shares = [value(page, f"responsibility-{k}") for k in (1, 2, 3)]
+        assert shares == pytest.approx(pair.posterior(x[row : row + 1]).probs[0].tolist(), abs=TOLERANCE)
+
+    check(pair.log_evidence(x).mean().item())
+    drag(page, handles(page, "Mean of component 1"), -70, 60)
+    dropped = [float(v) for v in places(page, "Mean of component 1")[0]]
+    with torch.no_grad():
+        pair.theta["mean"][0] = torch.tensor(dropped)
+    check(pair.log_evidence(x).mean().item())
+    for _ in range(3):
+        part(page, "step").click()
+        *_, expected = em(pair, x, 1)
+        check(expected)
+    slide(page, "point", 17)
+    check(expected)
+    part(page, "play").click()
+    *_, expected = em(pair, x, 20)
+    check(expected)
+    assert value(page, "steps") == 23
+
+
+@pytest.mark.parametrize("count", [3, 2])
+def test_a_chain_is_filtered_and_smoothed_as_by_the_library(count, visit):
+    page = visit(hero("hmm", states=count))
+    pair, splits = unfitted("hmm", states=count)
+    list(em(pair, splits["train"].x, 60))
+    steps, every = range(1, 11), range(1, count + 1)
+
+    def check():
+        x = torch.tensor([[float(places(page, f"Measurement of step {t}")[0][1]) for t in steps]], dtype=torch.float64)
+        assert value(page, "log_evidence") == pytest.approx(pair.log_evidence(x).item(), abs=TOLERANCE)
+        smooth = pair.expected_counts(x)[2][0]
+        for t in steps:
+            known = pair.expected_counts(x[:, :t])[2][0, -1]
+            for name, expected in (("filter", known), ("smooth", smooth[t - 1])):
+                shown = [value(page, f"{name}-{t}-{k}") for k in every]
+                assert shown == pytest.approx(expected.tolist(), abs=TOLERANCE)
+        initial, transition, emission = pair.log_factors(x)
+        paths = torch.cartesian_prod(*[torch.arange(count)] * 10)
+        joint = initial[paths[:, 0]] + transition[paths[:, :-1], paths[:, 1:]].sum(1)
+        joint = joint + emission[0, torch.arange(10), paths].sum(1)
+        assert value(page, "path") == pytest.approx(joint.max().item(), abs=TOLERANCE)
+        assert [value(page, f"path-{t}") - 1 for t in steps] == paths[joint.argmax()].tolist()
+        assert value(page, "share") == pytest.approx((joint.max() - joint.logsumexp(0)).exp().item(), abs=TOLERANCE)
+        return x
+
+    first = check()
+    handles(page, "Measurement of step 4").focus()
+    page.keyboard.press("ArrowUp")
+    drag(page, handles(page, "Measurement of step 7"), 0, 80)
+    assert (check() != first)[0].tolist() == [t in (4, 7) for t in steps]
+    part(page, "next").click()
     check()
