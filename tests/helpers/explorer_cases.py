@@ -50,9 +50,9 @@ OTHERS = {
     "training": ("factor_analysis", "factor_analysis", {}),
 }
 NONE = {
-    "global": ("linear_regression", "line", {}),
+    "unknown noise": ("linear_regression:unknown_noise", "line", {}),
     "per data point": ("exponential_gaussian:per_datum", "exponential_gaussian", {}),
-    "vectors": ("gaussian_mixture", "gaussian_mixture", {}),
+    "no plane": ("gaussian_mixture", "factor_analysis", {}),
     **dict.fromkeys(NOT_ITS_DECODER, MINE),
     "one number": ("vae", "digits:threshold", {"latent_dim": 1, "hidden": [8]}),
 }

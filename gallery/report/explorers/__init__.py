@@ -39,6 +39,7 @@ __all__ = ["explorer", "hero_explorer"]
 EM_STEPS = 60
 
 EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
+    lambda pair, splits: densities(pair, splits["test"], fitted=False),
     lambda pair, splits: die(pair, splits["train"]),
     lambda pair, splits: line(pair, splits["train"]),
     lambda pair, splits: mixture(pair, splits["train"]),
@@ -76,6 +77,8 @@ def hero_explorer(run: Run) -> str | None:
         return None
     run = _in_float64(run)
     pair, splits = run.build(), run.datasets()
+    if isinstance(pair, FactorAnalysis):
+        return training(run)
     if isinstance(pair, HMM):  # a mixture starts unfitted, since its page has the steps
         deque(em(pair, splits["train"].x, EM_STEPS), maxlen=0)
     return _exact(pair, splits)

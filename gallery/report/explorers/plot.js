@@ -31,7 +31,7 @@ function ticks([low, high], count) {
 function chart(svg, height, frame, draw) {
   const hidden = { "aria-hidden": true };
   const it = { svg, back: shape("g", hidden, svg), field: shape("svg", hidden, svg), front: shape("g", {}, svg) };
-  const [right, bottom] = [12, 42];
+  const [right, bottom] = [18, 42];
   it.handles = [];
   it.redraw = () => {
     const width = Math.max(Math.round(svg.clientWidth), 220), view = frame(), top = view.heading ? 26 : 10;

@@ -1,5 +1,6 @@
 """What leads a model page: its explorer, the panel of an exact model, or the best picture of its recipes."""
 
+from functools import cache
 from pathlib import Path
 
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
@@ -37,6 +38,7 @@ def exact_panel(family: str, site: Path, labels: bool) -> tuple[str, str, int, i
     return None
 
 
+@cache
 def hero_of(family: str) -> str | None:
     """Return the explorer that leads a model page without any run, as an HTML fragment; None if no explorer applies."""
     recipe = recipe_for(family)

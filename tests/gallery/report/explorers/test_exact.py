@@ -5,7 +5,9 @@ import torch
 from explorer_cases import hero, inline, part, slide, unfitted, value
 from scipy.stats import beta
 
+from gallery.models import MODELS
 from inference import em
+from inference.pairs.capabilities import exact
 
 TOLERANCE = 1e-4
 
@@ -71,9 +73,8 @@ def test_a_line_has_the_posterior_of_its_points(keywords, visit):
     pair, splits = unfitted("linear_regression", **keywords)
 
     def check():
-        points = (
-            torch.tensor([[float(v) for v in place] for place in places(page, "Data point")]).double().reshape(-1, 2)
-        )
+        shown = [[float(v) for v in place] for place in places(page, "Data point")]
+        points = torch.tensor(shown, dtype=torch.float64).reshape(-1, 2)
         given, x = points[:, :1], points[:, 1:]
         posterior, evidence = pair.posterior(x, given), pair.log_evidence(x, given).item()
         precision = posterior.precision_matrix
@@ -165,3 +166,22 @@ def test_a_chain_is_filtered_and_smoothed_as_by_the_library(count, visit):
     assert (check() != first)[0].tolist() == [t in (4, 7) for t in steps]
     part(page, "next").click()
     check()
+
+
+def test_every_explorer_of_an_exact_model_is_small_named_and_fits_a_phone(visit):
+    models = [name for name in MODELS if exact(MODELS[name], "log_evidence") and ":" not in name]
+    fragments = {name: hero(name) for name in models}
+    assert len(fragments) == 7
+    assert all(len(html.encode()) < 200_000 and 'class="hint"' in html for html in fragments.values())
+    page = visit(*fragments.values(), color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for figure in page.locator("figure.explorer").all():
+        assert figure.locator("output").inner_text()
+        assert figure.locator("svg text").count() > 6  # numbers and titles of the axes
+        assert figure.locator(".legend li").count() >= 2
+        sizes = figure.locator("svg text").evaluate_all(
+            "all => all.map(it => parseFloat(getComputedStyle(it).fontSize))"
+        )
+        assert min(sizes) >= 12
+    for element in page.locator("svg[role], input, select, [role=slider]").all():
+        assert element.evaluate("e => e.getAttribute('aria-label') || e.labels?.[0].textContent.trim()")
