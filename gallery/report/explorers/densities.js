@@ -11,7 +11,7 @@ const [low, high] = data.edge, span = high - low;
 const spread = [Math.log(0.02 * span), Math.log(span)];
 const FAMILIES = {
   normal: {
-    names: ["mean", "standard deviation"], ranges: [[low, high], spread], logs: [false, true], of: (m, s) => [m, s],
+    names: ["mean", "standard deviation"], ranges: [[data.positive ? 0 : low, high], spread], logs: [false, true], of: (m, s) => [m, s],
     density: ([m, s]) => (v) => log_normal(v, m, s),
   },
   "truncated normal": {
@@ -105,13 +105,14 @@ const places = zs.map((v) => {
   return a;
 });
 const between = (values) => zs.map((v, j) => {
+  if (data.positive && v <= 0) return -Infinity;
   const nodes = [-1, 0, 1, 2].map((i) => places[j] + i);
   if (nodes.some((i) => values[i] === -Infinity)) return values[places[j]];
   return sum(nodes.map((i) => values[i] * nodes.reduce((l, k) => (k === i ? l : (l * (v - z[k])) / (z[i] - z[k])), 1)));
 });
 const densest = (curve) => Math.max(...curve.filter(Number.isFinite));
 
-const plot = chart(part("picture"), 300, () => {
+const plot = chart(part("picture"), 255, () => {
   const others = Math.max(densest(shown.p), densest(shown.prior));
   const top = 1.08 * Math.max(others, Math.min(densest(shown.q), 3 * others)); // a gamma density may be infinite at 0
   return { x: [low, high], y: [0, top], xlabel: "z", ylabel: "density, per unit of z" };
@@ -122,8 +123,11 @@ const plot = chart(part("picture"), 300, () => {
   it.curve(zs, drawn(shown.p), "curve truth");
   it.curve(zs, drawn(shown.q), "curve guide");
 });
-const adds = chart(part("parts"), 300, () => {
-  const top = Math.max(0.05, ...[shown.forward, shown.reverse].map((curve) => densest(curve.filter((v) => v < 1e6))));
+const adds = chart(part("parts"), 255, () => {
+  const top = Math.max(0.05, ...[shown.forward, shown.reverse].map((curve) => { // a term may be infinite at 0
+    const finite = curve.filter(Number.isFinite).sort((a, b) => a - b);
+    return Math.min(finite.at(-1), 2.5 * finite[Math.floor(0.98 * finite.length)]);
+  }));
   return { x: [low, high], y: [0, 1.1 * top], xlabel: "z", ylabel: "nats per unit of z" };
 }, (it) => {
   const drawn = (curve) => curve.map((v) => Math.min(v, 2 * it.view.y[1]));

@@ -71,7 +71,7 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
         "exact": packed(log_p),
         "guide": packed(log_q) if fitted else None,
         "evidence": rounded(evidence, 6),
-        "edge": [0.0 if positive else round(edges[0], 2), round(edges[1], 2)],
+        "edge": [round(-0.09 * edges[1] if positive else edges[0], 2), round(edges[1], 2)],
         "positive": positive,
     }
     marks = [("prior", "prior p(z)"), ("truth", "exact posterior p(z | x)"), ("guide", "guide q(z | x)")]
@@ -83,7 +83,6 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
 <svg data-part="picture" role="img"></svg>
 <svg data-part="parts" role="img"></svg>
 </div>
-{readings(*numbers)}
 <div class="controls">
 <label><span data-part="x-name"></span> <input type="range" data-part="x" min="0" max="{POSITIONS - 1}"
  value="{POSITIONS // 2}" step="1"></label>
@@ -92,6 +91,7 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
 <label><span data-part="second-name">second parameter</span> <input type="range" data-part="second" step="any"></label>
 </div>
 {buttons(("fit-forward", "Fit: smallest KL(q ‖ p)"), ("fit-reverse", "Fit: smallest KL(p ‖ q)"))}
+{readings(*numbers)}
 <output data-part="status"></output>"""
     caption = (
         "Left: densities of z. Right: q log(q / p) − q + p, with the integral KL(q ‖ p), and p log(p / q) − p + q, "

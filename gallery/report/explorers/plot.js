@@ -106,6 +106,7 @@ function handle(chart, { label, kind = "", get, move, say, step, done = () => {}
     chosen.focus();
     chosen.setPointerCapture(event.pointerId);
   });
+  element.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false }); // the page stays
   element.addEventListener("pointermove", (event) => {
     if (element.hasPointerCapture(event.pointerId)) move(chart.at(event));
   });

@@ -185,3 +185,19 @@ def test_every_explorer_of_an_exact_model_is_small_named_and_fits_a_phone(visit)
         assert min(sizes) >= 12
     for element in page.locator("svg[role], input, select, [role=slider]").all():
         assert element.evaluate("e => e.getAttribute('aria-label') || e.labels?.[0].textContent.trim()")
+
+
+def test_a_finger_drags_a_handle_and_the_page_stays(visit):
+    page = visit(hero("loaded_die"), hero("hmm"), has_touch=True)
+    touch = page.context.new_cdp_session(page)
+    for handle, name in (("Throws of face 2", "count-2"), ("Measurement of step 5", "log_evidence")):
+        knob = handles(page, handle)
+        knob.scroll_into_view_if_needed()
+        box, before, top = knob.bounding_box(), page.locator(f'[data-number="{name}"]').last, page.evaluate("scrollY")
+        was = before.get_attribute("data-value")
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        for kind, points in (("Start", [(x, y)]), ("Move", [(x, y - 30)]), ("Move", [(x, y - 60)]), ("End", [])):
+            at = [{"x": a, "y": b} for a, b in points]
+            touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
+        assert before.get_attribute("data-value") != was
+        assert page.evaluate("scrollY") == top
