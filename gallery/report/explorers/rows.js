@@ -29,7 +29,7 @@ function stop() {
 function next() {
   const t = Number(slider.value), first = sets[which.selectedIndex].first;
   if (t + 1 >= data.steps && timer) stop();
-  slider.value = t < data.steps ? t + 1 : first;
+  slider.value = t < data.steps ? t + 1 : Math.max(first, 1); // not an empty picture
   show();
 }
 

@@ -25,7 +25,7 @@ from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
 from gallery.report.site.functions import model_and_guide
 from gallery.report.site.glossary import TERMS
-from gallery.report.site.hero import hero
+from gallery.report.site.hero import hero, hero_of
 from gallery.report.site.k_hat import k_hat_verdict
 from gallery.report.site.lessons import comparisons_of
 from gallery.report.site.model_page import (
@@ -75,9 +75,13 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
         for run in run_pages:
             _write_run(site, run, explorers[run.page], report, trust)
         ledger = read(tables.LEDGER / "ledger.json")
+        explored = {run.family for run in run_pages if explorers[run.page]}
         for family in NAMES:
-            _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
-        _write_index(site, ledger, run_pages, {run.family for run in run_pages if explorers[run.page]})
+            own = [run for run in run_pages if run.family == family]
+            lead = None if family in explored else hero_of(family)
+            _write_model(site, family, ledger, own, explorers, lead)
+            explored |= {family} if lead else set()
+        _write_index(site, ledger, run_pages, explored)
         _write_others(site)
     return Path(out) / "index.html"
 
@@ -145,8 +149,17 @@ def _own_source(run: RunPage) -> str | None:
 
 
 def _write_model(
-    site: Path, family: str, ledger: dict[str, Any], runs: list[RunPage], explorers: dict[str, str | None]
+    site: Path,
+    family: str,
+    ledger: dict[str, Any],
+    runs: list[RunPage],
+    explorers: dict[str, str | None],
+    lead: str | None = None,
 ) -> None:
+    """Write the page of a model.
+
+    :param lead: the explorer at its top, where no run has one
+    """
     explored = next((run for run in runs if explorers[run.page]), None)
     shown, recipes = definition(family), all_measured(family, ledger, tables.LEDGER, site)
     experiments = copy_pictures(
@@ -161,7 +174,7 @@ def _write_model(
         site,
         f"{family}.html",
         "model.html.j2",
-        [explorers[explored.page] if explored else None, f"<script>{COPY.read_text(encoding='utf-8')}</script>"],
+        [explorers[explored.page] if explored else lead, f"<script>{COPY.read_text(encoding='utf-8')}</script>"],
         title=title(family),
         family=family,
         variants=variants(family),
@@ -180,6 +193,7 @@ def _write_model(
         experiments=experiments,
         runs=runs,
         explored=explored,
+        lead=lead,
     )
 
 
