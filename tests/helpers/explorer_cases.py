@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from gallery.figures.info import info_of
-from gallery.report.explorers.network import Network
+from gallery.report.explorers.network import quantised
 from gallery.runs import training
 from inference import encode
 
@@ -16,7 +16,6 @@ COPY = """shown => {  // read from a copy: the original may stay on the GPU
   copy.drawImage(shown, 0, 0);
   return [shown.height, shown.width, ...copy.getImageData(0, 0, shown.width, shown.height).data];
 }"""
-LIPSCHITZ = {"sigmoid": 1 / 4, "continuous_bernoulli": 1 / 12, "identity": 1.0}  # of the mean in the last output
 PLANES = {  # model, data, keywords
     "vae": ("vae", "digits:threshold", {"latent_dim": 2, "hidden": [32], "activation": "tanh"}),
     "vae-5": ("vae", "digits:dequantized", {"latent_dim": 5, "hidden": [24, 16]}),
@@ -124,21 +123,6 @@ def code(pair, test, data, point, choice):
     return latents | {"z": z}, given
 
 
-def rounding(pair, z, given, mean):
-    """Bound the error of a pixel for weights of 12 bits: half a scale per weight, propagated through the layers.
-
-    The activation functions have a Lipschitz constant of 1.
-    """
-    network, y = Network.of(pair.decoder), None if given is None else torch.eye(10).double()[given]
-    act = {"relu": torch.relu, "tanh": torch.tanh}[network.activation]
-    with torch.no_grad():
-        first, *others = network.layers
-        h = first(z if y is None else torch.cat([z, y], 1))
-        error = 1e-6 * h.abs()  # float32
-        for layer in others:
-            h = act(h)
-            half = layer.weight.abs().amax(1) / 2047 / 2
-            weight = layer.weight.abs() + half.unsqueeze(1)
-            error = error @ weight.T + half * h.abs().sum() + 1e-6 * (weight @ h.abs().T).T
-            h = layer(h)
-        return LIPSCHITZ[mean] * error
+def in_page(pair, data):
+    """Return the pair with the weights that a page contains."""
+    return quantised(pair, data["bits"]).eval()

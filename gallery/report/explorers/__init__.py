@@ -2,20 +2,26 @@
 
     explorer(Path("runs/mine"))    # HTML, or None if no explorer applies
 
-latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component
+latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component;
+                the code and the bound of a drawing
+components      q(y | x) of a drawing, and draws of a component
+reconstruction  code and reconstruction of a drawing, by its corruption or by k
 densities       a slider for x: prior, exact posterior and guide, evidence and ELBO
-rows            the rows of an image, one after the other
+rows            the rows of an image, one after the other; completions of a drawing
 training        a slider over the steps of training: generated and true distribution, evidence
 
-The pair and its data select the explorer. All numbers are computed by the library in float64; the page draws them.
+The pair and its data select the explorer. All numbers are computed by the library in float64, or in the page by the
+networks in it (network.py). Small fitted pairs of the deep models are committed (weights.py).
 """
 
 from dataclasses import replace
 from pathlib import Path
 
 from gallery.models.factor_analysis import FactorAnalysis
+from gallery.report.explorers.components import components
 from gallery.report.explorers.densities import densities
 from gallery.report.explorers.latent_plane import latent_plane
+from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.training import training
 from gallery.runs.training import load
@@ -36,7 +42,7 @@ def explorer(folder: Path) -> str | None:
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float64"))
     test = run.datasets()["test"]
     pair = pair.to("cpu").double()
-    for make in (latent_plane, densities, rows):
+    for make in (components, reconstruction, latent_plane, densities, rows):
         if fragment := make(pair, test):
             return fragment
     return None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from explorer_cases import inline, loaded, part, pixels, slide, status
 
+from gallery.report.explorers.network import quantised
 from inference import sample
 
 
@@ -48,7 +49,8 @@ def test_densities_and_numbers_are_those_of_the_library(fitted, visit):
 def test_rows_appear_from_the_top(fitted, visit):
     folder, html = fitted("rows")
     page, (pair, test) = visit(html), loaded(folder)
-    mean = sample(pair, test.x, 12)["mean"].reshape(12, 8, 8)
+    mean = sample(quantised(pair, 16), test.x, 12)["mean"].reshape(12, 8, 8)
+    part(page, "set").select_option(index=0)
 
     def images():
         return pixels(page).unfold(0, 8, 10).unfold(1, 8, 10).reshape(12, 8, 8)
@@ -76,6 +78,7 @@ def test_play_advances_and_with_reduced_motion_shows_one_row_at_a_time(fitted, v
     page.wait_for_function("document.querySelector('[data-part=play]').textContent === 'Play'")
     assert status(page).startswith("8 of 8 rows")
     still = visit(fitted("rows")[1], reduced_motion="reduce")
+    part(still, "set").select_option(index=0)
     slide(still, "shown", 1)
     part(still, "play").click()
     still.wait_for_timeout(400)
