@@ -8,7 +8,7 @@ import torch
 
 from gallery.figures.info import info_of
 from gallery.report.explorers import hero_explorer
-from gallery.report.explorers.network import Network
+from gallery.report.explorers.network import quantised
 from gallery.runs import training
 from gallery.runs.specification import Run
 from inference import encode
@@ -18,7 +18,6 @@ COPY = """shown => {  // read from a copy: the original may stay on the GPU
   copy.drawImage(shown, 0, 0);
   return [shown.height, shown.width, ...copy.getImageData(0, 0, shown.width, shown.height).data];
 }"""
-LIPSCHITZ = {"sigmoid": 1 / 4, "continuous_bernoulli": 1 / 12, "identity": 1.0}  # of the mean in the last output
 PLANES = {  # model, data, keywords
     "vae": ("vae", "digits:threshold", {"latent_dim": 2, "hidden": [32], "activation": "tanh"}),
     "vae-5": ("vae", "digits:dequantized", {"latent_dim": 5, "hidden": [24, 16]}),
@@ -126,26 +125,6 @@ def code(pair, test, data, point, choice):
     return latents | {"z": z}, given
 
 
-def rounding(pair, z, given, mean):
-    """Bound the error of a pixel for weights of 12 bits: half a scale per weight, propagated through the layers.
-
-    The activation functions have a Lipschitz constant of 1.
-    """
-    network, y = Network.of(pair.decoder), None if given is None else torch.eye(10).double()[given]
-    act = {"relu": torch.relu, "tanh": torch.tanh}[network.activation]
-    with torch.no_grad():
-        first, *others = network.layers
-        h = first(z if y is None else torch.cat([z, y], 1))
-        error = 1e-6 * h.abs()  # float32
-        for layer in others:
-            h = act(h)
-            half = layer.weight.abs().amax(1) / 2047 / 2
-            weight = layer.weight.abs() + half.unsqueeze(1)
-            error = error @ weight.T + half * h.abs().sum() + 1e-6 * (weight @ h.abs().T).T
-            h = layer(h)
-        return LIPSCHITZ[mean] * error
-
-
 def unfitted(model, **keywords):
     """Return (pair, its data) as in the explorer of a model before any fit."""
     run = Run.of(model, None, None, keywords, {"precision": "float64", "device": "cpu"})
@@ -160,3 +139,8 @@ def hero(model, **keywords):
 def value(page, name):
     """Return a number of the page in full."""
     return float(page.locator(f'[data-number="{name}"]').get_attribute("data-value"))
+
+
+def in_page(pair, data):
+    """Return the pair with the weights that a page contains."""
+    return quantised(pair, data["bits"]).eval()

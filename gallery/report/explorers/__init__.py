@@ -1,15 +1,20 @@
 """Explorers: interactive figures of a fitted run in a page, without a server and without requests.
 
     explorer(Path("runs/mine"))                     # HTML, or None if no explorer applies
-    hero_explorer(run_of(recipe_for("hmm"), 0))     # of a model that is exact before any fit
+    hero_explorer(run_of(recipe_for("hmm"), 0))     # of a model before any fit
 
 die             counts of the faces of a die: prior, exact posterior, evidence
 latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component
+latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component;
+                the code and the bound of a drawing
+components      q(y | x) of a drawing, and draws of a component
+reconstruction  code and reconstruction of a drawing, by its corruption or by k
 densities       a slider for x: prior, exact posterior and guide, evidence and ELBO
-rows            the rows of an image, one after the other
+rows            the rows of an image, one after the other; completions of a drawing
 training        a slider over the steps of training: generated and true distribution, evidence
 
-The pair and its data select the explorer. All numbers are computed by the library in float64; the page draws them.
+The pair and its data select the explorer. All numbers are computed by the library in float64, or in the page by the
+networks in it (network.py). Small fitted pairs of the deep models are committed (weights.py).
 """
 
 from collections import deque
@@ -20,14 +25,17 @@ from pathlib import Path
 from data import Dataset
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.hmm import HMM
+from gallery.report.explorers.components import components
 from gallery.report.explorers.densities import densities
 from gallery.report.explorers.die import die
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.line import line
 from gallery.report.explorers.mixture import mixture
+from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.states import states
 from gallery.report.explorers.training import training
+from gallery.report.explorers.weights import committed
 from gallery.runs.registry import model_class
 from gallery.runs.specification import Run
 from gallery.runs.training import load
@@ -37,6 +45,9 @@ from inference.pairs.capabilities import exact
 __all__ = ["explorer", "hero_explorer"]
 
 EM_STEPS = 60
+
+FITTED: tuple[Callable[[Pair, Dataset], str | None], ...] = (components, reconstruction, latent_plane, densities, rows)
+"""The explorers of a fitted pair in float64 on the CPU and its test data."""
 
 EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
     lambda pair, splits: densities(pair, splits["test"], fitted=False),
@@ -60,21 +71,21 @@ def explorer(folder: Path) -> str | None:
         return training(run, pair)
     splits = _in_float64(run).datasets()
     pair = pair.to("cpu").double()
-    for make in (latent_plane, densities, rows):
-        if fragment := make(pair, splits["test"]):
-            return fragment
-    return _exact(pair, splits)
+    return _fitted(pair, splits["test"]) or _exact(pair, splits)
 
 
 def hero_explorer(run: Run) -> str | None:
-    """Return the explorer of a model that computes its evidence, without a fitted run, as an HTML fragment.
+    """Return the explorer of a model without a fitted run, as an HTML fragment.
 
-    :param run: the specification of a fit, whose data and initial parameters are used
+    Of a model that computes its evidence it has the initial parameters; of others the committed weights.
+
+    :param run: the specification of a fit, whose model and data are used
     :return: None if no explorer applies
     :raises DataError: if its data are missing
     """
     if exact(model_class(run.model), "log_evidence") is None:
-        return None
+        kept = committed(run.model.partition(":")[0])
+        return None if kept is None else _fitted(*kept)
     run = _in_float64(run)
     pair, splits = run.build(), run.datasets()
     if isinstance(pair, FactorAnalysis):
@@ -82,6 +93,11 @@ def hero_explorer(run: Run) -> str | None:
     if isinstance(pair, HMM):  # a mixture starts unfitted, since its page has the steps
         deque(em(pair, splits["train"].x, EM_STEPS), maxlen=0)
     return _exact(pair, splits)
+
+
+def _fitted(pair: Pair, test: Dataset) -> str | None:
+    """Return the first explorer of `FITTED` that applies."""
+    return next(filter(None, (make(pair, test) for make in FITTED)), None)
 
 
 def _in_float64(run: Run) -> Run:

@@ -1,8 +1,7 @@
-"""A point on a plane of codes, and the decoder's mean image there.
+"""A point on a plane of codes, and the decoder's mean image there; a drawing, its code and its bound.
 
-The page contains the decoder, not pictures of it. With z = a u + b v + rest the first layer has two inputs, a and b,
-whatever the dimension of z. The weights of the other layers are rounded to 12 bits. The effect is measured and stated
-below the picture.
+The page contains decoder and encoder, not pictures of them. With z = a u + b v + rest the plane is that of a and b,
+whatever the dimension of z. The weights are rounded to as many bits as fit, and the page states what that changes.
 
 A code of two dimensions is drawn as it is. For a longer code, u and v are the first two principal directions of the
 posterior means of the test data. Across the plane, z is the mean of the prior given the chosen class or component, or
@@ -10,60 +9,81 @@ the mean of the codes if they are points and not distributions.
 """
 
 import math
+from typing import Any
 
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import codes_of, info_of
 from gallery.figures.style import CLASSES
 from gallery.models._distributions import MAX_LOGIT
+from gallery.report.explorers.decoding import has_one_code, run_model
+from gallery.report.explorers.drawing import (
+    DRAWS,
+    LIBRARIES,
+    bounds,
+    drawing_data,
+    encoder_of,
+    lab,
+    picture,
+    sheet,
+    small_print,
+    source_of,
+)
 from gallery.report.explorers.fragment import fragment, options, packed, rounded
-from gallery.report.explorers.network import MEANS, Network, as_packed, pack
-from inference import Pair, eval_mode
+from gallery.report.explorers.network import Network, bits_of, quantised
+from inference import Pair
 from inference.pairs.info import PairInfo
-from inference.pairs.run import arguments
-from inference.pairs.sites import Site, is_delta, is_flat
+from inference.pairs.sites import is_delta, is_flat
 
 __all__ = ["latent_plane"]
 
 CODES, SHOWN = 2000, 300  # test data points: for the directions, and marked on the plane
-COMPONENTS = dist.Categorical, dist.OneHotCategorical
-MOST = 1_000_000  # weights in a page, at 2 bytes each
 
 
 def latent_plane(pair: Pair, test: Dataset) -> str | None:
     """Return the explorer of a pair with one continuous code per image and a feed-forward decoder.
 
-    The output of `pair.decoder` at z has to be the mean of x in a run of the model.
+    The output of `pair.decoder` at z has to be the mean of x in a run of the model. With an encoder that a page can
+    compute there is a sheet to draw on.
 
     :param pair: on the CPU and in float64, like the data
     :return: None for another pair
     """
-    info, network = info_of(pair, test), Network.of(getattr(pair, "decoder", None))
-    if network is None or not test.is_image or not _one_code(info):
+    fitted, network = info_of(pair, test), Network.of(getattr(pair, "decoder", None))
+    if network is None or not test.is_image or not has_one_code(fitted):
         return None
-    if sum(layer.weight.numel() for layer in network.layers[1:]) > MOST:
-        return None
-    (code,), choice, count = info.codes, None, 1
-    if info.conditional:
+    choice, count = None, 1
+    if fitted.conditional:
         choice, count = "class", test.classes or 0
-    elif info.component:
-        choice, count = "component", info.prior[info.component]["fn"].probs.shape[-1]
-    few, each = test.head(CODES), torch.arange(count)
+    elif fitted.component:
+        choice, count = "component", fitted.prior[fitted.component]["fn"].probs.shape[-1]
+    encoder = encoder_of(fitted, test, count)
+    bits = bits_of(network.weights + encoder.network.weights) if encoder else None
+    if bits is None:
+        encoder, bits = None, bits_of(network.weights)
+    if bits is None:
+        return None
+    info = info_of(quantised(pair, bits), test)
+    encoder = encoder and encoder_of(info, test, count)
+
+    (code,), few = info.codes, test.head(CODES)
     codes = codes_of(info, few.x, few.given if info.conditional else None)
     directions, share = _directions(codes)
     points = codes[:SHOWN] @ directions
-    prior, _, _ = _run(info, each)
+    prior, _, _ = run_model(info, torch.arange(count))
     flat = is_flat(info.prior[code])
     by_codes = flat or is_delta(info.guide_sites[code])
     centre = (codes.mean(0) if by_codes else prior.mean).expand(count, -1)  # (choices, length of z)
-    on_plane = _on_plane(info, network, directions, centre - centre @ directions @ directions.T, points)
-    if on_plane is None:
+    rest = centre - centre @ directions @ directions.T
+    some = torch.arange(len(points)) % count
+    z = points @ directions.T + rest[some]
+    decoder = _decoder(info, z, some, count, bits)
+    if decoder is None:
         return None
-    decoder, error = on_plane
+    changed = (run_model(info, some, z)[2].mean - run_model(fitted, some, z)[2].mean).abs().max().item()
 
     starts = centre @ directions
     low, high = torch.aminmax(torch.cat([points, starts]), dim=0)
@@ -73,31 +93,28 @@ def latent_plane(pair: Pair, test: Dataset) -> str | None:
     )
     data = {
         **{axis: [m - half.item(), m + half.item()] for axis, m in zip("ab", ((low + high) / 2).tolist(), strict=True)},
-        "axes": ["z₁", "z₂"] if codes.shape[1] == 2 else ["1st direction", "2nd direction"],
+        "axes": ["z₁", "z₂"] if codes.shape[1] == 2 else ["1st direction of z", "2nd direction of z"],
         "codes": [[*place, label] for place, label in zip(rounded(points), labels, strict=True)],
         "colours": CLASSES,
         "choice": choice,
         "starts": rounded(starts),
         "priors": None if flat else _ellipses(prior, directions),
         "channels": 3 if len(test.shape) == 3 and test.shape[0] == 3 else 1,
+        "directions": packed(directions),  # (length of z, 2)
+        "rest": [packed(row) for row in rest],
+        "bits": bits,
         **decoder,
+        "drawing": drawing_data(info, test, encoder, count, bits) if encoder else None,
     }
-    caption = _caption(info, test, data, "the codes" if by_codes else "the prior", share, error)
-    return fragment("latent_plane", caption, _body(data, *test.shape[-2:]), data)
-
-
-def _one_code(info: PairInfo) -> bool:
-    """Return whether the pair has one observed site and one code per data point, of two or more dimensions.
-
-    The model may condition on a class, and on nothing else.
-    """
-    if info.has_global_latent or len(info.codes) != 1 or len(info.data_sites) != 1 or info.is_per_data_point:
-        return False
-    site = info.prior.get(info.codes[0])
-    if info.component and not isinstance(info.prior[info.component]["fn"], COMPONENTS):
-        return False
-    one = site is not None and len(site["fn"].event_shape) == 1 and site["fn"].event_shape.numel() > 1
-    return one and info.conditional == info.conditions_on_class
+    weights = network.weights + (encoder.network.weights if encoder else 0)
+    small = _small_print(info, test, data, "the codes" if by_codes else "the prior", share, changed)
+    if encoder:
+        small += " " + _bound_print(fitted, info, test)
+    hint = "Drag the cross, or move it with the arrow keys: the decoder's image follows."
+    if encoder:
+        hint = f"Draw with mouse, finger or keyboard: the encoder places the drawing on the plane. {hint}"
+    body = lab(_body(data, test) + small_print(small))
+    return fragment("latent_plane", source_of(test, weights, bits), body, data, hint, LIBRARIES)
 
 
 def _directions(codes: Tensor) -> tuple[Tensor, float]:
@@ -111,63 +128,35 @@ def _directions(codes: Tensor) -> tuple[Tensor, float]:
     return directions * largest.sign(), (size[:2].square().sum() / size.square().sum()).item()
 
 
-def _on_plane(
-    info: PairInfo, network: Network, directions: Tensor, rest: Tensor, points: Tensor
-) -> tuple[dict, float] | None:
-    """(the decoder of z = (a, b) directions + rest as data for a page; what rounding its weights changes at most in a
-    pixel at the points, each with a choice in turn). `rest` has a row for each choice. None if the model's mean of x is
-    another there."""
-    each, (first, *others) = torch.arange(len(rest)), network.layers
-    corners = torch.cat([torch.zeros_like(directions[:, :1]), directions], 1).T  # (a, b) = (0, 0), (1, 0), (0, 1)
-    z = rest.unsqueeze(1) + corners  # (choices, 3, length of z)
-    read = _run(info, each.repeat_interleave(3), z.flatten(0, 1))[1]
-    some = torch.arange(len(points)) % len(each)
-    _, seen, mean = _run(info, some, points @ directions.T + rest[some])
-    if read is None or seen is None or read.shape[1:] != (first.in_features,):
+def _decoder(info: PairInfo, z: Tensor, choice: Tensor, count: int, bits: int) -> dict[str, Any] | None:
+    """Return the decoder as data for a page: its first layer as an affine map of z for each choice, and the others.
+
+    :param z: (n, latent_dim), where it is compared with the model
+    :param choice: (n,)
+    :return: None if the model's mean of x is another there
+    """
+    network = Network.of(info.pair.decoder)
+    assert network is not None
+    network, first = network.logits, network.layers[0]
+    at_0 = run_model(info, torch.arange(count), torch.zeros_like(z[:1]).expand(count, -1))[1]
+    units = torch.eye(z.shape[1]).to(z)
+    at_units = run_model(info, torch.zeros(len(units), dtype=torch.long), units)[1]
+    _, seen, fn = run_model(info, choice, z)
+    if at_0 is None or at_units is None or seen is None or seen.shape[1:] != (first.in_features,):
         return None
-    read = read.unflatten(0, (-1, 3))
-    moved = read[0, 1:] - read[0, :1]
+    moved = at_units - at_0[:1]
     with torch.no_grad():
-        name = network.mean(read[some, 0] + points @ moved, mean)
+        name = network.mean(at_0[choice] + z @ moved, fn.mean)
         if name is None:
             return None
-        plane, origins = first.weight @ moved.T, first(read[:, 0])
-        error = (MEANS[name](as_packed(network).outputs(seen)) - mean).abs().max().item()
-    decoder = {
-        "plane": packed(plane),  # (width, 2)
-        "origins": [packed(origin) for origin in origins],
-        "layers": [pack(layer) for layer in others],
-        "activation": network.activation,
-        "mean": name,
-        "bound": MAX_LOGIT,
-    }
-    return decoder, error
-
-
-def _run(
-    info: PairInfo, choice: Tensor, z: Tensor | None = None
-) -> tuple[dist.TorchDistribution, Tensor | None, Tensor]:
-    """Run the model on n data points.
-
-    :param choice: (n,), the class or component; ignored by a model without them
-    :param z: (n, latent_dim); drawn from the prior by default
-    :return: (p(z | choice), the input of the decoder, E[x | z, choice])
-    """
-    pair, latents = info.pair, {} if z is None else {info.codes[0]: z}
-    like = info.args[0].new_zeros(len(choice), info.args[0].shape[1])
-    if info.component and not info.conditional:
-        fn = info.prior[info.component]["fn"]
-        latents[info.component] = torch.eye(fn.probs.shape[-1]).to(like)[choice] if fn.event_shape else choice
-    read: list[Tensor] = []
-    hook = pair.decoder.register_forward_pre_hook(lambda _, args: read.extend(args[:1]))
-    try:
-        with eval_mode(pair):
-            model = poutine.condition(poutine.uncondition(pair.model), data=latents)
-            given = choice if info.conditional else None
-            sites: dict[str, Site] = poutine.trace(model).get_trace(*arguments(pair, like, given)).nodes
-    finally:
-        hook.remove()
-    return sites[info.codes[0]]["fn"], next(iter(read), None), sites[info.data_sites[0]]["fn"].mean
+        return {
+            "first": packed(first.weight @ moved.T),  # (width, latent_dim)
+            "origins": [packed(origin) for origin in first(at_0)],
+            "activation": network.activations[0],
+            "layers": network.pack(bits, 1),
+            "mean": name,
+            "bound": MAX_LOGIT,
+        }
 
 
 def _ellipses(prior: dist.TorchDistribution, directions: Tensor) -> list[list[float]] | None:
@@ -180,24 +169,39 @@ def _ellipses(prior: dist.TorchDistribution, directions: Tensor) -> list[list[fl
     return rounded(torch.cat([prior.mean @ directions, 2 * size.sqrt(), angle], 1))
 
 
-def _body(data: dict, height: int, width: int) -> str:
+def _body(data: dict[str, Any], test: Dataset) -> str:
     names = options([str(i) for i in range(len(data["origins"]))])
     control = f'<label>{data["choice"]} <select data-part="choice">{names}</select></label>' if data["choice"] else ""
     low, high = data["a"]
+    drawn = rebuilt = sums = ""
+    if data["drawing"]:
+        drawn, rebuilt = sheet(test), picture(test, "reconstruction", "its reconstruction")
+        sums = """
+<div class="parts">
+<div class="part sum"><p class="head">the code of the drawing</p>
+<svg data-part="code" viewBox="0 0 240 130" role="img"></svg></div>
+<div class="part sum"><p class="head">its bound, in nats</p><table><tbody data-part="terms"></tbody></table></div>
+<div class="part sum"><p class="head">beside those of test images</p>
+<svg data-part="strip" viewBox="0 0 240 78" role="img"></svg>
+<p class="quiet" data-part="rank"></p></div>
+</div>"""
     return f"""{control}
 <div class="parts">
-<svg class="pad" data-part="pad" viewBox="0 0 300 300" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
+{drawn}
+<div class="part last">{rebuilt}
+{picture(test, "picture", "image at the cross")}</div>
+<div class="part wide"><p class="head">the plane of codes</p>
+<svg class="pad" data-part="pad" viewBox="-34 -6 340 340" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
  aria-valuemax="{high:.2f}" aria-valuenow="{low:.2f}" aria-roledescription="point on a plane"
  aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home resets it"></svg>
-<canvas data-part="picture" role="img" width="{width}" height="{height}"></canvas>
+<ul class="marks" data-part="legend"></ul></div>
 </div>
-<output data-part="status"></output>"""
+<output data-part="status"></output>{sums}"""
 
 
-def _caption(info: PairInfo, test: Dataset, data: dict, across: str, share: float, error: float) -> str:
+def _small_print(info: PairInfo, test: Dataset, data: dict[str, Any], across: str, share: float, changed: float) -> str:
     choice = data["choice"]
-    of = "E[x | z, y]" if info.conditional else "E[x | z]"
-    sentences = [f"Drag the point, or move it with the arrow keys. Beside it is the decoder's mean image {of}."]
+    sentences = [f"The image is the decoder's mean {'E[x | z, y]' if info.conditional else 'E[x | z]'}."]
     if wide := data["axes"][0] != "z₁":
         sentences.append("The plane is spanned by two principal directions of the codes,")
         sentences.append(f"with {100 * share:.0f} % of their variance.")
@@ -206,14 +210,22 @@ def _caption(info: PairInfo, test: Dataset, data: dict, across: str, share: floa
         sentences.append("The choice of a component moves the point to the mean of p(z | y).")
     marks = "positions" if test.labels is None else "classes"
     sentences.append(f"Marks are the {marks} of {len(data['codes'])} {test.split} data points")
-    sentences.append("at their posterior means E[z | x]")
-    sentences[-1] += (", projected" if wide else "") + "."
-    if data["priors"]:
-        sentences.append("The dashed line is two standard deviations from the mean of the prior.")
-    if data["layers"]:
-        off = math.ceil(1000 * error) / 1000
-        sentences.append(
-            "The browser computes the image, of pixels from 0 to 1, with weights rounded to 12 bits: at the marks"
-        )
-        sentences.append(f"no pixel is off by more than {off}.")
+    sentences.append(f"at their posterior means E[z | x]{', projected' if wide else ''}.")
+    off = math.ceil(1000 * changed) / 1000
+    sentences.append(
+        f"The browser computes with weights rounded to {data['bits']} bits: at the marks no pixel, from 0 to 1, is off "
+        f"by more than {off}."
+    )
     return " ".join(sentences)
+
+
+def _bound_print(fitted: PairInfo, info: PairInfo, test: Dataset) -> str:
+    """Describe how the bound of a drawing is estimated, and what rounding changes in it."""
+    few = test.head(SHOWN)
+    given = few.labels if info.conditional and few.labels is not None else torch.zeros(len(few), dtype=torch.long)
+    exact, rounded_off = (terms - kl for terms, kl in (bounds(of, few.x, given) for of in (fitted, info)))
+    return (
+        f"The reconstruction term is the mean of log p(x | z) over {DRAWS} draws z = mean + sd × noise of the guide, "
+        "with the same noise for every drawing; the KL has a closed form. The mean ELBO of "
+        f"{len(few)} {test.split} images is {exact.mean():.3f} nats, and {rounded_off.mean():.3f} with rounded weights."
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 from broken import write
-from explorer_cases import FAULTY, MINE, NONE, OTHERS, PLANES, WRITTEN
+from explorer_cases import FAULTY, MINE, NONE, OTHERS, PLANES, WRITTEN, loaded
 
 from gallery.report.explorers import explorer
 from gallery.runs import training
@@ -11,11 +11,11 @@ from gallery.runs.specification import Run
 
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory):
-    """fitted(name): the folder of a short run."""
-    made = {}
+    """fitted(name, make): the folder of a short run, and its explorer by `make` in place of the first that applies."""
+    runs, made = {}, {}
 
     def fit(name):
-        if name not in made:
+        if name not in runs:
             model, data, keywords = (PLANES | OTHERS | NONE | dict.fromkeys(FAULTY, MINE))[name]
             folder = tmp_path_factory.mktemp("runs") / "run"
             settings = {"epochs": 4, "precision": "float32", "engine": "pyro"}
@@ -25,10 +25,16 @@ def fitted(tmp_path_factory):
                     write(WRITTEN[name])
                 patch.setattr("gallery.figures.draw", lambda *_, **__: [])
                 training.start(Run.of(model, None, data, keywords, settings), folder)
-            made[name] = folder, None if name in FAULTY else explorer(folder)
-        return made[name]
+            runs[name] = folder
+        return runs[name]
 
-    return fit
+    def explored(name, make=None):
+        if (name, make) not in made:
+            folder = fit(name)
+            made[name, make] = make(*loaded(folder)) if make else None if name in FAULTY else explorer(folder)
+        return fit(name), made[name, make]
+
+    return explored
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from gallery.report.site.run_pages import runs_below
 
 
 def test_all_stand_on_one_page_of_a_phone_in_the_dark(fitted, visit):
-    names = ["vae", "gmvae", "densities", "rows", "training", "vae"]
+    names = ["vae", "gmvae", "densities", "rows", "training", "autoencoder", "vae"]
     for scheme in ("light", "dark"):
         page = visit(*(fitted(name)[1] for name in names), color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -22,7 +22,7 @@ def test_all_stand_on_one_page_of_a_phone_in_the_dark(fitted, visit):
         part(page, "pad").first.focus()
         page.keyboard.press("ArrowRight")
         after = [output.inner_text() for output in page.locator("output").all()]
-        assert [a != b for a, b in zip(texts, after, strict=True)] == [True] + [False] * 5
+        assert [a != b for a, b in zip(texts, after, strict=True)] == [True] + [False] * 6
         assert page.locator("[id]").count() == 0
         for element in page.locator("svg[role], canvas, input, select").all():
             assert element.evaluate("e => e.ariaLabel || (e.labels && e.labels[0].textContent.trim())")

@@ -11,6 +11,7 @@ from explorer_cases import hero, inline, loaded, part, pixels, slide, status, un
 from data.synthetic import FA_SIGMA, FA_W
 from gallery.ledger.experiments.factor_analysis import exact_gap
 from gallery.models._distributions import TruncatedNormal
+from gallery.report.explorers.network import quantised
 from gallery.report.explorers.training import refit
 from gallery.runs.training import load
 from inference import sample
@@ -145,7 +146,8 @@ def test_a_normal_guide_of_a_positive_number_has_an_infinite_gap(visit):
 def test_rows_appear_from_the_top(fitted, visit):
     folder, html = fitted("rows")
     page, (pair, test) = visit(html), loaded(folder)
-    mean = sample(pair, test.x, 12)["mean"].reshape(12, 8, 8)
+    mean = sample(quantised(pair, 16), test.x, 12)["mean"].reshape(12, 8, 8)
+    part(page, "set").select_option(index=0)
 
     def images():
         return pixels(page).unfold(0, 8, 10).unfold(1, 8, 10).reshape(12, 8, 8)
@@ -173,6 +175,7 @@ def test_play_advances_and_with_reduced_motion_shows_one_row_at_a_time(fitted, v
     page.wait_for_function("document.querySelector('[data-part=play]').textContent === 'Play'")
     assert status(page).startswith("8 of 8 rows")
     still = visit(fitted("rows")[1], reduced_motion="reduce")
+    part(still, "set").select_option(index=0)
     slide(still, "shown", 1)
     part(still, "play").click()
     still.wait_for_timeout(400)
