@@ -29,6 +29,9 @@ def experiments_table() -> str:
         "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
         "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
         "`vae:notes`: rate and distortion by beta, nats per data point": _rate_distortion(),
+        "`vae:notes`: information of the code about its image, all training images, nats": _information(),
+        "A line by squared error and by KL: coefficients, and intervals over simulated data sets": _line(),
+        "A line by mean field: gap log p(x) - ELBO, exactly and from draws": _gap_of_mean_field(),
         "`gmvae`: variance of the gradient, all parameters": _gmvae(),
         "Three parametrisations of p(x | y): -log p(x | y) of new data, nats per data point": _conditionals(),
         "`autoencoder`: squared error by width of the code": _widths(),
@@ -138,6 +141,41 @@ def _rate_distortion() -> str:
         ["beta", "rate", "distortion"],
         [[f"{point['beta']:g}", f"{point['kl']:.2f}", f"{-point['reconstruction']:.2f}"] for point in points],
     )
+
+
+def _information() -> str:
+    points = _load("vae/information.json").get("points", [])
+    header = ["beta", "earlier pixels that the decoder sees", "I(x; z)", "standard error", "cap", "KL of test data"]
+    rows = []
+    for p in points:
+        found = p["mutual_information"]
+        numbers = f"{found['value']:.3f}", f"{found['se']:.1g}", f"{found['cap']:.2f}", f"{p['kl']:.3f}"
+        rows.append([f"{p['beta']:g}", str(p["context"]), *numbers])
+    return markdown_table(header, rows)
+
+
+def _line() -> str:
+    line = _load("linear_regression/squares_and_kl.json")
+    rows = []
+    for name, of in line.get("methods", {}).items():
+        numbers = [f"{value:.4f}" for key in ("mean", "sd") for value in of.get(key, ())]
+        covered = [f"{value:.1%}" for value in of.get("covered", ())]
+        rows.append([name, *numbers, *[""] * (4 - len(numbers)), *(covered or ["", ""]), str(of.get("n", ""))])
+    header = ["method", "intercept", "slope", "sd of the intercept", "sd of the slope"]
+    level = line.get("level", 0)
+    of = [f"{level:.0%} intervals with the true {name}" for name in ("intercept", "slope")]
+    return markdown_table([*header, *of, "data sets"], rows)
+
+
+def _gap_of_mean_field() -> str:
+    gap = _load("linear_regression/squares_and_kl.json").get("gap", {})
+    if not gap:
+        return ""
+    rows = [["exact", f"{gap['exact']:.5f}", ""]]
+    rows += [
+        [f"{point['draws']:,} draws", f"{point['value']:.5f}", f"{point['mc_se']:.1g}"] for point in gap["estimates"]
+    ]
+    return markdown_table(["estimate", "gap, nats per data point", "Monte Carlo error"], rows)
 
 
 def _gmvae() -> str:
