@@ -36,7 +36,8 @@ def experiments_table() -> str:
         "Three parametrisations of p(x | y): -log p(x | y) of new data, nats per data point": _conditionals(),
         "`autoencoder`: squared error by width of the code": _widths(),
         "Sparse autoencoder of the slides, as printed: squared error on test images": _printed(),
-        "`ss_vae` on digits, 100 labels: median error on test images": _labels(),
+        "`ss_vae` on digits: median error on test images by number of labels": _labels(),
+        "`ss_vae`: calibration on test images": _calibration(),
         "A plane of codes of MNIST: accuracy of its regions": _plane(),
         "`vrnn`: ELBO of test data at the same generative weights": _vrnn(),
     }
@@ -216,11 +217,21 @@ def _printed() -> str:
 
 
 def _labels() -> str:
-    errors = [entry for entry in _load("ss_vae/labels.json").get("errors", []) if entry["labels"] == 100]
-    names = ("q(y | x)", "Bayes' rule", "logistic regression", "linear SVM")
+    errors = [of for of in _load("ss_vae/labels.json").get("errors", []) if of["labels"] in (20, 100, 1000)]
+    names = [name for name in (errors or [{}])[0] if name not in ("labels", "draw")]
+    counts = sorted({entry["labels"] for entry in errors})
+    rows = [
+        [name, *(f"{statistics.median(of[name] for of in errors if of['labels'] == n):.4f}" for n in counts)]
+        for name in names
+    ]
+    return markdown_table(["classifier", *(f"{n} labels" for n in counts)], rows)
+
+
+def _calibration() -> str:
+    found = _load("ss_vae/calibration.json")
     return markdown_table(
-        ["classifier", "error", "choices of the labelled images"],
-        [[name, f"{statistics.median(entry[name] for entry in errors):.4f}", str(len(errors))] for name in names],
+        ["classifier", "accuracy", "mean probability of the chosen class", "expected calibration error"],
+        [[name, *(f"{of[key]:.4f}" for key in ("accuracy", "confidence", "ece"))] for name, of in found.items()],
     )
 
 

@@ -28,7 +28,7 @@ from gallery.figures.information import information
 from gallery.models.vae import VAE
 from gallery.runs import training
 from gallery.runs.prepare import noise_of
-from inference import SVI, evaluate
+from inference import SVI, Pair, evaluate
 from inference.evaluation.mutual_information import mutual_information
 from inference.files import write_atomically
 
@@ -57,7 +57,7 @@ class PixelByPixel(dist.TorchDistribution):
         logits = self.logits + F.linear(value, self.weight)
         return -F.binary_cross_entropy_with_logits(logits, value.expand_as(logits), reduction="none").sum(-1)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:
         x = self.logits.new_zeros(self.shape(sample_shape))
         for i in range(x.shape[-1]):
             x[..., i] = torch.bernoulli((self.logits[..., i] + x @ self.weight[i]).sigmoid())
@@ -114,12 +114,12 @@ def reproduce(
     for beta, context in [*((beta, 0) for beta in betas), *((1.0, context) for context in contexts)]:
         pair = run.build()
         assert isinstance(pair, VAE)
-        model: nn.Module = StrongDecoder(pair, train.x.shape[1], context) if context else pair
+        model: Pair = StrongDecoder(pair, train.x.shape[1], context) if context else pair
         with noise_of(run):
             for _ in SVI(model, train.x, settings=replace(run.settings, beta=beta), transform=train.transform):
                 pass
         metrics = evaluate(model, test.scored(), particles=1)
-        found = mutual_information(pair.eval(), train.scored(), n=n)
+        found = mutual_information(pair, train.scored(), n=n)
         point = {"beta": beta, "context": context, **{name: metrics[name]["value"] for name in ("kl", "elbo")}}
         points.append(point | {name: found[name] for name in ("mutual_information", "marginal_kl")})
     result = {"unit": "nats", "data": run.data, "n": min(n, len(train)), "points": points}
