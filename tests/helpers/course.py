@@ -6,7 +6,7 @@ from pathlib import Path
 from gallery.course.grade import Answers, check_one, exercises_of, run_cells
 from gallery.course.source import HOLE, lesson
 
-__all__ = ["solution", "verdict"]
+__all__ = ["names", "solution", "states", "verdict"]
 
 
 @cache
@@ -26,3 +26,14 @@ def verdict(number: int, exercise: int, **changed):
     answers = solution(number)
     check = exercises_of(number)[exercise]
     return check_one(exercise, check, Answers(answers.names | changed, {}, answers.file))
+
+
+def names(number: int):
+    """What the solutions of a lesson define, by name."""
+    return solution(number).names
+
+
+def states(number: int, *phrases: str) -> None:
+    """Check that the text of a lesson has these phrases: a number that changes there has to change in its test."""
+    text = " ".join(" ".join(it.source.split()) for it in lesson(number).cells if it.kind == "markdown")
+    assert [phrase for phrase in phrases if phrase not in text] == []

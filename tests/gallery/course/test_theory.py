@@ -1,34 +1,20 @@
-"""Each number and identity in the text of the lessons 1 to 5, computed."""
+"""Each number and identity in the text of the lessons 1 to 4, computed."""
 
 import math
 
 import pyro.distributions as dist
 import pytest
 import torch
-from course import solution
+from course import names, states
 from torch.distributions import kl_divergence
 
 import data
-from gallery.course import lesson
+from gallery.course.checks import lesson_04
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.loaded_die import LoadedDie
 
 DOUBLE = torch.float64
-
-
-def text(number):
-    return " ".join(" ".join(it.source.split()) for it in lesson(number).cells if it.kind == "markdown")
-
-
-def states(number, *phrases):
-    """The text has these phrases: a number that changes there changes here."""
-    missing = [phrase for phrase in phrases if phrase not in text(number)]
-    assert missing == []
-
-
-def names(number):
-    return solution(number).names
 
 
 def test_die():
@@ -129,3 +115,55 @@ def test_the_kl_of_normals_is_the_formula_of_lesson_2():
     kl = kl_divergence(dist.MultivariateNormal(zero, D), dist.MultivariateNormal(zero, S))
     formula = 0.5 * (torch.trace(torch.linalg.solve(S, D)) - 2 + torch.logdet(S) - torch.logdet(D))
     assert kl.item() == pytest.approx(formula.item(), rel=1e-12)
+
+
+def test_forward_and_reverse():
+    states(
+        4, "26 % of its mass", "less than $10^{-50}$", "2.976 with standard deviation 0.084", "the price is $\\log 2$"
+    )
+    z, log_p = names(4)["z"], names(4)["log_posterior"](9.0)
+    mean, scale = names(4)["forward_fit"](9.0)
+    middle = z.abs() <= 1
+    forward = names(4)["log_normal"](mean, scale.item()).exp()
+    assert torch.trapezoid(forward[middle], z[middle]).item() == pytest.approx(0.26, abs=0.005)
+    assert torch.trapezoid(log_p.exp()[middle], z[middle]).item() < 1e-50
+    best, at = least_reverse(9.0, 3.0)
+    assert at == (pytest.approx(2.976, abs=5e-4), pytest.approx(0.084, abs=5e-4))
+    assert best == pytest.approx(lesson_04.LEAST, abs=2e-5)
+    assert best == pytest.approx(math.log(2), abs=1e-3)
+
+
+def least_reverse(x, start):
+    """The least KL(q || p) of a normal from a start, with its mean and scale, by L-BFGS; sums over a grid of its noise."""
+    posterior = lesson_04.posterior(x)
+    mean, log_scale = (torch.tensor(value, dtype=DOUBLE, requires_grad=True) for value in (start, -1.0))
+    eps = torch.linspace(-7, 7, 281, dtype=DOUBLE)
+    weight = (-0.5 * eps**2).exp() / (-0.5 * eps**2).exp().sum()
+    optimiser = torch.optim.LBFGS([mean, log_scale], max_iter=60, line_search_fn="strong_wolfe")
+
+    def kl():
+        optimiser.zero_grad()
+        log_q = -0.5 * eps**2 - 0.5 * math.log(2 * math.pi) - log_scale
+        loss = (weight * (log_q - posterior.log_prob(mean + log_scale.exp() * eps))).sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(kl)
+    return kl().item(), (mean.item(), log_scale.exp().item())
+
+
+def test_merged_peaks_are_covered():
+    states(4, "$x = 0.5$ the peaks have merged, and the best normal lies across both")
+    across, (mean, _) = least_reverse(0.5, 0.7)
+    assert abs(mean) < 1e-3
+    assert across < math.log(2) / 2
+
+
+def test_forward_kl_is_least_at_the_moments():
+    mean, scale = (value.item() for value in names(4)["forward_fit"](2.0))
+    log_p = names(4)["log_posterior"](2.0)
+    kls, log_normal = names(4)["kls"], names(4)["log_normal"]
+    least = kls(log_normal(mean, scale), log_p)[1]
+    assert all(
+        kls(log_normal(mean + a, scale * b), log_p)[1] > least for a, b in ((0.1, 1), (-0.1, 1), (0, 1.1), (0, 0.9))
+    )
