@@ -3,13 +3,17 @@
     explorer(Path("runs/mine"))                     # HTML, or None if no explorer applies
     hero_explorer(run_of(recipe_for("hmm"), 0))     # of a model that is exact before any fit
 
-die             counts of the faces of a die: prior, exact posterior, evidence
+die             counts of the faces of a die that are dragged: prior, exact posterior, evidence
+line            points that are dragged: the posterior of a line, and the gap of a mean-field guide
+mixture         means that are dragged: responsibilities, and steps of EM
+states          measurements that are dragged: filtering, smoothing and the most probable path of a Markov chain
+densities       a slider for x: prior, exact posterior and a guide of a chosen family, both KLs, evidence and ELBO
+training        a slider over the steps of training: generated and true distribution, covariance, evidence and gap
 latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component
-densities       a slider for x: prior, exact posterior and guide, evidence and ELBO
 rows            the rows of an image, one after the other
-training        a slider over the steps of training: generated and true distribution, evidence
 
-The pair and its data select the explorer. All numbers are computed by the library in float64; the page draws them.
+The pair and its data select the explorer. What is heavy is computed by the library in float64;
+the page draws it, and computes closed forms, in doubles too.
 """
 
 from collections import deque

@@ -7,11 +7,12 @@ const slider = part("x"), family = part("family"), inputs = [part("first"), part
 const LOG = 0.5 * Math.log(2 * Math.PI), positive = (f) => (v) => (v > 0 ? f(v) : -Infinity);
 const [low, high] = data.edge, span = high - low;
 
-// Each family: names, ranges (those of positive parameters in logarithms), log density, and parameters by mean and sd.
+// Each family: names, ranges (of positive parameters in logarithms), log density, and parameters by mean and sd.
 const spread = [Math.log(0.02 * span), Math.log(span)];
 const FAMILIES = {
   normal: {
-    names: ["mean", "standard deviation"], ranges: [[data.positive ? 0 : low, high], spread], logs: [false, true], of: (m, s) => [m, s],
+    names: ["mean", "standard deviation"], logs: [false, true], of: (m, s) => [m, s],
+    ranges: [[data.positive ? 0 : low, high], spread],
     density: ([m, s]) => (v) => log_normal(v, m, s),
   },
   "truncated normal": {
@@ -22,7 +23,8 @@ const FAMILIES = {
     },
   },
   gamma: {
-    names: ["shape", "rate"], ranges: [[Math.log(0.5), Math.log(300)], [Math.log(0.1), Math.log(150)]], logs: [true, true],
+    names: ["shape", "rate"], logs: [true, true],
+    ranges: [[Math.log(0.5), Math.log(300)], [Math.log(0.1), Math.log(150)]],
     of: (m, s) => [(m / s) ** 2, m / s ** 2],
     density: ([a, b]) => {
       const scale = a * Math.log(b) - lgamma(a);
@@ -62,7 +64,7 @@ function minimise(f, start) {
   for (let round = 0; round < 400; round++) {
     simplex.sort((a, b) => a.f - b.f);
     const worst = simplex.at(-1), rest = simplex.slice(0, -1);
-    if (Math.max(...rest.concat(worst).map(({ v }) => Math.hypot(...v.map((w, i) => w - simplex[0].v[i])))) < 1e-8) break;
+    if (Math.max(...simplex.map(({ v }) => Math.hypot(...v.map((w, i) => w - simplex[0].v[i])))) < 1e-8) break;
     const centre = start.map((_, i) => sum(rest.map(({ v }) => v[i])) / rest.length);
     const mirrored = point(mix(centre, worst.v, -1));
     let next = mirrored;
@@ -85,7 +87,8 @@ let parameters = {}, shown;
 
 function fit(direction) {
   const p = at(exact, Number(slider.value)), { logs } = chosen(), mine = parameters[family.value];
-  const from_free = (v) => v.map((w, i) => (logs[i] ? Math.exp(w) : w)), free = mine.map((v, i) => (logs[i] ? Math.log(v) : v));
+  const from_free = (v) => v.map((w, i) => (logs[i] ? Math.exp(w) : w));
+  const free = mine.map((v, i) => (logs[i] ? Math.log(v) : v));
   parameters[family.value] = from_free(minimise((v) => {
     const q = log_q(from_free(v)), value = direction(q, p);
     return Number.isFinite(value) ? value : 1e9;
@@ -166,8 +169,9 @@ function show() {
   part("x-name").textContent = `observed ${x}`;
   set(part("picture"), { "aria-label": `Prior, exact posterior and guide over z, at ${x}` });
   set(part("parts"), { "aria-label": `What each z adds to the two KLs, at ${x}` });
-  const infinite = leaves() ? " It has mass below 0, where the prior has none: its KL(q ‖ p) is infinite." : back === Infinity
-    ? " It has no mass where the posterior has some: its KL(p ‖ q) is infinite." : "";
+  let infinite = "";
+  if (leaves()) infinite = " It has mass below 0, where the prior has none: its KL(q ‖ p) is infinite.";
+  else if (back === Infinity) infinite = " It has no mass where the posterior has some: its KL(p ‖ q) is infinite.";
   part("status").textContent = `At ${x}, ${name}: the ELBO is ${format(gap, 4)} nats below log p(x).${infinite}`;
 }
 
