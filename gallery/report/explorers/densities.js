@@ -32,7 +32,7 @@ const FAMILIES = {
     },
   },
   "log-normal": {
-    names: ["location of log z", "scale of log z"], ranges: [[-4, Math.log(high)], [Math.log(0.03), Math.log(2)]],
+    names: ["location of log z", "scale of log z"], ranges: [[-4, Math.log(high)], [Math.log(0.03), 0]],
     logs: [false, true],
     of: (m, s) => [Math.log(m) - 0.5 * Math.log1p((s / m) ** 2), Math.sqrt(Math.log1p((s / m) ** 2))],
     density: ([m, s]) => positive((v) => log_normal(Math.log(v), m, s) - Math.log(v)),
@@ -55,7 +55,11 @@ function kl(a, b) {
   return total;
 }
 const leaves = () => data.positive && family.value === "normal"; // mass where the posterior has none
-const forward = (q, p) => (leaves() ? Infinity : kl(q, p));
+// NaN for a guide that the nodes miss, such as a very narrow one.
+function forward(q, p) {
+  if (leaves()) return Infinity;
+  return Math.abs(q.reduce((total, v, i) => total + Math.exp(v) * weight[i], -1)) < 1e-5 ? kl(q, p) : NaN;
+}
 
 // The minimum of f of one or two numbers, by the simplex of Nelder and Mead.
 function minimise(f, start) {
@@ -172,7 +176,8 @@ function show() {
   let infinite = "";
   if (leaves()) infinite = " It has mass below 0, where the prior has none: its KL(q ‖ p) is infinite.";
   else if (back === Infinity) infinite = " It has no mass where the posterior has some: its KL(p ‖ q) is infinite.";
-  part("status").textContent = `At ${x}, ${name}: the ELBO is ${format(gap, 4)} nats below log p(x).${infinite}`;
+  part("status").textContent = Number.isNaN(gap) ? `At ${x}, ${name}, which is not resolved by the quadrature of this page.`
+    : `At ${x}, ${name}: the ELBO is ${format(gap, 4)} nats below log p(x).${infinite}`;
 }
 
 function adopt() { // the moments of the posterior, or those at the right of 0, at first

@@ -1,7 +1,8 @@
 // Charts in CSS pixels, drawn anew at their width, and handles that the pointer drags and the arrow keys move.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const format = (value, digits) => (Number.isFinite(value) ? number(value, digits) : value > 0 ? "∞" : "−∞");
+const special = (value) => (Number.isNaN(value) ? "?" : value > 0 ? "∞" : "−∞");
+const format = (value, digits) => (Number.isFinite(value) ? number(value, digits) : special(value));
 const from = (n, f) => Array.from({ length: n }, (_, i) => f(i));
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const logsumexp = (values) => {
