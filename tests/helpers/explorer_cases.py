@@ -47,6 +47,8 @@ OTHERS = {
     "densities": ("exponential_gaussian:gamma", "exponential_gaussian", {}),
     "rows": ("vrnn", "digits:threshold", {"steps": 8, "state_dim": 16, "hidden": [16]}),
     "training": ("factor_analysis", "factor_analysis", {}),
+    "mixture": ("gaussian_mixture", "gaussian_mixture", {"components": 2}),
+    "states": ("hmm", "hmm", {"states": 2}),
 }
 NONE = {
     "unknown noise": ("linear_regression:unknown_noise", "line", {}),

@@ -3,18 +3,20 @@
     explorer(Path("runs/mine"))                     # HTML, or None if no explorer applies
     hero_explorer(run_of(recipe_for("hmm"), 0))     # of a model before any fit
 
-die             counts of the faces of a die: prior, exact posterior, evidence
-latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component
+die             counts of the faces of a die that are dragged: prior, exact posterior, evidence
+line            points that are dragged: the posterior of a line, and the gap of a mean-field guide
+mixture         means that are dragged: responsibilities, and steps of EM
+states          measurements that are dragged: filtering, smoothing and the most probable path of a Markov chain
+densities       a slider for x: prior, exact posterior and a guide of a chosen family, both KLs, evidence and ELBO
+training        a slider over the steps of training: generated and true distribution, covariance, evidence and gap
 latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component;
                 the code and the bound of a drawing
 components      q(y | x) of a drawing, and draws of a component
 reconstruction  code and reconstruction of a drawing, by its corruption or by k
-densities       a slider for x: prior, exact posterior and guide, evidence and ELBO
 rows            the rows of an image, one after the other; completions of a drawing
-training        a slider over the steps of training: generated and true distribution, evidence
 
-The pair and its data select the explorer. All numbers are computed by the library in float64, or in the page by the
-networks in it (network.py). Small fitted pairs of the deep models are committed (weights.py).
+The pair and its data select the explorer. What is heavy is computed by the library in float64; the page draws it, and
+computes closed forms in doubles and what its networks give (network.py). Small fitted pairs of the deep models are committed (weights.py).
 """
 
 from collections import deque

@@ -7,11 +7,12 @@ const slider = part("x"), family = part("family"), inputs = [part("first"), part
 const LOG = 0.5 * Math.log(2 * Math.PI), positive = (f) => (v) => (v > 0 ? f(v) : -Infinity);
 const [low, high] = data.edge, span = high - low;
 
-// Each family: names, ranges (those of positive parameters in logarithms), log density, and parameters by mean and sd.
+// Each family: names, ranges (of positive parameters in logarithms), log density, and parameters by mean and sd.
 const spread = [Math.log(0.02 * span), Math.log(span)];
 const FAMILIES = {
   normal: {
-    names: ["mean", "standard deviation"], ranges: [[data.positive ? 0 : low, high], spread], logs: [false, true], of: (m, s) => [m, s],
+    names: ["mean", "standard deviation"], logs: [false, true], of: (m, s) => [m, s],
+    ranges: [[data.positive ? 0 : low, high], spread],
     density: ([m, s]) => (v) => log_normal(v, m, s),
   },
   "truncated normal": {
@@ -22,7 +23,8 @@ const FAMILIES = {
     },
   },
   gamma: {
-    names: ["shape", "rate"], ranges: [[Math.log(0.5), Math.log(300)], [Math.log(0.1), Math.log(150)]], logs: [true, true],
+    names: ["shape", "rate"], logs: [true, true],
+    ranges: [[Math.log(0.5), Math.log(300)], [Math.log(0.1), Math.log(150)]],
     of: (m, s) => [(m / s) ** 2, m / s ** 2],
     density: ([a, b]) => {
       const scale = a * Math.log(b) - lgamma(a);
@@ -30,7 +32,7 @@ const FAMILIES = {
     },
   },
   "log-normal": {
-    names: ["location of log z", "scale of log z"], ranges: [[-4, Math.log(high)], [Math.log(0.03), Math.log(2)]],
+    names: ["location of log z", "scale of log z"], ranges: [[-4, Math.log(high)], [Math.log(0.03), 0]],
     logs: [false, true],
     of: (m, s) => [Math.log(m) - 0.5 * Math.log1p((s / m) ** 2), Math.sqrt(Math.log1p((s / m) ** 2))],
     density: ([m, s]) => positive((v) => log_normal(Math.log(v), m, s) - Math.log(v)),
@@ -53,7 +55,11 @@ function kl(a, b) {
   return total;
 }
 const leaves = () => data.positive && family.value === "normal"; // mass where the posterior has none
-const forward = (q, p) => (leaves() ? Infinity : kl(q, p));
+// NaN for a guide that the nodes miss, such as a very narrow one.
+function forward(q, p) {
+  if (leaves()) return Infinity;
+  return Math.abs(q.reduce((total, v, i) => total + Math.exp(v) * weight[i], -1)) < 1e-5 ? kl(q, p) : NaN;
+}
 
 // The minimum of f of one or two numbers, by the simplex of Nelder and Mead.
 function minimise(f, start) {
@@ -62,7 +68,7 @@ function minimise(f, start) {
   for (let round = 0; round < 400; round++) {
     simplex.sort((a, b) => a.f - b.f);
     const worst = simplex.at(-1), rest = simplex.slice(0, -1);
-    if (Math.max(...rest.concat(worst).map(({ v }) => Math.hypot(...v.map((w, i) => w - simplex[0].v[i])))) < 1e-8) break;
+    if (Math.max(...simplex.map(({ v }) => Math.hypot(...v.map((w, i) => w - simplex[0].v[i])))) < 1e-8) break;
     const centre = start.map((_, i) => sum(rest.map(({ v }) => v[i])) / rest.length);
     const mirrored = point(mix(centre, worst.v, -1));
     let next = mirrored;
@@ -85,7 +91,8 @@ let parameters = {}, shown;
 
 function fit(direction) {
   const p = at(exact, Number(slider.value)), { logs } = chosen(), mine = parameters[family.value];
-  const from_free = (v) => v.map((w, i) => (logs[i] ? Math.exp(w) : w)), free = mine.map((v, i) => (logs[i] ? Math.log(v) : v));
+  const from_free = (v) => v.map((w, i) => (logs[i] ? Math.exp(w) : w));
+  const free = mine.map((v, i) => (logs[i] ? Math.log(v) : v));
   parameters[family.value] = from_free(minimise((v) => {
     const q = log_q(from_free(v)), value = direction(q, p);
     return Number.isFinite(value) ? value : 1e9;
@@ -166,9 +173,11 @@ function show() {
   part("x-name").textContent = `observed ${x}`;
   set(part("picture"), { "aria-label": `Prior, exact posterior and guide over z, at ${x}` });
   set(part("parts"), { "aria-label": `What each z adds to the two KLs, at ${x}` });
-  const infinite = leaves() ? " It has mass below 0, where the prior has none: its KL(q ‖ p) is infinite." : back === Infinity
-    ? " It has no mass where the posterior has some: its KL(p ‖ q) is infinite." : "";
-  part("status").textContent = `At ${x}, ${name}: the ELBO is ${format(gap, 4)} nats below log p(x).${infinite}`;
+  let infinite = "";
+  if (leaves()) infinite = " It has mass below 0, where the prior has none: its KL(q ‖ p) is infinite.";
+  else if (back === Infinity) infinite = " It has no mass where the posterior has some: its KL(p ‖ q) is infinite.";
+  part("status").textContent = Number.isNaN(gap) ? `At ${x}, ${name}, which is not resolved by the quadrature of this page.`
+    : `At ${x}, ${name}: the ELBO is ${format(gap, 4)} nats below log p(x).${infinite}`;
 }
 
 function adopt() { // the moments of the posterior, or those at the right of 0, at first

@@ -23,9 +23,10 @@ from inference.pairs.sites import Site, latent_sites
 
 __all__ = ["densities"]
 
-POSITIONS = 31  # values of x on the slider
+POSITIONS, FEWEST = 31, 8  # values of x on the slider, and the fewest
+BYTES = 114_000  # of all tables
 WITHIN = (0.025, 0.975)  # the range of x, as quantiles of the test data
-STEP, LOWEST, TAIL = 0.25, -25.0, 9.0  # of the variable of the quadrature: step, start, and end beyond the bulk
+STEP, LOWEST, TAIL = 0.25, -30.0, 10.0  # of the variable of the quadrature: step, start, and end beyond the bulk
 FAMILIES: dict[type, str] = {
     TruncatedNormal: "truncated normal",
     dist.Normal: "normal",
@@ -49,20 +50,30 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
     if not (known and info.is_scalar) or info.is_per_data_point:
         return None
     low, high = test.x.quantile(torch.tensor(WITHIN).to(test.x)).tolist()
-    x = torch.linspace(low, high, POSITIONS).to(test.x).unsqueeze(-1)
+    positions, x = POSITIONS, test.x[:0]
     with eval_mode(pair):
-        ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
-        of_model: Site = poutine.trace(pair.model).get_trace(x).nodes[name]
-        posterior, guide, evidence = pair.posterior(x), site["fn"], log_evidence(pair, x)
-        assert evidence is not None
-        positive = not of_model["fn"].support.check(torch.tensor(-1.0))
-        z, weight = _nodes(posterior, positive)
+        while len(x) != positions:  # at most twice: fewer positions, where the nodes are many
+            x = torch.linspace(low, high, positions).to(test.x).unsqueeze(-1)
+            ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
+            of_model: Site = poutine.trace(pair.model).get_trace(x).nodes[name]
+            posterior, guide, evidence = pair.posterior(x), site["fn"], log_evidence(pair, x)
+            positive = not of_model["fn"].support.check(torch.tensor(-1.0))
+            z, weight = _nodes(posterior, positive)
+            tables = (
+                BYTES // (4 * len(z)) - 5
+            )  # of one value per node: beside nodes and weights, in doubles, and the prior
+            positions = min(positions, tables // (1 + fitted))
+            if positions < FEWEST:  # the posterior is far narrower than the range of z
+                return None
         log_p, log_q, log_prior = (_log_density(fn, z) for fn in (posterior, guide, of_model["fn"]))
-    fitted = fitted and bool(((log_q.exp() @ weight - 1).abs() < 1e-3).all())  # else the nodes do not resolve it
+    if evidence is None or not _resolved(log_p, weight):
+        return None
+    fitted = fitted and _resolved(log_q, weight)
     own = FAMILIES.get(type(guide))
     families = (["fitted guide"] if fitted else []) + list(dict.fromkeys(filter(None, (own, *OFFERED))))
-    bulk = (log_p.exp() > 1e-3 * log_p.exp().amax(1, keepdim=True)).any(0) | (log_prior[0].exp() > 0.02)
-    edges = [1.2 * end.item() for end in (z[bulk].min(), z[bulk].max())]
+    bulk = z[(log_p.exp() > 1e-3 * log_p.exp().amax(1, keepdim=True)).any(0)]
+    margin = 0.1 * (bulk.max() - bulk.min()).item()
+    edges = [(0.0 if positive else bulk.min().item()) - margin, bulk.max().item() + margin]
     data = {
         "x": rounded(x[:, 0], 6),
         "z": packed(z, "f8"),
@@ -71,7 +82,7 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
         "exact": packed(log_p),
         "guide": packed(log_q) if fitted else None,
         "evidence": rounded(evidence, 6),
-        "edge": [round(-0.09 * edges[1] if positive else edges[0], 2), round(edges[1], 2)],
+        "edge": [round(end, 3) for end in edges],
         "positive": positive,
     }
     marks = [("prior", "prior p(z)"), ("truth", "exact posterior p(z | x)"), ("guide", "guide q(z | x)")]
@@ -84,8 +95,8 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
 <svg data-part="parts" role="img"></svg>
 </div>
 <div class="controls">
-<label><span data-part="x-name"></span> <input type="range" data-part="x" min="0" max="{POSITIONS - 1}"
- value="{POSITIONS // 2}" step="1"></label>
+<label><span data-part="x-name"></span> <input type="range" data-part="x" min="0" max="{len(x) - 1}"
+ value="{len(x) // 2}" step="1"></label>
 <label>family of the guide q <select data-part="family">{options(families)}</select></label>
 <label><span data-part="first-name">first parameter</span> <input type="range" data-part="first" step="any"></label>
 <label><span data-part="second-name">second parameter</span> <input type="range" data-part="second" step="any"></label>
@@ -104,6 +115,11 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
     return fragment("densities", caption, body, data, hint, ("plot", "special"))
 
 
+def _resolved(log_density: Tensor, weight: Tensor) -> bool:
+    """Return whether the weights of the nodes integrate each density, (positions, nodes), to 1."""
+    return bool(((log_density.exp() @ weight - 1).abs() < 1e-3).all())
+
+
 def _nodes(posterior: Any, positive: bool) -> tuple[Tensor, Tensor]:
     """Return nodes and weights of a quadrature over z > 0, or over all z: the trapezoidal rule in u.
 
@@ -116,7 +132,7 @@ def _nodes(posterior: Any, positive: bool) -> tuple[Tensor, Tensor]:
     reach = max(end.abs().max().item() for end in ends)
     grid = torch.linspace(0 if positive else -reach, reach, 4001).to(posterior.mean)
     top = _log_density(posterior, grid[1:]).exp().max().item()
-    unit = 0.14 / top / STEP  # 0.4 / top is the standard deviation of a normal, twice that of two modes
+    unit = min(0.2 / top, 0.02 * reach) / STEP  # 0.2 / top is the standard deviation of one of two equal modes
     c = 1.3 * reach / unit
     u = torch.arange(LOWEST, c + TAIL, STEP).to(posterior.mean)
     z, weight = unit * (F.softplus(u) + (u - c).exp()), unit * STEP * (u.sigmoid() + (u - c).exp())

@@ -29,10 +29,11 @@ def die(pair: Pair, train: Dataset) -> str | None:
         "level": LEVEL,
         "truth": None if truth is None else truth.tolist(),
     }
-    header = ["face", "throws", "posterior mean", f"{LEVEL:.0%} interval"]
+    share = f"{100 * LEVEL:g} %"
+    header = ["face", "throws", "posterior mean", f"{share} interval"]
     rows = [[f"{k}", f"count-{k}", f"mean-{k}", f"low-{k} high-{k}"] for k in range(1, faces + 1)]
-    marks = [("box k0", "throws"), ("interval grey", f"prior: mean, {LEVEL:.0%}")]
-    marks += [("interval truth", f"exact posterior: mean, {LEVEL:.0%}")]
+    marks = [("box k0", "throws"), ("interval grey", f"prior: mean and {share}")]
+    marks += [("interval truth", f"exact posterior: mean and {share}")]
     marks += [] if truth is None else [("diamond", "truth behind the data")]
     choose = [("few", f"First {FEW} throws"), ("all", f"All {len(train)} throws"), ("none", "No throws")]
     numbers = [("log_evidence", "log p(x), exact", "nats"), ("fair", "log p(x) of a fair die", "nats")]

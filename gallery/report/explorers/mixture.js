@@ -18,7 +18,8 @@ function e_step() {
 
 function m_step(r) {
   for (let k = 0; k < K; k++) {
-    const total = Math.max(sum(r.map((row) => row[k])), TINY), average = (of) => sum(r.map((row, i) => row[k] * of(i))) / total;
+    const total = Math.max(sum(r.map((row) => row[k])), TINY);
+    const average = (of) => sum(r.map((row, i) => row[k] * of(i))) / total;
     weights[k] = total / r.length;
     for (const d of [0, 1]) {
       mean[k][d] = average((i) => data.x[i][d]);
@@ -37,8 +38,8 @@ function mixed(row, colours) { // the colour of a data point
 const plot = chart(part("picture"), 360, () => (
   { x: data.edge[0], y: data.edge[1], xlabel: "x₁", ylabel: "x₂" }
 ), (it) => {
-  const style = getComputedStyle(root);
-  const colours = names.map((name) => style.getPropertyValue(name).trim().match(/[0-9a-f]{2}/gi).map((c) => parseInt(c, 16)));
+  const style = getComputedStyle(root), hex = (name) => style.getPropertyValue(name).match(/[0-9a-f]{2}/gi);
+  const colours = names.map((name) => hex(name).map((c) => parseInt(c, 16)));
   data.x.forEach(([a, b], i) => {
     const dot = shape("circle", { cx: it.X(a), cy: it.Y(b), r: 4 }, it.field);
     dot.style.fill = mixed(state.r[i], colours);

@@ -1,7 +1,8 @@
 // Charts in CSS pixels, drawn anew at their width, and handles that the pointer drags and the arrow keys move.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const format = (value, digits) => (Number.isFinite(value) ? number(value, digits) : value > 0 ? "∞" : "−∞");
+const special = (value) => (Number.isNaN(value) ? "?" : value > 0 ? "∞" : "−∞");
+const format = (value, digits) => (Number.isFinite(value) ? number(value, digits) : special(value));
 const from = (n, f) => Array.from({ length: n }, (_, i) => f(i));
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const logsumexp = (values) => {
@@ -20,18 +21,18 @@ function read(name, value, digits = 4) {
 // Ticks at 1, 2 or 5 times a power of ten, about `count` of them.
 function ticks([low, high], count) {
   const rough = (high - low) / Math.max(count, 1), power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
+  const step = power * [1, 2, 5, 10].find((m) => m * power >= 0.75 * rough);
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);
   return from(last - first + 1, (i) => [(first + i) * step, number((first + i) * step, digits)]);
 }
 
-// A chart: frame() gives {x, y: ranges, xlabel, ylabel, xticks?, yticks?, heading?}; draw(chart) fills chart.field, which
-// clips.
+// A chart: frame() gives {x, y: ranges, xlabel, ylabel, xticks?, yticks?, heading?}; draw(chart) fills chart.field,
+// which clips.
 function chart(svg, height, frame, draw) {
   const hidden = { "aria-hidden": true };
   const it = { svg, back: shape("g", hidden, svg), field: shape("svg", hidden, svg), front: shape("g", {}, svg) };
-  const [right, bottom] = [18, 42];
+  const right = 18, bottom = 42;
   it.handles = [];
   it.redraw = () => {
     const width = Math.max(Math.round(svg.clientWidth), 220), view = frame(), top = view.heading ? 26 : 10;
@@ -67,7 +68,8 @@ function chart(svg, height, frame, draw) {
     return shape("polygon", { points: `${up} ${down}`, class: kind }, it.field);
   };
   it.ellipse = ([a, b], [[p, q], [, r]], sds, kind) => { // of a covariance matrix
-    const c = Math.sqrt(p), d = q / c, e = Math.sqrt(Math.max(r - d * d, 0)), angles = from(73, (i) => (i * Math.PI) / 36);
+    const c = Math.sqrt(p), d = q / c, e = Math.sqrt(Math.max(r - d * d, 0)); // the Cholesky factor ((c, 0), (d, e))
+    const angles = from(73, (i) => (i * Math.PI) / 36);
     const xs = angles.map((t) => a + sds * c * Math.cos(t));
     return it.curve(xs, angles.map((t) => b + sds * (d * Math.cos(t) + e * Math.sin(t))), kind);
   };
@@ -90,14 +92,17 @@ function chart(svg, height, frame, draw) {
 
 // A handle on a chart. get() is its place, move([x, y]) sets it, say() says it; step: of the arrow keys, by axis.
 function handle(chart, { label, kind = "", get, move, say, step, done = () => {}, remove }) {
-  const element = shape("g", { class: `handle ${kind}`, tabindex: 0, role: "slider", "aria-label": label }, chart.front);
+  const attributes = { class: `handle ${kind}`, tabindex: 0, role: "slider", "aria-label": label };
+  const element = shape("g", attributes, chart.front);
   shape("circle", { r: 17, class: "reach" }, element);
   shape("circle", { r: 7.5, class: "knob" }, element);
   const it = { element };
   it.place = () => {
     const [x, y] = get();
     set(element, { transform: `translate(${chart.X(x).toFixed(2)} ${chart.Y(y).toFixed(2)})` });
-    set(element, { "aria-valuenow": y.toFixed(3), "aria-valuetext": say(), "data-place": [x, y].join() });
+    const [low, high] = chart.view.y.map((end) => end.toFixed(3));
+    set(element, { "aria-valuenow": y.toFixed(3), "aria-valuemin": low, "aria-valuemax": high });
+    set(element, { "aria-valuetext": say(), "data-place": [x, y].join() });
   };
   element.addEventListener("pointerdown", (event) => {
     if (event.button) return;

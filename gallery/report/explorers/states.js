@@ -23,7 +23,8 @@ function solve() {
   const path = [argmax(best[T - 1])];
   for (let t = T - 2; t >= 0; t--) path.unshift(back[t][path[0]]);
   const smooth = alpha.map((row, t) => normalised(row.map((v, k) => v + beta[t][k])));
-  return { filter: alpha.map(normalised), smooth, path, evidence: logsumexp(alpha[T - 1]), joint: Math.max(...best[T - 1]) };
+  const evidence = logsumexp(alpha[T - 1]), joint = Math.max(...best[T - 1]);
+  return { filter: alpha.map(normalised), smooth, path, evidence, joint };
 }
 
 const xs = [0.5, T + 0.5], xticks = steps.map((t) => [t, String(t)]);
@@ -38,8 +39,9 @@ const plot = chart(part("sequence"), 330, () => (
   it.curve(stairs.map(([t]) => t), stairs.map(([, v]) => v), "chain");
   knobs.forEach(({ element }, t) => set(element, { class: `handle k${argmax(solved.smooth[t]) % COLOURS}` }));
 });
+const yticks = [[0, "0"], [0.5, "0.5"], [1, "1"]];
 const stacked = (name, heading) => chart(part(name), 165, () => (
-  { x: xs, y: [0, 1], xticks, yticks: [[0, "0"], [0.5, "0.5"], [1, "1"]], xlabel: "step t", ylabel: "probability", heading }
+  { x: xs, y: [0, 1], xticks, yticks, xlabel: "step t", ylabel: "probability", heading }
 ), (it) => solved[name].forEach((row, t) => {
   let below = 0;
   row.forEach((p, k) => {
@@ -74,12 +76,14 @@ function show() {
     read(`path-${step}`, path[t] + 1, 0);
   });
   charts.forEach((it) => it.redraw());
-  const corrected = steps.filter((_, t) => argmax(filter[t]) !== argmax(smooth[t])), shown = path.map((k) => k + 1).join(" ");
-  const text = `Most probable path: ${shown}, of ${number(100 * share, 0)} % of the posterior probability. ` + (
-    corrected.length ? `Later measurements change the state of step ${corrected.join(", ")}.` : "Later measurements change no state."
-  );
+  const corrected = steps.filter((_, t) => argmax(filter[t]) !== argmax(smooth[t]));
+  const shown = path.map((k) => k + 1).join(" ");
+  const changed = corrected.length ? `the state of step ${corrected.join(", ")}` : "no state";
+  const text = `Most probable path: ${shown}, with ${number(100 * share, 0)} % of the posterior probability. `
+    + `Later measurements change ${changed}.`;
   set(part("sequence"), { "aria-label": "Measurements, to be dragged, with the levels of the states" });
-  for (const name of ["filter", "smooth"]) set(part(name), { "aria-label": `${name}ing probabilities of the states. ${text}` });
+  for (const name of ["filter", "smooth"])
+    set(part(name), { "aria-label": `${name}ing probabilities of the states. ${text}` });
   part("status").textContent = text;
 }
 

@@ -22,7 +22,8 @@ const views = data.views.map(([i, j], k) => chart(part(`view-${k}`), 250, () => 
 }));
 
 const along = data.steps.map((step) => Math.log10(step + 1)), xs = [0, along[last]];
-const xticks = [0, 1, 10, 100, 1000, 10000].filter((t) => t <= data.steps[last]).map((t) => [Math.log10(t + 1), String(t)]);
+const marked = [0, 1, 10, 100, 1000, 10000].filter((t) => t <= data.steps[last]);
+const xticks = marked.map((t) => [Math.log10(t + 1), String(t)]);
 const now = (it) => shape("path", { d: `M${it.X(along[at()])} 0V400`, class: "cross" }, it.field);
 const high = Math.max(...data.evidence, ...elbo, data.truth ?? -Infinity), low = Math.max(Math.min(...elbo), high - 5);
 const curves = chart(part("curve"), 230, () => (
@@ -37,7 +38,9 @@ const gaps = data.gap.map((gap) => Math.log10(Math.max(gap, 1e-9)));
 const ends = [Math.floor(Math.min(...gaps)), Math.ceil(Math.max(...gaps))], every = Math.ceil((ends[1] - ends[0]) / 5);
 const exponent = (power) => [power, Math.abs(power) < 4 ? String(10 ** power) : `1e${number(power, 0)}`];
 const yticks = from(Math.floor((ends[1] - ends[0]) / every) + 1, (i) => exponent(ends[0] + i * every));
-const missing = chart(part("gaps"), 230, () => ({ x: xs, y: ends, xticks, yticks, xlabel: "step", ylabel: "gap, nats" }), (it) => {
+const missing = chart(part("gaps"), 230, () => (
+  { x: xs, y: ends, xticks, yticks, xlabel: "step", ylabel: "gap, nats" }
+), (it) => {
   it.curve(along, gaps, "curve k4");
   now(it);
 });

@@ -201,3 +201,10 @@ def test_a_finger_drags_a_handle_and_the_page_stays(visit):
             touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
         assert before.get_attribute("data-value") != was
         assert page.evaluate("scrollY") == top
+
+
+@pytest.mark.parametrize(("t", "shown"), [(0.5, True), (0.1, True), (0.01, False)])
+def test_a_posterior_too_narrow_for_the_page_has_no_explorer(t, shown):
+    html = hero("squared_gaussian", t=t)
+    assert (html is not None) == shown
+    assert html is None or len(html.encode()) < 200_000

@@ -1,8 +1,11 @@
 """Which pairs have an explorer, and several explorers on one page."""
 
+import json
+import re
+
 import pytest
 import torch
-from explorer_cases import FAULTY, NONE, inline, part
+from explorer_cases import FAULTY, NONE, inline, loaded, part
 
 from gallery.errors import RunError
 from gallery.report.explorers import explorer
@@ -57,3 +60,13 @@ def test_an_error_in_a_users_file_is_reported_with_its_line(name, fitted):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds no run"):
         explorer(tmp_path)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["mixture", "states"])
+def test_a_run_of_an_exact_model_starts_with_its_parameters(name, fitted):
+    folder, html = fitted(name)
+    pair, _ = loaded(folder)
+    assert f'data-explorer="{name}"' in html
+    (inline,) = re.findall(r'data-part="data">(.*?)</script>', html)
+    assert json.loads(inline)["mean"] == pytest.approx(pair.theta["mean"].detach().numpy(), abs=1e-8)

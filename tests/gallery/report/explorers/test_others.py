@@ -133,6 +133,22 @@ def pair_of(q):
     return [getattr(q, name) for name in (("concentration", "rate") if hasattr(q, "rate") else ("loc", "scale"))]
 
 
+def test_a_guide_that_the_nodes_miss_has_no_number(visit):
+    page = visit(hero("exponential_gaussian"))
+    part(page, "family").select_option("log-normal")
+    part(page, "second").focus()
+    page.keyboard.press("Home")
+    assert numbers_of_kls(page)[2] != numbers_of_kls(page)[2]  # NaN
+    assert "not resolved" in status(page)
+    part(page, "second").press("End")
+    ends = [
+        torch.tensor([float(part(page, it).get_attribute("data-parameter"))]).double() for it in ("first", "second")
+    ]
+    x = torch.tensor([[inline(page)["x"][15]]], dtype=torch.float64)
+    expected = kls(torch.distributions.LogNormal(*ends), unfitted("exponential_gaussian")[0].posterior(x), -40)
+    assert numbers_of_kls(page)[2:] == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_normal_guide_of_a_positive_number_has_an_infinite_gap(visit):
     page = visit(hero("exponential_gaussian"))
     part(page, "family").select_option("normal")
