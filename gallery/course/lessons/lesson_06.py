@@ -200,7 +200,7 @@ plt.legend()
 # | VAE | $x \in [0, 1]^D$ | $z \in \mathbb{R}^L$ | $p_\theta(x \mid z)\, p(z)$ |
 # | CVAE | $x \in [0, 1]^D$, given $y$ | $z \in \mathbb{R}^L$ | $p_\theta(x \mid z, y)\, p_\theta(z \mid y)$ |
 # | GMVAE | $x \in \{0, 1\}^D$ | $y$, $z \in \mathbb{R}^L$ | $p_\theta(x \mid z)\, p_\theta(z \mid y)\, p(y)$ |
-# | VRNN | $x_t$, in $\{0, 1\}$ | $z_t$ | $\prod_t p_\theta(x_t \mid x_{<t}, z_{\le t}) p_\theta(z_t \mid x_{<t}, z_{<t})$ |
+# | VRNN | $x_t$ binary | $z_t$ | $\prod_t p_\theta(x_t \mid x_{<t}, z_{\le t}) p_\theta(z_t \mid x_{<t}, z_{<t})$|
 #
 # Every density of a latent $z$ is normal; $y$ is one-hot, with equal probabilities. The likelihood of $x$ is normal in
 # factor analysis, a continuous Bernoulli on $[0, 1]$, and a Bernoulli on $\{0, 1\}$.
