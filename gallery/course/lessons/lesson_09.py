@@ -90,11 +90,11 @@ def free_bits(kl, nats):
 # \sqrt{1/2})$. Let the guide be $\mathrm{Normal}(a x, s)$, with $s$ fixed and one slope $a$ for all $x$. Its KL from
 # the posterior splits in two:
 #
-# $$\underbrace{\tfrac{1}{2} [2 s^2 - 1 - \log 2 s^2]}_{\text{approximation gap: the family}} +
-# \underbrace{\vphantom{\tfrac12} (a - \tfrac{1}{2})^2 x^2}_{\text{amortisation gap: one function for all}} .$$
+# $$\mathrm{KL} = \tfrac{1}{2} [2 s^2 - 1 - \log 2 s^2] + (a - \tfrac{1}{2})^2 x^2 .$$
 #
-# The **approximation gap** is what the best member of the family loses at each $x$; the **amortisation gap** is what
-# the network loses on top. More training or a larger encoder lowers the second, never the first.
+# The first, the **approximation gap**, is what the best member of the family loses at each $x$; the second, the
+# **amortisation gap**, is what the network loses on top. More training or a larger encoder lowers the second, never the
+# first.
 #
 # ## Exercise 3: approximation and amortisation
 
@@ -157,7 +157,7 @@ def mass(p):
 # %% [markdown]
 # ## Collapse, measured
 #
-# Three fits of one VAE to the digits, which differ in $\beta$ only: the KL falls, and with it what a code says.
+# Four fits of one VAE to the digits, which differ in $\beta$ only: the KL falls, and with it what a code says.
 
 # %%
 train, test = data.load("digits:threshold").x, data.load("digits:threshold", "test").x

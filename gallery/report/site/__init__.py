@@ -21,6 +21,7 @@ from gallery.ledger.reproduce import read
 from gallery.report.explorers import explorer
 from gallery.report.site import svi_example
 from gallery.report.site.api import api
+from gallery.report.site.course import write_course
 from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
 from gallery.report.site.functions import model_and_guide
@@ -75,6 +76,7 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
         for family in NAMES:
             _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
         _write_index(site, ledger, run_pages, {run.family for run in run_pages if explorers[run.page]})
+        write_course(site)
         _write_others(site)
     return Path(out) / "index.html"
 
