@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from gallery.course.compare import WrongError, expect
+from gallery.course.compare import expect, parts
 
 __all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4", "exercise_5"]
 
@@ -35,9 +35,7 @@ def exercise_3(gaps: Callable[[Tensor, float, float], Any]) -> None:
     x = torch.tensor([-1.0, 0.5, 2.0, 3.0], dtype=torch.float64)
     posterior = Normal(x / 2, 0.5**0.5)
     for a, s in ((0.5, 1.0), (0.3, 0.5), (0.6, 0.5**0.5)):
-        answer = gaps(x, a, s)
-        if not isinstance(answer, tuple | list) or len(answer) != 2:
-            raise WrongError(f"the answer is of type {type(answer).__name__}, expected the two gaps")
+        answer = parts(gaps(x, a, s), "approximation gap", "amortisation gap")
         family = kl_divergence(Normal(x / 2, s), posterior).mean()
         total = kl_divergence(Normal(a * x, s), posterior).mean()
         at = f"at a = {a:g}, s = {s:.3g}"
