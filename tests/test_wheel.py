@@ -54,6 +54,7 @@ def test_the_wheel_has_all_data_files(wheel):
     }
     assert {"gallery/catalogue/sources.md", "gallery/ledger/results/ledger.json", "data/py.typed"} <= files
     assert "gallery/report/site/style.css" in files
+    files |= {str(file.relative_to(ROOT)) for file in (ROOT / "gallery" / "course" / "lessons").glob("*.py")}
     assert files <= names, sorted(files - names)
 
 

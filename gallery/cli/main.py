@@ -184,6 +184,8 @@ def _main(argv: Sequence[str] | None) -> int:
         again = "`gallery resume RUN` continues from the checkpoint"
         if words[:1] == ["compare"]:
             again = "the same command continues with the remaining rows"
+        if words[:1] == ["grade"]:
+            again = "nothing was written"
         _complain(f"stopped; {again}")
         return 130
     return outcome if type(outcome) is int else 0

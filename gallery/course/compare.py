@@ -10,7 +10,7 @@ from torch import Tensor
 from inference.contract import STAGES, Case
 from inference.pairs.pair import Pair
 
-__all__ = ["WrongError", "expect", "expect_contract", "expect_mean", "number_of"]
+__all__ = ["WrongError", "expect", "expect_contract", "expect_mean", "number_of", "parts"]
 
 TOLERANCE = 1e-5
 """Relative: answers in float32 constants are accepted, slips of a sign or a factor are not."""
@@ -27,6 +27,8 @@ def number_of(answer: Any, what: str) -> Tensor:
 
     :raises WrongError: if it is no number and no array of numbers
     """
+    if isinstance(answer, str | bytes):
+        raise WrongError(f"{what} is {type(answer).__name__!r}, expected a number or numbers")
     if answer is None:
         raise WrongError(f"{what} is None: does the function end with `return`?")
     try:
@@ -35,6 +37,18 @@ def number_of(answer: Any, what: str) -> Tensor:
         return torch.as_tensor(np.asarray(answer, dtype=np.float64))
     except (TypeError, ValueError):
         raise WrongError(f"{what} is {type(answer).__name__!r}, expected a number or numbers") from None
+
+
+def parts(answer: Any, *names: str) -> tuple[Any, ...]:
+    """Return the parts of an answer that has several.
+
+    :param names: of the parts, in their order
+    :raises WrongError: if it is no tuple or list of this length
+    """
+    if isinstance(answer, tuple | list) and len(answer) == len(names):
+        return tuple(answer)
+    got = f"has {len(answer)} parts" if isinstance(answer, tuple | list) else f"is {type(answer).__name__!r}"
+    raise WrongError(f"the answer {got}, expected {len(names)}: {', '.join(names)}")
 
 
 def _format(value: float) -> str:

@@ -20,7 +20,7 @@ from gallery.errors import RunError
 
 __all__ = ["LESSONS", "Cell", "Lesson", "cells_of", "lesson"]
 
-LESSONS = range(1, 8)
+LESSONS = range(1, 11)
 HOLE = re.compile(r"^( *)# exercise (\d+): (.*)\n((?:.*\n)*?)\1# end$", flags=re.MULTILINE)
 NAME = re.compile(r"(\w+) = ")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gallery.course.compare import WrongError, expect
+from gallery.course.compare import expect, parts
 from gallery.models.linear_regression import LinearRegression
 
 __all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
@@ -18,9 +18,7 @@ S = torch.tensor([[2.0, -0.9, 0.3], [-0.9, 1.0, 0.2], [0.3, 0.2, 0.7]], dtype=to
 def exercise_1(posterior: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
     """Mean and covariance matrix of the posterior."""
     exact = LinearRegression().double().posterior(X.unsqueeze(1), C.unsqueeze(1))
-    answer = posterior(X, C)
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise WrongError(f"the answer is of type {type(answer).__name__}, expected a pair: mean and covariance matrix")
+    answer = parts(posterior(X, C), "mean", "covariance matrix")
     covariance: Tensor = exact.covariance_matrix
     hint = "the precision is I / 10^2 + C'C / 0.8^2; its inverse is the covariance"
     expect(answer[1], covariance, "the covariance matrix", "by conjugacy", hint)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gallery.course.compare import WrongError, expect
+from gallery.course.compare import expect, parts
 from gallery.models._distributions import SquaredGaussianPosterior
 
 __all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
@@ -36,9 +36,7 @@ def exercise_1(log_posterior: Callable[[float], Tensor]) -> None:
 def exercise_2(kls: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
     """The KL in both directions."""
     q, p = torch.distributions.Normal(0.5, 1.0), torch.distributions.Normal(0.0, 0.8)
-    answer = kls(q.log_prob(Z), p.log_prob(Z))
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise WrongError(f"the answer is of type {type(answer).__name__}, expected two numbers: KL(q || p), KL(p || q)")
+    answer = parts(kls(q.log_prob(Z), p.log_prob(Z)), "KL(q || p)", "KL(p || q)")
     exact = [torch.distributions.kl_divergence(a, b).item() for a, b in ((q, p), (p, q))]
     hint = "the density in front of the logarithm is the first of the two"
     for name, value, right in zip(("KL(q || p)", "KL(p || q)"), answer, exact, strict=True):
@@ -48,7 +46,7 @@ def exercise_2(kls: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
 def exercise_3(forward_fit: Callable[[float], tuple[Tensor, Tensor]]) -> None:
     """The normal of least forward KL."""
     for x in (0.5, 9.0):
-        mean, scale = forward_fit(x)
+        mean, scale = parts(forward_fit(x), "mean", "scale")
         sd = posterior(x).variance.sqrt().item()
         expect(mean, 0.0, f"the mean at x = {x:g}", "by symmetry", "the mean of the posterior, not one of its modes")
         expect(scale, sd, f"the scale at x = {x:g}", "by quadrature", "a standard deviation, of both peaks together")

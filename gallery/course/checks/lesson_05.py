@@ -8,7 +8,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
-from gallery.course.compare import WrongError, expect, expect_contract
+from gallery.course.compare import WrongError, expect, expect_contract, parts
 from gallery.models.gaussian_mixture import GaussianMixture
 from inference.pairs.run import param_scope
 
@@ -37,7 +37,7 @@ def parameters_of(pair: GaussianMixture) -> tuple[Tensor, Tensor, Tensor]:
 
 def exercise_1(inferred: Callable[..., tuple[Tensor, Tensor]]) -> None:
     """Evidence and responsibilities of a mixture."""
-    evidence, r = inferred(X, WEIGHTS, MEANS, SCALES)
+    evidence, r = parts(inferred(X, WEIGHTS, MEANS, SCALES), "log p(x)", "p(y | x)")
     pair = exact()
     hint = "add log weights, sum the two coordinates, and take logsumexp over components"
     expect(evidence, pair.log_evidence(X), "log p(x)", "the sum over components", hint)
@@ -52,7 +52,7 @@ def exercise_2(m_step: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> None:
     pair = exact()
     r = pair.posterior(X).probs
     pair.m_step(pair.e_step(X))
-    answer = m_step(X, r)
+    answer = parts(m_step(X, r), "weights", "means", "scales")
     hints = (
         "the weights are mean responsibilities",
         "divide by the sum of the responsibilities of a component",
@@ -68,7 +68,9 @@ def exercise_3(em: Callable[..., Any]) -> None:
     for _ in range(4):
         curve.append(pair.log_evidence(X).mean().item())
         pair.m_step(pair.e_step(X))
-    *answer, got = em(X, WEIGHTS, MEANS, SCALES, 4)
+    *answer, got = parts(
+        em(X, WEIGHTS, MEANS, SCALES, 4), "weights", "means", "scales", "mean of log p(x) at each step"
+    )
     hint = "recorded before the M step of each iteration, with the parameters of the one before"
     expect(got, curve, "mean log p(x) at step", "it never falls", hint)
     for name, value, right in zip(("weight", "mean", "scale"), answer, parameters_of(pair), strict=True):

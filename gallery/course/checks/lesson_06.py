@@ -1,13 +1,12 @@
 """Checks of lesson 6: factor analysis, with posterior, M step and bound in closed form."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 import data
-from gallery.course.compare import WrongError, expect
+from gallery.course.compare import expect, parts
 from gallery.models.factor_analysis import FactorAnalysis
 
 __all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
@@ -28,19 +27,9 @@ def exact() -> FactorAnalysis:
     return pair
 
 
-def two(answer: Any, names: str) -> tuple[Any, Any]:
-    """Return the two parts of an answer.
-
-    :raises WrongError: if it has not two parts
-    """
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise WrongError(f"the answer is of type {type(answer).__name__}, expected {names}")
-    return answer[0], answer[1]
-
-
 def exercise_1(posterior: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
     """The posterior of factor analysis."""
-    matrix, covariance = two(posterior(W, SIGMA), "two: the matrix V* and the covariance S*")
+    matrix, covariance = parts(posterior(W, SIGMA), "the matrix V*", "the covariance S*")
     right = exact().posterior(X)
     hint = "S* is the inverse of I + W' Phi^-1 W, and Phi has the variances sigma^2"
     expect(covariance, right.covariance_matrix[0], "S*", "the exact posterior", hint)
@@ -51,7 +40,7 @@ def exercise_2(m_step: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     """The M step of factor analysis."""
     pair, m = exact(), X @ V.T
     pair.m_step({"xx": X.square().mean(0), "xz": X.T @ m / len(X), "zz": S + m.T @ m / len(X)})
-    loading, sigma = two(m_step(X, V, S), "two: W and sigma")
+    loading, sigma = parts(m_step(X, V, S), "W", "sigma")
     hint = "the second moment of z is m m' + S: the guide is no point"
     expect(loading, pair.theta["W"], "W", "the maximiser of the expected log joint", hint)
     hint = "a standard deviation: the root of the mean of x (x - W m)"
@@ -61,7 +50,7 @@ def exercise_2(m_step: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 def exercise_3(parameters: Callable[[int, int, int], tuple[int, int]]) -> None:
     """The number of parameters that amortisation saves."""
     for n, k, d in ((1000, 2, 3), (60_000, 20, 784)):
-        each, shared = two(parameters(n, k, d), "two numbers: for each data point, and amortised")
+        each, shared = parts(parameters(n, k, d), "one guide for each data point", "amortised")
         what = f"of {n} data points, k = {k}, d = {d}"
         expect(each, 2 * n * k, f"the count {what}", "a mean and a scale for each factor", "it grows with n")
         expect(shared, k * d + k, f"the amortised count {what}", "V and the scales", "it does not depend on n")

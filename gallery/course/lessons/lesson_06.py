@@ -63,7 +63,7 @@ def posterior(W, sigma):
 # With $m_i = V x_i$, the M step is a linear regression of $x$ on $z$ whose inputs are uncertain: their second moment is
 # $\mathbb{E}[z z^\top] = m m^\top + S$, and leaving out $S$ would treat the guide as a point.
 #
-# $$W = \Big(\sum_i x_i m_i^\top\Big) \Big(\sum_i m_i m_i^\top + n S\Big)^{-1}, \qquad
+# $$W = \left( \sum_i x_i m_i^\top \right) \left( \sum_i m_i m_i^\top + n S \right)^{-1}, \qquad
 # \sigma^2_j = \frac{1}{n} \sum_i x_{ij}\, (x_i - W m_i)_j$$
 #
 # ## Exercise 2: the M step
@@ -108,9 +108,12 @@ def parameters(n, k, d):
 #
 # With $q(z \mid x) = \mathrm{Normal}(V x, S)$ all expectations are known, and no sample is needed:
 #
-# $$\mathrm{ELBO}(x) = \underbrace{\log \mathrm{Normal}(x; W V x, \Phi) - \tfrac{1}{2} \mathrm{tr}(W^\top \Phi^{-1} W S)
-# }_{\mathbb{E}_q[\log p(x \mid z)]} - \underbrace{\tfrac{1}{2} [\mathrm{tr}\, S + |V x|^2 - k - \log \det S]
-# }_{\mathrm{KL}(q \,\|\, p(z))}$$
+# $$\mathbb{E}_q[\log p(x \mid z)]
+# = \log \mathrm{Normal}(x; W V x, \Phi) - \tfrac{1}{2} \mathrm{tr}(W^\top \Phi^{-1} W S)$$
+#
+# $$\mathrm{KL}(q \,\|\, p(z)) = \tfrac{1}{2} [\mathrm{tr}\, S + |V x|^2 - k - \log \det S]$$
+#
+# and the ELBO is their difference.
 #
 # ## Exercise 4: the ELBO of a linear guide
 
@@ -200,7 +203,7 @@ plt.legend()
 # | VAE | $x \in [0, 1]^D$ | $z \in \mathbb{R}^L$ | $p_\theta(x \mid z)\, p(z)$ |
 # | CVAE | $x \in [0, 1]^D$, given $y$ | $z \in \mathbb{R}^L$ | $p_\theta(x \mid z, y)\, p_\theta(z \mid y)$ |
 # | GMVAE | $x \in \{0, 1\}^D$ | $y$, $z \in \mathbb{R}^L$ | $p_\theta(x \mid z)\, p_\theta(z \mid y)\, p(y)$ |
-# | VRNN | $x_t$, in $\{0, 1\}$ | $z_t$ | $\prod_t p_\theta(x_t \mid x_{<t}, z_{\le t}) p_\theta(z_t \mid x_{<t}, z_{<t})$ |
+# | VRNN | $x_t$ binary | $z_t$ | $\prod_t p_\theta(x_t \mid x_{<t}, z_{\le t}) p_\theta(z_t \mid x_{<t}, z_{<t})$|
 #
 # Every density of a latent $z$ is normal; $y$ is one-hot, with equal probabilities. The likelihood of $x$ is normal in
 # factor analysis, a continuous Bernoulli on $[0, 1]$, and a Bernoulli on $\{0, 1\}$.

@@ -15,8 +15,9 @@ components      q(y | x) of a drawing, and draws of a component
 reconstruction  code and reconstruction of a drawing, by its corruption or by k
 rows            the rows of an image, one after the other; completions of a drawing
 
-The pair and its data select the explorer. What is heavy is computed by the library in float64; the page draws it, and
-computes closed forms in doubles and what its networks give (network.py). Small fitted pairs of the deep models are committed (weights.py).
+The pair and its data select the explorer. What is heavy is computed by the library in float64; the page draws it,
+and computes closed forms in doubles and what its networks give (network.py). Small fitted pairs of the deep models are
+committed (weights.py).
 """
 
 from collections import deque

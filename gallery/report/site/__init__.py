@@ -22,6 +22,7 @@ from gallery.ledger.reproduce import read
 from gallery.report.explorers import explorer
 from gallery.report.site import svi_example
 from gallery.report.site.api import api
+from gallery.report.site.course import write_course
 from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
 from gallery.report.site.functions import model_and_guide
@@ -83,6 +84,7 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
             _write_model(site, family, ledger, own, explorers, lead)
             explored |= {family} if lead else set()
         _write_index(site, ledger, run_pages, explored)
+        write_course(site)
         _write_others(site)
     return Path(out) / "index.html"
 

@@ -20,6 +20,7 @@ __all__ = ["PAGES", "policy", "write_page"]
 
 PAGES = {
     "index.html": "Models",
+    "course.html": "Course",
     "comparisons.html": "Comparisons",
     "inference.html": "Inference",
     "numbers.html": "How to read the numbers",

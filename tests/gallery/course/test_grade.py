@@ -46,6 +46,12 @@ def test_a_notebook_has_the_cells_of_the_lesson(number, solved, tmp_path):
     assert [(it.kind, it.source) for it in read_cells(file)] == [(it.kind, it.source) for it in expected]
 
 
+@pytest.mark.parametrize("solved", [False, True])
+def test_a_notebook_is_valid(solved):
+    nbformat = pytest.importorskip("nbformat", reason="pip install latent-gallery[notebooks]")
+    nbformat.validate(json.loads(lesson(1).notebook(solved)))
+
+
 def test_jupytext_reads_the_same_cells():
     jupytext = pytest.importorskip("jupytext", reason="pip install latent-gallery[notebooks]")
     from importlib.resources import files

@@ -92,6 +92,26 @@ class NotEnumerated(nn.Module):
         pass
 
 
+def small_vae(**methods):
+    """Build the VAE of the solution with other methods."""
+    return type("SmallVAE", (names(8)["SmallVAE"],), methods)()
+
+
+def log_variance_guide(self, x, total=None):
+    pyro.module("encoder", self.encoder)
+    with pyro.plate("data", total or len(x), subsample_size=len(x)):
+        mean, log_variance = self.encoder(x).chunk(2, -1)
+        pyro.sample("z", dist.Normal(mean, (log_variance / 2).exp()).to_event(1))
+
+
+def model_of_probabilities(self, x, total=None):
+    pyro.module("decoder", self.decoder)
+    with pyro.plate("data", total or len(x), subsample_size=len(x)):
+        zero = x.new_zeros(len(x), 4)
+        z = pyro.sample("z", dist.Normal(zero, zero + 1).to_event(1))
+        pyro.sample("x", dist.Bernoulli(logits=self.decoder(z).sigmoid()).to_event(1), obs=x)
+
+
 WRONG = [
     (1, 1, {"Die": InThePlate}, "inside the plate, expected outside"),
     (1, 1, {"Die": Unregistered}, "the clause 'registered' of the contract is broken"),
@@ -113,17 +133,23 @@ WRONG = [
     (4, 1, {"log_posterior": unnormalised}, "the integral of the posterior at x = 0.5 is"),
     (4, 1, {"log_posterior": lambda x: posterior_4(x, 0.25)}, "a standard deviation"),
     (4, 2, {"kls": lambda q, p: names(4)["kls"](p, q)}, "KL(q || p) of Normal(0.5, 1) and Normal(0, 0.8) is"),
-    (4, 2, {"kls": lambda q, p: names(4)["kls"](q, p)[0]}, "expected two numbers"),
+    (
+        4,
+        2,
+        {"kls": lambda q, p: names(4)["kls"](q, p)[0]},
+        "the answer is 'Tensor', expected 2: KL(q || p), KL(p || q)",
+    ),
     (4, 3, {"forward_fit": lambda x: (x**0.5, 0.1)}, "the mean at x = 0.5 is 0.707107, expected 0 (by symmetry)"),
     (4, 4, {"least_reverse_kl": 2.873}, "the least KL(q || p) is 2.873, expected 0.69375"),
     (5, 1, {"inferred": lambda x, w, m, s: by_rows(x, w, m, s, 0)}, "the responsibility[0, 0] is"),
     (5, 1, {"inferred": underflowing}, "log p(x) of a far point[0] is -inf"),
     (5, 2, {"m_step": lambda x, r: (r.sum(0), *names(5)["m_step"](x, r)[1:])}, "the weight[0] is"),
+    (5, 2, {"m_step": lambda x, r: (r, x)}, "the answer has 2 parts, expected 3: weights, means, scales"),
     (5, 2, {"m_step": variances}, "the scale[0, 0] is"),
     (5, 3, {"em": lambda *a: (*names(5)["em"](*a)[:3], [0.0] * 4)}, "mean log p(x) at step[0] is 0"),
     (5, 4, {"Mixture": NotEnumerated}, "the model has no site y that is enumerated"),
     (6, 1, {"posterior": lambda W, sigma: names(6)["posterior"](W, sigma**0.5)}, "S*[0, 0] is"),
-    (6, 1, {"posterior": lambda W, sigma: W}, "the answer is of type Tensor, expected two"),
+    (6, 1, {"posterior": lambda W, sigma: W}, "the answer is 'Tensor', expected 2: the matrix V*, the covariance S*"),
     (6, 2, {"m_step": lambda x, V, S: names(6)["m_step"](x, V, 0 * S)}, "W[0, 0] is"),
     (6, 3, {"parameters": lambda n, k, d: (n * k, k * d + k)}, "is 2000, expected 4000"),
     (6, 3, {"parameters": lambda n, k, d: (2 * n * k, n * k * d)}, "it does not depend on n"),
@@ -138,6 +164,40 @@ WRONG = [
     (7, 2, {"reparametrised": lambda m, s, x, e: x - (m + s * e)}, "the mean of the reparametrised estimate"),
     (7, 3, {"closed_kl": lambda m, s, x, e: x - m - s * e}, "the mean of the estimate with the closed KL"),
     (7, 4, {"path": lambda m, s, x, e: x - 2 * (m + s * e)}, "it is 0 at every noise value"),
+    (8, 1, {"loss_of_a_code": lambda x, mean, sigma: ((x - mean) ** 2).sum(1)}, "add the constant D times"),
+    (8, 1, {"loss_of_a_code": lambda *a: names(8)["loss_of_a_code"](*a).sum()}, "has shape (), expected (2,)"),
+    (8, 2, {"linear_error": lambda x, k: names(8)["linear_error"](x, x.shape[1] - k)}, "the error with 1 numbers per"),
+    (8, 3, {"kl": lambda mean, scale: names(8)["kl"](mean, scale) + 1.5}, "the KL of data point[0] is"),
+    (8, 3, {"kl": lambda mean, scale: names(8)["kl"](mean, scale**2)}, "log of the variance is 2 log scale"),
+    (8, 4, {"SmallVAE": lambda: small_vae(guide=log_variance_guide)}, "log q(z | x) of data point[0] is"),
+    (
+        8,
+        4,
+        {"SmallVAE": lambda: small_vae(model=model_of_probabilities)},
+        "the decoder returns logits, not probabilities",
+    ),
+    (8, 5, {"bits_per_pixel": lambda elbo, pixels: -elbo / pixels}, "is 0.28125, expected 0.405758"),
+    (9, 1, {"best_loading": lambda v, sigma, beta: max(0.0, v - beta * sigma**2)}, "is 3, expected 1.73205"),
+    (9, 1, {"best_loading": lambda v, sigma, beta: max(0.0, v - sigma**2) ** 0.5}, "sigma 1.5, beta 1.5 is"),
+    (
+        9,
+        2,
+        {"free_bits": lambda kl, nats: kl.clamp(min=nats).mean(0).sum()},
+        "average over data points before the maximum",
+    ),
+    (9, 3, {"gaps": lambda x, a, s: names(9)["gaps"](x, a, s)[::-1]}, "the approximation gap at a = 0.5, s = 1 is 0"),
+    (9, 4, {"effective_sample_size": lambda w: w.exp().sum() ** 2 / (2 * w).exp().sum()}, "exp overflows"),
+    (9, 4, {"effective_sample_size": lambda w: w.logsumexp(0)}, "the effective size of weights 1, 2, 0.5, 3 is"),
+    (9, 5, {"mass": lambda p: (2 * p - 1) / (p.log() - (1 - p).log())}, "[1] is nan, expected 0.5"),
+    (10, 1, {"enumerated_elbo": lambda log_q, w: (log_q.exp() * w).sum(1)}, "the entropy of q counts"),
+    (10, 1, {"enumerated_elbo": lambda log_q, w: w.logsumexp(1)}, "the bound of data point[0] is"),
+    (10, 2, {"forward": lambda a, b, c: names(10)["forward"](a, b.T, c)}, "by the sum over all 8 paths"),
+    (10, 2, {"forward": lambda a, b, c: names(10)["forward"](a.exp(), b, c)}, "log p(x) of three steps is"),
+    (10, 3, {"importance_bound": lambda w, K: w.mean()}, "IWAE-2 of six weights is"),
+    (10, 3, {"importance_bound": lambda w, K: w.reshape(-1, K).logsumexp(1).mean()}, "subtract log K"),
+    (10, 4, {"ranks": lambda sample, n, L: (sample(torch.randn(n), L) < torch.randn(n)).sum(0)}, "of the rank under"),
+    (10, 4, {"ranks": lambda *a: a[2] - names(10)["ranks"](*a)}, "where all samples are below z"),
+    (10, 4, {"ranks": lambda *a: names(10)["ranks"](*a)[:5]}, "the ranks have shape (5,)"),
 ]
 
 

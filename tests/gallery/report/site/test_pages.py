@@ -10,6 +10,7 @@ from built_site import FOLDER, Page
 from PIL import Image
 
 from gallery.catalogue.entries import NAMES, entry
+from gallery.course import LESSONS
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
 from gallery.report.site import write_site
@@ -33,7 +34,7 @@ def test_links_and_pictures_resolve(site, pages):
             file, _, anchor = target.partition("#")
             if target.startswith(("https://arxiv.org/abs/", "https://scholar.google.com/scholar?q=")):
                 continue  # a reference, which a reader may follow
-            if file.endswith(".png"):
+            if file.endswith((".png", ".ipynb")):
                 assert (site / file).is_file()
                 continue
             ids = {attributes.get("id") for _, attributes in pages[file].tags} if file else anchors
@@ -137,8 +138,9 @@ def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     monkeypatch.setattr("gallery.report.site.diagrams", lambda family: [])  # slow, and irrelevant here
     write_site(tmp_path / "site")
     written = {path.name for path in (tmp_path / "site").glob("*.html")}
-    assert written == {f"{name}.html" for name in NAMES} | PAGES.keys()
-    drawn = {path.stem for path in (tmp_path / "site").rglob("*.png")}
+    lessons = {f"lesson-{number}.html" for number in LESSONS} | {"notes.html"}
+    assert written == {f"{name}.html" for name in NAMES} | PAGES.keys() | lessons
+    drawn = {path.stem for path in (tmp_path / "site").rglob("*.png") if path.parent.name != "course"}
     assert len(drawn) == 7
     line = "The pictures are not part of this installation."
     ledger = read(tables.LEDGER / "ledger.json")
