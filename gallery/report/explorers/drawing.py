@@ -138,9 +138,8 @@ def picture(test: Dataset, name: str, title: str) -> str:
 
 def source_of(test: Dataset, weights: int, bits: int) -> str:
     """Return the caption of an explorer that computes with networks."""
-    return (
-        f"Computed in this page by {weights:,} weights of {bits} bits. {test.split.capitalize()} images: {test.name}."
-    )
+    images = f"{test.split.capitalize()} images: {test.name}."
+    return f"Computed in this page by {weights:,} weights, rounded to {bits} bits. {images}"
 
 
 def lab(body: str) -> str:

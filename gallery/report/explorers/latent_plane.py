@@ -179,7 +179,7 @@ def _body(data: dict[str, Any], test: Dataset) -> str:
         sums = """
 <div class="parts">
 <div class="part sum"><p class="head">the code of the drawing</p>
-<svg data-part="code" viewBox="0 0 240 130" role="img"></svg></div>
+<svg data-part="code" viewBox="0 0 240 144" role="img"></svg></div>
 <div class="part sum"><p class="head">its bound, in nats</p><table><tbody data-part="terms"></tbody></table></div>
 <div class="part sum"><p class="head">beside those of test images</p>
 <svg data-part="strip" viewBox="0 0 240 78" role="img"></svg>
@@ -191,7 +191,7 @@ def _body(data: dict[str, Any], test: Dataset) -> str:
 <div class="part last">{rebuilt}
 {picture(test, "picture", "image at the cross")}</div>
 <div class="part wide"><p class="head">the plane of codes</p>
-<svg class="pad" data-part="pad" viewBox="-34 -6 340 340" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
+<svg class="pad" data-part="pad" viewBox="-44 -6 350 340" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
  aria-valuemax="{high:.2f}" aria-valuenow="{low:.2f}" aria-roledescription="point on a plane"
  aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home resets it"></svg>
 <ul class="marks" data-part="legend"></ul></div>

@@ -218,6 +218,11 @@ def test_a_finger_draws(visit):
     part(page, "sheet").tap()
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert shown(page)["x"].count_nonzero() > 0
+    at = of_text(page)
+    part(page, "pad").tap(position={"x": 60, "y": 40})
+    assert of_text(page) != at
+    for name in ("sheet", "pad"):  # a drag draws, and does not scroll the page
+        assert part(page, name).evaluate("element => getComputedStyle(element).touchAction") == "none"
 
 
 def test_a_network_that_fits_no_page_leaves_the_images(monkeypatch):
