@@ -18,11 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gallery.models.factor_analysis import FactorAnalysis
-from gallery.report.explorers.components import components
+from gallery.report.explorers.deep import deep
 from gallery.report.explorers.densities import densities
-from gallery.report.explorers.latent_plane import latent_plane
-from gallery.report.explorers.reconstruction import reconstruction
-from gallery.report.explorers.rows import rows
 from gallery.report.explorers.training import training
 from gallery.runs.training import load
 
@@ -42,7 +39,7 @@ def explorer(folder: Path) -> str | None:
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float64"))
     test = run.datasets()["test"]
     pair = pair.to("cpu").double()
-    for make in (components, reconstruction, latent_plane, densities, rows):
+    for make in (deep, densities):
         if fragment := make(pair, test):
             return fragment
     return None

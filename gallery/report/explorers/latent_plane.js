@@ -134,8 +134,8 @@ if (data.drawing) {
   const name = (j) => `z${String.fromCharCode(0x2081 + j)}`;
   const spans = Array.from({ length }, (_, j) => {
     if (few) shape("text", { x: chart.X(j + 1), y: 112, "text-anchor": "middle" }, code, name(j));
-    const paths = ["under", "span"].map((kind) => shape("path", { class: kind }, chart.field));
-    return [...paths, shape("circle", { r: 3.5, class: "dot" }, chart.field)];
+    const paths = ["under", "span"].map((kind) => shape("path", { class: `${kind}${few ? "" : " thin"}` }, chart.field));
+    return [...paths, shape("circle", { r: few ? 3.5 : 2.2, class: "dot" }, chart.field)];
   });
   shape("text", { x: 134, y: few ? 128 : 140, "text-anchor": "middle" }, code, "blue: q(z | x), grey: prior; ±2 sd");
   const upright = (j, m, v) => `M${chart.X(j + 1)} ${chart.Y(m - 2 * v)}V${chart.Y(m + 2 * v)}`;
