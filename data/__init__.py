@@ -4,6 +4,7 @@
     pixels.py     pixel transforms: from stored pixels to the values that a likelihood scores
     synthetic.py  sets drawn from a known model
     images.py     the digits of scikit-learn and the 28 x 28 sets of torchvision
+    binarized.py  the original static binarisation of MNIST
     files.py      the user's file or folder: splits, levels, checks
     arrays.py     arrays of an .npz or .npy file, checked and converted in blocks
     tables.py     CSV, TSV and Parquet files

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 
 from data import files, images, tables
+from data.binarized import STATIC_MNIST, static_folder, static_is_here, static_mnist
 from data.dataset import SPLITS, DataError, Dataset, Source
 from data.labels import with_random_labels
 from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
@@ -27,13 +28,15 @@ from data.synthetic import SYNTHETIC
 __all__ = ["SetInfo", "absolute_name", "describe", "download", "is_file", "load", "load_splits"]
 
 IMAGES = ("digits", *images.TORCHVISION)
-SETS = (*IMAGES, *SYNTHETIC)
+PLAIN = (STATIC_MNIST, *SYNTHETIC)  # sets whose values take no pixel transform
+SETS = (*IMAGES, *PLAIN)
 LARGE = "55,000 train, 5,000 validation, 10,000 test"
 TABLE = {
     "digits": ("handwritten digits, 8 x 8", "1,200 train, 300 validation, 297 test"),
     "mnist": ("handwritten digits, 28 x 28", LARGE),
     "fashion-mnist": ("articles of clothing, 28 x 28", LARGE),
     "kmnist": ("cursive Japanese characters, 28 x 28", LARGE),
+    STATIC_MNIST: ("MNIST binarised by Larochelle and Murray", "50,000 train, 10,000 validation, 10,000 test"),
     "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
     "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),
     "line": ("a noisy line in one covariate", "200 train, 200 test"),
@@ -56,8 +59,8 @@ def load(
 ) -> Dataset:
     """Load one split of a data set.
 
-    An image set needs a pixel transform ("mnist:threshold"), a synthetic set takes none ("line"), and the user's file
-    may have one (FILE or FILE:grey): without it, pixels of two levels are read by `threshold` and others by `grey`.
+    An image set needs a pixel transform ("mnist:threshold"), static_mnist and synthetic sets take none, and the user's
+    file may have one (FILE or FILE:grey): without it, pixels of two levels are read by `threshold`, others by `grey`.
 
     A name that ends in N-labels ("mnist:threshold:100-labels") hides from the model all labels but those of N training
     rows, the same number of each class. `seed` and the number of the draw ("100-labels-3") decide which rows these are.
@@ -89,7 +92,7 @@ def load(
     if split not in found:
         base = _split_transform(_split_labels(name)[0])[0]
         held = [other for other in SPLITS if load_splits(name, (other,), root=root, seed=seed, dtype=dtype)]
-        raise DataError(f"{base!r} has no {split} split. Use {_any_of(held)}.")
+        raise DataError(f"{base!r} has no {split} split. Use {_join(held)}.")
     return found[split]
 
 
@@ -116,7 +119,7 @@ def load_splits(
     """
     for split in splits:
         if split not in SPLITS:
-            raise DataError(f"unknown split {split!r}.{_suggest(split, SPLITS)} Use {_any_of(SPLITS)}.")
+            raise DataError(f"unknown split {split!r}.{_suggest(split, SPLITS)} Use {_join(SPLITS)}.")
     if seed < 0:
         raise DataError(f"seed {seed} is negative. Use an integer from 0.")
     if dtype not in (torch.float32, torch.float64):
@@ -134,7 +137,7 @@ def load_splits(
             check_varies(base, source, transform)
         for split in splits:
             if split in source.splits and split not in loaded:
-                full_name = (base if base in SYNTHETIC else f"{base}:{transform}") + name.removeprefix(short)
+                full_name = (base if base in PLAIN else f"{base}:{transform}") + name.removeprefix(short)
                 loaded[split] = split_of(full_name, split, source, transform, known, seed, dtype)
     return {split: loaded[split] for split in splits if split in loaded}
 
@@ -185,6 +188,8 @@ def download(name: str, root: str | Path | None = None) -> Path:
     :return: the folder of its raw files
     :raises DataError: if the name is another one, or the network, the disk or the files fail
     """
+    if name == STATIC_MNIST:
+        raise DataError(f"{name!r} has no download. Copy its files into {static_folder(root)}.")
     if name not in images.TORCHVISION:
         fault = "needs no download." if name in SETS else f"is unknown.{_suggest(name, images.TORCHVISION)}"
         raise DataError(f"{name!r} {fault} Sets to download are {_join(list(images.TORCHVISION), 'and')}.")
@@ -201,7 +206,7 @@ class SetInfo(NamedTuple):
     :param name: of the set
     :param description: one line
     :param size: number of rows of each split
-    :param transforms: names of its pixel transforms; empty for a synthetic set
+    :param transforms: names of its pixel transforms; empty for a set that takes none
     :param available: whether its files are on this machine
     """
 
@@ -223,13 +228,15 @@ def describe(root: str | Path | None = None) -> list[SetInfo]:
     :param root: folder of the sets that are not installed; $GALLERY_DATA, else the user's cache folder, if None
     """
     return [
-        SetInfo(name, description, size, () if name in SYNTHETIC else PIXEL_TRANSFORMS, _is_here(name, root))
+        SetInfo(name, description, size, () if name in PLAIN else PIXEL_TRANSFORMS, _is_here(name, root))
         for name, (description, size) in TABLE.items()
     ]
 
 
 def _is_here(name: str, root: str | Path | None) -> bool:
-    return name not in images.TORCHVISION or images.is_here(name, root)
+    if name in images.TORCHVISION:
+        return images.is_here(name, root)
+    return name != STATIC_MNIST or static_is_here(root)
 
 
 def _read(
@@ -242,27 +249,29 @@ def _read(
     label_values: Sequence[int | str] | None,
 ) -> list[Source]:
     """Read the files of a set that hold the splits, once the name and the pixel transform are valid."""
+    if base in PLAIN and transform is not None:
+        kind = "synthetic" if base in SYNTHETIC else "binary"
+        raise DataError(f"{base!r} is {kind} and takes no pixel transform {transform!r}. Use {base!r} alone.")
     if base in SYNTHETIC:
-        if transform is not None:
-            raise DataError(f"{base!r} is synthetic and takes no pixel transform {transform!r}. Use {base!r} alone.")
         return [SYNTHETIC[base]()]
+    wanted = dict.fromkeys("test" if split == "test" else "train" for split in splits)
+    if base == STATIC_MNIST:
+        return [static_mnist(part, root) for part in wanted]
     if base in IMAGES:
         if transform not in PIXEL_TRANSFORMS:
             fault = f"has no pixel transform {transform!r}." if transform else "needs a pixel transform."
             hint = _suggest(transform, PIXEL_TRANSFORMS) if transform else ""
-            raise DataError(f"{base!r} {fault}{hint} Use {_any_of([f'{base}:{known}' for known in PIXEL_TRANSFORMS])}.")
-        if base == "digits":
-            return [images.digits()]
-        wanted = dict.fromkeys("test" if split == "test" else "train" for split in splits)
-        return [images.read(base, part, root) for part in wanted]
+            raise DataError(f"{base!r} {fault}{hint} Use {_join([f'{base}:{known}' for known in PIXEL_TRANSFORMS])}.")
+        return [images.digits()] if base == "digits" else [images.read(base, part, root) for part in wanted]
     if not files.is_path(base):
         raise DataError(
             f"unknown data set {base!r}.{_suggest(base, SETS)} Use one of {', '.join(SETS)}, or the path of an .npz, "
             ".npy, .csv, .tsv or .parquet file or of a folder of images."
         )
     if transform is not None and transform not in TRANSFORMS:
-        hint = _suggest(transform, TRANSFORMS)
-        raise DataError(f"unknown pixel transform {transform!r}.{hint} Use {_any_of(list(TRANSFORMS))}.")
+        raise DataError(
+            f"unknown pixel transform {transform!r}.{_suggest(transform, TRANSFORMS)} Use {_join(list(TRANSFORMS))}."
+        )
     return files.read(base, splits, transform, dtype, levels, label_values)
 
 
@@ -285,9 +294,5 @@ def _suggest(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _any_of(words: Sequence[str]) -> str:
-    return _join(words, "or")
-
-
-def _join(words: Sequence[str], conjunction: str) -> str:
+def _join(words: Sequence[str], conjunction: str = "or") -> str:
     return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

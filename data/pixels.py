@@ -80,6 +80,14 @@ def static(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype 
     return (noise() < grey(pixels, levels, noise)).to(dtype)
 
 
+def binarised(x: Tensor) -> Tensor:
+    """Draw Bernoulli(x), from uniform numbers: on a CPU torch draws them three times as fast as `torch.bernoulli`.
+
+    :param x: probabilities, of any shape
+    """
+    return (torch.rand(x.shape, dtype=torch.float32, device=x.device) < x).to(x.dtype)
+
+
 def real(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the values unchanged."""
     return pixels.to(dtype)
@@ -90,7 +98,7 @@ TRANSFORMS = {
     "dequantized": PixelTransform(dequantized, constraints.unit_interval),
     "threshold": PixelTransform(threshold, constraints.boolean),
     "static": PixelTransform(static, constraints.boolean),
-    "dynamic": PixelTransform(static, constraints.boolean, per_minibatch=torch.bernoulli),
+    "dynamic": PixelTransform(static, constraints.boolean, per_minibatch=binarised),
     "real": PixelTransform(real, constraints.real),
 }
 PIXEL_TRANSFORMS = tuple(name for name in TRANSFORMS if name != "real")  # those of an image set

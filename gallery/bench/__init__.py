@@ -7,6 +7,7 @@ numpyro_svi.py    and in NumPyro, where it is installed (extra `bench`)
 floor.py          the matrix products of the step
 timing.py         the measurement of the contestants, in turn
 evaluation.py     the time of IWAE-k with large k
+whole_fits.py     the time of whole fits, beside script.py: the same fit by stock Pyro or NumPyro
 report.py         the table
 """
 
@@ -30,6 +31,7 @@ from gallery.bench.cases import CASES, Case, case
 from gallery.bench.evaluation import time_iwae
 from gallery.bench.report import table
 from gallery.bench.timing import ROUNDS, growth, measure
+from gallery.bench.whole_fits import time_fits
 from gallery.runs.system import processor
 from inference import Settings
 from inference.products import choose_products
@@ -37,7 +39,9 @@ from inference.products import choose_products
 __all__ = ["CASES", "Case", "bench", "growth", "hardware", "measure", "table", "versions"]
 
 
-def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -> dict[str, Any]:
+def bench(
+    names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False, whole_fits: bool = False
+) -> dict[str, Any]:
     """Measure the steps of models.
 
     The compiler starts with an empty cache, so that each model is compiled as if for the first time. The time of the
@@ -47,6 +51,7 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
     :param names: of cases or models of the gallery; all CASES if empty
     :param seconds: for which each contestant of a model is timed
     :param grow: also measure how the steps grow with batch size, particles, components and length: minutes more
+    :param whole_fits: also measure `time_fits`, under "whole_fits": minutes more
     :return: {model: the result of `measure`}, with "hardware", "versions" and "how"
     :raises RunError: if there is no such model, or the losses of contestants do not agree
     """
@@ -72,6 +77,8 @@ def bench(names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False) -
             if grow:
                 content[name]["growth"] = growth(name, chosen_case, seconds / 2)
             torch.compiler.reset()
+    if whole_fits:
+        content["whole_fits"] = time_fits()
     return content
 
 

@@ -5,10 +5,11 @@ from typing import Any
 from rich.table import Table
 
 from gallery.bench.timing import LABELS
+from gallery.bench.whole_fits import ROUNDS, fits_table
 
 __all__ = ["caption", "for_terminal", "table"]
 
-NOT_MODELS = ("hardware", "versions", "how", "devices")
+NOT_MODELS = ("hardware", "versions", "how", "devices", "whole_fits")
 LINES: list[tuple[str, str, str]] = [
     *((label, f"ms_{key}", "{:.3g}") for key, label in LABELS.items()),
     ("compiled over Pyro", "speedup_over_pyro", "{:.2f}x"),
@@ -20,7 +21,9 @@ LINES: list[tuple[str, str, str]] = [
     ("compiled over torch's products", "speedup_over_default", "{:.2f}x"),
     ("compiled over Pyro, oneDNN's products", "speedup_over_pyro_onednn", "{:.2f}x"),
     ("compiled over plain PyTorch, compiled, oneDNN's products", "speedup_over_torch_compiled_onednn", "{:.2f}x"),
-    ("compiling, s", "compile_s", "{:.1f}"),
+    ("tracing, s", "graph_s", "{:.2f}"),
+    ("tracing and compiling, s", "compile_s", "{:.1f}"),
+    ("tracing, with the compiled step on disk, s", "cached_s", "{:.2f}"),
     ("steps until that has paid, against the graph", "pays_after_steps", "{}"),
     ("steps until that has paid, against Pyro", "pays_after_steps_pyro", "{}"),
     ("IWAE-k of one data point, compiled", "ms_iwae", "{:.3g}"),
@@ -58,7 +61,17 @@ def table(content: dict[str, Any]) -> str:
     """Return the table in Markdown, a column for each model."""
     first, *others = _lines(content)
     lines = [first, ["---"] * len(first), *others]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(content)}"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(content)}{_whole_fits(content)}"
+
+
+def _whole_fits(content: dict[str, Any]) -> str:
+    if "whole_fits" not in content:
+        return ""
+    return (
+        f"\n\nWhole fits, from the start of the process to the files, medians of {ROUNDS} in turn. `gallery fit` also "
+        f"evaluates after epochs and at the end, and draws pictures; the scripts only fit.\n\n"
+        f"{fits_table(content['whole_fits'])}"
+    )
 
 
 def for_terminal(content: dict[str, Any]) -> Table:

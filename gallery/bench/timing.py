@@ -80,7 +80,7 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
 
     def svi(mode: Mode, **settings: Any) -> SVI:
         fit = SVI(copy.deepcopy(pair), x, given, case.fit(**settings))
-        fit.mode = mode
+        fit.runner.mode = mode
         return fit
 
     def ours(mode: Mode, **settings: Any) -> Stepper:
@@ -145,9 +145,9 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
 
     `ms_*` are medians over ROUNDS of milliseconds per step; `spread` has the least and the greatest. `loss` is the mean
     in nats per data point over the steps that were compared. `compile_s` and `graph_s` are the seconds that the first
-    step takes longer than others. `pays_after_steps` is the number of steps after which compiling has made up for that
-    against the graph, `pays_after_steps_pyro` against Pyro. `peak_mib_*` is the memory of the tensors of a step, above
-    those that rest between steps.
+    step takes longer than others, `cached_s` those of a fit that finds its compiled step on disk. `pays_after_steps` is
+    the number of steps after which compiling has made up for that against the graph, `pays_after_steps_pyro` against
+    Pyro. `peak_mib_*` is the memory of the tensors of a step, above those that rest between steps.
 
     :param seconds: for which each contestant is timed, in all its turns together
     :param only: the contestants that are measured
@@ -158,9 +158,8 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
     first: dict[str, float] = {}
     once: dict[str, float] = {}
     losses: dict[str, list[float]] = {}
-    for key, make in contestants(name, case).items():
-        if key not in only:
-            continue
+    makers = {key: make for key, make in contestants(name, case).items() if key in only}
+    for key, make in makers.items():
         with suppress(UntraceableError):  # there is no graph to read the products off
             steppers[key] = make()
             first[key], start = _timed(steppers[key], 1)
@@ -181,6 +180,7 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
         entry[ratio] = ms[slow] / ms[fast] if slow in ms and fast in ms else None
     for key in ("graph", "compiled", "torch_compiled"):
         entry[f"{key}_s".replace("compiled_s", "compile_s")] = first[key] - ms[key] / 1e3 if key in ms else None
+    entry["cached_s"] = _timed(makers["compiled"](), 1)[0] - ms["compiled"] / 1e3 if "compiled" in ms else None
     entry["pays_after_steps"] = _pays(entry["compile_s"], entry["graph_s"], ms, "graph")
     entry["pays_after_steps_pyro"] = _pays(entry["compile_s"], 0.0, ms, "pyro")
     entry["loss"] = {key: statistics.fmean(values[-WARMUP:]) for key, values in losses.items()}

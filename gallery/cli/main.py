@@ -7,6 +7,7 @@ compare.py    gallery compare
 runs.py       gallery resume, evaluate, summary, sample, export
 catalogue.py  gallery list, show, data
 check.py      gallery check
+grade.py      gallery grade
 new.py        gallery new
 results.py    gallery reproduce, bench, site
 
@@ -80,6 +81,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "check:check",
         "Check a model against the contract of CONTRIBUTING.md: each fault, at which site, and how to correct it.",
     ),
+    "grade": (
+        "grade:grade",
+        "Run a notebook of the course, and check each exercise by its value: which holds, and what is wrong.",
+    ),
     "new": ("new:new", "Write a new model, which can be fitted to digits without a change."),
     "bench": (
         "results:bench",
@@ -116,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     :param argv: the arguments; those of the process if None
     :return: the exit code: 0; 2 for an error that the user can correct; 130 after Ctrl-C; 1 where the reader of the
-        output has closed the pipe
+        output has closed the pipe, or an exercise of the course does not hold
     """
     try:
         code = _main(argv)
@@ -155,7 +160,7 @@ def _main(argv: Sequence[str] | None) -> int:
         function, given, _ = command.parse_args(rest, exit_on_error=False, print_error=False)
         if "torch" in sys.modules:
             sys.modules["torch"].set_flush_denormal(True)  # before its first parallel operation
-        function(*given.args, **given.kwargs)
+        outcome = function(*given.args, **given.kwargs)
     except _errors_of_users() as error:
         if debug:
             traceback.print_exc()
@@ -181,7 +186,7 @@ def _main(argv: Sequence[str] | None) -> int:
             again = "the same command continues with the remaining rows"
         _complain(f"stopped; {again}")
         return 130
-    return 0
+    return outcome if type(outcome) is int else 0
 
 
 FORMER = {"--compile": "--engine compiled", "--no-compile": "--engine pyro"}

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from gallery.figures.style import BLUE, CLASSES, GREEN, INK, ORANGE, RED, dress, figure, label_ends, log_ticks
+from gallery.figures.style import BLUE, CLASSES, GREEN, GREY, INK, ORANGE, RED, dress, figure, label_ends, log_ticks
 
-__all__ = ["labels_grow", "parted_plane"]
+__all__ = ["labels_grow", "margins", "parted_plane", "reliability"]
 
 
 def labels_grow(results: list[dict[str, Any]]) -> Figure:
@@ -17,14 +17,13 @@ def labels_grow(results: list[dict[str, Any]]) -> Figure:
 
     :param results: the result of `gallery.ledger.experiments.ss_vae.errors`
     """
-    fig = figure(6.6, 4.0)
+    fig = figure(7.6, 4.2)
     title = "All images with few labels (M2), and the labelled images alone"
     ax = dress(fig.add_subplot(), title, "labels", "error on test images")
     counts = sorted({row["labels"] for row in results})
     ends = []
-    for colour, name in zip(
-        (BLUE, GREEN, ORANGE, RED), [key for key in results[0] if key not in ("labels", "draw")], strict=True
-    ):
+    names = [key for key in results[0] if key not in ("labels", "draw")]
+    for colour, name in zip((BLUE, GREEN, ORANGE, RED, GREY, INK), names, strict=False):
         middle = [statistics.median(row[name] for row in results if row["labels"] == count) for count in counts]
         ax.plot(counts, middle, "-", color=colour, linewidth=1.4)
         ax.plot(
@@ -66,4 +65,49 @@ def parted_plane(results: dict[str, Any]) -> Figure:
         ax.set(xlim=(left, right), ylim=(bottom, top))
     handles = [ax.scatter([], [], color=CLASSES[k], label=str(k)) for k in sorted(set(labels.tolist()))]
     fig.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9, labelcolor=INK, title="class")
+    return fig
+
+
+def reliability(results: dict[str, Any]) -> Figure:
+    """Draw accuracy over the probability of the most probable class, with dots as large as their share of the data.
+
+    :param results: by classifier, the result of `inference.evaluation.classification.calibration`
+    """
+    fig = figure(4.1 * len(results) + 0.4, 4.0)
+    axes = fig.subplots(1, len(results), sharey=True, squeeze=False)[0]
+    for ax, (name, of) in zip(axes, results.items(), strict=True):
+        dress(ax, f"{name}: {of['accuracy']:.1%} right, ECE {of['ece']:.3f}", "probability of the most probable class")
+        ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+        total = sum(group["n"] for group in of["bins"])
+        for group in of["bins"]:
+            size = 3 + 16 * (group["n"] / total) ** 0.5
+            ax.plot(group["confidence"], group["accuracy"], "o", color=BLUE, alpha=0.7, markersize=size)
+        ax.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal")
+    axes[0].set_ylabel("fraction that is right", fontsize=9, color=INK)
+    return fig
+
+
+def margins(results: dict[str, Any]) -> Figure:
+    """Draw two classes in a plane with the boundary of each classifier; for a support vector machine also its margin.
+
+    :param results: the content of margins.json, which `gallery.ledger.experiments.margins` writes
+    """
+    codes, labels = np.array(results["codes"]), np.array(results["labels"])
+    (left, bottom), (right, top) = results["between"]
+    fig = figure(3.4 * len(results["classifiers"]) + 0.2, 3.7)
+    axes = fig.subplots(1, len(results["classifiers"]), sharey=True)
+    for ax, (name, of) in zip(axes, results["classifiers"].items(), strict=True):
+        scores = np.array(of["scores"])
+        grid = np.linspace(left, right, scores.shape[1]), np.linspace(bottom, top, scores.shape[0])
+        ax.contourf(*grid, scores > 0, levels=[-0.5, 0.5, 1.5], colors=[BLUE, ORANGE], alpha=0.15)
+        ax.contour(*grid, scores, levels=[0], colors=[INK], linewidths=1.4)
+        if "support" in of:
+            ax.contour(*grid, scores, levels=[-1, 1], colors=[INK], linewidths=0.8, linestyles="--")
+            on = codes[of["support"]]
+            ax.scatter(*on.T, s=46, facecolors="none", edgecolors=INK, linewidths=0.7)
+        for label, colour in zip(results["classes"], (BLUE, ORANGE), strict=True):
+            ax.scatter(*codes[labels == label].T, s=10, color=colour, linewidths=0)
+        dress(ax, f"{name}: {of['error']:.1%} wrong", "first principal component")
+        ax.set(xlim=(left, right), ylim=(bottom, top))
+    axes[0].set_ylabel("second", fontsize=9, color=INK)
     return fig

@@ -29,11 +29,15 @@ def experiments_table() -> str:
         "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
         "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
         "`vae:notes`: rate and distortion by beta, nats per data point": _rate_distortion(),
+        "`vae:notes`: information of the code about its image, all training images, nats": _information(),
+        "A line by squared error and by KL: coefficients, and intervals over simulated data sets": _line(),
+        "A line by mean field: gap log p(x) - ELBO, exactly and from draws": _gap_of_mean_field(),
         "`gmvae`: variance of the gradient, all parameters": _gmvae(),
         "Three parametrisations of p(x | y): -log p(x | y) of new data, nats per data point": _conditionals(),
         "`autoencoder`: squared error by width of the code": _widths(),
         "Sparse autoencoder of the slides, as printed: squared error on test images": _printed(),
-        "`ss_vae` on digits, 100 labels: median error on test images": _labels(),
+        "`ss_vae` on digits: median error on test images by number of labels": _labels(),
+        "`ss_vae`: calibration on test images": _calibration(),
         "A plane of codes of MNIST: accuracy of its regions": _plane(),
         "`vrnn`: ELBO of test data at the same generative weights": _vrnn(),
     }
@@ -140,6 +144,41 @@ def _rate_distortion() -> str:
     )
 
 
+def _information() -> str:
+    points = _load("vae/information.json").get("points", [])
+    header = ["beta", "earlier pixels that the decoder sees", "I(x; z)", "standard error", "cap", "KL of test data"]
+    rows = []
+    for p in points:
+        found = p["mutual_information"]
+        numbers = f"{found['value']:.3f}", f"{found['se']:.1g}", f"{found['cap']:.2f}", f"{p['kl']:.3f}"
+        rows.append([f"{p['beta']:g}", str(p["context"]), *numbers])
+    return markdown_table(header, rows)
+
+
+def _line() -> str:
+    line = _load("linear_regression/squares_and_kl.json")
+    rows = []
+    for name, of in line.get("methods", {}).items():
+        numbers = [f"{value:.4f}" for key in ("mean", "sd") for value in of.get(key, ())]
+        covered = [f"{value:.1%}" for value in of.get("covered", ())]
+        rows.append([name, *numbers, *[""] * (4 - len(numbers)), *(covered or ["", ""]), str(of.get("n", ""))])
+    header = ["method", "intercept", "slope", "sd of the intercept", "sd of the slope"]
+    level = line.get("level", 0)
+    of = [f"{level:.0%} intervals with the true {name}" for name in ("intercept", "slope")]
+    return markdown_table([*header, *of, "data sets"], rows)
+
+
+def _gap_of_mean_field() -> str:
+    gap = _load("linear_regression/squares_and_kl.json").get("gap", {})
+    if not gap:
+        return ""
+    rows = [["exact", f"{gap['exact']:.5f}", ""]]
+    rows += [
+        [f"{point['draws']:,} draws", f"{point['value']:.5f}", f"{point['mc_se']:.1g}"] for point in gap["estimates"]
+    ]
+    return markdown_table(["estimate", "gap, nats per data point", "Monte Carlo error"], rows)
+
+
 def _gmvae() -> str:
     gradients = _load("gmvae/gradients.json")
     return markdown_table(
@@ -178,11 +217,21 @@ def _printed() -> str:
 
 
 def _labels() -> str:
-    errors = [entry for entry in _load("ss_vae/labels.json").get("errors", []) if entry["labels"] == 100]
-    names = ("q(y | x)", "Bayes' rule", "logistic regression", "linear SVM")
+    errors = [of for of in _load("ss_vae/labels.json").get("errors", []) if of["labels"] in (20, 100, 1000)]
+    names = [name for name in (errors or [{}])[0] if name not in ("labels", "draw")]
+    counts = sorted({entry["labels"] for entry in errors})
+    rows = [
+        [name, *(f"{statistics.median(of[name] for of in errors if of['labels'] == n):.4f}" for n in counts)]
+        for name in names
+    ]
+    return markdown_table(["classifier", *(f"{n} labels" for n in counts)], rows)
+
+
+def _calibration() -> str:
+    found = _load("ss_vae/calibration.json")
     return markdown_table(
-        ["classifier", "error", "choices of the labelled images"],
-        [[name, f"{statistics.median(entry[name] for entry in errors):.4f}", str(len(errors))] for name in names],
+        ["classifier", "accuracy", "mean probability of the chosen class", "expected calibration error"],
+        [[name, *(f"{of[key]:.4f}" for key in ("accuracy", "confidence", "ece"))] for name, of in found.items()],
     )
 
 

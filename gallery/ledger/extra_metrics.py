@@ -14,10 +14,18 @@ from torch import Tensor, nn
 
 from data import Dataset
 from gallery.models.denoising_autoencoder import Corruption, DenoisingAutoencoder
-from gallery.runs.metrics import Metric, Subject, compute, k_hat, labels_of
-from inference import InferenceError, Pair, bdmc, encode, evaluate, reconstruct, sample
+from gallery.runs.metrics import (
+    Metric,
+    Subject,
+    compute,
+    has_reconstructions,
+    k_hat,
+    labels_of,
+    reconstruction_error,
+    squared_error,
+)
+from inference import InferenceError, Pair, bdmc, encode, evaluate, sample
 from inference.evaluation.classification import accuracy
-from inference.evaluation.estimate import Estimate
 from inference.evaluation.jacobian import mean_jacobian_norm
 from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
@@ -137,10 +145,6 @@ EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset, int], dict[str, dic
 pair, the test data and a seed."""
 
 
-def _error(x: Tensor, other: Tensor) -> Estimate:
-    return Estimate.of_mean((x - other).square().sum(1), "squared error summed over pixels, per data point")
-
-
 _PIXEL_PROBES: dict[tuple[str, str], dict] = {}  # by data: they are the same for all pairs
 
 
@@ -184,17 +188,8 @@ def _mutual_information(s: Subject) -> dict[str, Any]:
         return {"mutual_information": {"undefined": str(error)}}
 
 
-def _has_reconstructions(s: Subject) -> bool:  # in steps the early rows would be drawn, and fed back
-    return s.dataset.is_image and not s.info.generates_rows(s.dataset.shape)
-
-
-def _reconstruction_error(s: Subject) -> dict[str, Any]:
-    test = s.dataset
-    return {"reconstruction_error": _error(test.x, reconstruct(s.pair, test.x, test.given, s.seed))}
-
-
 def _mean_image(s: Subject) -> dict[str, Any]:
-    return {"mean_image": _error(s.dataset.x, _train(s).x.mean(0).expand_as(s.dataset.x))}
+    return {"mean_image": squared_error(s.dataset.x, _train(s).x.mean(0).expand_as(s.dataset.x))}
 
 
 def _is_deterministic(s: Subject) -> bool:
@@ -211,7 +206,7 @@ def _corrupted_error(s: Subject) -> dict[str, Any]:
         for kind, level in CORRUPTIONS.items():
             corrupt = DenoisingAutoencoder(data_dim=x.shape[1], corruption=kind, level=level).corrupt
             with torch.no_grad():
-                errors[kind] = _error(x, s.pair.decoder(s.pair.encoder(corrupt(x))).mean)
+                errors[kind] = squared_error(x, s.pair.decoder(s.pair.encoder(corrupt(x))).mean)
     return {"corrupted_error": errors}
 
 
@@ -244,8 +239,8 @@ LEDGER_METRICS: tuple[Metric, ...] = (
     Metric(
         "jacobian_norm", _is_deterministic, lambda s: {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}
     ),
-    Metric("reconstruction_error", _has_reconstructions, _reconstruction_error),
-    Metric("mean_image", _has_reconstructions, _mean_image),
+    Metric("reconstruction_error", has_reconstructions, reconstruction_error),
+    Metric("mean_image", has_reconstructions, _mean_image),
     Metric("corrupted_error", lambda s: _is_deterministic(s) and s.dataset.is_image, _corrupted_error),
     Metric("mean_activation", lambda s: capability(s.pair, "rho") is not None, _mean_activation),
     Metric("most_nonzero", lambda s: capability(s.pair, "k") is not None, _most_nonzero),

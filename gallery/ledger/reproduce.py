@@ -87,7 +87,8 @@ def _ledger_metrics(folder: Path) -> dict[str, Any]:
     """Evaluate the metrics of the ledger on a finished run."""
     run, pair = training.load(folder)
     splits, base = run.datasets(), run.data.partition(":")[0]
-    grey = {name: data.load(f"{base}:grey", name) for name in ("train", "test")} if splits["test"].is_image else None
+    by_class = splits["test"].is_image and splits["test"].classes  # static_mnist has neither labels nor grey levels
+    grey = {name: data.load(f"{base}:grey", name) for name in ("train", "test")} if by_class else None
     return ledger_metrics(pair, splits["train"], splits["test"], grey, run.settings.seed)
 
 

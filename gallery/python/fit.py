@@ -1,13 +1,15 @@
 """`gallery.fit` and `gallery.load`."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gallery.errors import RunError
+from gallery.python.fitted import Fit
 from gallery.python.request import Request, request
 from gallery.runs import training
 from gallery.runs.folder import SPECIFICATION, read_history
@@ -15,11 +17,6 @@ from gallery.runs.parse import read_json
 from gallery.runs.prepare import noise_of, prepare
 from gallery.runs.progress import ProgressListener, progress_listener
 from inference import SVI
-
-if TYPE_CHECKING:
-    pass
-
-from gallery.python.fitted import Fit
 
 __all__ = ["fit", "load"]
 
@@ -64,6 +61,8 @@ def fit(
 ) -> Fit:
     """Fit a model to data, with its recipe where it has one; to the same bits as `gallery fit`.
 
+    An interrupt (Ctrl-C) after the first epoch ends it with a warning; the `Fit` then has the weights of that step.
+
     >>> import gallery
     >>> fitted = gallery.fit("linear_regression", epochs=1, progress=False)
     >>> fitted.pair
@@ -100,6 +99,10 @@ def fit(
     try:
         with noise_of(found.run):
             loop.run_to_end()
+    except KeyboardInterrupt:
+        if not recorder.history:
+            raise
+        warnings.warn(f"interrupted at step {svi.step} of {svi.steps}: the fit has the weights of then.", stacklevel=2)
     finally:
         recorder.close()
     return Fit(found, svi.pair, recorder.history, torch.cat(recorder.losses).cpu(), loop.seconds, svi)

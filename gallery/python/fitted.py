@@ -239,7 +239,8 @@ class Fit:
         """Write the fit as a run, which `gallery.load` and every command read: weights, metrics, history and figures.
 
         :param overwrite: replace a run that the folder holds
-        :raises RunError: if the folder holds other files, or the model cannot be built in another process
+        :raises RunError: if the folder holds other files, the model cannot be built in another process, or the fit was
+            interrupted
         """
         folder = Path(folder)
         if self._svi is None:
@@ -247,6 +248,11 @@ class Fit:
             check_free(folder, overwrite)
             shutil.copytree(self._folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock"))
             return folder
+        if self._svi.step < self._svi.steps:
+            raise RunError(
+                f"the fit was interrupted at step {self._svi.step} of {self._svi.steps}, and a run is whole.",
+                "Fit with fewer epochs, or by `gallery fit`, which goes on after an interrupt.",
+            )
         run, arrays = self._request.stored_in(folder)
         write_run(run, self._svi, self.splits, folder, self.history, self.seconds, overwrite, arrays)
         return folder

@@ -15,16 +15,29 @@ import pyro
 from torch import Tensor
 
 from data import Dataset
-from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summary
+from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summary, reconstruct
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.pairs.capabilities import capability, count
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
 
-__all__ = ["METRICS", "Metric", "Subject", "compute", "evaluate_split", "k_hat", "labels_of", "monitor_clustering"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Subject",
+    "compute",
+    "evaluate_split",
+    "has_reconstructions",
+    "k_hat",
+    "labels_of",
+    "monitor_clustering",
+    "reconstruction_error",
+    "squared_error",
+]
 
 K_HAT_ROWS = 50  # held-out data points for k-hat
 
@@ -166,8 +179,25 @@ def _labelled(s: Subject) -> tuple[Tensor, Tensor]:
     return (s.x, labels) if rows.all() else (s.x[rows], labels[rows])
 
 
+def has_reconstructions(s: Subject) -> bool:
+    """Whether images can be decoded as a whole; in steps, the early rows would be drawn, and fed back."""
+    return s.dataset.is_image and not s.info.generates_rows(s.dataset.shape)
+
+
+def reconstruction_error(s: Subject) -> dict[str, Any]:
+    """Return the squared error of reconstructions, with one draw of the code, as "reconstruction_error"."""
+    test = s.dataset
+    return {"reconstruction_error": squared_error(test.x, reconstruct(s.pair, test.x, test.given, s.seed))}
+
+
+def squared_error(x: Tensor, other: Tensor) -> Estimate:
+    """Return the mean over data points of the squared error of two sets of images (n, d)."""
+    return Estimate.of_mean((x - other).square().sum(1), "squared error summed over pixels, per data point")
+
+
 METRICS: tuple[Metric, ...] = (
     Metric("bounds", lambda s: True, _bounds),
+    Metric("reconstruction_error", lambda s: bool(s.info.delta_sites) and has_reconstructions(s), reconstruction_error),
     Metric("accuracy", _has_label_bounds, _labels),
     Metric(
         "classifier_accuracy",

@@ -293,6 +293,7 @@ def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
         name += f"-{seed}"
     if quick:
         settings["epochs"] = min(recipe.settings["epochs"], QUICK_EPOCHS)
+        name = "digits:threshold" if name == "static_mnist" else name
         if name.startswith("mnist:"):
             name = name.replace("mnist:", "digits:")
             keywords = {"steps": 8} if recipe.model.startswith("vrnn") else {}

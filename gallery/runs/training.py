@@ -297,4 +297,4 @@ class Training:
         if evaluated or late:
             self.save()
         else:
-            svi.check()
+            svi.runner.check()

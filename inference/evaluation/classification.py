@@ -1,4 +1,6 @@
-"""Classify by Bayes' rule, with a bound in place of the evidence of each class."""
+"""Classify by Bayes' rule, with a bound in place of the evidence of each class; accuracy and calibration."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from inference.evaluation.log_weights import importance_terms
 from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 
-__all__ = ["accuracy", "class_bounds", "label_metrics"]
+__all__ = ["accuracy", "calibration", "class_bounds", "label_metrics"]
 
 
 def class_bounds(pair: Pair, x: Tensor, classes: int, particles: int = 1, seed: int = 0) -> Tensor:
@@ -41,3 +43,31 @@ def label_metrics(bounds: Tensor, labels: Tensor) -> dict[str, Estimate]:
 def accuracy(scores: Tensor, labels: Tensor) -> Estimate:
     """Compute the fraction of data points whose label has the highest of their scores, (n, classes)."""
     return Estimate.of_mean((scores.argmax(1) == labels).double(), "fraction")
+
+
+def calibration(probabilities: Tensor, labels: Tensor, bins: int = 15) -> dict[str, Any]:
+    """Compare how sure a classifier is with how often it is right.
+
+    Data points are put into bins of equal width by the probability of their most probable class. In a calibrated
+    classifier the accuracy of a bin equals its mean probability.
+
+        Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
+
+    >>> import torch
+    >>> found = calibration(torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.6, 0.4]]), torch.tensor([0, 0, 0, 1]))
+    >>> round(found["ece"], 3), round(found["confidence"], 3), found["accuracy"]
+    (0.125, 0.725, 0.75)
+
+    :param probabilities: (n, classes), each row with the sum 1
+    :param labels: (n,) integers from 0 on
+    :return: "ece", the expected calibration error: the distance of accuracy and probability, averaged over data points
+        by their bins; "accuracy" and mean "confidence" of all; "bins" that are not empty: "confidence", "accuracy", "n"
+    """
+    confidence, predicted = probabilities.double().max(1)
+    right, place = (predicted == labels).double(), (confidence * bins).long().clamp(max=bins - 1)
+    found = [
+        {"confidence": confidence[rows].mean().item(), "accuracy": right[rows].mean().item(), "n": int(rows.sum())}
+        for rows in (place == i for i in place.unique())
+    ]
+    ece = sum(of["n"] * abs(of["accuracy"] - of["confidence"]) for of in found) / len(labels)
+    return {"ece": ece, "accuracy": right.mean().item(), "confidence": confidence.mean().item(), "bins": found}

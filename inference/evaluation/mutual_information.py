@@ -13,7 +13,9 @@ information about x.
 """
 
 import math
+from collections.abc import Callable
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ from inference.pairs.sites import Site, is_flat, latent_sites
 
 __all__ = ["mutual_information"]
 
-MAX_ELEMENTS = 2**22  # of the n x n x latent_dim that are needed: as many are in memory at a time
+MAX_ELEMENTS = 2**22  # of the n x n densities that are needed, or n x n x latent_dim: as many are in memory at a time
 
 
 def mutual_information(
@@ -35,10 +37,11 @@ def mutual_information(
     """Estimate I(x; z) of the first n data points, or of all if there are fewer, and the two terms of which it is the
     difference.
 
-    One z_i is drawn from q(z | x_i) for every data point, and log q(z_i | x_j) evaluated for all pairs (i, j). For
-    these n data points the estimates are unbiased. As estimates of the information under the distribution of the data
-    they are low, by about (exp(2 I) - 1) / 2n in a Gaussian case. A guide with parameters for each data point needs the
-    data it was fitted to, in their order.
+    One z_i is drawn from q(z | x_i) for every data point, and log q(z_i | x_j) evaluated for all pairs (i, j). This is
+    done in parts, and for normals with independent coordinates by products of matrices, so that 60,000 data points take
+    minutes. For these n data points the estimates are unbiased. As estimates of the information under the distribution
+    of the data they are low, by about (exp(2 I) - 1) / 2n in a Gaussian case. A guide with parameters for each data
+    point needs the data it was fitted to, in their order.
 
     :return: "mutual_information", with its "cap" ln n, = "kl", E_x KL(q(z | x) || p(z)), - "marginal_kl",
         KL(q(z) || p(z)), draw by draw, in nats. "se" is over data and draws together, to first order; that of
@@ -63,8 +66,9 @@ def mutual_information(
         if not torch.allclose(at_first, at_first[:1]):
             raise InferenceError(f"{undefined} the prior of {name} is not the same for all data points.")
         log_p, log_own, log_all, start = p.log_prob(z).double(), [], [], 0
-        for part in z.split(max(1, MAX_ELEMENTS // (n * z[0].numel()))):
-            log_q = q.log_prob(part.unsqueeze(1)).double()  # (rows, n): log q(z_i | x_j)
+        log_density, elements = _density_of_all(q, n)
+        for part in z.split(max(1, MAX_ELEMENTS // elements)):
+            log_q = log_density(part)  # (rows, n): log q(z_i | x_j)
             log_own.append(log_q.diagonal(start))
             log_all.append(log_q.logsumexp(1) - math.log(n))
             start += len(part)
@@ -74,6 +78,18 @@ def mutual_information(
         "kl": Estimate.of_mean(own - log_p, "nats"),
         "marginal_kl": Estimate.of_mean(aggregate - log_p, "nats"),
     }
+
+
+def _density_of_all(q: dist.TorchDistribution, n: int) -> tuple[Callable[[Tensor], Tensor], int]:
+    """Return the function of codes (rows, ...) with log q(z_i | x_j), (rows, n) float64, and its elements in a row."""
+    normal = getattr(q, "base_dist", None)
+    if not isinstance(normal, dist.Normal) or q.event_dim != 1 or normal.batch_shape[0] != n:
+        size = n * q.event_shape.numel()
+        return lambda z: q.log_prob(z.unsqueeze(1)).double(), size
+    mean, precision = normal.loc.double(), normal.scale.double().square().reciprocal()
+    weighted = mean * precision
+    constant = (precision.log() - math.log(2 * math.pi) - mean * weighted).sum(1) / 2
+    return lambda z: constant + z.double() @ weighted.T - z.double().square() @ precision.T / 2, n
 
 
 def _reason_undefined(info: PairInfo) -> str | None:

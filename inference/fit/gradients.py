@@ -25,7 +25,7 @@ def gradient_moments(svi: SVI, rows: Tensor, repeats: int) -> tuple[Tensor, Tens
     :return: (mean, variance), each (number of weights,) for all of `svi.parameters` concatenated, of the loss in nats
         per data point
     """
-    step, args, n = svi.prepare(), svi.loss.step_arguments(rows), len(svi.x)
+    step, args, n = svi.runner.prepare()[0], svi.loss.step_arguments(rows), len(svi.x)
     mean = squares = torch.zeros((), device=svi.x.device, dtype=torch.float64)
     for i in range(repeats):
         with torch.no_grad():

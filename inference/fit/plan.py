@@ -20,6 +20,10 @@ from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 __all__ = ["Plan", "plan_fit"]
 
 
+SEVERAL_DRAWS = ("iwae", "dreg", "renyi", "wake-sleep")
+"""Objectives of K draws, whose logarithm of a mean the weight of the KL is inside."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What a fit takes from a pair.
@@ -44,6 +48,16 @@ class Plan:
     labelled: Tensor | None
     temperature: float | None
     has_delta: bool = False
+
+    def is_bound(self, objective: str, beta: float) -> bool:
+        """Return whether the objective with this weight of the KL is a lower bound on the log evidence.
+
+        No site is relaxed, and the KL has weight 1, or more: E log p(x | z) - beta KL is at most the ELBO, for a KL is
+        not negative. That holds for guides with a density, and not inside the logarithm of a mean of K draws: with
+        w = p(x | z) (p(z) / q(z | x))^beta the mean of w may be larger than p(x).
+        """
+        is_elbo = objective.partition(":")[0] not in SEVERAL_DRAWS and not self.has_delta
+        return (beta == 1.0 or (beta > 1.0 and is_elbo)) and not self.is_relaxed
 
 
 def plan_fit(

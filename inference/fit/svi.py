@@ -4,6 +4,7 @@ minibatches.py  the stream of rows, and its stratification
 schedules.py    learning rate, weight of the KL and temperature
 plan.py         checks before the first step
 loss.py         loss and gradient of a minibatch
+step_runner.py  run the steps, and check their losses
 step.py         how a step is run: by Pyro, as a graph, or compiled
 library.py      compiled graphs, kept on disk
 whole_step.py   gradient and update in one compiled call, for small models
@@ -17,33 +18,26 @@ state.py        the state, from which a fit continues to the same bits
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from inference.fit import distributed
-from inference.fit.checkpoint import random_state, set_random_state
-from inference.fit.guard import LossGuard, invalid_parameter, not_finite
+from inference.fit.guard import LossGuard
 from inference.fit.loss import MinibatchLoss, unchanged
 from inference.fit.minibatches import Minibatches
 from inference.fit.plan import plan_fit
 from inference.fit.schedules import Schedules
 from inference.fit.settings import DEFAULTS, Settings
 from inference.fit.state import fit_state, restore_fit_state
-from inference.fit.step import choose_mode, prepare_step
+from inference.fit.step import Mode, choose_mode
+from inference.fit.step_runner import StepRunner
 from inference.fit.updates import Updates
-from inference.fit.whole_step import adam_rates
 from inference.pairs.pair import Pair
 from inference.products import choose_products, using_products
 
 __all__ = ["SVI", "svi"]
-
-T = TypeVar("T")
-
-SEVERAL_DRAWS = ("iwae", "dreg", "renyi", "wake-sleep")
-"""Objectives of K draws, whose logarithm of a mean the weight of the KL is inside."""
 
 
 class SVI:
@@ -62,7 +56,7 @@ class SVI:
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
     :param settings: `Settings` of the fit
-    :param transform: applied to every minibatch of x, such as torch.bernoulli for dynamic binarisation
+    :param transform: applied to every minibatch of x, such as torch.bernoulli, which binarises it anew
     :param only: "model" or "guide", to fit the parameters of one
     :raises InferenceError: if pair, data and settings do not go together; while training, if the loss is not finite
     """
@@ -84,15 +78,28 @@ class SVI:
         self.minibatches = Minibatches(x, settings, self.plan.labelled)
         self.batch_size, self.rows = self.minibatches.batch_size, self.minibatches.rows
         self.loss = MinibatchLoss(pair, x, given, settings, self.transform, self.plan, self.minibatches.weights)
-        self.steps, self.step = math.ceil(settings.epochs * len(x) / self.batch_size), 0
-        self.mode = choose_mode(settings.engine, self.steps)
-        self.guard = LossGuard(x)
-        self.updates = Updates(settings, self.parameters, self.guard.failed)
-        self.schedules = Schedules(settings, self.steps, len(x), self.batch_size, self.plan.temperature)
-        self.step_function: Callable[..., tuple[Tensor, ...]] | None = None  # from the first step on
-        self.whole_step: Callable[..., Tensor] | None = None  # with its update, where a small model is compiled
+        self.steps = math.ceil(settings.epochs * len(x) / self.batch_size)
+        guard = LossGuard(x)
+        self.updates = Updates(settings, self.parameters, guard.failed)
+        schedules = Schedules(settings, self.steps, len(x), self.batch_size, self.plan.temperature)
+        mode = choose_mode(settings.engine, self.steps)
         distributed.seed_noise(settings.seed)
-        self._set_schedules()
+        self.runner = StepRunner(self.loss, self.minibatches, schedules, guard, self.updates, self.steps, mode)
+
+    @property
+    def mode(self) -> Mode:
+        """How a step is run."""
+        return self.runner.mode
+
+    @property
+    def step(self) -> int:
+        """The number of steps done."""
+        return self.runner.step
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return self.runner.lr
 
     @property
     def epoch(self) -> int:
@@ -106,24 +113,13 @@ class SVI:
 
     @property
     def is_bound(self) -> bool:
-        """Whether -loss is, in expectation, a lower bound on the log evidence of the model.
-
-        No site is relaxed, and the KL has weight 1, or more: E log p(x | z) - beta KL is at most the ELBO, for a KL is
-        not negative. That holds for guides with a density, and not inside the logarithm of a mean of K draws: with
-        w = p(x | z) (p(z) / q(z | x))^beta the mean of w may be larger than p(x).
-        """
-        is_elbo = self.settings.objective.partition(":")[0] not in SEVERAL_DRAWS and not self.plan.has_delta
-        return (self.beta == 1.0 or (self.beta > 1.0 and is_elbo)) and not self.plan.is_relaxed
+        """Whether -loss is, in expectation, a lower bound on the log evidence of the model."""
+        return self.plan.is_bound(self.settings.objective, self.beta)
 
     @property
     def beta(self) -> float:
         """The weight of the KL at the last step."""
         return self.loss.beta
-
-    def _set_schedules(self) -> None:
-        """Set `lr`, `beta` and the temperature of the pair to those of this step."""
-        self.lr, self.loss.beta = self.schedules.lr(self.step), self.schedules.beta(self.step)
-        self.schedules.set_temperature(self.pair, self.step)
 
     def train_step(self) -> Tensor:
         """Run one minibatch and one update; return the loss in nats per data point, a scalar on the device.
@@ -139,85 +135,7 @@ class SVI:
         :raises InferenceError: if a loss is not finite; the weights are then those before that step
         """
         with using_products(self.products):
-            self._set_schedules()
-            step = self.prepare()
-            if self.whole_step is None:
-                return self._train_step(step).reshape(1)
-            return self._train_steps(self.whole_step, min(most, self.guard.room))
-
-    def prepare(self) -> Callable[..., tuple[Tensor, ...]]:
-        """Trace and compile the step as the mode has it, once; return it, a function like `MinibatchLoss.gradients`.
-
-        :raises InferenceError: if it cannot be run
-        """
-        if self.step_function is None:
-            noise = random_state()
-            args = self.loss.step_arguments(self.rows(self.step), self.guard.failed)
-            run = partial(prepare_step, self.pair, self.loss.gradients, self.mode, args, self.updates)
-            self.step_function, self.whole_step = self._failing_at(noise, run)
-            set_random_state(noise)  # a transform may have drawn
-        return self.step_function
-
-    def _failing_at(self, noise: dict[str, Tensor], run: Callable[[], T]) -> T:
-        """Run a step; an error that a distribution raises at it becomes that of a loss that is not finite."""
-        try:
-            return run()
-        except ValueError as error:  # of a distribution, mostly because its parameters are not finite
-            self.guard.record(noise, self.x.new_tensor(math.nan))
-            self.check(error)
-            raise
-
-    def _train_steps(self, whole_step: Callable[..., Tensor], n: int) -> Tensor:
-        """Run n whole steps; return their losses, (n,)."""
-        numbers = range(self.step, self.step + n)
-        lrs, betas = ([of(i) for i in numbers] for of in (self.schedules.lr, self.schedules.beta))
-        rates = adam_rates(self.step, lrs, self.updates.betas, self.settings.dtype)
-        arguments = self.loss.many_arguments(self.minibatches.many_rows(self.step, n), betas, self.guard.failed)
-        losses: list[Tensor] = []
-        try:
-            for i, self.lr in enumerate(lrs):
-                self.schedules.set_temperature(self.pair, self.step + i)
-                noise = random_state()  # before a transform draws
-                losses.append(whole_step(rates[i], *next(arguments)))
-                self.guard.record(noise, losses[-1])
-        finally:  # an interrupt, or an error of the transform, leaves the steps that were made
-            self.step += len(losses)
-            self.updates.count(len(losses))
-        if self.guard.is_due or self.step == self.steps:
-            self.check()
-        return torch.stack(losses)
-
-    def _train_step(self, step: Callable[..., tuple[Tensor, ...]]) -> Tensor:
-        rows, noise = self.rows(self.step), random_state()
-        args = self.loss.step_arguments(rows, self.guard.failed)
-        with torch.no_grad():
-            failed, loss, *gradients = self._failing_at(noise, partial(step, *args))
-        failed, loss, *gradients = distributed.mean([failed, loss, *gradients])
-        loss = loss.clone()  # a replayed graph writes to the same memory
-        self.guard.record(noise, loss, failed)
-        self.updates.apply(gradients, self.lr)
-        self.step += 1
-        if step == self.loss.gradients or self.guard.is_due or self.step == self.steps:
-            self.check()
-        return loss
-
-    def check(self, error: ValueError | None = None) -> None:
-        """Check that all losses were finite; `error` was raised by the last step, which counts as not finite.
-
-        :raises InferenceError: if one was not; it names the step, and the first site or parameter that is not finite
-        """
-        if (failure := self.guard.first_failure(self.step)) is None:
-            return
-        self.step, noise = failure
-        set_random_state(noise)
-        self._set_schedules()
-        try:
-            name = self.loss.first_not_finite(self.rows(self.step))
-        except ValueError as invalid:  # of a distribution: model or guide cannot be run with these weights
-            name = invalid_parameter(invalid)
-        if error is not None and name == "the gradient":  # all is finite: the error has another cause
-            raise error
-        raise not_finite(name, self.step, self.epoch) from error
+            return self.runner.run(most)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         self.pair.train()
@@ -239,7 +157,7 @@ class SVI:
 
         :raises InferenceError: if a loss was not finite
         """
-        self.check()
+        self.runner.check()
         return fit_state(self.pair, self.updates), {"step": self.step}
 
     def set_state(self, tensors: dict[str, Tensor], about: dict[str, int]) -> None:
@@ -248,10 +166,7 @@ class SVI:
         :raises InferenceError: if it is of another number of processes or another version; nothing is changed then
         """
         restore_fit_state(self.pair, self.updates, tensors, begun=about["step"] > 0)
-        self.step = about["step"]
-        self.guard.reset(self.step)
-        self.step_function = self.whole_step = None  # they may hold the optimiser's tensors
-        self._set_schedules()
+        self.runner.restart(about["step"])
 
 
 def svi(
@@ -275,7 +190,7 @@ def svi(
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
     :param settings: `Settings` of the fit
-    :param transform: applied to every minibatch of x, such as torch.bernoulli for dynamic binarisation
+    :param transform: applied to every minibatch of x, such as torch.bernoulli, which binarises it anew
     :return: (steps,) the loss of every step in nats per data point
     :raises InferenceError: if pair, data and settings do not go together, or a loss is not finite
     """

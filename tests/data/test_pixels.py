@@ -6,7 +6,7 @@ import torch
 from data_inputs import fault, pixels
 
 import data
-from data.pixels import PIXEL_TRANSFORMS
+from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
 
 
 @pytest.mark.parametrize("transform", PIXEL_TRANSFORMS)
@@ -100,3 +100,16 @@ def test_noise_ignores_the_default_type():
         torch.set_default_dtype(torch.float32)
     assert after.x.dtype == torch.float32
     assert after.hash == before.hash
+
+
+def test_a_minibatch_is_binarised_by_independent_draws_of_its_grey_levels():
+    torch.manual_seed(0)
+    grey = torch.tensor([0.0, 0.25, 0.5, 0.9, 1.0], dtype=torch.float64)
+    draws = torch.stack([TRANSFORMS["dynamic"].per_minibatch(grey) for _ in range(4000)])
+    assert draws.dtype == grey.dtype
+    assert set(draws.unique().tolist()) == {0.0, 1.0}
+    error = (grey * (1 - grey) / len(draws)).sqrt()
+    assert ((draws.mean(0) - grey).abs() <= 4 * error).all()  # exact at 0 and 1
+    centred = (draws - grey)[:, 1:4] / (grey * (1 - grey)).sqrt()[1:4]
+    for products in (centred[:, 1:] * centred[:, :-1], centred[1:] * centred[:-1]):
+        assert abs(products.mean().item()) < 4 / products.numel() ** 0.5

@@ -46,7 +46,7 @@ def fit(case: Case, mode: str, device: str, **settings: Any) -> SVI:
     torch.manual_seed(0)
     (x, given), pair = case.load(), case.build()
     svi = SVI(pair.to(device), x.to(device), given, case.fit(device=device, **settings))
-    svi.mode = mode
+    svi.runner.mode = mode
     svi.pair.train()
     return svi
 
@@ -59,7 +59,7 @@ def distance(one: list, other: list) -> float:
 
 def step_of(svi: SVI, seed: int = 1) -> list:
     """Return copies of loss and gradients of the first minibatch."""
-    step, args = svi.prepare(), svi.loss.step_arguments(svi.rows(0), svi.guard.failed)
+    step, args = svi.runner.prepare()[0], svi.loss.step_arguments(svi.rows(0), svi.runner.guard.failed)
     torch.manual_seed(seed)
     with torch.no_grad():
         return [value if value is None else value.clone() for value in step(*args)[1:]]
@@ -138,7 +138,7 @@ def epochs(device: str) -> dict[str, float]:
         x, _ = case.load()
         given = torch.randint(10, (len(x),), device=x.device).to(device) if name in LABELLED else None
         svi = SVI(case.build().to(device), x.to(device), given, case.fit(device=device))
-        svi.mode = "graph" if device == "cpu" else "compiled"
+        svi.runner.mode = "graph" if device == "cpu" else "compiled"
         svi.train_step()
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < 1.0:

@@ -7,8 +7,10 @@ from dataclasses import replace
 import torch
 
 from gallery.figures.info import info_of
+from gallery.report.explorers import hero_explorer
 from gallery.report.explorers.network import quantised
 from gallery.runs import training
+from gallery.runs.specification import Run
 from inference import encode
 
 COPY = """shown => {  // read from a copy: the original may stay on the GPU
@@ -47,9 +49,9 @@ OTHERS = {
     "training": ("factor_analysis", "factor_analysis", {}),
 }
 NONE = {
-    "global": ("linear_regression", "line", {}),
+    "unknown noise": ("linear_regression:unknown_noise", "line", {}),
     "per data point": ("exponential_gaussian:per_datum", "exponential_gaussian", {}),
-    "vectors": ("gaussian_mixture", "gaussian_mixture", {}),
+    "no plane": ("gaussian_mixture", "factor_analysis", {}),
     **dict.fromkeys(NOT_ITS_DECODER, MINE),
     "one number": ("vae", "digits:threshold", {"latent_dim": 1, "hidden": [8]}),
 }
@@ -121,6 +123,22 @@ def code(pair, test, data, point, choice):
     mean = mean.detach()
     z = torch.tensor([point]).double() @ directions.T + mean - mean @ directions @ directions.T
     return latents | {"z": z}, given
+
+
+def unfitted(model, **keywords):
+    """Return (pair, its data) as in the explorer of a model before any fit."""
+    run = Run.of(model, None, None, keywords, {"precision": "float64", "device": "cpu"})
+    return run.build(), run.datasets()
+
+
+def hero(model, **keywords):
+    """Return the explorer of a model before any fit."""
+    return hero_explorer(Run.of(model, None, None, keywords, {}))
+
+
+def value(page, name):
+    """Return a number of the page in full."""
+    return float(page.locator(f'[data-number="{name}"]').get_attribute("data-value"))
 
 
 def in_page(pair, data):

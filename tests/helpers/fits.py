@@ -13,7 +13,7 @@ def tiny_fit(name, mode, double=True, **settings):
     pair, args = build(name), arguments(name, torch.float64 if double else torch.float32)
     settings = {"objective": usual_objective(name), "batch_size": 4, "epochs": 1} | settings
     svi = SVI(pair.double() if double else pair, *args, settings=Settings(**settings))
-    svi.mode = mode
+    svi.runner.mode = mode
     return svi
 
 

@@ -172,7 +172,7 @@ def fit(make, args, engine, batch_size=3, **settings):
     svi = SVI(
         pair, *args, settings=Settings(epochs=1, batch_size=batch_size, lr=1e-3, objective=objective(pair), **settings)
     )
-    svi.mode = engine
+    svi.runner.mode = engine
     torch.manual_seed(1)
     return pair, torch.stack([svi.train_step() for _ in range(2)])
 

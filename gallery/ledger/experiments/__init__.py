@@ -14,6 +14,8 @@ from gallery.ledger.experiments import (
     exponential_gaussian,
     factor_analysis,
     gmvae,
+    information,
+    linear_regression,
     sparse_autoencoder,
     ss_vae,
     vae,
@@ -28,10 +30,11 @@ EXPERIMENTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "exponential_gaussian": exponential_gaussian.reproduce,
     "factor_analysis": factor_analysis.reproduce,
     "gmvae": gmvae.reproduce,
+    "linear_regression": linear_regression.reproduce,
     "loaded_die": conditionals.reproduce,
     "sparse_autoencoder": sparse_autoencoder.reproduce,
     "ss_vae:dynamic": ss_vae.reproduce,
-    "vae:notes": vae.reproduce,
+    "vae:notes": lambda folder, fitted: vae.reproduce(folder, fitted) | information.reproduce(folder, fitted),
     "vrnn": vrnn.reproduce,
 }
 """By name of the recipe: the function that runs the experiment, (folder for results, folder of the run) -> results."""

@@ -1,6 +1,6 @@
 """The graph of a diagram: nodes, edges and plates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["ROW", "Diagram", "Kind", "Node"]
@@ -54,6 +54,12 @@ class Diagram:
     def parents(self, name: str) -> list[str]:
         """Return the names of the parents of a node."""
         return [parent for parent, child in self.edges if child == name]
+
+    def renamed(self, old: str, new: str) -> "Diagram":
+        """Return the graph with another name for a node, which may be absent."""
+        names = {old: new}
+        nodes = tuple(replace(node, name=names.get(node.name, node.name)) for node in self.nodes)
+        return replace(self, nodes=nodes, edges=tuple((names.get(a, a), names.get(b, b)) for a, b in self.edges))
 
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)

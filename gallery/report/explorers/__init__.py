@@ -1,7 +1,9 @@
 """Explorers: interactive figures of a fitted run in a page, without a server and without requests.
 
-    explorer(Path("runs/mine"))    # HTML, or None if no explorer applies
+    explorer(Path("runs/mine"))                     # HTML, or None if no explorer applies
+    hero_explorer(run_of(recipe_for("hmm"), 0))     # of a model before any fit
 
+die             counts of the faces of a die: prior, exact posterior, evidence
 latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component;
                 the code and the bound of a drawing
 components      q(y | x) of a drawing, and draws of a component
@@ -14,16 +16,47 @@ The pair and its data select the explorer. All numbers are computed by the libra
 networks in it (network.py). Small fitted pairs of the deep models are committed (weights.py).
 """
 
+import html
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from data import Dataset
 from gallery.models.factor_analysis import FactorAnalysis
-from gallery.report.explorers.deep import deep
+from gallery.models.hmm import HMM
+from gallery.report.explorers.components import components
 from gallery.report.explorers.densities import densities
+from gallery.report.explorers.die import die
+from gallery.report.explorers.latent_plane import latent_plane
+from gallery.report.explorers.line import line
+from gallery.report.explorers.mixture import mixture
+from gallery.report.explorers.reconstruction import reconstruction
+from gallery.report.explorers.rows import rows
+from gallery.report.explorers.states import states
 from gallery.report.explorers.training import training
+from gallery.report.explorers.weights import committed, describe
+from gallery.runs.registry import model_class
+from gallery.runs.specification import Run
 from gallery.runs.training import load
+from inference import Pair, em
+from inference.pairs.capabilities import exact
 
-__all__ = ["explorer"]
+__all__ = ["committed_explorer", "explorer", "hero_explorer"]
+
+EM_STEPS = 60
+
+FITTED: tuple[Callable[[Pair, Dataset], str | None], ...] = (components, reconstruction, latent_plane, densities, rows)
+"""The explorers of a fitted pair in float64 on the CPU and its test data."""
+
+EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
+    lambda pair, splits: densities(pair, splits["test"], fitted=False),
+    lambda pair, splits: die(pair, splits["train"]),
+    lambda pair, splits: line(pair, splits["train"]),
+    lambda pair, splits: mixture(pair, splits["train"]),
+    lambda pair, splits: states(pair, splits["test"]),
+)
+"""The explorers of a model that computes its evidence, of a pair in float64 on the CPU and its data."""
 
 
 def explorer(folder: Path) -> str | None:
@@ -36,10 +69,51 @@ def explorer(folder: Path) -> str | None:
     run, pair = load(folder)
     if isinstance(pair, FactorAnalysis):
         return training(run, pair)
-    run = replace(run, settings=replace(run.settings, device="cpu", precision="float64"))
-    test = run.datasets()["test"]
+    splits = _in_float64(run).datasets()
     pair = pair.to("cpu").double()
-    for make in (deep, densities):
-        if fragment := make(pair, test):
-            return fragment
-    return None
+    return _fitted(pair, splits["test"]) or _exact(pair, splits)
+
+
+def hero_explorer(run: Run) -> str | None:
+    """Return the explorer of a model without a fitted run, as an HTML fragment.
+
+    Of a model that computes its evidence it has the initial parameters; of others it is `committed_explorer`.
+
+    :param run: the specification of a fit, whose model and data are used
+    :return: None if no explorer applies
+    :raises DataError: if its data are missing
+    """
+    if exact(model_class(run.model), "log_evidence") is None:
+        return committed_explorer(run.model.partition(":")[0])
+    run = _in_float64(run)
+    pair, splits = run.build(), run.datasets()
+    if isinstance(pair, FactorAnalysis):
+        return training(run)
+    if isinstance(pair, HMM):  # a mixture starts unfitted, since its page has the steps
+        deque(em(pair, splits["train"].x, EM_STEPS), maxlen=0)
+    return _exact(pair, splits)
+
+
+def committed_explorer(family: str) -> str | None:
+    """Return the explorer of the committed weights of a family, and below it a sentence on their fit. It needs no data.
+
+    :param family: name of a file of `gallery.models`
+    :return: None for a family without committed weights
+    """
+    kept = committed(family)
+    fragment = None if kept is None else _fitted(*kept)
+    return fragment and f'{fragment}<p class="quiet">{html.escape(describe(family))}</p>\n'
+
+
+def _fitted(pair: Pair, test: Dataset) -> str | None:
+    """Return the first explorer of `FITTED` that applies."""
+    return next(filter(None, (make(pair, test) for make in FITTED)), None)
+
+
+def _in_float64(run: Run) -> Run:
+    return replace(run, settings=replace(run.settings, device="cpu", precision="float64"))
+
+
+def _exact(pair: Pair, splits: dict[str, Dataset]) -> str | None:
+    """Return the first explorer of `EXACT` that applies."""
+    return next(filter(None, (make(pair, splits) for make in EXACT)), None)

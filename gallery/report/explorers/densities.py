@@ -1,35 +1,47 @@
-"""Prior, exact posterior and fitted guide of a scalar z over x, with log p(x), the ELBO and the gap as numbers.
+"""A scalar z given x: prior, exact posterior and a guide of a chosen family, with both KLs, the ELBO and log p(x).
 
-All values are computed beforehand, at the positions of the slider: densities by the distributions, the gap from draws
-of the guide, with its Monte Carlo error. The page only draws them.
+The exact posterior is computed here, at the nodes of a quadrature and at each position of the slider for x. The page
+has the families of guides, integrates both KLs over the nodes, and minimises them.
 """
 
+import math
 from typing import Any
 
 import pyro.distributions as dist
 import torch
+import torch.nn.functional as F
 from pyro import poutine
 from torch import Tensor
 
 from data import Dataset
-from gallery.figures.exact import PARTICLES
 from gallery.figures.info import info_of
-from gallery.report.explorers.fragment import fragment, packed, rounded
+from gallery.models._distributions import TruncatedNormal
+from gallery.report.explorers.fragment import buttons, fragment, legend, options, packed, readings, rounded
 from inference import Pair, eval_mode, log_evidence
-from inference.evaluation.evidence_gap import evidence_gap
 from inference.pairs.capabilities import exact
 from inference.pairs.sites import Site, latent_sites
 
 __all__ = ["densities"]
 
-POSITIONS, POINTS = 81, 201  # values of x on the slider, values of z on a curve
+POSITIONS = 31  # values of x on the slider
 WITHIN = (0.025, 0.975)  # the range of x, as quantiles of the test data
+STEP, LOWEST, TAIL = 0.25, -25.0, 9.0  # of the variable of the quadrature: step, start, and end beyond the bulk
+FAMILIES: dict[type, str] = {
+    TruncatedNormal: "truncated normal",
+    dist.Normal: "normal",
+    dist.Gamma: "gamma",
+    dist.LogNormal: "log-normal",
+    dist.Exponential: "exponential",
+}
+"""The families that the page has, by their class."""
+OFFERED = ("normal", "gamma", "log-normal")
 
 
-def densities(pair: Pair, test: Dataset) -> str | None:
+def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
     """Return the explorer of a pair with exact posterior and evidence of scalar data.
 
     :param pair: on the CPU and in float64, like the data
+    :param fitted: whether its guide is fitted, and shown
     :return: None for another pair, and for a guide with parameters per data point, which has none for a new x
     """
     info = info_of(pair, test)
@@ -41,54 +53,79 @@ def densities(pair: Pair, test: Dataset) -> str | None:
     with eval_mode(pair):
         ((name, site),) = latent_sites(poutine.trace(pair.guide).get_trace(x)).items()
         of_model: Site = poutine.trace(pair.model).get_trace(x).nodes[name]
-        fns, evidence = (of_model["fn"], pair.posterior(x), site["fn"]), log_evidence(pair, x)
+        posterior, guide, evidence = pair.posterior(x), site["fn"], log_evidence(pair, x)
         assert evidence is not None
-        missing, error = evidence_gap(pair, x, PARTICLES)
-        z = _grid(*fns)
-        curves = [_density(fn, z) for fn in fns]
-    top = 1.08 * max(curves[0].max(), curves[1].max()).item()
-    prior, posterior, guide = (curve.clamp(max=2 * top).T for curve in curves)  # above the picture, also if infinite
+        positive = not of_model["fn"].support.check(torch.tensor(-1.0))
+        z, weight = _nodes(posterior, positive)
+        log_p, log_q, log_prior = (_log_density(fn, z) for fn in (posterior, guide, of_model["fn"]))
+    fitted = fitted and bool(((log_q.exp() @ weight - 1).abs() < 1e-3).all())  # else the nodes do not resolve it
+    own = FAMILIES.get(type(guide))
+    families = (["fitted guide"] if fitted else []) + list(dict.fromkeys(filter(None, (own, *OFFERED))))
+    bulk = (log_p.exp() > 1e-3 * log_p.exp().amax(1, keepdim=True)).any(0) | (log_prior[0].exp() > 0.02)
+    edges = [1.2 * end.item() for end in (z[bulk].min(), z[bulk].max())]
     data = {
         "x": rounded(x[:, 0], 6),
-        "z": rounded(z, 6),
-        "top": top,
-        "prior": packed(prior[0]),
-        "exact": packed(posterior),
-        "guide": packed(guide),
+        "z": packed(z, "f8"),
+        "weight": packed(weight, "f8"),
+        "prior": packed(log_prior[0]),
+        "exact": packed(log_p),
+        "guide": packed(log_q) if fitted else None,
         "evidence": rounded(evidence, 6),
-        "elbo": rounded(evidence - missing, 6),
-        "gap": rounded(missing, 9),
-        "error": rounded(error, 9),
+        "edge": [round(-0.09 * edges[1] if positive else edges[0], 2), round(edges[1], 2)],
+        "positive": positive,
     }
-    caption = (
-        "Prior, exact posterior and fitted guide of z given x, and the gap of the guide: log p(x) is exact, the ELBO "
-        "is log p(x) minus the gap KL(q(z | x) ‖ p(z | x)), and the gap is the mean over "
-        f"{PARTICLES:,} draws of the guide, ± its Monte Carlo standard error. For one data point x, in nats."
-    )
-    return fragment("densities", caption, _BODY.format(last=POSITIONS - 1, start=POSITIONS // 2), data)
-
-
-def _grid(prior: dist.TorchDistribution, *others: dist.TorchDistribution) -> Tensor:
-    """Return the grid of z: over the bulk of posterior and guide at all x, inside the support of the prior.
-
-    The edge of that support is left out, because it may be outside the support of the guide.
-    """
-    support: Any = prior.support
-    low = torch.cat([fn.mean - 4 * fn.stddev for fn in others]).min()
-    high = torch.cat([fn.mean + 4 * fn.stddev for fn in others]).max()
-    if not support.check(low).all():
-        low = 1e-4 * high
-    return torch.linspace(low.item(), high.item(), POINTS).to(low)
-
-
-def _density(fn: dist.TorchDistribution, z: Tensor) -> Tensor:
-    """Return the density, (points, positions), of fn, of batch shape (positions,), at z; 0 outside its support."""
-    support: Any = fn.support
-    value, inside = z.new_zeros(len(z), len(fn.mean)), support.check(z)
-    value[inside] = fn.log_prob(z[inside].unsqueeze(-1)).exp()
-    return value
-
-
-_BODY = """<svg data-part="picture" viewBox="0 0 360 220" role="img"></svg>
-<label>x <input type="range" data-part="x" min="0" max="{last}" value="{start}" step="1"></label>
+    marks = [("prior", "prior p(z)"), ("truth", "exact posterior p(z | x)"), ("guide", "guide q(z | x)")]
+    marks += [("k4", "what each z adds to KL(q ‖ p)"), ("k0", "and to KL(p ‖ q)")]
+    numbers = [("evidence", "log p(x), exact", "nats"), ("elbo", "ELBO of the guide", "nats")]
+    numbers += [("forward", "KL(q ‖ p), the gap", "nats"), ("reverse", "KL(p ‖ q)", "nats")]
+    body = f"""{legend(*marks)}
+<div class="stage">
+<svg data-part="picture" role="img"></svg>
+<svg data-part="parts" role="img"></svg>
+</div>
+<div class="controls">
+<label><span data-part="x-name"></span> <input type="range" data-part="x" min="0" max="{POSITIONS - 1}"
+ value="{POSITIONS // 2}" step="1"></label>
+<label>family of the guide q <select data-part="family">{options(families)}</select></label>
+<label><span data-part="first-name">first parameter</span> <input type="range" data-part="first" step="any"></label>
+<label><span data-part="second-name">second parameter</span> <input type="range" data-part="second" step="any"></label>
+</div>
+{buttons(("fit-forward", "Fit: smallest KL(q ‖ p)"), ("fit-reverse", "Fit: smallest KL(p ‖ q)"))}
+{readings(*numbers)}
 <output data-part="status"></output>"""
+    caption = (
+        "Left: densities of z. Right: q log(q / p) − q + p, with the integral KL(q ‖ p), and p log(p / q) − p + q, "
+        "with the integral KL(p ‖ q); p is the exact posterior. log p(x) is exact; the ELBO is log p(x) − KL(q ‖ p). "
+        "All numbers are of one data point x, in nats, by quadrature. Variational inference minimises KL(q ‖ p)."
+    )
+    hint = (
+        "Try: choose a family, then fit it by each KL. One direction stays where p has mass, the other covers it all."
+    )
+    return fragment("densities", caption, body, data, hint, ("plot", "special"))
+
+
+def _nodes(posterior: Any, positive: bool) -> tuple[Tensor, Tensor]:
+    """Return nodes and weights of a quadrature over z > 0, or over all z: the trapezoidal rule in u.
+
+    z = unit (softplus(u) + exp(u - c)) is linear in u where the posterior has its mass, exponential near 0, where a
+    guide may be unbounded, and beyond c, where it may have a heavy tail.
+
+    :param posterior: of batch shape (positions,)
+    """
+    ends = [posterior.mean + k * posterior.stddev for k in (-5, 5)]
+    reach = max(end.abs().max().item() for end in ends)
+    grid = torch.linspace(0 if positive else -reach, reach, 4001).to(posterior.mean)
+    top = _log_density(posterior, grid[1:]).exp().max().item()
+    unit = 0.14 / top / STEP  # 0.4 / top is the standard deviation of a normal, twice that of two modes
+    c = 1.3 * reach / unit
+    u = torch.arange(LOWEST, c + TAIL, STEP).to(posterior.mean)
+    z, weight = unit * (F.softplus(u) + (u - c).exp()), unit * STEP * (u.sigmoid() + (u - c).exp())
+    return (z, weight) if positive else (torch.cat([-z.flip(0), z]), torch.cat([weight.flip(0), weight]))
+
+
+def _log_density(fn: dist.TorchDistribution, z: Tensor) -> Tensor:
+    """Return the log density of fn, of batch shape (positions,), at z, (positions, nodes); -inf outside its support."""
+    support: Any = fn.support
+    value, inside = z.new_full((len(z), len(fn.mean)), -math.inf), support.check(z)
+    value[inside] = fn.log_prob(z[inside].unsqueeze(-1))
+    return value.T

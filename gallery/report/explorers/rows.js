@@ -39,8 +39,8 @@ function stop() {
 // At the end it begins again, with the rows given to the model, or with the first: a picture is never empty.
 function next() {
   const t = Number(slider.value), first = sets[which.selectedIndex].first;
-  if (t + 1 === data.steps && timer) stop();
-  slider.value = t < data.steps ? t + 1 : Math.max(first, 1);
+  if (t + 1 >= data.steps && timer) stop();
+  slider.value = t < data.steps ? t + 1 : Math.max(first, 1); // not an empty picture
   show();
 }
 

@@ -25,7 +25,7 @@ from gallery.report.site.diagrams import diagrams
 from gallery.report.site.folder import replaced
 from gallery.report.site.functions import model_and_guide
 from gallery.report.site.glossary import TERMS
-from gallery.report.site.hero import hero
+from gallery.report.site.hero import hero, hero_of
 from gallery.report.site.k_hat import k_hat_verdict
 from gallery.report.site.lessons import comparisons_of
 from gallery.report.site.model_page import (
@@ -43,9 +43,11 @@ from gallery.report.site.pictures import copy_pictures, rank
 from gallery.report.site.run_pages import RunPage, runs_below
 from gallery.report.site.sections import PANELS, PATH, SECTIONS, card, section_of, title
 from gallery.report.site.text import markdown
+from gallery.runs import training
 from gallery.runs.memory import describe_allocation
 from gallery.runs.registry import format_error, line_of, model_class
 from gallery.runs.report import report_table
+from gallery.runs.summary import summarise
 from inference import InferenceError
 
 __all__ = ["write_site"]
@@ -59,7 +61,8 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
 
     :param out: a new or empty folder, or one that a site was written to. It is unchanged on an error
     :param runs: every finished run below this folder gets a page
-    :param report: called with one line for each run without a page or an explorer, and each picture that is left out
+    :param report: called with one line for each run without a page, an explorer or a summary, and for each picture that
+        is left out
     :param trust: accept models in files that this user has not fitted
     :raises RunError: if `out` holds other files, or if there is no folder `runs`
     :raises InferenceError: if `out` cannot be written
@@ -70,32 +73,51 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
     with replaced(Path(out)) as site:
         explorers = {run.page: _explorer_of(run, report) for run in run_pages}
         for run in run_pages:
-            _write_run(site, run, explorers[run.page], report)
+            _write_run(site, run, explorers[run.page], report, trust)
         ledger = read(tables.LEDGER / "ledger.json")
+        explored = {run.family for run in run_pages if explorers[run.page]}
         for family in NAMES:
-            _write_model(site, family, ledger, [run for run in run_pages if run.family == family], explorers)
-        _write_index(site, ledger, run_pages, {run.family for run in run_pages if explorers[run.page]})
+            own = [run for run in run_pages if run.family == family]
+            lead = None if family in explored else hero_of(family)
+            _write_model(site, family, ledger, own, explorers, lead)
+            explored |= {family} if lead else set()
+        _write_index(site, ledger, run_pages, explored)
         _write_others(site)
     return Path(out) / "index.html"
 
 
 def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
     """Return the explorer of a run, or None if there is none or its data are missing."""
-    reason: str | Exception = "no explorer applies to its model."
+    return _part(run, "explorer", lambda: explorer(run.folder), report)
+
+
+def _latents(run: RunPage, trust: bool, report: Callable[[str], None]) -> str | None:
+    """Return the table of `gallery summary` of a run, or None if its data are missing."""
+
+    def table() -> str:
+        fitted, pair = training.load(run.folder, trust)
+        return repr(summarise(pair, fitted.datasets(), fitted.settings.seed))
+
+    return _part(run, "summary", table, report)
+
+
+def _part(run: RunPage, name: str, make: Callable[[], str | None], report: Callable[[str], None]) -> str | None:
+    """Return a part of the page of a run, or None, with a line that says why, if it cannot be made."""
+    reason: str | Exception = f"no {name} applies to its model."
     try:
-        fragment = explorer(run.folder)
+        part = make()
     except (RunError, InferenceError, data.DataError) as error:
-        fragment, reason = None, error
+        part, reason = None, error
     except Exception as error:
         if line_of(error) is None and describe_allocation(error) is None:  # a fault of the gallery
             raise
-        fragment, reason = None, format_error(error)
-    if fragment is None:
-        report(f"{run.name} has no explorer: {reason}")
-    return fragment
+        part, reason = None, format_error(error)
+    if part is None:
+        report(f"{run.name} has no {name}: {reason}")
+    return part
 
 
-def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[[str], None]) -> None:
+def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[[str], None], trust: bool) -> None:
     write_page(
         site,
         run.page,
@@ -107,6 +129,7 @@ def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[
         undefined=run.undefined(),
         kl=kl_bars(run.metrics),
         k_hat=k_hat_verdict(run.folder),
+        latents=_latents(run, trust, report),
         pictures=copy_pictures(
             run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}", report=report
         ),
@@ -126,8 +149,17 @@ def _own_source(run: RunPage) -> str | None:
 
 
 def _write_model(
-    site: Path, family: str, ledger: dict[str, Any], runs: list[RunPage], explorers: dict[str, str | None]
+    site: Path,
+    family: str,
+    ledger: dict[str, Any],
+    runs: list[RunPage],
+    explorers: dict[str, str | None],
+    lead: str | None = None,
 ) -> None:
+    """Write the page of a model.
+
+    :param lead: the explorer at its top, where no run has one
+    """
     explored = next((run for run in runs if explorers[run.page]), None)
     shown, recipes = definition(family), all_measured(family, ledger, tables.LEDGER, site)
     experiments = copy_pictures(
@@ -142,7 +174,7 @@ def _write_model(
         site,
         f"{family}.html",
         "model.html.j2",
-        [explorers[explored.page] if explored else None, f"<script>{COPY.read_text(encoding='utf-8')}</script>"],
+        [explorers[explored.page] if explored else lead, f"<script>{COPY.read_text(encoding='utf-8')}</script>"],
         title=title(family),
         family=family,
         variants=variants(family),
@@ -161,6 +193,7 @@ def _write_model(
         experiments=experiments,
         runs=runs,
         explored=explored,
+        lead=lead,
     )
 
 

@@ -8,9 +8,10 @@ from torch import Tensor
 from data.images import HELD_OUT
 from gallery.catalogue.recipes import recipe_for
 from gallery.models import MODELS
-from gallery.report.diagram import factorisation, relations, svg
+from gallery.report.diagram import Diagram, factorisation, relations, svg
 from gallery.runs.specification import run_of
 from inference import Pair
+from inference.pairs.capabilities import count
 from inference.pairs.run import arguments
 
 __all__ = ["Drawing", "diagrams", "example"]
@@ -53,6 +54,13 @@ def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
     return pair, arguments(pair, x, train.given), total
 
 
+def _symbol(pair: Pair, diagram: Diagram) -> str:
+    """Return the story's name of `given`: y for a class, "label" beside a site y, c for covariates."""
+    if count(pair, "classes") is None:
+        return "c"
+    return "label" if any(node.name == "y" for node in diagram.nodes) else "y"
+
+
 def diagrams(family: str) -> list[Drawing]:
     """Return the diagrams of a file of gallery/models: model and guide, then those of the variants that differ."""
     drawn: dict[tuple[str, str], Drawing] = {}
@@ -61,6 +69,7 @@ def diagrams(family: str) -> list[Drawing]:
             pair, args, total = example(name)
             for of in ("model", "guide"):
                 diagram = relations(pair, args, of, total)
+                diagram = diagram.renamed("given", _symbol(pair, diagram))
                 if (of, repr(diagram)) not in drawn:
                     picture = Markup(svg(diagram, f"The {of} of {name}"))
                     drawn[of, repr(diagram)] = Drawing(picture, name, of, factorisation(diagram))

@@ -154,7 +154,24 @@ TERMS = (
 """The glossary, in alphabetical order."""
 
 SKIPPED = frozenset(
-    {"a", "button", "code", "h1", "h2", "h3", "h4", "label", "math", "nav", "pre", "summary", "svg", "th"}
+    {
+        "a",
+        "button",
+        "code",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "label",
+        "math",
+        "nav",
+        "option",
+        "output",
+        "pre",
+        "summary",
+        "svg",
+        "th",
+    }
 )
 TAGS = re.compile(r"(<script\b.*?</script>|<style\b.*?</style>|<[^>]*>)", flags=re.DOTALL)
 LONGEST_FIRST = sorted(TERMS, key=lambda term: -len(term.forms))

@@ -1,15 +1,17 @@
-"""The first picture of a model page: the panel of an exact model, or the best picture of its recipes."""
+"""What leads a model page: its explorer, the panel of an exact model, or the best picture of its recipes."""
 
+from functools import cache
 from pathlib import Path
 
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.figures.card import card
 from gallery.figures.style import save
+from gallery.report.explorers import committed_explorer, hero_explorer
 from gallery.report.site.pictures import Picture, copy_pictures, known_pictures
 from gallery.runs.specification import run_of
 from inference.files import make_folder
 
-__all__ = ["exact_panel", "hero", "recipes_of"]
+__all__ = ["exact_panel", "hero", "hero_of", "recipes_of"]
 
 
 def recipes_of(family: str) -> list[Recipe]:
@@ -34,6 +36,16 @@ def exact_panel(family: str, site: Path, labels: bool) -> tuple[str, str, int, i
             width, height = (round(inches * 110) for inches in figure.get_size_inches())
             return src, figure.axes[0].get_title("left"), width, height
     return None
+
+
+@cache
+def hero_of(family: str) -> str | None:
+    """Return the explorer that leads a model page without any run, as an HTML fragment; None if no explorer applies."""
+    if (fragment := committed_explorer(family)) is not None:  # before a recipe loads images that are not here
+        return fragment
+    recipe = recipe_for(family)
+    assert recipe is not None
+    return hero_explorer(run_of(recipe, 0))
 
 
 def hero(family: str, name: str, ledger: Path, site: Path) -> Picture | None:

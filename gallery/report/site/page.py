@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gallery.report.site.font import font_faces
 from gallery.report.site.glossary import link_terms
 from gallery.report.site.text import code, mathematics, words
 from inference.files import write_atomically
@@ -39,8 +40,8 @@ def policy(fragments: Iterable[str]) -> str:
     hashes = sorted({f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts})
     allowed = " ".join(hashes) or "'none'"
     return (
-        f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; script-src {allowed}; "
-        "base-uri 'none'; form-action 'none'"
+        "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; font-src data:; "
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -59,6 +60,8 @@ def write_page(site: Path, file: str, template: str, explorers: Iterable[str | N
         explorers=list(map(Markup, fragments)),
         **context,
     )
+    if "<math" in html:
+        html = html.replace("</style>", f"{font_faces()}\n</style>", 1)
     write_atomically(site / file, _linked(html, file).encode())
 
 

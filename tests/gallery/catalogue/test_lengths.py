@@ -27,7 +27,7 @@ def end(name, seed, factor):
     train, pair = run.datasets()["train"], run.build()
     with seeded(seed, "noise", 0):
         svi = SVI(pair, train.x, train.given, settings, train.transform)
-        svi.mode = "graph"
+        svi.runner.mode = "graph"
         for _ in svi:
             pass
     metrics = evaluate(pair, train.x, train.given, particles=64, held_out=False)

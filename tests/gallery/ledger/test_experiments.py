@@ -9,7 +9,7 @@ import torch
 
 import data
 from gallery.figures import parted_plane
-from gallery.ledger.experiments import autoencoder, sparse_autoencoder, ss_vae, vae
+from gallery.ledger.experiments import autoencoder, information, sparse_autoencoder, ss_vae, vae
 from gallery.ledger.experiments.autoencoder import rounded
 from gallery.ledger.experiments.conditionals import Table, all_bits, conditionals
 from gallery.ledger.experiments.factor_analysis import (
@@ -188,3 +188,16 @@ def test_images_without_labels_help_and_a_plane_is_parted(tmp_path):
         assert np.shape(found["classes"][name]) == (ss_vae.SIDE, ss_vae.SIDE)
         assert judged["n"] == 297
     assert parted_plane(found).axes[0].get_xlim() == tuple(x for x, _ in found["between"])
+
+
+def test_a_large_beta_and_a_strong_decoder_leave_the_code_no_information(tmp_path):
+    run = Run.of("vae", None, "digits:threshold", {"hidden": [16], "latent_dim": 2}, {"epochs": 15, "lr": 1e-2})
+    runs.start(run, tmp_path / "run")
+    points = information.reproduce(tmp_path, tmp_path / "run", betas=(1.0, 30.0), contexts=(63,))["points"]
+    plain, dear, strong = (point["mutual_information"] for point in points)
+    assert plain["cap"] == math.log(1500)
+    assert plain["value"] > 1
+    assert abs(dear["value"]) < 0.05
+    assert strong["value"] < plain["value"] - 0.5
+    assert points[2]["elbo"] > points[0]["elbo"]  # it models the pixels better, with less of the code
+    assert (tmp_path / "information.png").exists()

@@ -6,6 +6,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.ledger.fields import differences
 from gallery.ledger.reproduce import read
 from gallery.ledger.tables import LEDGER, results_sections
+from gallery.runs.specification import run_of
 
 ROWS = read(LEDGER / "ledger.json")
 SECTIONS = {part.partition("`")[0]: part for part in results_sections().split("### `")[1:]}
@@ -36,3 +37,10 @@ def test_differences_of_settings_of_keywords_and_of_younger_ones():
     assert differences(recipe, other) == {"epochs": (recipe.settings["epochs"], 1), "components": (3, 4)}
     without = {name: value for name, value in run["settings"].items() if name != "particles"}
     assert differences(recipe, run | {"settings": without}) == {}
+
+
+def test_a_quick_run_of_the_static_images_needs_no_files():
+    for name in ("vae:static_mnist", "vae:static_mnist:iwae"):
+        assert RECIPES[name].data == "static_mnist"
+        assert not RECIPES[name].validation  # the paper's fits take all 60,000
+        assert run_of(RECIPES[name], 0, quick=True).data == "digits:threshold"

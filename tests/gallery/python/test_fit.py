@@ -171,3 +171,27 @@ def test_draws_for_arviz(fitted):
 def test_the_package_is_imported_without_torch():
     code = "import sys, gallery; dir(gallery); assert 'torch' not in sys.modules; gallery.fit"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_interrupted_fit_keeps_its_weights_and_is_no_run(monkeypatch):
+    steps = []
+
+    def train_steps(self, most):
+        steps.append(self.step)
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return whole(self, most)
+
+    whole = gallery.python.fit.SVI.train_steps
+    monkeypatch.setattr("gallery.python.fit.SVI.train_steps", train_steps)
+    with pytest.warns(UserWarning, match="interrupted at step 2 of 4: the fit has the weights of then"):
+        fit = gallery.fit("factor_analysis", X, batch_size=30, validation=False, **QUICK)
+    assert len(fit.losses) == fit.history[-1]["step"] == 2
+    assert fit.encode(X[:4])["z"].shape == (4, 2)
+    with pytest.raises(ValueError, match="interrupted at step 2 of 4, and a run is whole"):
+        fit.save("kept")
+    monkeypatch.setattr(
+        "gallery.python.fit.SVI.train_steps", lambda self, most: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        gallery.fit("factor_analysis", X, **QUICK)

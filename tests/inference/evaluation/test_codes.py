@@ -19,7 +19,7 @@ from gallery.models.vae import VAE
 from inference import InferenceError, encode, evaluate, sample
 from inference.evaluation import jacobian as jacobian_module
 from inference.evaluation.jacobian import jacobian_norm, mean_jacobian_norm
-from inference.evaluation.mutual_information import mutual_information
+from inference.evaluation.mutual_information import _density_of_all, mutual_information
 
 
 def close(a, b, tolerance=1e-8):
@@ -130,6 +130,20 @@ def test_information_is_the_same_in_parts_and_is_of_the_first_data(monkeypatch):
     monkeypatch.setattr("inference.evaluation.mutual_information.MAX_ELEMENTS", 7 * 20 * 2)
     for name, found in mutual_information(pair, x, n=20).items():
         assert found == pytest.approx(whole[name], abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_densities_of_all_pairs_by_products_are_those_of_the_guide(scale):
+    loc, q_scale = 3 * torch.randn(7, 4), scale * torch.rand(7, 4).add(0.1)
+    q = dist.Normal(loc, q_scale).to_event(1)
+    z = q.sample()
+    log_density, elements = _density_of_all(q, 7)
+    exact = dist.Normal(loc.double(), q_scale.double()).to_event(1).log_prob(z.double().unsqueeze(1))
+    cancelled = 1e-15 * (z.double() / q_scale.double()).square().sum()  # the squares of which it is a difference
+    torch.testing.assert_close(log_density(z), exact, rtol=1e-10, atol=max(1e-8, cancelled.item()))
+    assert elements == 7
+    other = dist.Laplace(loc, q_scale).to_event(1)
+    torch.testing.assert_close(_density_of_all(other, 7)[0](z), other.log_prob(z.unsqueeze(1)).double())
 
 
 @pytest.mark.parametrize(

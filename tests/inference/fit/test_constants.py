@@ -97,7 +97,7 @@ class Noisy(Plain):
 def fit(cls, mode):
     torch.manual_seed(0)
     svi = SVI(cls(), *arguments("vae"), settings=Settings(epochs=200, batch_size=4))
-    svi.mode = mode
+    svi.runner.mode = mode
     return svi
 
 
@@ -106,7 +106,7 @@ def test_a_number_that_changes_is_named_and_every_step_is_run_by_pyro(cls):
     svi = fit(cls, "graph")
     with pytest.warns(UserWarning, match=r"depends on a number .* at .*test_constants.py:\d+: .*; hold it"):
         svi.train_step()
-    assert svi.step_function == svi.loss.gradients
+    assert svi.runner.prepare()[0] == svi.loss.gradients
 
 
 def test_a_buffer_that_is_replaced_is_named():
@@ -120,7 +120,7 @@ def test_what_a_graph_can_hold_is_traced(cls):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         svi.train_step()
-    assert svi.step_function != svi.loss.gradients
+    assert svi.runner.prepare()[0] != svi.loss.gradients
     again = fit(cls, "pyro")
     again.train_step()
     torch.testing.assert_close(run_steps(svi), run_steps(again), rtol=1e-4, atol=1e-4)

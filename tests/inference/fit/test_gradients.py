@@ -21,8 +21,8 @@ from inference.pairs.streams import stream
 def test_the_guides_gradient_at_the_exact_posterior_averages_to_zero_in_minibatches(name):
     pair, x = factor_analysis(), torch.randn(40, 3, dtype=torch.float64)
     svi = fit_with(pair, name, x, batch_size=10)
-    svi.mode = "graph"
-    step, of_guide = svi.prepare(), {id(p) for p in pair.phi.values()}
+    svi.runner.mode = "graph"
+    step, of_guide = svi.runner.prepare()[0], {id(p) for p in pair.phi.values()}
     gradients = []
     for i in range(300):
         _, _, *of_all = step(*svi.loss.step_arguments(svi.rows(i)))
@@ -60,7 +60,7 @@ def test_two_estimators_of_one_gradient_and_which_is_less_noisy(case, name, othe
     ids = {id(p) for p in inspect_pair(pair, (x[:2],)).inference_parameters.values()}
     runs = []
     for svi in (fit_with(pair, n, x, batch_size=20, beta=beta) for n in (name, other)):
-        svi.mode = "graph"
+        svi.runner.mode = "graph"
         mean, variance = zip(*(gradient_moments(svi, svi.rows(0), repeats) for _ in range(blocks)), strict=True)
         of_guide = torch.cat([torch.full((p.numel(),), id(p) in ids) for p in svi.parameters])
         runs.append((torch.stack(mean).mean(0), torch.stack(variance), torch.stack(variance)[:, of_guide].sum(1)))

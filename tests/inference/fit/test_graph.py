@@ -31,7 +31,7 @@ def test_graph_takes_the_steps_of_pyro_and_its_gradients(name):
     torch.testing.assert_close(steps, run_steps(tiny_fit(name, "pyro")), rtol=1e-9, atol=1e-9)
     rows, args = torch.arange(4), svi.loss.batch(torch.arange(4))
     torch.manual_seed(2)
-    _, loss, *gradients = svi.step_function(*svi.loss.step_arguments(rows))
+    _, loss, *gradients = svi.runner.prepare()[0](*svi.loss.step_arguments(rows))
     torch.manual_seed(2)
     with param_scope(), SetRows(rows):
         expected = svi.loss.estimator.loss_and_grads(svi.pair.model, svi.pair.guide, *args, total=N)
@@ -55,7 +55,7 @@ def test_score_function_gradients():
     for mode in ("graph", "pyro"):
         pair = Score().double()
         svi = SVI(pair, x, settings=Settings(epochs=1, batch_size=4))
-        svi.mode = mode
+        svi.runner.mode = mode
         torch.manual_seed(0)
         svi.train_step()
         assert pair.q["loc"] != 0
@@ -85,7 +85,9 @@ def test_dropout_and_a_warmup_live_in_the_graph():
 
     def loss(beta, seed):
         torch.manual_seed(seed)
-        return svi.step_function(svi.guard.failed, rows, svi.x.new_full((), beta), *svi.loss.batch(rows))[1]
+        return svi.runner.prepare()[0](svi.runner.guard.failed, rows, svi.x.new_full((), beta), *svi.loss.batch(rows))[
+            1
+        ]
 
     assert loss(1.0, 0) == loss(1.0, 0)
     assert loss(1.0, 0) != loss(1.0, 1)
@@ -154,7 +156,7 @@ def test_training_compiled_ends_at_the_bound_of_training_by_pyro(precision):
             pair = VAE(data_dim=64, latent_dim=5, hidden=(64,), dropout=0.0, likelihood="bernoulli")
             settings = Settings(epochs=40, batch_size=50, lr=2e-3, lr_schedule="cosine", seed=seed)
             svi = SVI(pair, train, settings=settings if mode == "pyro" else replace(settings, precision=precision))
-            svi.mode = mode
+            svi.runner.mode = mode
             for _ in svi:
                 pass
             bounds_of.append(evaluate(pair, test, particles=16)["elbo"]["value"])

@@ -30,7 +30,7 @@ def test_nothing_is_read_from_the_device_between_checks(name):
     with Reads() as reads:
         run_steps(svi, 20)
         assert reads.count == 0
-        svi.check()
+        svi.runner.check()
         assert reads.count > 0
 
 
@@ -91,7 +91,7 @@ def test_the_error_names_a_site_that_is_not_finite_in_any_draw():
     svi = SVI(Failing(), torch.zeros(N, 1), settings=Settings(epochs=200, batch_size=4, objective="iwae:300"))
     run_steps(svi, 1)
     with pytest.raises(InferenceError, match="log-density of site weight is the first"):
-        svi.check()
+        svi.runner.check()
 
 
 def test_going_back_is_to_the_schedules_and_away_from_a_loss_that_was_not_finite():
@@ -109,4 +109,4 @@ def test_going_back_is_to_the_schedules_and_away_from_a_loss_that_was_not_finite
         run_steps(svi, 200)
     svi.set_state(*kept)
     run_steps(svi, 2)
-    svi.check()
+    svi.runner.check()

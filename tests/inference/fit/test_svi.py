@@ -46,7 +46,7 @@ def test_buffers_are_moved_by_training_steps_only():
     for mode in ("pyro", "graph"):
         torch.manual_seed(0)
         svi = SVI(Normalised(), x, settings=Settings(epochs=200, batch_size=4))
-        svi.mode = mode
+        svi.runner.mode = mode
         assert svi.pair.encoder[0].num_batches_tracked == 0
         run_steps(svi, 3)
         counts[mode] = svi.pair.encoder[0].num_batches_tracked.item(), svi.pair.encoder[0].running_mean.clone()

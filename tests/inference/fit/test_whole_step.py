@@ -33,7 +33,7 @@ def test_any_number_of_steps_a_call_gives_the_same_bits_as_one():
     losses = run_steps(one, STEPS)
     torch.manual_seed(1)
     assert torch.equal(torch.cat([several.train_steps(4), several.train_steps(5)]), losses)
-    assert several.whole_step is not None
+    assert several.runner.prepare()[1] is not None
     assert (several.step, several.lr, several.beta) == (one.step, one.lr, one.beta)
     assert torch.equal(weights(one), weights(several))
     assert all(torch.equal(v, several.state()[0][name]) for name, v in one.state()[0].items())
@@ -114,9 +114,9 @@ def test_the_count_of_steps_has_the_type_of_torch(monkeypatch):
 def test_large_minibatches_are_copied_one_by_one(monkeypatch):
     svi = fit("pyro")
     rows = svi.minibatches.many_rows(0, 3)
-    together = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.guard.failed))
+    together = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.runner.guard.failed))
     monkeypatch.setattr("inference.fit.loss.MOST_TOGETHER", 3)
-    one_by_one = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.guard.failed))
+    one_by_one = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.runner.guard.failed))
     assert all(map(torch.equal, sum(together, ()), sum(one_by_one, ())))
     storages = [{args[3].untyped_storage().data_ptr() for args in of} for of in (together, one_by_one)]
     assert list(map(len, storages)) == [1, 3]
@@ -129,13 +129,13 @@ def test_a_graph_that_holds_more_than_dense_tensors_has_no_whole_step(held):
     failed = nodes.placeholder("failed")
     nodes.output((failed, nodes.get_attr("held"), *[failed] * len(svi.parameters)))
     graph = torch.fx.GraphModule({"held": held}, nodes)
-    assert compile_whole_step(graph, (svi.guard.failed,), svi.updates) is None
+    assert compile_whole_step(graph, (svi.runner.guard.failed,), svi.updates) is None
 
 
 @pytest.mark.parametrize("reason", ["SGD", "size", "shared", "several processes", "compiler"])
 def test_other_fits_are_left_to_the_optimiser(reason, monkeypatch):
     svi = fit(optimiser="SGD" if reason == "SGD" else "Adam")
-    graph, args = fit("graph"), svi.loss.step_arguments(svi.rows(0), svi.guard.failed)
+    graph, args = fit("graph"), svi.loss.step_arguments(svi.rows(0), svi.runner.guard.failed)
     graph.train_step()
     if reason == "size":
         monkeypatch.setattr("inference.fit.whole_step.MOST_WEIGHTS", 3)
@@ -178,7 +178,7 @@ def test_a_library_is_compiled_once_and_takes_new_weights(monkeypatch):
     eager = fit("pyro")
     eager.pair.load_state_dict(second.pair.state_dict())
     torch.testing.assert_close(run_steps(second), run_steps(eager), rtol=1e-9, atol=1e-9)
-    assert second.whole_step is not None
+    assert second.runner.prepare()[1] is not None
 
 
 def test_constants_of_a_graph_become_arguments_and_no_gradient_stays_none(monkeypatch):

@@ -11,15 +11,15 @@ from pyro import poutine
 from torch.distributions import kl_divergence
 
 from gallery.figures.info import info_of
-from gallery.report.explorers import network
+from gallery.report.explorers import committed_explorer, network
 from gallery.report.explorers.components import components
-from gallery.report.explorers.deep import committed_explorer
 from gallery.report.explorers.drawing import bounds
 from gallery.report.explorers.fit_weights import FAMILIES, fit
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.reconstruction import _noise, reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.weights import RECORD, WEIGHTS, committed
+from gallery.report.site.hero import hero_of
 from inference import encode, eval_mode, evaluate
 
 AUTOENCODERS = [family for family in FAMILIES if family.endswith("autoencoder")]
@@ -254,10 +254,17 @@ def test_each_family_with_weights_has_an_explorer_that_states_its_fit(visit):
         html = committed_explorer(family)
         assert len(html) < 100_000
         assert "300 epochs with seed 0, not tuned" in html
-    assert committed_explorer("hmm") is None
+    assert committed("hmm") is None
     page = visit(*map(committed_explorer, FAMILIES), viewport={"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("figure[data-shown]").count() == len(FAMILIES)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("family", ["vae", "vrnn", "hmm"])
+def test_a_model_page_leads_with_its_explorer_without_a_download(family, monkeypatch, tmp_path):
+    monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
+    assert 'class="explorer"' in hero_of.__wrapped__(family)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from explorer_cases import FAULTY, NONE, inline, part
 
 from gallery.errors import RunError
 from gallery.report.explorers import explorer
-from gallery.report.explorers.fragment import fragment, packed
+from gallery.report.explorers.fragment import fragment, options, packed
 from gallery.report.site import _explorer_of
 from gallery.report.site.run_pages import runs_below
 
@@ -30,23 +30,15 @@ def test_all_stand_on_one_page_of_a_phone_in_the_dark(fitted, visit):
 
 def test_nothing_in_a_name_becomes_a_script(visit):
     hostile = "</script><script>console.log('run')</script><img src=x onerror=console.log(1)>"
-    data = {
-        "x": [0.0],
-        "z": [0.0, 1.0],
-        "top": 1.0,
-        "evidence": [0],
-        "elbo": [0],
-        "gap": [0],
-        "error": [1],
-        "more": hostile,
-    }
-    data |= {name: packed(torch.zeros(2)) for name in ("prior", "exact", "guide")}
-    body = (
-        '<svg data-part="picture"></svg><input type="range" data-part="x" max="0"><output data-part="status"></output>'
-    )
-    page = visit(fragment("densities", hostile, body, data))
+    pixels = {"first": 0, "pixels": packed(torch.zeros(1), "u1")}
+    data = {"steps": 1, "columns": 1, "hidden": 0.15, "sets": [pixels], "more": hostile}
+    body = f"""<canvas data-part="picture" data-width="1" data-height="1" width="1" height="1"></canvas>
+<input type="range" data-part="shown" max="1"><select data-part="set">{options([hostile])}</select>
+<button data-part="play"></button><output data-part="status"></output>"""
+    page = visit(fragment("rows", hostile, body, data, hostile))
     assert inline(page)["more"] == hostile
-    assert page.locator("figcaption").inner_text() == hostile
+    for place in ("figcaption", ".hint", "option"):
+        assert page.locator(place).text_content() == hostile
 
 
 @pytest.mark.parametrize("name", NONE)

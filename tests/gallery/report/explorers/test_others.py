@@ -3,47 +3,144 @@
 import base64
 import re
 
+import numpy as np
 import pytest
 import torch
-from explorer_cases import inline, loaded, part, pixels, slide, status
+from explorer_cases import hero, inline, loaded, part, pixels, slide, status, unfitted, value
 
+from data.synthetic import FA_SIGMA, FA_W
+from gallery.ledger.experiments.factor_analysis import exact_gap
+from gallery.models._distributions import TruncatedNormal
 from gallery.report.explorers.network import quantised
+from gallery.report.explorers.training import refit
+from gallery.runs.training import load
 from inference import sample
+
+
+def kls(q, p, low=None):
+    """Return KL(q || p) and KL(p || q) of scalar distributions of batch shape (1,), by quadrature.
+
+    :param low: over log z from here on, for densities on z > 0; else over z
+    """
+    if low is None:
+        z = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
+        weight = torch.full_like(z, 1e-3)
+    else:
+        u = torch.linspace(low, 7, 40_001, dtype=torch.float64)
+        z, weight = u.exp(), u.exp() * (7 - low) / 40_000
+    with torch.no_grad():
+        log_q, log_p = (fn.log_prob(z.unsqueeze(-1)).squeeze(-1) for fn in (q, p))
+    return [(weight * a.exp() * (a - b)).sum().item() for a, b in ((log_q, log_p), (log_p, log_q))]
+
+
+def numbers_of_kls(page):
+    return [value(page, name) for name in ("evidence", "elbo", "forward", "reverse")]
+
+
+def curve(page, name):
+    """Return the densities of a curve of the first chart at POINTS values of z over the view."""
+    drawn = part(page, "picture").locator(f"polyline.{name}").get_attribute("points").split()
+    places = torch.tensor([[float(v) for v in place.split(",")] for place in drawn], dtype=torch.float64)
+    x, y = places.T
+    find = """all => all.filter(it => it.getAttribute("text-anchor") === "end")
+      .map(it => [it.textContent, it.y.baseVal[0].value])"""
+    ticks = part(page, "picture").locator("text").evaluate_all(find)
+    (a, ya), *_, (b, yb) = [(float(text), at - 4) for text, at in ticks]
+    return (x - x[0]) / (x[-1] - x[0]), a + (y - ya) / (yb - ya) * (b - a), abs((b - a) / (yb - ya))
 
 
 def test_densities_and_numbers_are_those_of_the_library(fitted, visit):
     folder, html = fitted("densities")
     page, (pair, _) = visit(html), loaded(folder)
     data, shown = inline(page), []
-    z = torch.tensor(data["z"], dtype=torch.float64)
-    for i in (3, 40):
+    assert part(page, "family").input_value() == "fitted guide"
+    for i in (3, 15):
         slide(page, "x", i)
         x = torch.tensor([[data["x"][i]]], dtype=torch.float64)
         assert part(page, "x").get_attribute("aria-valuetext") in status(page)
         with torch.no_grad():
-            exact = pair.posterior(x)
-            guide = pair.family(*pair.eta(x).unbind(-1))
+            exact, guide = pair.posterior(x), pair.family(*pair.eta(x).unbind(-1))
             evidence = pair.log_evidence(x).item()
-            ends = torch.linspace(-20, 5, 200_001, dtype=torch.float64)  # of log z: KL(guide || exact) by quadrature
-            log_q, log_p = (fn.log_prob(ends.exp().unsqueeze(-1)).squeeze(-1) for fn in (guide, exact))
-            gap = torch.trapezoid((log_q + ends).exp() * (log_q - log_p), ends).item()
+        gap, reverse = kls(guide, exact, -40)
+        expected = [evidence, evidence - gap, gap, reverse]
+        assert numbers_of_kls(page) == pytest.approx(expected, abs=1e-4)
         for name, fn in (("truth", exact), ("guide", guide)):
-            drawn = page.locator(f"polyline.{name}").get_attribute("points").split()
-            y = torch.tensor([float(place.split(",")[1]) for place in drawn], dtype=torch.float64)
-            density = (196 - y) / 192 * data["top"]
-            with torch.no_grad():  # z = 0 may be no point of the support
-                expected = fn.log_prob(z[1:].unsqueeze(-1)).exp().squeeze(-1).clamp(max=2 * data["top"])
-            torch.testing.assert_close(density[1:], expected, atol=0.006 / 192 * data["top"] + 1e-5, rtol=0)
-        numbers = [float(v.replace("−", "-")) for v in re.findall(r"[=±] (−?[\d.]+)", status(page))]
-        _, log_p_x, elbo, lost, error = numbers
-        assert log_p_x == pytest.approx(evidence, abs=5.1e-5)
-        assert elbo == pytest.approx(log_p_x - lost, abs=1.6e-4)
-        assert lost == pytest.approx(gap, abs=4 * error + 1e-4)
+            at, density, pixel = curve(page, name)
+            z = data["edge"][0] + at * (data["edge"][1] - data["edge"][0])
+            z, density = z[z > 0.02], density[z > 0.02]
+            with torch.no_grad():
+                heights = fn.log_prob(z.unsqueeze(-1)).exp().squeeze(-1)
+            highest = density.max() if name == "guide" else torch.inf  # a gamma density may leave the chart near 0
+            assert (density - heights.clamp(max=highest)).abs().max() < 0.02 * pixel + 2e-3
         shown.append(status(page))
     assert shown[0] != shown[1]
-    box = part(page, "x").bounding_box()
-    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
-    assert status(page) not in shown
+
+
+FAMILIES = {
+    "normal": torch.distributions.Normal,
+    "gamma": torch.distributions.Gamma,
+    "log-normal": torch.distributions.LogNormal,
+    "truncated normal": TruncatedNormal,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [("exponential_gaussian", it) for it in ("truncated normal", "gamma", "log-normal")]
+    + [("squared_gaussian", it) for it in ("normal", "gamma", "log-normal")],
+)
+def test_both_kls_of_a_family_and_their_minima(model, family, visit):
+    page, (pair, _) = visit(hero(model)), unfitted(model)
+    data = inline(page)
+    part(page, "family").select_option(family)
+    slide(page, "x", 20)
+    x = torch.tensor([[data["x"][20]]], dtype=torch.float64)
+    exact, evidence = pair.posterior(x), pair.log_evidence(x).item()
+
+    def check():
+        ends = [float(part(page, name).get_attribute("data-parameter")) for name in ("first", "second")]
+        q = FAMILIES[family](*(torch.tensor([end], dtype=torch.float64) for end in ends))
+        forward, reverse = kls(q, exact, None if family == "normal" else -40)
+        if model == "squared_gaussian" and family != "normal":
+            reverse = torch.inf  # half of the posterior has no mass of q
+        assert numbers_of_kls(page) == pytest.approx([evidence, evidence - forward, forward, reverse], abs=1e-4)
+        return q, forward, reverse
+
+    _, start, _ = check()
+    part(page, "first").focus()
+    page.keyboard.press("ArrowRight")
+    check()
+    part(page, "fit-forward").click()
+    q, least, other = check()
+    assert least < start
+    if family == "truncated normal":
+        assert least < 1e-8  # the family contains the posterior
+    if family == "normal":
+        assert abs(q.mean.item()) > 1  # one mode
+    for i in (0, 1):  # a step to either side is no better
+        for factor in (0.99, 1.01):
+            moved = type(q)(*(v * (factor if k == i else 1) for k, v in enumerate(pair_of(q))))
+            assert kls(moved, exact, None if family == "normal" else -40)[0] > least - 1e-9
+    if other != torch.inf:
+        part(page, "fit-reverse").click()
+        q, _, reverse = check()
+        assert reverse <= other + 1e-9
+        if family == "normal":
+            assert [q.mean.item(), q.stddev.item()] == pytest.approx([0, exact.stddev.item()], abs=1e-4)
+
+
+def pair_of(q):
+    return [getattr(q, name) for name in (("concentration", "rate") if hasattr(q, "rate") else ("loc", "scale"))]
+
+
+def test_a_normal_guide_of_a_positive_number_has_an_infinite_gap(visit):
+    page = visit(hero("exponential_gaussian"))
+    part(page, "family").select_option("normal")
+    assert numbers_of_kls(page)[1:3] == [-torch.inf, torch.inf]
+    assert "infinite" in status(page)
+    assert part(page, "fit-forward").is_disabled()
+    part(page, "fit-reverse").click()
+    assert value(page, "reverse") < torch.inf
 
 
 def test_rows_appear_from_the_top(fitted, visit):
@@ -93,20 +190,52 @@ def test_steps_of_training_move_the_model(fitted, visit):
     assert data["steps"][0] == 0
     assert data["steps"][-1] == 125  # 4 epochs of 1000 rows, 32 at a time
     assert "those of the run, to the bit" in html  # fitted once more: the same weights
-    with torch.no_grad():
-        evidence = pair.log_evidence(test.x).mean().item()
-    last = status(page)
-    assert f"log p(x) = {evidence:.4f}".replace("-", "−") in last
-    circles = (
-        "[...document.querySelectorAll('[data-part=view-1] .drawn')].map(c => [c.cx.baseVal.value, c.cy.baseVal.value])"
-    )
+
+    def check(pair):
+        with torch.no_grad():
+            evidence, gap = pair.log_evidence(test.x).mean().item(), exact_gap(pair, test.x)
+            covariance = pair.theta["W"] @ pair.theta["W"].T + pair.sigma.square().diag()
+        shown = [value(page, name) for name in ("log_evidence", "elbo", "gap")]
+        assert shown == pytest.approx([evidence, evidence - gap, gap], abs=1e-4)
+        cells = [[value(page, f"model-{i}-{j}") for j in range(3)] for i in range(3)]
+        torch.testing.assert_close(torch.tensor(cells, dtype=torch.float64), covariance.detach(), atol=1e-4, rtol=0)
+
+    def drawn():
+        circles = """it => [...it.querySelectorAll(".drawn")].map(c => [c.cx.baseVal.value, c.cy.baseVal.value])"""
+        axis = part(page, "view-1").locator("path.axis").last.get_attribute("d")
+        left, top, bottom, right = (float(number) for number in re.findall(r"[\d.]+", axis))
+        at = torch.tensor(part(page, "view-1").evaluate(circles), dtype=torch.float64)
+        return (at - torch.tensor([left, bottom])) / torch.tensor([right - left, top - bottom]) * 2 - 1
+
     noise = torch.frombuffer(bytearray(base64.b64decode(data["noise"])), dtype=torch.float32).double().reshape(-1, 5)
     with torch.no_grad():
         x = noise[:, :2] @ pair.theta["W"].T + pair.sigma * noise[:, 2:]
-    drawn = torch.tensor(page.evaluate(circles), dtype=torch.float64)
-    expected = 75 + 75 / data["edge"] * x[:, [0, 2]] * torch.tensor([1.0, -1.0])
-    torch.testing.assert_close(drawn, expected, atol=0.0051, rtol=1e-6)
+    check(pair)
+    last, before = status(page), drawn()
+    torch.testing.assert_close(before, x[:, [0, 2]] / data["edge"], atol=1e-4, rtol=1e-6)
     slide(page, "step", 5)
     assert status(page).startswith(f"After step {data['steps'][5]}:")
     assert status(page) != last
-    assert not torch.equal(torch.tensor(page.evaluate(circles), dtype=torch.float64), drawn)
+    assert not torch.equal(drawn(), before)
+    part(page, "play").click()
+    page.wait_for_function("document.querySelector('[data-part=step]').value > 7")
+    part(page, "play").click()
+    check(
+        refit(load(folder)[0], load(folder)[0].datasets()["train"])[
+            data["steps"][int(part(page, "step").input_value())]
+        ]
+    )
+
+
+def test_the_steps_of_a_model_without_a_run(visit):
+    page, (pair, splits) = visit(hero("factor_analysis"), reduced_motion="reduce"), unfitted("factor_analysis")
+    slide(page, "step", 0)
+    x = splits["test"].x
+    assert value(page, "gap") == pytest.approx(exact_gap(pair, x), abs=1e-4)
+    assert value(page, "log_evidence") == pytest.approx(pair.log_evidence(x).mean().item(), abs=1e-4)
+    first = value(page, "gap")
+    part(page, "play").click()
+    assert value(page, "gap") != first
+    cells = [[value(page, f"other-{i}-{j}") for j in range(3)] for i in range(3)]
+    truth = torch.as_tensor(FA_W @ FA_W.T + np.diag(FA_SIGMA**2))
+    torch.testing.assert_close(torch.tensor(cells, dtype=torch.float64), truth, atol=1e-4, rtol=0)

@@ -87,18 +87,26 @@ def test_explorers_move_by_keyboard_and_mouse(site, visit, width):
     """On the pages of the runs, and on those of their models, under the policy that lets no other script run."""
     page = visit(viewport={"width": width, "height": 900})
     paths = [path for path in sorted(site.glob("*.html")) if 'class="explorer"' in path.read_text(encoding="utf-8")]
-    assert len(paths) == 4
+    assert len(paths) >= 2 + 2  # of two runs and of their models
+    read = "it => [...it.querySelectorAll('output, [data-number]')].map(e => e.textContent).join()"
     for path in paths:
         page.goto(path.as_uri())
         (explorer,) = page.locator("figure.explorer").all()
-        status, control = explorer.locator("output"), explorer.locator("[role=slider], input[type=range]").first
-        texts = [status.inner_text()]
+        control = explorer.locator("[role=slider], input[type=range]").first
+        texts = [explorer.evaluate(read)]
         control.focus()
         page.keyboard.press("ArrowLeft")
-        texts.append(status.inner_text())
-        control.click(position={"x": 20, "y": control.bounding_box()["height"] / 2})
-        texts.append(status.inner_text())
+        texts.append(explorer.evaluate(read))
+        control.scroll_into_view_if_needed()
+        box = control.bounding_box()
+        x, y = box["x"] + min(20, box["width"] / 2), box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 15, y - 40)
+        page.mouse.up()
+        texts.append(explorer.evaluate(read))
         assert len(set(texts)) == 3, (path.name, texts)
+        assert page.evaluate("getSelection().toString()") == "", path.name
 
 
 def test_a_script_that_is_not_of_an_explorer_does_not_run(site, browser):
@@ -160,3 +168,39 @@ def test_a_card_is_a_link_as_a_whole_with_a_thumbnail_of_four_to_three(site, vis
     assert page.locator(".panels img").count() == 4
     page.locator(".cards .number").first.click()
     assert page.url.endswith("exponential_gaussian.html")
+
+
+OVERLAPS = """family => {
+  for (const it of document.querySelectorAll("math")) if (family) it.style.fontFamily = family;
+  const boxes = [...document.querySelectorAll("dt, dd")].filter(it => it.offsetParent && it.closest(".lines"))
+    .map(it => [it.textContent, (it.querySelector("math[display]") || it).getBoundingClientRect()]);
+  const before = (a, b) => a.right <= b.left + 1 || a.bottom <= b.top + 1;
+  const bad = [];
+  boxes.forEach(([text, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+    if (!before(a, b) && !before(b, a)) bad.push([text, other]);
+  }));
+  return [boxes.length, bad];
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("family", ["", "'Gallery mathematics', monospace", "serif"])
+def test_no_formula_overlaps_its_neighbour(site, visit, family, width):
+    page = visit(viewport={"width": width, "height": 800})
+    for name in NAMES:
+        page.goto((site / f"{name}.html").as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+        page.evaluate("document.fonts.ready.then(() => 0)")
+        count, bad = page.evaluate(OVERLAPS, family)
+        if "Gallery" in family:
+            loaded = "document.fonts.load(`16px 'Gallery mathematics'`, '\\u{1d465}').then(it => it.length)"
+            assert page.evaluate(loaded), name
+        assert count > 4, name
+        assert bad == [], name
+
+
+def test_without_scripts_the_picture_stands_for_the_explorer(site, visit):
+    page = visit(java_script_enabled=False, viewport={"width": 1280, "height": 800})
+    page.goto((site / "loaded_die.html").as_uri())
+    assert page.locator("#hero img").bounding_box()["y"] < 700
+    assert not page.locator("#hero .explorer").is_visible()

@@ -1,0 +1,79 @@
+"""The time of a whole fit, from the start of its process to its files, beside scripts of stock Pyro and of NumPyro."""
+
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gallery.errors import RunError
+
+__all__ = ["FITS", "fits_table", "time_fits"]
+
+ROUNDS = 3
+COLUMNS = {
+    "cold": "`gallery fit`, no cache",
+    "warm": "`gallery fit`, warm cache",
+    "pyro": "script of stock Pyro",
+    "numpyro": "script of NumPyro",
+}
+
+FITS: dict[str, dict[str, str]] = {
+    "factor_analysis": {"model": "factor_analysis"},
+    "vae, digits": {"model": "vae", "data": "digits:dequantized"},
+    "vae, one epoch of MNIST": {"model": "vae", "data": "mnist:dequantized", "epochs": "1"},
+}
+"""By title: model, and the data and epochs that differ from its recipe."""
+
+
+def time_fits(rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
+    """Measure whole fits: medians of rounds in turn, in seconds.
+
+    `gallery fit` evaluates after every epoch and at the end, and draws its pictures; the scripts do neither. It starts
+    once without any cache of compiled steps, and then with the one that it has left.
+
+    :return: title -> {"cold", "warm", "pyro", "numpyro"}; "numpyro" where it is installed
+    :raises RunError: if one of the programs fails
+    """
+    scripts = ["pyro", *(["numpyro"] if importlib.util.find_spec("numpyro") else [])]
+    measured = {}
+    for title, fit in FITS.items():
+        model, flags = fit["model"], {name: value for name, value in fit.items() if name != "model"}
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path(folder)
+            os_cache = {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": str(here / "inductor")}
+            options = [f"--{name}={value}" for name, value in flags.items()]
+            seconds: dict[str, list[float]] = {"cold": [], "warm": [], **{script: [] for script in scripts}}
+            for i in range(rounds + 1):
+                command = ["-m", "gallery", "fit", model, *options, "--run", str(here / f"run-{i}")]
+                seconds["warm" if i else "cold"].append(_seconds(command, os_cache))
+                for script in scripts if i else []:
+                    flags_of_script = [f"{name}={value}" for name, value in flags.items()]
+                    losses = str(here / f"{script}-{i}.json")
+                    seconds[script].append(
+                        _seconds(["-m", "gallery.bench.script", script, model, losses, *flags_of_script], os_cache)
+                    )
+        measured[title] = {name: statistics.median(values) for name, values in seconds.items()}
+    return measured
+
+
+def fits_table(measured: dict[str, dict[str, float]]) -> str:
+    """Return the table of `time_fits` in Markdown."""
+    lines = [["seconds", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
+    for title, seconds in measured.items():
+        lines.append([title, *(f"{seconds[name]:.3g}" if name in seconds else "-" for name in COLUMNS)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _seconds(command: list[str], environment: dict[str, str]) -> float:
+    """Run Python with these arguments; return the time until it ends, in seconds."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *command], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RunError(f"`python {' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:]}")
+    return time.perf_counter() - start

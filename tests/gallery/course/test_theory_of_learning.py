@@ -1,0 +1,146 @@
+"""Each number and identity in the text of the lessons 5 to 7, computed."""
+
+import itertools
+
+import pytest
+import torch
+from course import names, states
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+import data
+from gallery.course.checks import lesson_05, lesson_06
+
+DOUBLE = torch.float64
+
+
+def test_em_never_lowers_the_evidence():
+    states(5, "the evidence never falls")
+    start = lesson_05.WEIGHTS, lesson_05.MEANS, lesson_05.SCALES
+    *_, curve = names(5)["em"](names(5)["x"], *start, 25)
+    assert all(later >= earlier - 1e-12 for earlier, later in itertools.pairwise(curve))
+
+
+def test_each_step_of_em_ascends_the_elbo_in_one_argument():
+    """E: the bound reaches the evidence. M: the bound rises, and the evidence is above it."""
+    x = names(5)["x"][:100]
+    inferred, m_step = names(5)["inferred"], names(5)["m_step"]
+    theta = lesson_05.WEIGHTS, lesson_05.MEANS, lesson_05.SCALES
+
+    def elbo(r, theta):
+        log_x = Normal(theta[1], theta[2]).log_prob(x.unsqueeze(1)).sum(-1)
+        return (r * (theta[0].log() + log_x - r.clamp(min=1e-300).log())).sum()
+
+    evidence, r = inferred(x, *theta)
+    assert elbo(r, theta).item() == pytest.approx(evidence.sum().item(), abs=1e-9)
+    better = m_step(x, r)
+    assert elbo(r, better) > elbo(r, theta)
+    assert inferred(x, *better)[0].sum() >= elbo(r, better)
+
+
+def test_equal_components_are_a_stationary_point_and_no_maximum():
+    states(5, "every responsibility is $1/3$", "EM stays there for ever")
+    x = names(5)["x"]
+    equal = torch.full((3,), 1 / 3).double(), torch.zeros(3, 2).double(), torch.ones(3, 2).double()
+    weights, means, scales, curve = names(5)["em"](x, *equal, 5)
+    assert torch.allclose(names(5)["inferred"](x, weights, means, scales)[1], torch.full((), 1 / 3).double())
+    assert curve[-1] == pytest.approx(curve[1], abs=1e-12)
+    apart = names(5)["em"](x, weights, means + 1e-3 * lesson_05.MEANS, scales, 100)[-1]
+    assert apart[-1] > curve[-1] + 0.1
+
+
+def test_the_likelihood_of_a_mixture_is_unbounded():
+    states(5, "gains without limit")
+    x = names(5)["x"][:50]
+    means = torch.stack([x[0], x.mean(0), x.mean(0)])
+
+    def evidence(scale):
+        scales = torch.stack([torch.full((2,), scale).double(), x.std(0), x.std(0)])
+        return names(5)["inferred"](x, lesson_05.WEIGHTS, means, scales)[0].sum()
+
+    assert evidence(1e-12) > evidence(1e-6) + 20 > evidence(1e-3) + 30
+
+
+def test_parameters_and_the_amortisation_gap_of_factor_analysis():
+    states(6, "4000 numbers against 8", "For factor analysis it is 0")
+    assert names(6)["parameters"](1000, 2, 3) == (4000, 8)
+    pair, x = lesson_06.exact(), lesson_06.X
+    exact = pair.posterior(x)
+    S = exact.covariance_matrix[0]
+    variances = 1 / torch.linalg.inv(S).diagonal()
+    V, _ = names(6)["posterior"](lesson_06.W, lesson_06.SIGMA)
+    gaps = kl_divergence(MultivariateNormal(x @ V.T, variances.diag()), exact)
+    mean, log_scale = (value.clone().requires_grad_() for value in (x @ V.T, 0.5 * variances.log().expand(5, 2)))
+    kl = kl_divergence(MultivariateNormal(mean, torch.diag_embed((2 * log_scale).exp())), exact).sum()
+    assert all(grad.abs().max() < 1e-10 for grad in torch.autograd.grad(kl, (mean, log_scale)))  # the best of each
+    assert torch.allclose(gaps, gaps[0].expand(5))
+
+
+def test_the_mean_over_a_minibatch_is_unbiased_whatever_its_size():
+    states(6, "without bias, whatever $n_B$")
+    value = names(6)["elbo"](lesson_06.X, lesson_06.W, lesson_06.SIGMA, lesson_06.V, lesson_06.S)
+    for size in (1, 2, 4):
+        of_all = torch.stack([rows.mean() for rows in torch.combinations(value, size)]).mean()
+        assert of_all.item() == pytest.approx(value.mean().item(), rel=1e-12)
+
+
+def test_one_gradient_moves_inside_and_the_other_does_not():
+    states(6, "with gradient $2 \\phi$", "the right side is 0")
+    eps = torch.linspace(-8, 8, 4001, dtype=DOUBLE)
+    weight = Normal(0.0, 1.0).log_prob(eps).exp() * 16 / 4000
+    phi = torch.tensor(0.7, dtype=DOUBLE, requires_grad=True)
+    z = (0.7 + eps).detach()  # the values of z are fixed; phi is in their density
+    density = Normal(phi, 1.0).log_prob(z).exp() * 16 / 4000
+    (outside,) = torch.autograd.grad((density * z**2).sum(), phi)
+    assert outside.item() == pytest.approx(2 * 0.7, abs=1e-9)
+    theta = torch.tensor(0.4, dtype=DOUBLE, requires_grad=True)
+    (outer,) = torch.autograd.grad((weight * Normal(theta * z, 1.0).log_prob(torch.tensor(1.0))).sum(), theta)
+    inside = (weight * z * (1.0 - 0.4 * z)).sum()
+    assert outer.item() == pytest.approx(inside.item(), abs=1e-12)
+
+
+def test_two_forms_of_the_bound_at_the_posterior():
+    states(7, "0.99 nats$^2$ per data point", "variance 0")
+    pair, x = lesson_06.exact(), data.load("factor_analysis").x.double()
+    exact = pair.posterior(x)
+    torch.manual_seed(0)
+    z = exact.rsample((400,))
+    log_x = Normal(z @ lesson_06.W.T, lesson_06.SIGMA).log_prob(x).sum(-1)
+    sampled = log_x + Normal(0.0, 1.0).log_prob(z).sum(-1) - exact.log_prob(z)
+    assert sampled.var(0).max() < 1e-20
+    # of log p(x | z) = -|e|^2 / 2 + const, a quadratic form of a normal z, in closed form
+    A = lesson_06.W.T @ (lesson_06.W / lesson_06.SIGMA.unsqueeze(1) ** 2)
+    slope = (x / lesson_06.SIGMA**2) @ lesson_06.W - exact.mean @ A
+    S = exact.covariance_matrix[0]
+    variance = 0.5 * torch.trace(A @ S @ A @ S) + torch.einsum("ni,ij,nj->n", slope, S, slope)
+    assert variance.mean().item() == pytest.approx(0.99, abs=0.005)
+    error = log_x.var(0).mean().item() - variance.mean().item()
+    assert abs(error) < 4 * (log_x.var(0).std() / len(x) ** 0.5 + 0.01).item()
+
+
+def test_the_variances_of_the_estimators():
+    states(7, "$4 s^2 = 2$", "$s^2 = 1/2$", "that of the path derivative 0")
+    m, s, x = (torch.tensor(value, dtype=DOUBLE) for value in (1.0, 0.5**0.5, 2.0))
+    torch.manual_seed(0)
+    eps = torch.randn(100_000, dtype=DOUBLE)
+    for distance in (0.0, 3.0):
+        of = {name: names(7)[name](m + distance, s, x, eps) for name in ("reparametrised", "closed_kl", "path")}
+        error = 4 * (2 / len(eps)) ** 0.5  # four standard errors of the variance of a normal, as a fraction
+        assert of["reparametrised"].var().item() == pytest.approx(2, rel=error)
+        assert of["closed_kl"].var().item() == pytest.approx(0.5, rel=error)
+        assert of["path"].var().item() < 1e-20
+    assert names(7)["score"](m + 3, s, x, eps).var() > 10 * names(7)["score"](m, s, x, eps).var()
+
+
+def test_the_gradient_of_the_elbo():
+    states(7, "\\mathrm{ELBO} = x - 2 m")
+    m, x = torch.tensor(0.3, dtype=DOUBLE, requires_grad=True), 2.0
+    kl = kl_divergence(Normal(m, 0.9), Normal(x / 2, 0.5**0.5))
+    (gradient,) = torch.autograd.grad(-kl, m)
+    assert gradient.item() == pytest.approx(x - 2 * m.item())
+
+
+def test_the_score_has_expectation_0():
+    states(7, "has expectation 0")
+    z = torch.linspace(-12, 12, 20_001, dtype=DOUBLE)
+    q = Normal(torch.tensor(0.3, dtype=DOUBLE), torch.tensor(0.9, dtype=DOUBLE))
+    assert torch.trapezoid(q.log_prob(z).exp() * (z - 0.3) / 0.81, z).abs() < 1e-12
