@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import codes_of, info_of
-from gallery.figures.style import CLASSES
+from gallery.figures.style import CLASSES, number
 from gallery.models._distributions import MAX_LOGIT
 from gallery.report.explorers.decoding import has_one_code, run_model
 from gallery.report.explorers.drawing import (
@@ -227,5 +227,6 @@ def _bound_print(fitted: PairInfo, info: PairInfo, test: Dataset) -> str:
     return (
         f"The reconstruction term is the mean of log p(x | z) over {DRAWS} draws z = mean + sd × noise of the guide, "
         "with the same noise for every drawing; the KL has a closed form. The mean ELBO of "
-        f"{len(few)} {test.split} images is {exact.mean():.3f} nats, and {rounded_off.mean():.3f} with rounded weights."
+        f"{len(few)} {test.split} images is {number(exact.mean().item(), '.3f')} nats, and "
+        f"{number(rounded_off.mean().item(), '.3f')} with rounded weights."
     )

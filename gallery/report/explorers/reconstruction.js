@@ -36,7 +36,8 @@ else {
   const last = data.curve.length - 1, xs = data.curve.map((_, i) => (sparse ? i + 1 : i / last));
   const to = 1.05 * Math.max(...data.curve, ...(data.input ?? [])), x = sparse ? [0, data.units] : [0, 1];
   const xlabel = sparse ? "k, units that stay on" : "level of corruption";
-  const made = axes(curve, { x, y: [0, to], box: [44, 8, 288, 140], xlabel, ylabel: "squared error", grid: true });
+  const box = [44, 8, 284, 140], labels = { xlabel, ylabel: "squared error", ny: 4, grid: true };
+  const made = axes(curve, { x, y: [0, to], box, ...labels });
   ({ X, Y } = made);
   const draw = (ys, kind) => shape("polyline", { points: points(xs.map(X), ys.map(Y)), class: kind }, made.field);
   shape("path", { d: `M${X(data.start)} 8V148`, class: "start" }, made.field);

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data import Dataset
+from gallery.figures.style import number
 from gallery.runs.specification import Run
 from inference import Pair, Settings
 
@@ -51,11 +52,12 @@ def describe(family: str) -> str:
     """
     record = read_record()[family]
     settings, metrics = record["run"]["settings"], record["test"]
-    name, metric = ("ELBO", metrics["elbo"]) if "elbo" in metrics else ("reconstruction", metrics["reconstruction"])
+    name, key = ("ELBO", "elbo") if "elbo" in metrics else ("Reconstruction term", "reconstruction")
+    metric = metrics[key]
     return (
         f"This pair is small: {record['parameters']:,} parameters, fitted to {record['run']['data']} for "
         f"{settings['epochs']} epochs with seed {settings['seed']}, not tuned. {name} on {metric['n']} test images: "
-        f"{metric['value']:.2f} ± {metric['se']:.2f} nats per image. The page of a run has its networks."
+        f"{number(metric['value'], '.2f')} ± {metric['se']:.2f} nats per image. The page of a run has its networks."
     )
 
 
