@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import data
+from gallery.catalogue.elsewhere import ELSEWHERE
 from gallery.catalogue.entries import FOLDER, LETTERS, NAMES, corrections, entry, sources_map
 from gallery.catalogue.lessons import LESSONS
 from gallery.errors import RunError
@@ -243,6 +244,6 @@ def _write_others(site: Path) -> None:
     sources: dict[str, list[dict[str, str]]] = {}
     for row in sources_map():
         sources.setdefault(row["source"], []).append(row | {"title": title(row["entry"])[0]})
-    write_page(site, "map.html", "map.html.j2", sources=sources, letters=LETTERS)
+    write_page(site, "map.html", "map.html.j2", sources=sources, letters=LETTERS, elsewhere=ELSEWHERE)
     about, *_ = SOURCES.read_text(encoding="utf-8").partition("\n|")
     write_page(site, "corrections.html", "corrections.html.j2", about=markdown(about, ""), rows=corrections())

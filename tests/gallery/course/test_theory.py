@@ -134,7 +134,7 @@ def test_forward_and_reverse():
 
 
 def least_reverse(x, start):
-    """The least KL(q || p) of a normal from a start, with its mean and scale, by L-BFGS; sums over a grid of its noise."""
+    """The least KL(q || p) of a normal from a start, with its mean and scale, by L-BFGS; sums over a grid of noise."""
     posterior = lesson_04.posterior(x)
     mean, log_scale = (torch.tensor(value, dtype=DOUBLE, requires_grad=True) for value in (start, -1.0))
     eps = torch.linspace(-7, 7, 281, dtype=DOUBLE)
