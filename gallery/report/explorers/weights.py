@@ -34,9 +34,9 @@ def committed(family: str) -> tuple[Pair, Dataset] | None:
     (2, torch.Size([297, 64]), torch.float64)
 
     :param family: name of a file of `gallery.models`
-    :return: None for a family without committed weights
+    :return: None for a family without committed weights, and where the file of weights is not installed
     """
-    record = read_record().get(family)
+    record = read_record().get(family) if WEIGHTS.exists() else None
     if record is None:
         return None
     run = run_of_record(record["run"])

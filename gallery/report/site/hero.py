@@ -8,8 +8,10 @@ from gallery.figures.card import card
 from gallery.figures.style import save
 from gallery.report.explorers import committed_explorer, hero_explorer
 from gallery.report.site.pictures import Picture, copy_pictures, known_pictures
+from gallery.runs.registry import model_class
 from gallery.runs.specification import run_of
 from inference.files import make_folder
+from inference.pairs.capabilities import exact
 
 __all__ = ["exact_panel", "hero", "hero_of", "recipes_of"]
 
@@ -41,10 +43,10 @@ def exact_panel(family: str, site: Path, labels: bool) -> tuple[str, str, int, i
 @cache
 def hero_of(family: str) -> str | None:
     """Return the explorer that leads a model page without any run, as an HTML fragment; None if no explorer applies."""
-    if (fragment := committed_explorer(family)) is not None:  # before a recipe loads images that are not here
-        return fragment
     recipe = recipe_for(family)
     assert recipe is not None
+    if exact(model_class(recipe.model), "log_evidence") is None:  # the images of its recipe may not be here
+        return committed_explorer(family)
     return hero_explorer(run_of(recipe, 0))
 
 

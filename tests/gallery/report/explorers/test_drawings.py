@@ -11,7 +11,7 @@ from pyro import poutine
 from torch.distributions import kl_divergence
 
 from gallery.figures.info import info_of
-from gallery.report.explorers import committed_explorer, network
+from gallery.report.explorers import committed_explorer, network, weights
 from gallery.report.explorers.components import components
 from gallery.report.explorers.drawing import bounds
 from gallery.report.explorers.fit_weights import FAMILIES, fit
@@ -265,6 +265,8 @@ def test_each_family_with_weights_has_an_explorer_that_states_its_fit(visit):
 def test_a_model_page_leads_with_its_explorer_without_a_download(family, monkeypatch, tmp_path):
     monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
     assert 'class="explorer"' in hero_of.__wrapped__(family)
+    monkeypatch.setattr(weights, "WEIGHTS", tmp_path / "none")
+    assert (hero_of.__wrapped__(family) is None) == (family != "hmm")
 
 
 @pytest.mark.slow
