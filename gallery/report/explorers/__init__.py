@@ -20,6 +20,7 @@ and computes closed forms in doubles and what its networks give (network.py). Sm
 committed (weights.py).
 """
 
+import html
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,14 +39,14 @@ from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.states import states
 from gallery.report.explorers.training import training
-from gallery.report.explorers.weights import committed
+from gallery.report.explorers.weights import committed, describe
 from gallery.runs.registry import model_class
 from gallery.runs.specification import Run
 from gallery.runs.training import load
 from inference import Pair, em
 from inference.pairs.capabilities import exact
 
-__all__ = ["explorer", "hero_explorer"]
+__all__ = ["committed_explorer", "explorer", "hero_explorer"]
 
 EM_STEPS = 60
 
@@ -80,15 +81,14 @@ def explorer(folder: Path) -> str | None:
 def hero_explorer(run: Run) -> str | None:
     """Return the explorer of a model without a fitted run, as an HTML fragment.
 
-    Of a model that computes its evidence it has the initial parameters; of others the committed weights.
+    Of a model that computes its evidence it has the initial parameters; of others it is `committed_explorer`.
 
     :param run: the specification of a fit, whose model and data are used
     :return: None if no explorer applies
     :raises DataError: if its data are missing
     """
     if exact(model_class(run.model), "log_evidence") is None:
-        kept = committed(run.model.partition(":")[0])
-        return None if kept is None else _fitted(*kept)
+        return committed_explorer(run.model.partition(":")[0])
     run = _in_float64(run)
     pair, splits = run.build(), run.datasets()
     if isinstance(pair, FactorAnalysis):
@@ -96,6 +96,17 @@ def hero_explorer(run: Run) -> str | None:
     if isinstance(pair, HMM):  # a mixture starts unfitted, since its page has the steps
         deque(em(pair, splits["train"].x, EM_STEPS), maxlen=0)
     return _exact(pair, splits)
+
+
+def committed_explorer(family: str) -> str | None:
+    """Return the explorer of the committed weights of a family, and below it a sentence on their fit. It needs no data.
+
+    :param family: name of a file of `gallery.models`
+    :return: None for a family without committed weights
+    """
+    kept = committed(family)
+    fragment = None if kept is None else _fitted(*kept)
+    return fragment and f'{fragment}<p class="quiet">{html.escape(describe(family))}</p>\n'
 
 
 def _fitted(pair: Pair, test: Dataset) -> str | None:

@@ -6,7 +6,10 @@ function ticks([low, high], n) { // about n round numbers
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => (first + i) * step);
 }
 
-const decimals = (values) => Math.max(0, ...values.map((v) => (`${Number(v.toPrecision(6))}`.split(".")[1] ?? "").length));
+const decimals = (values) => { // that round numbers have
+  const after = (v) => (`${Number(v.toPrecision(6))}`.split(".")[1] ?? "").length;
+  return Math.max(0, ...values.map(after));
+};
 
 // Axes around a box of a picture; `field` clips what is drawn into it, in the coordinates of the picture.
 function axes(svg, { x, y, box: [left, top, width, height], xlabel = "", ylabel = "", nx = 5, ny = 3, grid = false }) {
@@ -25,7 +28,8 @@ function axes(svg, { x, y, box: [left, top, width, height], xlabel = "", ylabel 
   shape("path", { d: `M${left} ${top}V${top + height}H${left + width}`, class: "axis" }, svg);
   if (xlabel) shape("text", { x: left + width / 2, y: top + height + 26, "text-anchor": "middle" }, svg, xlabel);
   if (ylabel) {
-    const [at, up] = [left - 0.76 * Math.max(left, 34), top + height / 2];
+    const longest = Math.max(0, ...ys.map((v) => number(v, dy).length));
+    const [at, up] = [left - 12 - 6 * longest, top + height / 2];
     shape("text", { transform: `translate(${at} ${up}) rotate(-90)`, "text-anchor": "middle" }, svg, ylabel);
   }
   const view = { x: left, y: top, width, height, viewBox: `${left} ${top} ${width} ${height}` };
@@ -35,18 +39,22 @@ function axes(svg, { x, y, box: [left, top, width, height], xlabel = "", ylabel 
 // A histogram of sorted values, and a function that marks one more value; what lies far outside is at the edge.
 function histogram(svg, sorted, xlabel, label, box = [8, 8, 224, 40]) {
   const [low, high] = [sorted[0], sorted[sorted.length - 1]];
-  const x = [low - 0.1 * (high - low), high + 0.1 * (high - low)], bottom = box[1] + box[3], bins = 40, counts = new Array(bins).fill(0);
+  const x = [low - 0.1 * (high - low), high + 0.1 * (high - low)], bottom = box[1] + box[3];
+  const bins = 40, counts = new Array(bins).fill(0);
   for (const v of sorted) counts[clamp(Math.floor(line(x, [0, bins])(v)), 0, bins - 1)] += 1;
-  const most = Math.max(...counts), { X, Y, field } = axes(svg, { x, y: [0, most], box, xlabel, ny: 0 });
+  const most = Math.max(...counts);
+  const { X, Y, field } = axes(svg, { x, y: [0, most], box, xlabel, ny: 0 });
   counts.forEach((count, i) => {
     const [from, to] = [i, i + 1].map(line([0, bins], x)).map(X);
-    if (count) shape("rect", { x: from, y: Y(count), width: to - from - 0.6, height: Y(0) - Y(count), class: "bar" }, field);
+    const box = { x: from, y: Y(count), width: to - from - 0.6, height: Y(0) - Y(count) };
+    if (count) shape("rect", { ...box, class: "bar" }, field);
   });
   const marker = shape("path", { class: "now" }, svg);
   return (value) => {
     const at = X(clamp(value, ...x)), below = sorted.filter((v) => v < value).length / sorted.length;
     const aside = value < x[0] ? 1 : value > x[1] ? -1 : 0; // an arrow at the edge
-    set(marker, { d: aside ? `M${at + 7 * aside} 20l${-7 * aside} 6l${7 * aside} 6M${at} 26h${18 * aside}` : `M${at} 4V${bottom}` });
+    const arrow = `M${at + 7 * aside} 20l${-7 * aside} 6l${7 * aside} 6M${at} 26h${18 * aside}`;
+    set(marker, { d: aside ? arrow : `M${at} 4V${bottom}` });
     set(svg, { "aria-label": `${label}: ${number(value, 2)}, above ${Math.round(100 * below)} % of the test images` });
     return below;
   };
@@ -54,9 +62,9 @@ function histogram(svg, sorted, xlabel, label, box = [8, 8, 224, 40]) {
 
 // The units of a code as bars from 0, and a function that sets them.
 function codeBars(svg, units, range, xlabel = "unit of the code z", ylabel = "") {
-  const y = [Math.min(0, range[0]), Math.max(0, range[1])];
-  const labels = Math.min(6, units), { Y, field } = axes(svg, { x: [0.5, units + 0.5], y, box: [34, 8, 198, 84], xlabel, ylabel, nx: labels });
-  const X = line([0.5, units + 0.5], [34, 232]), wide = 0.7 * (X(2) - X(1));
+  const y = [Math.min(0, range[0]), Math.max(0, range[1])], x = [0.5, units + 0.5];
+  const { Y, field } = axes(svg, { x, y, box: [34, 8, 198, 84], xlabel, ylabel, nx: Math.min(6, units) });
+  const X = line(x, [34, 232]), wide = 0.7 * (X(2) - X(1));
   const bars = Array.from({ length: units }, (_, i) => shape("rect", { x: X(i + 1) - wide / 2, width: wide }, field));
   return (code) => {
     const on = code.filter((v) => v !== 0).length;

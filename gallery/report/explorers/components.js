@@ -5,7 +5,8 @@ const width = part("ink").width, height = part("ink").height, size = width * hei
 const shownAtOnce = data.across * data.down, each = draws.length / size / count;
 let from = 0, q = null;
 
-const { X, Y } = axes(bars, { x: [-0.5, count - 0.5], y: [0, 1], box: [44, 8, 290, 176], xlabel: data.name, ylabel: "probability, share", nx: 0, ny: 5, grid: true });
+const labels = { xlabel: data.name, ylabel: "probability, share", nx: 0, ny: 5, grid: true };
+const { X, Y } = axes(bars, { x: [-0.5, count - 0.5], y: [0, 1], box: [44, 8, 290, 176], ...labels });
 const wide = X(1) - X(0), columns = data.share.map((share, i) => {
   shape("text", { x: X(i), y: 198, "text-anchor": "middle" }, bars, i);
   shape("rect", { x: X(i) - 0.4 * wide, y: Y(share), width: 0.8 * wide, height: Y(0) - Y(share), class: "bar" }, bars);
@@ -24,8 +25,9 @@ for (const [kind, text] of [["on", "q(y | x) of the drawing"], ["bar", `share of
 function show() {
   const y = control.selectedIndex, percent = (v) => `${number(100 * v, 1)} %`;
   for (let i = 0; i < shownAtOnce; i++) {
-    const at = (y * each + from + i) * size;
-    paint(canvas, (p) => draws[at + p] / 255, 1, (i % data.across) * (width + 2), Math.floor(i / data.across) * (height + 2), width, height);
+    const at = (y * each + from + i) * size, left = (i % data.across) * (width + 2);
+    const top = Math.floor(i / data.across) * (height + 2);
+    paint(canvas, (p) => draws[at + p] / 255, 1, left, top, width, height);
   }
   columns.forEach(({ bar, frame }, i) => {
     set(bar, { y: Y(q[i]), height: Y(0) - Y(q[i]) });
@@ -33,9 +35,11 @@ function show() {
   });
   const of = data.classes?.[y], holds = of ? `, ${percent(of[1])} of them of class ${of[0]}` : "";
   set(canvas, { "aria-label": `${shownAtOnce} draws of ${data.name} ${y}` });
-  set(bars, { "aria-label": `q(y | x): ${Array.from(q, (v, i) => `${data.name} ${i} ${percent(v)}`).join(", ")}` });
-  part("status").textContent = `${data.name[0].toUpperCase()}${data.name.slice(1)} ${y}: ${percent(data.share[y])} of the `
-    + `${data.split} images${holds}. Of the drawing: q(y = ${y} | x) = ${number(q[y], 4)}.`;
+  const words = Array.from(q, (v, i) => `${data.name} ${i} ${percent(v)}`).join(", ");
+  set(bars, { "aria-label": `q(y | x): ${words}` });
+  const name = data.name[0].toUpperCase() + data.name.slice(1);
+  part("status").textContent = `${name} ${y}: ${percent(data.share[y])} of the ${data.split} images${holds}. `
+    + `Of the drawing: q(y = ${y} | x) = ${number(q[y], 4)}.`;
   root.dataset.shown = JSON.stringify({ x: [...drawn], q: [...q], choice: y });
 }
 

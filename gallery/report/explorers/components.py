@@ -18,7 +18,7 @@ from inference.pairs.info import PairInfo
 
 __all__ = ["components"]
 
-ACROSS, DOWN, PIXELS = 4, 3, 60_000  # draws that are shown together; pixels of all draws of a component, at most
+ACROSS, DOWN, PIXELS = 4, 3, 20_000  # draws that are shown together; pixels of all draws of a component, at most
 
 
 def components(pair: Pair, test: Dataset) -> str | None:
@@ -35,18 +35,20 @@ def components(pair: Pair, test: Dataset) -> str | None:
     if fitted.conditional and count(pair, "missing") is None:
         return None
     classifier = _classifier(fitted, test)
-    bits = bits_of(classifier.weights) if classifier else None
-    if classifier is None or bits is None:
+    if classifier is None:
+        return None
+    number, pixels = classifier.layers[-1].out_features, test.x.shape[1]
+    sets = max(1, min(4, PIXELS // (ACROSS * DOWN * pixels)))
+    each = ACROSS * DOWN * sets
+    bits = bits_of(classifier.weights, number * each * pixels * 4 / 3)
+    if bits is None:
         return None
     info = info_of(quantised(pair, bits), test)
     rounded_off = _classifier(info, test)
     assert rounded_off is not None
     with torch.no_grad():
         q, exact = (of.outputs(test.x).softmax(1) for of in (rounded_off, classifier))
-    number = q.shape[1]
     assigned = q.argmax(1)
-    sets = max(1, min(4, PIXELS // (ACROSS * DOWN * test.x.shape[1])))
-    each = ACROSS * DOWN * sets
     drawn = run_model(info, torch.arange(number).repeat_interleave(each))[2].mean.clamp(0, 1)
     name = "class" if fitted.conditional else "component"
     data = {

@@ -3,7 +3,8 @@ function drawingSheet({ examples, labels, binary, split }, changed) {
   const ink = part("ink"), sheet = part("sheet"), grid = part("grid"), erase = part("erase"), next = part("example");
   const { width, height } = ink, size = width * height, fine = width > 12, x = new Float64Array(size);
   const images = bytes(examples), count = images.length / size;
-  let at = -1, pen = [Math.floor(width / 2), Math.floor(height / 2)], last = null, waiting = false, label = null; // `at`: the image
+  let pen = [Math.floor(width / 2), Math.floor(height / 2)], last = null, waiting = false;
+  let at = -1, label = null; // the image that was loaded last, and its class
 
   if (!fine) {
     const lines = Array.from({ length: width - 1 }, (_, i) => `M${i + 1} 0V${height}`);
@@ -28,7 +29,8 @@ function drawingSheet({ examples, labels, binary, split }, changed) {
     const [core, edge] = fine ? [0.7, 1.7] : [0.45, 0.95], reach = 2;
     for (let i = Math.max(0, Math.floor(down - reach)); i < Math.min(height, down + reach); i++) {
       for (let j = Math.max(0, Math.floor(right - reach)); j < Math.min(width, right + reach); j++) {
-        const amount = clamp((edge - Math.hypot(j + 0.5 - right, i + 0.5 - down)) / (edge - core), 0, 1), k = i * width + j;
+        const away = Math.hypot(j + 0.5 - right, i + 0.5 - down), k = i * width + j;
+        const amount = clamp((edge - away) / (edge - core), 0, 1);
         if (erase.ariaPressed === "true") x[k] = amount > 0.4 ? 0 : x[k];
         else x[k] = Math.max(x[k], binary ? Number(amount > 0.4) : Math.round(255 * amount) / 255);
       }
@@ -41,7 +43,8 @@ function drawingSheet({ examples, labels, binary, split }, changed) {
   }
 
   function stroke(event) {
-    const to = place(event), from = last ?? to, steps = Math.max(1, Math.ceil(4 * Math.hypot(to[0] - from[0], to[1] - from[1])));
+    const to = place(event), from = last ?? to, far = Math.hypot(to[0] - from[0], to[1] - from[1]);
+    const steps = Math.max(1, Math.ceil(4 * far));
     for (let s = 1; s <= steps; s++) dab(from.map((v, c) => v + ((to[c] - v) * s) / steps));
     last = to;
     label = null;
@@ -67,7 +70,8 @@ function drawingSheet({ examples, labels, binary, split }, changed) {
   }
 
   sheet.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], " ": [0, 0], Enter: [0, 0] };
+    const still = [0, 0], by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    Object.assign(by, { " ": still, Enter: still });
     if (!(event.key in by)) return;
     event.preventDefault();
     const k = pen[1] * width + pen[0], draws = event.key === " " || event.key === "Enter";

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 DRAWS, ROWS, PER_CLASS = 16, 300, 2  # of the guide for a bound; test images for comparison; examples of a class
+FIRST = 3  # the class of the first example, since a 0 of 8 x 8 binary pixels is hard to recognise
 SPREADS: dict[str, Callable[[Tensor], Tensor]] = {"softplus": torch.nn.functional.softplus, "exp": torch.exp}
 LIBRARIES = "network", "charts", "drawing"
 
@@ -108,7 +109,8 @@ def examples(test: Dataset) -> dict[str, Any]:
     """Return the first test images of each class as bytes, and their classes."""
     rows = list(range(min(len(test), 10 * PER_CLASS)))
     if test.labels is not None and test.classes:
-        of = [(test.labels == y).nonzero()[:PER_CLASS, 0].tolist() for y in range(test.classes)]
+        order = ((y + FIRST) % test.classes for y in range(test.classes))
+        of = [(test.labels == y).nonzero()[:PER_CLASS, 0].tolist() for y in order]
         rows = [r[i] for i in range(PER_CLASS) for r in of if len(r) > i]
     x = test.x[rows]
     labels = None if test.labels is None else test.labels[rows].tolist()
@@ -138,9 +140,8 @@ def picture(test: Dataset, name: str, title: str) -> str:
 
 def source_of(test: Dataset, weights: int, bits: int) -> str:
     """Return the caption of an explorer that computes with networks."""
-    return (
-        f"Computed in this page by {weights:,} weights of {bits} bits. {test.split.capitalize()} images: {test.name}."
-    )
+    images = f"{test.split.capitalize()} images: {test.name}."
+    return f"Computed in this page by {weights:,} weights, rounded to {bits} bits. {images}"
 
 
 def lab(body: str) -> str:

@@ -16,7 +16,8 @@ function outputs(z, choice) {
 const onPlane = ([a, b], choice) => rests[choice].map((v, j) => v + D[2 * j] * a + D[2 * j + 1] * b);
 const across = (z) => [0, 1].map((c) => z.reduce((sum, v, j) => sum + v * D[2 * j + c], 0));
 
-const { X, Y, field } = axes(pad, { x: data.a, y: data.b, box: [0, 0, 300, 300], xlabel: data.axes[0], ylabel: data.axes[1], ny: 5, grid: true });
+const labels = { xlabel: data.axes[0], ylabel: data.axes[1], ny: 5, grid: true };
+const { X, Y, field } = axes(pad, { x: data.a, y: data.b, box: [0, 0, 300, 300], ...labels });
 for (const [a, b, label] of data.codes) {
   const style = `--mark: ${label === null ? "#888" : data.colours[label % data.colours.length]}`;
   if (label === null) shape("circle", { cx: X(a), cy: Y(b), r: 2.5, class: "mark", style }, field);
@@ -40,8 +41,8 @@ function entry(tag, attributes, text) {
 if (prior) entry("ellipse", { cx: 15, cy: 8, rx: 13, ry: 6, class: "prior" }, "prior, 2 sd");
 if (cloud) entry("ellipse", { cx: 15, cy: 8, rx: 9, ry: 5, class: "ellipse" }, "q(z | x) of the drawing, 2 sd");
 entry("path", { d: "M8 8h14M15 1v14", class: "cross" }, "chosen z");
-const shownLabels = data.codes.some(([, , label]) => label !== null);
-entry("circle", { cx: 15, cy: 8, r: 3, class: "mark" }, shownLabels ? "digits: codes of test images, by class" : "codes of test images");
+const classes = data.codes.some(([, , label]) => label !== null) ? ", by class" : "";
+entry("circle", { cx: 15, cy: 8, r: 3, class: "mark" }, `codes of test images${classes}`);
 
 let point = data.starts[chosen()];
 
@@ -98,7 +99,7 @@ pad.addEventListener("keydown", (event) => {
 
 // The guide on a drawing: mean and standard deviation, reconstruction at the mean, and the terms of the ELBO.
 function bound(x, choice) {
-  const { tails, spread, likelihood, sd, prior: [locs, scales] } = data.drawing, [loc, scale] = [locs[choice], scales[choice]];
+  const { tails, spread, likelihood, sd, prior } = data.drawing, [loc, scale] = prior.map((of) => of[choice]);
   const out = encode([...x, ...tails[choice]]), mean = out.slice(0, length), s = out.slice(length).map(spreads[spread]);
   const each = noise(length).map((eps) => {
     const eta = outputs(mean.map((m, j) => m + s[j] * eps[j]), choice), fitted = eta.map(means[data.mean]);
@@ -119,7 +120,7 @@ function projected(mean, s) { // the ellipse of two standard deviations of a dia
     q += D[2 * j] * D[2 * j + 1] * v * v;
     r += D[2 * j + 1] ** 2 * v * v;
   });
-  const middle = (p + r) / 2, off = Math.hypot((p - r) / 2, q), angle = (Math.atan2(2 * q, p - r) / 2) * (180 / Math.PI);
+  const middle = (p + r) / 2, off = Math.hypot((p - r) / 2, q), angle = Math.atan2(2 * q, p - r) * (90 / Math.PI);
   return [...across(mean), 2 * Math.sqrt(middle + off), 2 * Math.sqrt(Math.max(middle - off, 0)), angle];
 }
 
@@ -128,22 +129,24 @@ if (data.drawing) {
   encode = network(data.drawing.encoder);
   noise = normals(data.drawing.noise);
   const mark = histogram(part("strip"), data.drawing.elbos, "ELBO in nats; line: the drawing", "ELBO");
-  const code = part("code"), few = length <= 4;
-  const chart = axes(code, { x: [0.5, length + 0.5], y: [-4, 4], box: [34, 6, 200, 92], xlabel: few ? "" : "dimension of z", ylabel: "z", nx: few ? 0 : 5, ny: 4 });
+  const code = part("code"), few = length <= 4, along = few ? { nx: 0 } : { xlabel: "dimension of z", nx: 5 };
+  const chart = axes(code, { x: [0.5, length + 0.5], y: [-4, 4], box: [34, 6, 200, 92], ylabel: "z", ny: 4, ...along });
   const name = (j) => `z${String.fromCharCode(0x2081 + j)}`;
   const spans = Array.from({ length }, (_, j) => {
     if (few) shape("text", { x: chart.X(j + 1), y: 112, "text-anchor": "middle" }, code, name(j));
-    return ["under", "span"].map((kind) => shape("path", { class: kind }, chart.field)).concat(shape("circle", { r: 3.5, class: "dot" }, chart.field));
+    const paths = ["under", "span"].map((kind) => shape("path", { class: `${kind}${few ? "" : " thin"}` }, chart.field));
+    return [...paths, shape("circle", { r: few ? 3.5 : 2.2, class: "dot" }, chart.field)];
   });
-  shape("text", { x: 134, y: 128, "text-anchor": "middle" }, code, few ? "blue: q(z | x), grey: prior; ±2 sd" : "");
-  const across2 = (m, v) => `V${chart.Y(m + 2 * v)}`, from = (m, v) => chart.Y(m - 2 * v);
+  shape("text", { x: 134, y: few ? 128 : 140, "text-anchor": "middle" }, code, "blue: q(z | x), grey: prior; ±2 sd");
+  const upright = (j, m, v) => `M${chart.X(j + 1)} ${chart.Y(m - 2 * v)}V${chart.Y(m + 2 * v)}`;
   let x = null;
   again = () => {
-    const choice = chosen(), found = bound(x, choice), { mean, s, terms, kl, elbo, image } = found, { prior: [locs, scales] } = data.drawing;
+    const choice = chosen(), found = bound(x, choice), { mean, s, terms, kl, elbo, image } = found;
+    const [locs, scales] = data.drawing.prior;
     paint(part("reconstruction"), (i) => image[i]);
     spans.forEach(([under, span, dot], j) => {
-      set(under, { d: `M${chart.X(j + 1)} ${from(locs[choice][j], scales[choice][j])}${across2(locs[choice][j], scales[choice][j])}` });
-      set(span, { d: `M${chart.X(j + 1)} ${from(mean[j], s[j])}${across2(mean[j], s[j])}` });
+      set(under, { d: upright(j, locs[choice][j], scales[choice][j]) });
+      set(span, { d: upright(j, mean[j], s[j]) });
       set(dot, { cx: chart.X(j + 1), cy: chart.Y(mean[j]) });
     });
     ellipse(cloud, projected(mean, s));
@@ -155,9 +158,11 @@ if (data.drawing) {
     row(table, `= ELBO ≤ log p(x${y})`, number(elbo, 3));
     const words = `Above ${Math.round(100 * below)} % of ${data.drawing.elbos.length} ${data.drawing.split} images.`;
     part("rank").textContent = words;
-    set(part("reconstruction"), { "aria-label": `Reconstruction of the drawing. ELBO ${number(elbo, 2)} nats, ${words}` });
-    set(code, { "aria-label": `Code: ${Array.from(mean, (m, j) => `${number(m, 2)} ± ${number(s[j], 2)}`).join("; ")}` });
-    root.dataset.shown = JSON.stringify({ x: [...x], choice, mean: [...mean], sd: [...s], terms, kl, elbo, image: [...image] });
+    set(part("reconstruction"), { "aria-label": `Reconstruction ELBO ${number(elbo, 2)} nats. ${words}` });
+    const each = Array.from(mean, (m, j) => `${number(m, 2)} ± ${number(s[j], 2)}`);
+    set(code, { "aria-label": `Code: ${each.join("; ")}` });
+    const numbers = { x: [...x], choice, mean: [...mean], sd: [...s], terms, kl, elbo, image: [...image] };
+    root.dataset.shown = JSON.stringify(numbers);
     return found;
   };
   drawingSheet(data.drawing, (drawn, label) => {

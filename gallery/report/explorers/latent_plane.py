@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data import Dataset
 from gallery.figures.info import codes_of, info_of
-from gallery.figures.style import CLASSES
+from gallery.figures.style import CLASSES, number
 from gallery.models._distributions import MAX_LOGIT
 from gallery.report.explorers.decoding import has_one_code, run_model
 from gallery.report.explorers.drawing import (
@@ -179,7 +179,7 @@ def _body(data: dict[str, Any], test: Dataset) -> str:
         sums = """
 <div class="parts">
 <div class="part sum"><p class="head">the code of the drawing</p>
-<svg data-part="code" viewBox="0 0 240 130" role="img"></svg></div>
+<svg data-part="code" viewBox="0 0 240 144" role="img"></svg></div>
 <div class="part sum"><p class="head">its bound, in nats</p><table><tbody data-part="terms"></tbody></table></div>
 <div class="part sum"><p class="head">beside those of test images</p>
 <svg data-part="strip" viewBox="0 0 240 78" role="img"></svg>
@@ -191,7 +191,7 @@ def _body(data: dict[str, Any], test: Dataset) -> str:
 <div class="part last">{rebuilt}
 {picture(test, "picture", "image at the cross")}</div>
 <div class="part wide"><p class="head">the plane of codes</p>
-<svg class="pad" data-part="pad" viewBox="-34 -6 340 340" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
+<svg class="pad" data-part="pad" viewBox="-44 -6 350 340" tabindex="0" role="slider" aria-valuemin="{low:.2f}"
  aria-valuemax="{high:.2f}" aria-valuenow="{low:.2f}" aria-roledescription="point on a plane"
  aria-label="Point on the plane of codes: arrow keys move it, with Shift five times as far, Home resets it"></svg>
 <ul class="marks" data-part="legend"></ul></div>
@@ -227,5 +227,6 @@ def _bound_print(fitted: PairInfo, info: PairInfo, test: Dataset) -> str:
     return (
         f"The reconstruction term is the mean of log p(x | z) over {DRAWS} draws z = mean + sd × noise of the guide, "
         "with the same noise for every drawing; the KL has a closed form. The mean ELBO of "
-        f"{len(few)} {test.split} images is {exact.mean():.3f} nats, and {rounded_off.mean():.3f} with rounded weights."
+        f"{len(few)} {test.split} images is {number(exact.mean().item(), '.3f')} nats, and "
+        f"{number(rounded_off.mean().item(), '.3f')} with rounded weights."
     )

@@ -35,10 +35,15 @@ function affine({ packed, scale: scales, bias, columns, bits }) {
     held >>>= bits;
     count -= bits;
   }
-  return (input) => Float64Array.from(b, (sum, i) => {
-    for (let j = 0, k = i * columns; j < columns; j++) sum += w[k + j] * input[j];
-    return sum;
-  });
+  return (input) => {
+    const from = Float64Array.from(input), out = Float64Array.from(b); // of one type, so that the loop is fast
+    for (let i = 0, k = 0; i < out.length; i++) {
+      let sum = out[i];
+      for (let j = 0; j < columns; j++, k++) sum += w[k] * from[j];
+      out[i] = sum;
+    }
+    return out;
+  };
 }
 
 function network(layers) {
@@ -51,5 +56,6 @@ function network(layers) {
 
 const normals = (base64) => { // rows of noise, (draws, length)
   const values = floats(base64);
-  return (length) => Array.from({ length: values.length / length }, (_, i) => values.subarray(i * length, (i + 1) * length));
+  const row = (length) => (_, i) => values.subarray(i * length, (i + 1) * length);
+  return (length) => Array.from({ length: values.length / length }, row(length));
 };

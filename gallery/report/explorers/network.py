@@ -113,9 +113,12 @@ def _flat(module: nn.Module) -> Iterable[nn.Module]:
         yield module
 
 
-def bits_of(weights: int) -> int | None:
-    """Return the most bits with which this number of weights fits into a page; None if the fewest are too many."""
-    return next((bits for bits in BITS if weights * bits / 6 <= LIMIT), None)
+def bits_of(weights: int, others: float = 0) -> int | None:
+    """Return the most bits with which this number of weights fits into a page; None if the fewest are too many.
+
+    :param others: characters of the page that pictures take
+    """
+    return next((bits for bits in BITS if weights * bits / 6 <= LIMIT - others), None)
 
 
 def _levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 // A drawing through encoder and decoder; corrupted before, or with the k largest units of its code.
 const encode = network(data.encoder), decode = network(data.decoder);
-const slider = part("slider"), canvas = part("picture"), curve = part("curve"), terms = part("terms"), legend = part("legend");
+const slider = part("slider"), canvas = part("picture"), curve = part("curve"), terms = part("terms");
+const legend = part("legend");
 const noise = data.noise && floats(data.noise), plain = data.kind === "plain", sparse = data.kind === "k";
 const corruptions = {
   uniform: (x, level) => x.map((v, i) => clamp(v + level * noise[i], 0, 1)),
@@ -32,9 +33,11 @@ function entry(kind, text) {
 let mark = null, X = null, Y = null, dot = null;
 if (plain) mark = histogram(curve, data.errors, "squared error; line: the drawing", "Squared error", [8, 8, 324, 52]);
 else {
-  const values = data.curve.concat(data.input ?? []), xs = data.curve.map((_, i) => (sparse ? i + 1 : i / (data.curve.length - 1)));
-  const to = 1.05 * Math.max(...values), x = sparse ? [0, data.units] : [0, 1];
-  const made = axes(curve, { x, y: [0, to], box: [44, 8, 288, 140], xlabel: sparse ? "k, units that stay on" : "level of corruption", ylabel: "squared error", ny: 4, grid: true });
+  const last = data.curve.length - 1, xs = data.curve.map((_, i) => (sparse ? i + 1 : i / last));
+  const to = 1.05 * Math.max(...data.curve, ...(data.input ?? [])), x = sparse ? [0, data.units] : [0, 1];
+  const xlabel = sparse ? "k, units that stay on" : "level of corruption";
+  const box = [44, 8, 284, 140], labels = { xlabel, ylabel: "squared error", ny: 4, grid: true };
+  const made = axes(curve, { x, y: [0, to], box, ...labels });
   ({ X, Y } = made);
   const draw = (ys, kind) => shape("polyline", { points: points(xs.map(X), ys.map(Y)), class: kind }, made.field);
   shape("path", { d: `M${X(data.start)} 8V148`, class: "start" }, made.field);
@@ -64,16 +67,18 @@ function show() {
   row(terms, "of the reconstruction", number(off, 3));
   if (plain) {
     const below = mark(off);
-    part("status").textContent = `Squared error ${number(off, 3)}, above that of ${Math.round(100 * below)} % of ${data.n} `
-      + `${data.split} images; ${words}.`;
+    const rank = `above that of ${Math.round(100 * below)} % of ${data.n} ${data.split} images`;
+    part("status").textContent = `Squared error ${number(off, 3)}, ${rank}; ${words}.`;
   } else {
     const where = sparse ? `k = ${at}` : `level ${number(at, 2)}`;
     set(dot, { cx: X(at), cy: Math.max(Y(off), 10) });
     set(slider, { "aria-valuetext": where });
-    set(curve, { "aria-label": `Mean squared error over ${sparse ? "k" : "the level"}; of the drawing at ${where}: ${number(off, 3)}` });
+    const mine = `of the drawing at ${where}: ${number(off, 3)}`;
+    set(curve, { "aria-label": `Mean squared error over ${sparse ? "k" : "the level"}; ${mine}` });
     part("status").textContent = `${where}: ${words}.`;
   }
-  root.dataset.shown = JSON.stringify({ x: [...x], at, read: [...read], code: [...code], image: [...image], error: off, before });
+  const numbers = { x: [...x], at, read: [...read], code: [...code], image: [...image], error: off, before };
+  root.dataset.shown = JSON.stringify(numbers);
 }
 slider?.addEventListener("input", show);
 drawingSheet(data, (x) => {

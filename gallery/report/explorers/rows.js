@@ -1,7 +1,8 @@
 // The first rows of every image, and grey below them; completions of a drawing are computed here.
 const canvas = part("picture"), slider = part("shown"), which = part("set"), play = part("play"), marks = part("marks");
 const width = Number(canvas.dataset.width), height = Number(canvas.dataset.height), size = width * height;
-const sets = data.sets.map(({ first, pixels }) => ({ first, values: Float64Array.from(bytes(pixels), (v) => v / 255) }));
+const unpack = (pixels) => Float64Array.from(bytes(pixels), (v) => v / 255);
+const sets = data.sets.map(({ first, pixels }) => ({ first, values: unpack(pixels) }));
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches, PAUSE = 150; // a row, in milliseconds
 let timer = null;
 
@@ -61,8 +62,8 @@ which.addEventListener("change", show);
 
 function completions({ cells, prior, decoder, encoder, latent, noise }) {
   const layers = cells.map((maps) => maps.map(affine)), row = size / data.steps, sigmoid = activations.sigmoid;
-  const [p, decode, q] = [prior, decoder, encoder].map(network);
-  const units = floats(cells[0][1].bias).length / 4, draws = normals(noise)(latent + row).map((v) => Float64Array.from(v));
+  const [p, decode, q] = [prior, decoder, encoder].map(network), units = floats(cells[0][1].bias).length / 4;
+  const draws = normals(noise)(latent + row).map((v) => Float64Array.from(v));
 
   function advance(input, memory) { // gates in the order of torch: input, forget, cell, output
     layers.forEach(([ofInput, ofState], k) => {
@@ -114,7 +115,7 @@ if (data.drawing) {
     root.dataset.shown = JSON.stringify({ x: [...drawn], cut: first, means: [...values.subarray(0, 3 * size)] });
     show();
   };
-  const slow = floats(data.drawing.cells[0][1].bias).length > 512; // then after a stroke, not within it
+  const slow = size > 200; // then after a stroke, not within it
   const update = () => {
     if (!slow) return run();
     clearTimeout(due);

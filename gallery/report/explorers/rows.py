@@ -11,7 +11,7 @@ from torch import Tensor
 from data import Dataset
 from gallery.figures.info import info_of
 from gallery.figures.sequence import HIDDEN, complete
-from gallery.figures.style import limits
+from gallery.figures.style import limits, number
 from gallery.report.explorers.drawing import LIBRARIES, examples, is_grey, lab, sheet, small_print, source_of
 from gallery.report.explorers.fragment import fragment, options, packed
 from gallery.report.explorers.network import bits_of, quantised
@@ -76,8 +76,8 @@ def rows(pair: Pair, test: Dataset, seed: int = 0) -> str | None:
         exact, changed = (evaluate(it, test.x[:ROWS], particles=1)["elbo"]["value"] for it in (fitted, pair))
         small += (
             " Completions of the drawing: the latents of its rows are draws of the guide, later rows and their latents "
-            f"are draws of the model. The mean ELBO of {len(test.x[:ROWS])} {test.split} images is {exact:.3f} "
-            f"nats, and {changed:.3f} with weights rounded to {bits} bits."
+            f"are draws of the model. The mean ELBO of {len(test.x[:ROWS])} {test.split} images is "
+            f"{number(exact, '.3f')} nats, and {number(changed, '.3f')} with weights rounded to {bits} bits."
         )
     hint = "Play shows the images appear, row by row."
     if networks:

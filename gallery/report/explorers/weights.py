@@ -1,60 +1,29 @@
 """Small fitted pairs of the deep models, committed, so that a page has an explorer without a run.
 
-    python -m gallery.report.explorers.weights      # fits them all again: about five minutes on a core
+    committed("vae")      # (pair, test data)
 
-Each is a quick fit on the 8 x 8 digits of scikit-learn, which need no download, with seed 0 and without tuning. The
-weights are stored as float16 in weights.safetensors, by family and parameter. weights.json has beside each the
-specification of its fit, the metrics of the rounded weights on test data, and the SHA-256 of the file.
+Each is a quick fit on the 8 x 8 digits of scikit-learn, which need no download; fit_weights.py makes them. The weights
+are stored as float16 in weights.safetensors, by family and parameter. weights.json has the specification of each fit,
+the metrics of the rounded weights on test data, and the SHA-256 of the file.
 """
 
-import hashlib
 import json
-import sys
-from collections.abc import Iterable
-from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from data import Dataset
-from gallery.runs.prepare import noise_of, prepare
+from gallery.figures.style import number
 from gallery.runs.specification import Run
-from inference import Pair, Settings, evaluate
-from inference.files import write_atomically
+from inference import Pair, Settings
 
-__all__ = ["FAMILIES", "committed", "fit", "write"]
+__all__ = ["RECORD", "WEIGHTS", "committed", "describe", "read_record", "read_weights", "run_of_record"]
 
 HERE = Path(__file__).parent
 WEIGHTS, RECORD = HERE / "weights.safetensors", HERE / "weights.json"
-
-_IMAGES = {"hidden": [32]}
-FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {  # family: (data, keywords)
-    "vae": ("digits:threshold", _IMAGES | {"latent_dim": 2, "dropout": 0.0}),
-    "cvae": ("digits:threshold", _IMAGES | {"latent_dim": 2, "dropout": 0.0}),
-    "gmvae": ("digits:threshold", _IMAGES | {"latent_dim": 4, "components": 10}),
-    "ss_vae": ("digits:threshold:100-labels", _IMAGES | {"latent_dim": 4, "alpha": 0.1 * (1200 / 100) ** 2}),
-    "autoencoder": ("digits:grey", {"latent_dim": 8}),
-    "denoising_autoencoder": ("digits:grey", {"latent_dim": 24}),
-    "sparse_autoencoder": ("digits:grey", {"latent_dim": 24}),
-    "k_sparse_autoencoder": ("digits:grey", {"latent_dim": 24, "k": 6}),
-    "contractive_autoencoder": ("digits:grey", {"latent_dim": 24}),
-    "vrnn": ("digits:threshold", {"steps": 8, "latent_dim": 2, "state_dim": 24, "hidden": [24]}),
-}
-SETTINGS: dict[str, Any] = {
-    "epochs": 300,
-    "batch_size": 50,
-    "lr": 2e-3,
-    "lr_schedule": "cosine",
-    "seed": 0,
-    "device": "cpu",
-    "precision": "float32",
-    "products": "default",
-    "engine": "graph",
-}
 
 
 def committed(family: str) -> tuple[Pair, Dataset] | None:
@@ -65,25 +34,43 @@ def committed(family: str) -> tuple[Pair, Dataset] | None:
     (2, torch.Size([297, 64]), torch.float64)
 
     :param family: name of a file of `gallery.models`
-    :return: None for a family without committed weights
+    :return: None for a family without committed weights, and where the file of weights is not installed
     """
-    record = _record().get(family)
+    record = read_record().get(family) if WEIGHTS.exists() else None
     if record is None:
         return None
-    run = _run_of(record["run"])
+    run = run_of_record(record["run"])
     pair = run.build()
-    pair.load_state_dict({name: value.double() for name, value in _weights()[family].items()})
+    pair.load_state_dict({name: value.double() for name, value in read_weights()[family].items()})
     return pair.eval(), run.load("test")
 
 
+def describe(family: str) -> str:
+    """Return in words how the committed pair of a family was fitted, and how well.
+
+    :raises KeyError: if the family has no committed weights
+    """
+    record = read_record()[family]
+    settings, metrics = record["run"]["settings"], record["test"]
+    name, key = ("ELBO", "elbo") if "elbo" in metrics else ("Reconstruction term", "reconstruction")
+    metric = metrics[key]
+    return (
+        f"This pair is small: {record['parameters']:,} parameters, fitted to {record['run']['data']} for "
+        f"{settings['epochs']} epochs with seed {settings['seed']}, not tuned. {name} on {metric['n']} test images: "
+        f"{number(metric['value'], '.2f')} ± {metric['se']:.2f} nats per image. The page of a run has its networks."
+    )
+
+
 @cache
-def _record() -> dict[str, Any]:
+def read_record() -> dict[str, Any]:
+    """Return the records by family."""
     families: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))["families"]
     return families
 
 
 @cache
-def _weights() -> dict[str, dict[str, Tensor]]:
+def read_weights() -> dict[str, dict[str, Tensor]]:
+    """Return the weights, float16, by family and parameter."""
     stored: dict[str, dict[str, Tensor]] = {}
     for name, value in load_file(WEIGHTS).items():
         family, _, parameter = name.partition("/")
@@ -91,51 +78,7 @@ def _weights() -> dict[str, dict[str, Tensor]]:
     return stored
 
 
-def _run_of(specification: dict[str, Any]) -> Run:
+def run_of_record(specification: dict[str, Any]) -> Run:
     """Return the run of a record, in float64."""
     settings = Settings(**specification["settings"] | {"precision": "float64"})
     return Run(**specification | {"settings": settings})
-
-
-def fit(family: str) -> tuple[Run, Pair]:
-    """Fit a family by its line above.
-
-    :return: (the specification, the pair with weights rounded to float16, in float64)
-    """
-    dataset, keywords = FAMILIES[family]
-    run = replace(Run.of(family, None, dataset, keywords, SETTINGS), threads=1)
-    with noise_of(run):
-        svi = prepare(run, run.datasets())
-        svi.run()
-    return run, svi.pair.half().double().eval()
-
-
-def write(families: Iterable[str] = FAMILIES) -> None:
-    """Fit families, and write their weights and records; those of other families stay.
-
-    :param families: names in FAMILIES
-    """
-    stored = dict(_weights()) if WEIGHTS.exists() else {}
-    records = dict(_record()) if RECORD.exists() else {}
-    for family in families:
-        run, pair = fit(family)
-        test = _run_of(asdict(run)).load("test")
-        stored[family] = {name: value.half().contiguous() for name, value in pair.state_dict().items()}
-        metrics = evaluate(pair, test.x, test.given, particles=16, seed=0)
-        kept = {name: metrics[name] for name in ("elbo", "reconstruction", "kl") if name in metrics}
-        records[family] = {"run": asdict(run), "parameters": sum(p.numel() for p in pair.parameters()), "test": kept}
-        print(family, {name: round(metric["value"], 3) for name, metric in kept.items()}, flush=True)
-    names = [family for family in FAMILIES if family in stored]
-    content = save({f"{family}/{name}": value for family in names for name, value in stored[family].items()})
-    write_atomically(WEIGHTS, content)
-    record = {
-        "command": "python -m gallery.report.explorers.weights",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "families": {family: records[family] for family in names},
-    }
-    write_atomically(RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    write(sys.argv[1:] or FAMILIES)

@@ -6,10 +6,12 @@ from pathlib import Path
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.figures.card import card
 from gallery.figures.style import save
-from gallery.report.explorers import hero_explorer
+from gallery.report.explorers import committed_explorer, hero_explorer
 from gallery.report.site.pictures import Picture, copy_pictures, known_pictures
+from gallery.runs.registry import model_class
 from gallery.runs.specification import run_of
 from inference.files import make_folder
+from inference.pairs.capabilities import exact
 
 __all__ = ["exact_panel", "hero", "hero_of", "recipes_of"]
 
@@ -43,6 +45,8 @@ def hero_of(family: str) -> str | None:
     """Return the explorer that leads a model page without any run, as an HTML fragment; None if no explorer applies."""
     recipe = recipe_for(family)
     assert recipe is not None
+    if exact(model_class(recipe.model), "log_evidence") is None:  # the images of its recipe may not be here
+        return committed_explorer(family)
     return hero_explorer(run_of(recipe, 0))
 
 

@@ -11,13 +11,15 @@ from pyro import poutine
 from torch.distributions import kl_divergence
 
 from gallery.figures.info import info_of
-from gallery.report.explorers import network
+from gallery.report.explorers import committed_explorer, network, weights
 from gallery.report.explorers.components import components
 from gallery.report.explorers.drawing import bounds
+from gallery.report.explorers.fit_weights import FAMILIES, fit
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.reconstruction import _noise, reconstruction
 from gallery.report.explorers.rows import rows
-from gallery.report.explorers.weights import FAMILIES, RECORD, WEIGHTS, committed
+from gallery.report.explorers.weights import RECORD, WEIGHTS, committed
+from gallery.report.site.hero import hero_of
 from inference import encode, eval_mode, evaluate
 
 AUTOENCODERS = [family for family in FAMILIES if family.endswith("autoencoder")]
@@ -218,8 +220,14 @@ def test_a_finger_draws(visit):
     part(page, "sheet").tap()
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert shown(page)["x"].count_nonzero() > 0
+    at = of_text(page)
+    part(page, "pad").tap(position={"x": 60, "y": 40})
+    assert of_text(page) != at
+    for name in ("sheet", "pad"):  # a drag draws, and does not scroll the page
+        assert part(page, name).evaluate("element => getComputedStyle(element).touchAction") == "none"
 
 
+@pytest.mark.integration
 def test_a_network_that_fits_no_page_leaves_the_images(monkeypatch):
     pair, test = committed("vrnn")
     monkeypatch.setattr(network, "LIMIT", 1000)
@@ -238,3 +246,33 @@ def test_committed_weights_are_those_of_the_record():
         pair, test = committed(family)
         found = evaluate(pair, test.x, test.given, particles=16, seed=0)["reconstruction"]
         assert found["value"] == pytest.approx(record["families"][family]["test"]["reconstruction"]["value"], abs=1e-4)
+
+
+@pytest.mark.integration
+def test_each_family_with_weights_has_an_explorer_that_states_its_fit(visit):
+    for family in FAMILIES:
+        html = committed_explorer(family)
+        assert len(html) < 100_000
+        assert "300 epochs with seed 0, not tuned" in html
+    assert committed("hmm") is None
+    page = visit(*map(committed_explorer, FAMILIES), viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("figure[data-shown]").count() == len(FAMILIES)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("family", ["vae", "vrnn", "hmm"])
+def test_a_model_page_leads_with_its_explorer_without_a_download(family, monkeypatch, tmp_path):
+    monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
+    assert 'class="explorer"' in hero_of.__wrapped__(family)
+    monkeypatch.setattr(weights, "WEIGHTS", tmp_path / "none")
+    assert (hero_of.__wrapped__(family) is None) == (family != "hmm")
+
+
+@pytest.mark.slow
+def test_the_command_fits_the_committed_weights():
+    for family in ("vae", "k_sparse_autoencoder"):
+        run, pair = fit(family)
+        kept, test = committed(family)
+        found, expected = (evaluate(it, test.x, particles=16)["reconstruction"]["value"] for it in (pair, kept))
+        assert found == pytest.approx(expected, abs=0.2), run.model

@@ -37,6 +37,7 @@ def test_nothing_in_a_name_becomes_a_script(visit):
     data = {"steps": 1, "columns": 1, "hidden": 0.15, "sets": [pixels], "more": hostile}
     body = f"""<canvas data-part="picture" data-width="1" data-height="1" width="1" height="1"></canvas>
 <input type="range" data-part="shown" max="1"><select data-part="set">{options([hostile])}</select>
+<svg data-part="marks"></svg><ul data-part="legend"></ul>
 <button data-part="play"></button><output data-part="status"></output>"""
     page = visit(fragment("rows", hostile, body, data, hostile))
     assert inline(page)["more"] == hostile
