@@ -14,6 +14,8 @@ from gallery.ledger.tables import LEDGER
 @pytest.mark.parametrize("name", LESSONS)
 def test_lessons_were_run_as_they_are_printed(name):
     lesson = LESSONS[name]
+    assert lesson.title.endswith("?")
+    assert lesson.answer.strip()
     assert lesson.text.strip()
     for model, arguments in lesson.commands.items():
         folder = LEDGER / "lessons" / name / model
@@ -21,7 +23,7 @@ def test_lessons_were_run_as_they_are_printed(name):
         assert result["command"] == f"gallery compare {model} {arguments}"
         assert {row["status"] for row in result["rows"]} == {"finished"}
         assert result["refused"] == {}
-        assert {path.name for path in folder.iterdir()} == {"compare.json", "bound.png", "variance.png"}
+        assert {path.name for path in folder.iterdir()} == {"compare.json", "bound.png", "variance.png", "drawn.json"}
 
 
 def lesson(name, model, path):

@@ -10,6 +10,7 @@ from built_site import FOLDER, Page
 from PIL import Image
 
 from gallery.catalogue.entries import NAMES, entry
+from gallery.catalogue.lessons import LESSONS
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
 from gallery.report.site import write_site
@@ -139,6 +140,8 @@ def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     written = {path.name for path in (tmp_path / "site").glob("*.html")}
     assert written == {f"{name}.html" for name in NAMES} | PAGES.keys()
     drawn = {path.stem for path in (tmp_path / "site").rglob("*.png")}
+    assert {name for name in drawn if name.startswith("lesson-")} == {f"lesson-{name}" for name in LESSONS}
+    drawn = {name for name in drawn if not name.startswith("lesson-")}
     assert len(drawn) == 7
     line = "The pictures are not part of this installation."
     ledger = read(tables.LEDGER / "ledger.json")
