@@ -32,7 +32,7 @@ from inference.pairs.streams import seeded
 
 __all__ = ["coverage", "estimates", "expected_coverage", "gap_of_mean_field", "mean_field", "reproduce"]
 
-SETS, SETS_OF_NUTS, DRAWS = 200, 50, 300  # data sets; draws of each of two chains of NUTS
+SETS, SETS_OF_NUTS, DRAWS = 200, 10, 200  # data sets; draws of each of two chains of NUTS
 LEVEL = 0.9
 WIDTH = 1.6448536269514722  # standard deviations of a normal on either side of the mean that contain LEVEL
 LINES = ("linear_regression", "linear_regression:mean_field", "linear_regression:map")  # recipes with a picture

@@ -64,7 +64,8 @@ def figure_of(name: str, ledger: Path, site: Path) -> Picture | None:
     path = save(lesson(results, chosen.shown, chosen.names), site / src)
     with Image.open(path) as image:
         width, height = image.size
-    caption = f"{' and '.join(chosen.shown.values())}; a dot for each seed".capitalize()
+    caption = f"{' and '.join(chosen.shown.values())}; a dot for each seed"
+    caption = caption[0].upper() + caption[1:]
     return Picture(src, caption, f"{chosen.title} {chosen.answer} {caption}", width, height)
 
 
