@@ -91,7 +91,7 @@ def _lesson(
         more = ["--out", str(folder / name), *([] if jobs is None else ["--jobs", str(jobs)])]
         rest = [*arguments.split(), *more]
         command(rest, exit_on_error=False, print_error=False, result_action="return_value")
-    print(f"\n{chosen.title}\n\n{chosen.text}")
+    print(f"\n{chosen.title}\n{chosen.answer}\n\n{chosen.text}")
 
 
 def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:

@@ -29,6 +29,7 @@ from gallery.figures.factor_analysis import (
     fa_experiment_1,
     fa_experiment_2,
     fa_fixed_variance,
+    fa_one_axis,
     fa_prior_samples,
 )
 from gallery.figures.info import codes_of, info_of
@@ -65,6 +66,7 @@ __all__ = [
     "fa_experiment_1",
     "fa_experiment_2",
     "fa_fixed_variance",
+    "fa_one_axis",
     "fa_prior_samples",
     "kl_bars",
     "labels_grow",

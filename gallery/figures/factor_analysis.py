@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gallery.figures.pictures import pairs
-from gallery.figures.style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure
+from gallery.figures.style import BLUE, GREEN, INK, ORANGE, RED, array, dress, figure, label_ends, number
 
-__all__ = ["fa_data", "fa_experiment_1", "fa_experiment_2", "fa_fixed_variance", "fa_prior_samples"]
+__all__ = ["fa_data", "fa_experiment_1", "fa_experiment_2", "fa_fixed_variance", "fa_one_axis", "fa_prior_samples"]
 
 EDGES = (-7.0, 7.0)
+PLANES = ((0, 1), (0, 2), (1, 2))
 
 
 def fa_data(x_train: Tensor) -> Figure:
@@ -39,38 +40,63 @@ def fa_experiment_1(
     data_test: Tensor,
     snapshots: Mapping[int, Tensor],
     truth: float,
-    plane: tuple[int, int] = (0, 1),
 ) -> Figure:
     """Draw test ELBO, exact test evidence and that of the true model at each step, in nats per data point.
 
-    Insets show draws from the model (orange) under the test data (blue) after some steps.
+    Below it, for some steps, draws from the model (orange) under the test data (blue) over all three planes.
 
     :param curve: lists "step", "elbo", "evidence"
     :param snapshots: number of steps -> (m, 3) draws from the model
-    :param plane: the coordinates of the insets
     """
-    steps = np.asarray(curve["step"])
-    fig = figure(8.4, 5.2)
-    ax = dress(
-        fig.add_subplot(), "Factor analysis: model and guide trained together, test data", "step", "nats per data point"
-    )
+    steps, rows = np.asarray(curve["step"]), sorted(snapshots.items())
+    fig = figure(9.0, 3.2 + 2.1 * len(rows))
+    grid = fig.add_gridspec(1 + len(rows), 3, height_ratios=(3.0, *[2.1] * len(rows)))
+    title = "Factor analysis: model and guide trained together, test data"
+    ax = dress(fig.add_subplot(grid[0, :]), title, "step", "nats per data point")
     _curves(ax, curve, truth)
     top = max(truth, np.max(curve["elbo"]), np.max(curve["evidence"]))
     ax.set_ylim(truth - 8, top + 0.4)
     ax.set_xlim(steps[0] - 0.01 * steps[-1], steps[-1])
-    fig.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
-    i, j = plane
-    low, high = ax.get_ylim()
-    for k, (step, x) in enumerate(sorted(snapshots.items())):
-        width = 0.84 / len(snapshots)
-        inset = ax.inset_axes((0.13 + k * (width + 0.005), 0.09, width - 0.04, 0.52))
-        inset.scatter(array(x[:, i]), array(x[:, j]), s=3, color=ORANGE, linewidths=0, alpha=0.7)
-        inset.scatter(array(data_test[:, i]), array(data_test[:, j]), s=3, color=BLUE, linewidths=0, alpha=0.5)
-        dress(inset, f"after {step} steps", f"x{chr(0x2081 + i)}", f"x{chr(0x2081 + j)}" if k == 0 else "")
-        inset.set(xlim=EDGES, ylim=EDGES, aspect="equal", anchor="S", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
-        inset.title.set_fontsize(9)
-        y = float(np.clip(np.interp(step, steps, curve["evidence"]), low, high))
-        ax.annotate("", (step, y), (0.0, 1.14), "data", inset.transAxes, arrowprops={"arrowstyle": "->", "color": INK})
+    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    for row, (step, x) in enumerate(rows, start=1):
+        y = float(np.clip(np.interp(step, steps, curve["evidence"]), *ax.get_ylim()))
+        ax.plot(step, y, "o", color=INK, markersize=5)
+        ax.annotate(f"{step} steps", (step, y), (6, -12), textcoords="offset points", fontsize=9, color=INK)
+        for column, (i, j) in enumerate(PLANES):
+            plane = fig.add_subplot(grid[row, column])
+            plane.scatter(array(x[:, i]), array(x[:, j]), s=3, color=ORANGE, linewidths=0, alpha=0.7)
+            plane.scatter(array(data_test[:, i]), array(data_test[:, j]), s=3, color=BLUE, linewidths=0, alpha=0.5)
+            dress(plane, f"after {step} steps" if column == 0 else "", f"x{chr(0x2081 + i)}", f"x{chr(0x2081 + j)}")
+            plane.set(xlim=EDGES, ylim=EDGES, aspect="equal", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
+    return fig
+
+
+def fa_one_axis(
+    together: Mapping[str, Sequence[float]],
+    in_turn: Mapping[str, Sequence[float]],
+    phases: Sequence[tuple[int, int, str]],
+    truth: float,
+) -> Figure:
+    """Draw evidence and ELBO of test data over the same steps: guide and model together, and in alternation.
+
+    :param together: the curve of `simultaneous`: lists "step", "elbo", "evidence"
+    :param in_turn: the curve of `alternating`
+    :param phases: (first step, last step, "guide" or "model") of the alternation; phases of the guide are grey
+    :param truth: the evidence of the true parameters
+    """
+    fig = figure(9.0, 4.0)
+    ax = dress(fig.add_subplot(), "Together or in turn, from the same start", "step", "test data, nats per data point")
+    for start, stop, part in phases:
+        if part == "guide":
+            ax.axvspan(start, stop, color="#E8E8E8", zorder=0)
+    ax.axhline(truth, color=INK, linewidth=1, linestyle="--")
+    ends = [(truth, f"true parameters {number(truth, '.3f')}", INK)]
+    for curve, colour, words in ((together, GREEN, "together"), (in_turn, RED, "in turn (grey: guide)")):
+        ax.plot(curve["step"], curve["elbo"], color=colour, linewidth=0.8, alpha=0.5)
+        ax.plot(curve["step"], curve["evidence"], color=colour, linewidth=1.8)
+        ends.append((curve["evidence"][-1], f"{words} {number(curve['evidence'][-1], '.3f')}", colour))
+    ax.set(ylim=(truth - 5, truth + 0.4), xlim=(0, max(in_turn["step"][-1], together["step"][-1])))
+    label_ends(ax, ends)
     return fig
 
 

@@ -20,6 +20,8 @@ import filelock
 import data
 from gallery.catalogue.recipes import RECIPES, Recipe
 from gallery.errors import RunError
+from gallery.figures import FIGURES
+from gallery.figures.sources import record
 from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.runs import training
@@ -34,7 +36,7 @@ from inference.files import is_regular, make_folder, write_atomically, writing
 __all__ = ["entry", "measured", "read", "reproduce"]
 
 TRAIN_METRICS = ("elbo", "reconstruction", "evidence")
-PICTURES = ("learning_curve", "components", "samples", "activations", "denoised", "completion", "animation")
+KEPT = 300_000  # bytes: a larger picture of a run is not kept
 
 
 def read(ledger: Path) -> dict[str, dict[str, Any]]:
@@ -165,11 +167,13 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
 
 
 def _keep_pictures(run: Path, folder: Path) -> None:
-    """Copy the pictures of a run that are listed in PICTURES."""
+    """Copy the pictures of a run but for those of more than KEPT bytes, and record the code that drew them."""
     for picture in (run / "figures").glob("*"):
-        if picture.stem in PICTURES and is_regular(picture):
+        if picture.stem in FIGURES and is_regular(picture) and picture.stat().st_size <= KEPT:
             make_folder(folder)
             write_atomically(folder / picture.name, picture.read_bytes())
+    if folder.is_dir():
+        record(folder)
 
 
 def reproduce(
@@ -223,5 +227,6 @@ def reproduce(
                 shutil.rmtree(staged, ignore_errors=True)
                 make_folder(staged)
                 EXPERIMENTS[recipe.name](staged, of_recipe / f"seed-{min(seeds)}")
+                record(staged)
                 staged.rename(experiments)
     return read(ledger)

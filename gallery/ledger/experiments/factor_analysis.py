@@ -21,7 +21,8 @@ from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
 import data
 from gallery.catalogue.recipes import RECIPES
-from gallery.figures import fa_data, fa_experiment_1, fa_experiment_2, fa_fixed_variance, fa_prior_samples, save
+from gallery.figures import factor_analysis as draw
+from gallery.figures import save
 from gallery.ledger.experiments.prior_samples import prior_samples
 from gallery.models.factor_analysis import FactorAnalysis, FixedVarianceGuide
 from inference import SVI, Settings, em, eval_mode, monitor_elbo, sample
@@ -285,10 +286,12 @@ def reproduce(folder: Path, fitted: Path | None = None, count: int = 10) -> dict
         "seeds_3200_steps": {schedule: seeds(count, schedule=schedule) for schedule in SCHEDULES},
         "published": {"test_step_999": -4.033, "alternating_4000_steps": -4.494, "true_parameters_test": -3.9705},
     }
-    save(fa_data(train), folder / "data.png")
-    save(fa_experiment_1(curve, test, drawn, truth["test"]), folder / "experiment_1.png")
-    save(fa_experiment_2(phased, phases, truth["test"], by_em["test"]), folder / "experiment_2.png")
-    save(fa_prior_samples(by_prior), folder / "prior_samples.png")
-    save(fa_fixed_variance(by_variance, truth["test"]), folder / "fixed_variance.png")
+    save(draw.fa_data(train), folder / "data.png")
+    save(draw.fa_experiment_1(curve, test, drawn, truth["test"]), folder / "experiment_1.png")
+    save(draw.fa_experiment_2(phased, phases, truth["test"], by_em["test"]), folder / "experiment_2.png")
+    _, longer, _ = simultaneous(4 * STEPS_PER_PHASE, snapshots=(), every=10)
+    save(draw.fa_one_axis(longer, phased, phases, truth["test"]), folder / "one_axis.png")
+    save(draw.fa_prior_samples(by_prior), folder / "prior_samples.png")
+    save(draw.fa_fixed_variance(by_variance, truth["test"]), folder / "fixed_variance.png")
     write_atomically(folder / "factor_analysis.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -16,22 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 import data
-from gallery.figures import save
+from gallery.catalogue.recipes import RECIPES
+from gallery.figures import regression, save
 from gallery.figures.intervals import intervals
+from gallery.models import MODELS
 from gallery.models.linear_regression import LinearRegression
-from inference import nuts
+from inference import SVI, Settings, nuts
 from inference.files import write_atomically
 from inference.pairs.streams import seeded
 
 __all__ = ["coverage", "estimates", "expected_coverage", "gap_of_mean_field", "mean_field", "reproduce"]
 
-SETS, SETS_OF_NUTS, DRAWS = 200, 50, 300  # data sets; draws of each of two chains of NUTS
+SETS, SETS_OF_NUTS, DRAWS = 200, 10, 200  # data sets; draws of each of two chains of NUTS
 LEVEL = 0.9
 WIDTH = 1.6448536269514722  # standard deviations of a normal on either side of the mean that contain LEVEL
+LINES = ("linear_regression", "linear_regression:mean_field", "linear_regression:map")  # recipes with a picture
 COUNTS = (16, 100, 1000, 10_000)  # draws of the guide
 TRUTH = torch.tensor([data.synthetic.LINE_INTERCEPT, data.synthetic.LINE_SLOPE], dtype=torch.float64)
 
@@ -120,10 +124,20 @@ def gap_of_mean_field(posterior: MultivariateNormal, n: int, seed: int = 0) -> d
     return {"correlation": r, "exact": exact / n, "estimates": points}
 
 
+def _line(name: str, seed: int = 0) -> Figure:
+    """Fit a recipe, and draw its lines with the band of new data."""
+    train, recipe = data.load("line"), RECIPES[name]
+    with seeded(seed, "experiment"):
+        pair = MODELS[name]()
+        for _ in SVI(pair, train.x, train.given, Settings(**recipe.settings, seed=seed)):
+            pass
+    return regression(pair, train)
+
+
 def reproduce(
     folder: Path, fitted: Path, sets: int = SETS, sets_of_nuts: int = SETS_OF_NUTS, draws: int = DRAWS
 ) -> dict[str, Any]:
-    """Write squares_and_kl.json and its figure, and return the content of the file.
+    """Write squares_and_kl.json, its figure and those of three recipes, and return the content of the file.
 
     :param fitted: not used
     """
@@ -147,5 +161,7 @@ def reproduce(
         "expected_coverage": {"mean field": expected_coverage(gap["correlation"])},
     }
     save(intervals(result), folder / "squares_and_kl.png")
+    for name in LINES:
+        save(_line(name), folder / f"{name.replace(':', '_').replace('linear_regression', 'regression')}.png")
     write_atomically(folder / "squares_and_kl.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -8,17 +8,20 @@ end with a squared error that is above half of that of the mean image.
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from data import Dataset
 from gallery.catalogue.recipes import RECIPES
+from gallery.figures import activations, save, sparsity
 from gallery.models.sparse_autoencoder import SparseAutoencoder
 from gallery.runs.prepare import noise_of
 from gallery.runs.specification import run_of
-from inference import SVI, InferenceError, reconstruct
+from inference import SVI, InferenceError, Pair, reconstruct
 from inference.files import write_atomically
 
-__all__ = ["NAMES", "SEEDS", "printed", "reproduce"]
+__all__ = ["NAMES", "SEEDS", "before_and_after", "printed", "reproduce"]
 
 NAMES, SEEDS = ("sparse_autoencoder:slides", "sparse_autoencoder:slides:144"), range(6)
 
@@ -45,13 +48,34 @@ def printed(name: str, seed: int, quick: bool = False) -> dict[str, Any]:
     return about | {"squared_error": error, "mean_activation": pair.encoder(x).mean().item()}
 
 
+def before_and_after(quick: bool = False) -> tuple[dict[str, Pair], Dataset]:
+    """Fit the first recipe without and with its penalty, from the same start.
+
+    :param quick: on the embedded digits
+    :return: the pairs by name, and the test data
+    """
+    base, pairs = run_of(RECIPES["sparse_autoencoder"], 0, quick), {}
+    splits = base.datasets()
+    for name, change in (("without the penalty", {"weight": 0.0}), ("with the penalty", {})):
+        run = replace(base, keywords=base.keywords | change)
+        pairs[name] = run.build()
+        with noise_of(run):
+            for _ in SVI(pairs[name], splits["train"].x, settings=run.settings):
+                pass
+    return {name: pair.eval() for name, pair in pairs.items()}, splits["test"]
+
+
 def reproduce(
     folder: Path, fitted: Path | None = None, seeds: Sequence[int] = SEEDS, quick: bool = False
 ) -> dict[str, Any]:
-    """Write printed.json, and return its content.
+    """Write printed.json and figures of the penalty and of a code without and with it, and return the file's content.
 
     :param fitted: not used
     """
+    save(sparsity(0.25), folder / "sparsity.png")
+    codes = activations(*before_and_after(quick))
+    assert codes is not None
+    save(codes, folder / "activations.png")
     fits = [printed(name, seed, quick) for name in NAMES for seed in seeds]
     result = {"unit": "squared error summed over pixels, per data point", "fits": fits}
     write_atomically(folder / "printed.json", (json.dumps(result, indent=2) + "\n").encode())

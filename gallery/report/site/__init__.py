@@ -29,7 +29,7 @@ from gallery.report.site.functions import model_and_guide
 from gallery.report.site.glossary import TERMS
 from gallery.report.site.hero import hero, hero_of
 from gallery.report.site.k_hat import k_hat_verdict
-from gallery.report.site.lessons import comparisons_of
+from gallery.report.site.lessons import comparisons_of, figure_of
 from gallery.report.site.model_page import (
     all_measured,
     definition,
@@ -228,14 +228,13 @@ def _example() -> str:
 
 
 def _write_others(site: Path) -> None:
-    experiments = markdown(tables.experiments_table(), "Experiments")
     write_page(
         site,
         "comparisons.html",
         "comparisons.html.j2",
         lessons=LESSONS,
         comparisons={name: comparisons_of(name, tables.LEDGER, site) for name in LESSONS},
-        experiments=experiments,
+        figures={name: figure_of(name, tables.LEDGER, site) for name in LESSONS},
     )
     write_page(site, "glossary.html", "glossary.html.j2", terms=TERMS)
     write_page(site, "numbers.html", "numbers.html.j2", example=_example())

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from rich.table import Table
 
 from gallery.catalogue.lessons import LESSONS
 from gallery.comparison.report import tables
+from gallery.figures.comparison import lesson
+from gallery.figures.style import save
 from gallery.report.site.pictures import Picture, copy_pictures
 
-__all__ = ["Comparison", "comparisons_of"]
+__all__ = ["Comparison", "comparisons_of", "figure_of"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def comparisons_of(name: str, ledger: Path, site: Path) -> list[Comparison]:
     """
     comparisons = []
     for file in sorted((ledger / "lessons" / name).rglob("compare.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = _in_words(json.loads(file.read_text(encoding="utf-8")), LESSONS[name].names)
         parts = list(tables(content))
         where = "-".join(file.parent.relative_to(ledger).parts)
         of = f"{LESSONS[name].title}: {content['model']} on {content['data']}"
@@ -46,6 +49,30 @@ def comparisons_of(name: str, ledger: Path, site: Path) -> list[Comparison]:
             )
         )
     return comparisons
+
+
+def figure_of(name: str, ledger: Path, site: Path) -> Picture | None:
+    """Draw the figure of a lesson into the site; None if the lesson was not run.
+
+    :param ledger: the folder of the ledger
+    """
+    chosen, files = LESSONS[name], sorted((ledger / "lessons" / name).rglob("compare.json"))
+    if not files:
+        return None
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    src = f"pictures/lesson-{name}.png"
+    path = save(lesson(results, chosen.shown, chosen.names), site / src)
+    with Image.open(path) as image:
+        width, height = image.size
+    caption = f"{' and '.join(chosen.shown.values())}; a dot for each seed"
+    caption = caption[0].upper() + caption[1:]
+    return Picture(src, caption, f"{chosen.title} {chosen.answer} {caption}", width, height)
+
+
+def _in_words(content: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return the content of compare.json with the labels of its rows in words."""
+    rows = [row | {"label": names.get(row["label"], row["label"])} for row in content["rows"]]
+    return content | {"rows": rows}
 
 
 def _cells(table: Table) -> dict[str, Any]:

@@ -6,14 +6,18 @@ from itertools import product
 import pytest
 import torch
 
+import data
 from gallery.catalogue.lessons import LESSONS
 from gallery.comparison.report import number
+from gallery.figures.comparison import lesson as draw
 from gallery.ledger.tables import LEDGER
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_lessons_were_run_as_they_are_printed(name):
     lesson = LESSONS[name]
+    assert lesson.title.endswith("?")
+    assert lesson.answer.strip()
     assert lesson.text.strip()
     for model, arguments in lesson.commands.items():
         folder = LEDGER / "lessons" / name / model
@@ -21,7 +25,7 @@ def test_lessons_were_run_as_they_are_printed(name):
         assert result["command"] == f"gallery compare {model} {arguments}"
         assert {row["status"] for row in result["rows"]} == {"finished"}
         assert result["refused"] == {}
-        assert {path.name for path in folder.iterdir()} == {"compare.json", "bound.png", "variance.png"}
+        assert {path.name for path in folder.iterdir()} == {"compare.json", "bound.png", "variance.png", "drawn.json"}
 
 
 def lesson(name, model, path):
@@ -85,3 +89,49 @@ def test_statements_of_the_lessons_are_in_their_rows():
     assert (gap["trace, normal"] > 6 * error["trace, normal"]).all()
     assert all((gap[full] < 4 * error[full]).all() for full in ("trace", "trace, multivariate"))
     assert all((lesson("families", model, "largest_z")["nuts"] < 3).all() for model in LESSONS["families"].commands)
+
+
+def test_statements_of_the_lesson_on_amortisation():
+    vae = ("amortisation", "vae")
+    elbo, iwae, error = (lesson(*vae, path) for path in ("elbo/value", "iwae/value", "elbo/mc_se"))
+    own, few, many = (elbo[name] for name in ("analytic", "analytic, semi:10", "analytic, semi:100"))
+    assert ((few - own - 0.25).abs() < 0.05).all()  # a quarter of a nat
+    assert (few - own > 3 * (many - few)).all()
+    assert (many - few > 4 * error["analytic, semi:10"]).all()
+    assert (iwae["analytic, semi:100"] - many > 0.2).all()
+    assert all(((iwae[name] - iwae["analytic"]).abs() < (few - own) / 5).all() for name in iwae)
+
+
+def test_statements_of_the_lesson_on_collapse():
+    vae = ("collapse", "vae")
+    elbo, kl, iwae = (lesson(*vae, f"{name}/value") for name in ("elbo", "kl", "iwae"))
+    assert (kl["analytic"] < 0.01).all()
+    assert (kl["free-bits:0.1"] > 0.5).all()
+    for bounds in (elbo, iwae):
+        assert (bounds["analytic"] > bounds["free-bits:0.1"]).all()
+        assert (bounds["free-bits:0.1"] > bounds["free-bits:0.5"]).all()
+    x = data.load("digits:grey").x
+    assert torch.linalg.eigvalsh(torch.cov(x.T)).max() < 1  # no direction varies more than the noise
+
+
+def test_statements_of_the_lesson_on_two_kls():
+    squares = ("two_kls", "squared_gaussian")
+    elbo, iwae, truth = (lesson(*squares, f"{name}/value") for name in ("elbo", "iwae", "evidence"))
+    assert (elbo["trace"] > elbo["wake-sleep"] + 3).all()
+    assert (truth["wake-sleep"] - iwae["wake-sleep"] < 0.05).all()
+    assert (truth["trace"] - iwae["trace"] > 0.2).all()
+    variances = lesson(*squares, "noise/guide/variance")
+    assert (variances["wake-sleep"] > variances["trace"]).all()
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_figure_of_a_lesson_has_its_rows_in_words(name):
+    of = LESSONS[name]
+    results = [json.loads((LEDGER / "lessons" / name / model / "compare.json").read_text()) for model in of.commands]
+    fig = draw(results, of.shown, of.names)
+    assert len(fig.axes) == len(results) * len(of.shown)
+    for result, ax in zip(results, fig.axes[:: len(of.shown)], strict=True):
+        path = next(iter(of.shown))
+        rows = {row["label"] for row in result["rows"] if number(row, path) is not None}
+        assert {text.get_text() for text in ax.get_yticklabels()} == {of.names[label] for label in rows}
+        assert min(text.get_fontsize() for text in ax.get_yticklabels()) >= 11

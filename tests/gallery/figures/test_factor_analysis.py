@@ -10,6 +10,7 @@ from gallery.figures import (
     fa_experiment_1,
     fa_experiment_2,
     fa_fixed_variance,
+    fa_one_axis,
     regression,
     save,
 )
@@ -37,9 +38,11 @@ def test_the_tutorials_figures_of_factor_analysis(tmp_path):
 
     fig = fa_experiment_1(curve, splits["test"], {n: torch.randn(1000, 3) for n in (5, 100, 800)}, truth=-3.97)
     save(fig, tmp_path / "one.png")
-    insets = fig.axes[0].child_axes
-    assert [inset.get_title(loc="left") for inset in insets] == [f"after {n} steps" for n in (5, 100, 800)]
-    assert [arrow.xy[0] for arrow in fig.axes[0].texts] == [5, 100, 800]
+    curve_axes, *planes = fig.axes
+    assert len(planes) == 9  # three projections at each of three steps
+    assert [ax.get_title(loc="left") for ax in planes[::3]] == [f"after {n} steps" for n in (5, 100, 800)]
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in planes[:3]] == [("x₁", "x₂"), ("x₁", "x₃"), ("x₂", "x₃")]
+    assert [text.get_text() for text in curve_axes.texts] == ["5 steps", "100 steps", "800 steps"]
 
     phases = [(0, 250, "guide"), (250, 500, "model"), (500, 750, "guide"), (750, 1000, "model")]
     for more in ({}, {"gap": (20 / step).tolist()}):
@@ -48,6 +51,10 @@ def test_the_tutorials_figures_of_factor_analysis(tmp_path):
         assert len(fig.axes[0].patches) == 2
         assert len(fig.axes) == 2 + bool(more)
         save(fig, tmp_path / "two.png")
+    fig = fa_one_axis(curve, curve, phases, truth=-3.97)
+    assert len(fig.axes) == 1
+    assert len(fig.axes[0].patches) == 2
+    assert len({text.get_text().split(" −")[0] for text in fig.axes[0].texts}) == 3
 
 
 def test_the_cost_of_a_fixed_variance_has_every_seed_and_the_median():

@@ -9,8 +9,9 @@ import pytest
 from built_site import FOLDER, Page
 from PIL import Image
 
+from gallery import course
 from gallery.catalogue.entries import NAMES, entry
-from gallery.course import LESSONS
+from gallery.catalogue.lessons import LESSONS
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
 from gallery.report.site import write_site
@@ -138,9 +139,11 @@ def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     monkeypatch.setattr("gallery.report.site.diagrams", lambda family: [])  # slow, and irrelevant here
     write_site(tmp_path / "site")
     written = {path.name for path in (tmp_path / "site").glob("*.html")}
-    lessons = {f"lesson-{number}.html" for number in LESSONS} | {"notes.html"}
+    lessons = {f"lesson-{number}.html" for number in course.LESSONS} | {"notes.html"}
     assert written == {f"{name}.html" for name in NAMES} | PAGES.keys() | lessons
     drawn = {path.stem for path in (tmp_path / "site").rglob("*.png") if path.parent.name != "course"}
+    assert {name for name in drawn if name.startswith("lesson-")} == {f"lesson-{name}" for name in LESSONS}
+    drawn = {name for name in drawn if not name.startswith("lesson-")}
     assert len(drawn) == 7
     line = "The pictures are not part of this installation."
     ledger = read(tables.LEDGER / "ledger.json")
