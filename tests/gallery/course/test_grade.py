@@ -88,6 +88,7 @@ def test_an_error_does_not_hide_the_others(tmp_path, capsys):
         ("return counts.nan", "AttributeError"),
         ("return counts * float('nan')", "[0] is nan, expected 2"),
         ("return counts[:2]", "has shape (2,), expected (6,)"),
+        ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})", "the answer raises Odd (line 7)"),
         ("raise SystemExit(3)", "SystemExit: 3 (line 7)"),
         ("import sys; sys.exit()", "SystemExit (line 7)"),
     ],
@@ -98,6 +99,17 @@ def test_faults_of_an_answer_are_one_line(body, words, tmp_path, capsys):
     (line,) = [line for line in out.out.splitlines() if line.startswith("exercise 2")]
     assert line.startswith("exercise 2  wrong: ")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["return 1", "await nothing()", "x = 'a\0b'", "raise KeyError", "del nothing", "import nowhere", "f(" * 300],
+)
+def test_statements_that_cannot_run_are_skipped(statement, tmp_path, capsys):
+    code, out = graded(tmp_path, capsys, f"{CORRECT}\n# %%\n{statement}\n\n# %%\nlast = 1\n")
+    assert code == 1
+    assert "exercise 2  holds" in out.out
+    assert out.err == ""
 
 
 def test_a_hole_is_open_and_names_its_cell(tmp_path, capsys):
