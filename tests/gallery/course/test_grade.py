@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from torch.distributions import Dirichlet, kl_divergence
 
 from gallery.cli.main import main
 from gallery.course import LESSONS, lesson
@@ -185,10 +186,33 @@ def run_whole(number, tmp_path, monkeypatch, solved):
     return run_cells(cells, tmp_path / "it.py", quiet=True)
 
 
+def the_guide_is_close(names):
+    throws, pair = names["throws"].sum(0), names["pair"]
+    guide = Dirichlet(pair.q["log_concentration"].exp().detach())
+    assert kl_divergence(guide, Dirichlet(names["posterior"](throws))) < 0.2
+
+
+def all_reach_the_same_evidence(names):
+    last = [curve[-1] for curve in names["curves"].values()]
+    assert max(last) - min(last) < 0.01
+
+
+def the_kl_falls(names):
+    half, one, four, most = names["rates"]
+    assert half > one + 0.5 > four + 1
+    assert max(four, most) < 0.1
+
+
+CLAIMS = {1: the_guide_is_close, 6: all_reach_the_same_evidence, 9: the_kl_falls}
+"""What the text says of a fit, by lesson."""
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("number", LESSONS)
 def test_the_solution_runs_as_a_whole(number, tmp_path, monkeypatch):
     answers = run_whole(number, tmp_path, monkeypatch, True)
+    if number in CLAIMS:
+        CLAIMS[number](answers.names)
     assert answers.raised == []
     assert {it.verdict for it in grade(answers, number)} == {"holds"}
     assert list(tmp_path.iterdir()) == []
