@@ -129,16 +129,16 @@ def run_cells(cells: list[Cell], path: Path, quiet: bool = True) -> Answers:
             first, where = (0, f"cell {i + 1}, line") if notebook else (cell.line - 1, "line")
             try:
                 tree = ast.parse(cell.source)
-            except SyntaxError as error:
-                line = f"{where} {first + (error.lineno or 1)}: {error.msg}"
+            except (SyntaxError, ValueError, RecursionError) as error:  # ValueError: null bytes
+                line = f"{where} {first + (getattr(error, 'lineno', None) or 1)}: {getattr(error, 'msg', error)}"
                 answers.raised.append(line)
                 for name in re.findall(r"^(?:def |class )?(\w+)(?= = |\(|:)", cell.source, flags=re.MULTILINE):
                     answers.errors[name] = line
                 continue
             for node in tree.body:
                 ast.increment_lineno(node, first)
-                code = compile(ast.Module([node], []), f"{path}{f' cell {i + 1}' if notebook else ''}", "exec")
                 try:
+                    code = compile(ast.Module([node], []), f"{path}{f' cell {i + 1}' if notebook else ''}", "exec")
                     if quiet:
                         with redirect_stdout(sink), redirect_stderr(sink):
                             exec(code, answers.names)
@@ -153,8 +153,15 @@ def run_cells(cells: list[Cell], path: Path, quiet: bool = True) -> Answers:
     return answers
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # of the __str__ of a student's class
+        return ""
+
+
 def _described(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = _text(error)
     text = text if len(text) <= 200 else f"{text[:200]} ..."
     return text if isinstance(error, NotImplementedError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
@@ -189,10 +196,10 @@ def check_one(number: int, check: Callable[..., None], answers: Answers) -> Resu
         return Result(number, title, "wrong", " ".join(str(error).split()))
     except (Exception, SystemExit) as error:  # any error of the student's code
         cause = _innermost(error)
-        if isinstance(cause, NotImplementedError) and str(cause).startswith("exercise "):
-            if str(cause).startswith(f"exercise {number}:"):
+        if isinstance(cause, NotImplementedError) and _text(cause).startswith("exercise "):
+            if _text(cause).startswith(f"exercise {number}:"):
                 return Result(number, title, "open", f"a hole is left{_line_in(cause, answers.file)}; {title}")
-            return Result(number, title, "open", f"it needs {str(cause).partition(':')[0]}, which is open")
+            return Result(number, title, "open", f"it needs {_text(cause).partition(':')[0]}, which is open")
         place = _line_in(cause, answers.file) or _line_in(error, answers.file)
         return Result(number, title, "wrong", f"the answer raises {_described(cause)}{place}")
     return Result(number, title, "holds")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from torch.distributions import Dirichlet, kl_divergence
 
 from gallery.cli.main import main
 from gallery.course import LESSONS, lesson
@@ -88,6 +89,7 @@ def test_an_error_does_not_hide_the_others(tmp_path, capsys):
         ("return counts.nan", "AttributeError"),
         ("return counts * float('nan')", "[0] is nan, expected 2"),
         ("return counts[:2]", "has shape (2,), expected (6,)"),
+        ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})", "the answer raises Odd (line 7)"),
         ("raise SystemExit(3)", "SystemExit: 3 (line 7)"),
         ("import sys; sys.exit()", "SystemExit (line 7)"),
     ],
@@ -98,6 +100,17 @@ def test_faults_of_an_answer_are_one_line(body, words, tmp_path, capsys):
     (line,) = [line for line in out.out.splitlines() if line.startswith("exercise 2")]
     assert line.startswith("exercise 2  wrong: ")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["return 1", "await nothing()", "x = 'a\0b'", "raise KeyError", "del nothing", "import nowhere", "f(" * 300],
+)
+def test_statements_that_cannot_run_are_skipped(statement, tmp_path, capsys):
+    code, out = graded(tmp_path, capsys, f"{CORRECT}\n# %%\n{statement}\n\n# %%\nlast = 1\n")
+    assert code == 1
+    assert "exercise 2  holds" in out.out
+    assert out.err == ""
 
 
 def test_a_hole_is_open_and_names_its_cell(tmp_path, capsys):
@@ -173,10 +186,33 @@ def run_whole(number, tmp_path, monkeypatch, solved):
     return run_cells(cells, tmp_path / "it.py", quiet=True)
 
 
+def the_guide_is_close(names):
+    throws, pair = names["throws"].sum(0), names["pair"]
+    guide = Dirichlet(pair.q["log_concentration"].exp().detach())
+    assert kl_divergence(guide, Dirichlet(names["posterior"](throws))) < 0.2
+
+
+def all_reach_the_same_evidence(names):
+    last = [curve[-1] for curve in names["curves"].values()]
+    assert max(last) - min(last) < 0.01
+
+
+def the_kl_falls(names):
+    half, one, four, most = names["rates"]
+    assert half > one + 0.5 > four + 1
+    assert max(four, most) < 0.1
+
+
+CLAIMS = {1: the_guide_is_close, 6: all_reach_the_same_evidence, 9: the_kl_falls}
+"""What the text says of a fit, by lesson."""
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("number", LESSONS)
 def test_the_solution_runs_as_a_whole(number, tmp_path, monkeypatch):
     answers = run_whole(number, tmp_path, monkeypatch, True)
+    if number in CLAIMS:
+        CLAIMS[number](answers.names)
     assert answers.raised == []
     assert {it.verdict for it in grade(answers, number)} == {"holds"}
     assert list(tmp_path.iterdir()) == []
