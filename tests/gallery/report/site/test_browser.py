@@ -88,14 +88,16 @@ def test_explorers_move_by_keyboard_and_mouse(site, visit, width):
     page = visit(viewport={"width": width, "height": 900})
     paths = [path for path in sorted(site.glob("*.html")) if 'class="explorer"' in path.read_text(encoding="utf-8")]
     assert len(paths) >= 2 + 2  # of two runs and of their models
-    read = "it => [...it.querySelectorAll('output, [data-number]')].map(e => e.textContent).join()"
+    read = """it => new Promise(requestAnimationFrame).then(() =>
+      [...it.querySelectorAll('output, [data-number]')].map(e => e.textContent).join() + (it.dataset.shown ?? ""))"""
     for path in paths:
         page.goto(path.as_uri())
         (explorer,) = page.locator("figure.explorer").all()
-        control = explorer.locator("[role=slider], input[type=range]").first
+        control = explorer.locator("[role=application], [role=slider], input[type=range]").first
+        draws = control.get_attribute("role") == "application"
         texts = [explorer.evaluate(read)]
         control.focus()
-        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Space" if draws else "ArrowLeft")
         texts.append(explorer.evaluate(read))
         control.scroll_into_view_if_needed()
         box = control.bounding_box()
