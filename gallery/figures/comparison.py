@@ -1,6 +1,4 @@
-"""Figures of a comparison of inference algorithms: rows in words, ELBO against seconds, variance of the gradients."""
-
-from typing import Any
+"""Figures of a comparison of inference algorithms: ELBO against seconds, and variance of the gradients."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,12 +8,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from gallery.figures.curves import window
 from gallery.figures.style import BLUE, CLASSES, GREY, INK, ORANGE, dress, figure, label_ends, number
 
-__all__ = ["bound", "lesson", "variance"]
+__all__ = ["bound", "logarithmic", "variance"]
 
 PARTS = {"model": ORANGE, "guide": BLUE}  # the parts of the gradient
 
 
-def _logarithmic(ax: Axes) -> None:
+def logarithmic(ax: Axes) -> None:
+    """Set a logarithmic x axis with ticks at 1, 2 and 5."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
@@ -60,7 +59,7 @@ def bound(result: dict) -> Figure | None:
     drawn = f"; numbers from {result['judge_draws']} particles (MC error {max(errors):.1g})" if errors else ""
     dress(ax, f"{result['model']} on {result['data']}{dashed}", f"seconds of fitting, one thread{drawn}")
     ax.set_ylabel(f"ELBO of {result['split']} data, nats per data point", fontsize=9, color=INK)
-    _logarithmic(ax)
+    logarithmic(ax)
     ax.set_ylim(*window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series]))
     if fixed:
         ax.axhline(truth[0], color=INK, linewidth=0.9)
@@ -89,7 +88,7 @@ def variance(result: dict) -> Figure | None:
     quantities = {"variance": "variance, squared nats per data point", "snr": "signal-to-noise ratio"}
     for ax, (key, words) in zip(axes, quantities.items(), strict=True):
         dress(ax, "", words)
-        _logarithmic(ax)
+        logarithmic(ax)
         ax.grid(axis="y", color=GREY, linewidth=0.3)
         for shift, (part, colour) in zip((-0.12, 0.12), PARTS.items(), strict=True):
             values = [(row["noise"].get(part, {}).get(key), labels.index(row["label"]) + shift) for row in rows]
@@ -106,61 +105,3 @@ def variance(result: dict) -> Figure | None:
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
     return fig
-
-
-def lesson(results: list[dict[str, Any]], shown: dict[str, str], names: dict[str, str]) -> Figure:
-    """Draw one or two quantities of every row in words, a dot for each seed with its Monte Carlo error.
-
-    The rows of a comparison stand in the order of the first quantity, the best first.
-
-    :param results: contents of compare.json, drawn one under the other
-    :param shown: path of the quantity in a row, such as "elbo/value" -> words
-    :param names: label of a row -> words
-    """
-    groups = [_by_label(result, list(shown)) for result in results]
-    heights = [0.62 + 0.4 * len(group) for group in groups]
-    fig = figure(10.0, 0.5 + sum(heights))
-    axes = fig.subplots(len(results), len(shown), squeeze=False, sharey="row", height_ratios=heights)
-    for line, (result, group) in enumerate(zip(results, groups, strict=True)):
-        for column, words in enumerate(shown.values()):
-            ax = dress(axes[line, column], "", words if line == len(results) - 1 else "")
-            ax.xaxis.label.set_fontsize(12)
-            values = [value for rows in group.values() for value, _ in rows[column]]
-            spread = max(values, default=1.0) / max(min(values, default=1.0), 1e-300)
-            if min(values, default=-1.0) > 0 and spread > 10:
-                _logarithmic(ax)
-                if spread > 100:
-                    ax.xaxis.set_major_locator(LogLocator())
-            for place, rows in enumerate(group.values()):
-                colour = CLASSES[place % len(CLASSES)]
-                for value, error in rows[column]:
-                    ax.errorbar(value, place, xerr=error, color=colour, fmt="o", markersize=7, alpha=0.8)
-            ax.tick_params(labelsize=11)
-            ax.grid(axis="x", color=GREY, linewidth=0.3)
-        axes[line, 0].set_yticks(range(len(group)), [names.get(label, label) for label in group])
-        axes[line, 0].tick_params(axis="y", labelsize=12, length=0)
-        axes[line, 0].set_ylim(len(group) - 0.5, -0.5)
-        axes[line, 0].set_title(f"{result['model']} on {result['data']}", loc="left", fontsize=12, color=INK)
-    return fig
-
-
-def _by_label(result: dict[str, Any], paths: list[str]) -> dict[str, list[list[tuple[float, float | None]]]]:
-    """Return by label (value, Monte Carlo error) for each path; the best median of the first path comes first."""
-    groups: dict[str, list[list[tuple[float, float | None]]]] = {}
-    for row in result["rows"]:
-        numbers = [(_number(row, path), _number(row, path.replace("value", "mc_se"))) for path in paths]
-        if numbers[0][0] is not None:
-            of = groups.setdefault(row["label"], [[] for _ in paths])
-            for column, (number_at, error) in zip(of, numbers, strict=True):
-                if number_at is not None:
-                    column.append((number_at, error if error != number_at else None))
-    sign = 1 if paths[0].startswith("gap") else -1
-    return dict(sorted(groups.items(), key=lambda item: sign * float(np.median([v for v, _ in item[1][0]]))))
-
-
-def _number(row: dict[str, Any], path: str) -> float | None:
-    """Return the number at a path of a row, such as "elbo/value"; None if there is none."""
-    found: Any = row
-    for key in path.split("/"):
-        found = (found or {}).get(key) if isinstance(found, dict | None) else None
-    return found

@@ -41,7 +41,7 @@ def margins(shown: int = SHOWN, C: float = 1.0) -> dict[str, Any]:
     x, labels = picked["train"]
     centre = x.mean(0)
     axes = torch.linalg.svd(x - centre, full_matrices=False)[2][:2].T  # (64, 2)
-    axes = axes * axes.sum(0).sign()  # singular vectors have no sign of their own
+    axes = axes * axes.sum(0).sign()  # the sign of a singular vector is arbitrary
     codes, y = ((x - centre) @ axes)[:shown], labels[:shown]
     test, test_y = (picked["test"][0] - centre) @ axes, picked["test"][1]
     low, high = codes.amin(0) - 0.2, codes.amax(0) + 0.2

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gallery.catalogue.lessons import LESSONS
 from gallery.comparison.report import tables
-from gallery.figures.comparison import lesson
+from gallery.figures.lesson import lesson
 from gallery.figures.style import save
 from gallery.report.site.pictures import Picture, copy_pictures
 

@@ -9,7 +9,7 @@ import torch
 import data
 from gallery.catalogue.lessons import LESSONS
 from gallery.comparison.report import number
-from gallery.figures.comparison import lesson as draw
+from gallery.figures.lesson import lesson as draw
 from gallery.ledger.tables import LEDGER
 
 
