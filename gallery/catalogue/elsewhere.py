@@ -1,4 +1,4 @@
-"""What the sources mention and the gallery does not hold: one sentence each on where to look instead."""
+"""What the sources mention and the gallery does not hold: one sentence each, with references."""
 
 __all__ = ["ELSEWHERE"]
 
