@@ -16,7 +16,7 @@ def test_lessons_were_run_as_they_are_printed(name):
     lesson = LESSONS[name]
     assert lesson.text.strip()
     for model, arguments in lesson.commands.items():
-        folder = LEDGER / "lessons" / name / model
+        folder = LEDGER / "lessons" / name / model.rpartition(":")[2]
         result = json.loads((folder / "compare.json").read_text())
         assert result["command"] == f"gallery compare {model} {arguments}"
         assert {row["status"] for row in result["rows"]} == {"finished"}
@@ -85,3 +85,40 @@ def test_statements_of_the_lessons_are_in_their_rows():
     assert (gap["trace, normal"] > 6 * error["trace, normal"]).all()
     assert all((gap[full] < 4 * error[full]).all() for full in ("trace", "trace, multivariate"))
     assert all((lesson("families", model, "largest_z")["nuts"] < 3).all() for model in LESSONS["families"].commands)
+
+
+def test_statements_of_the_lesson_on_latents_are_in_its_rows():
+    fa, binary, vae = (("latents", model) for model in ("factor_analysis", "BinaryCauses", "vae"))
+    of_guide, of_model, gap = (
+        lesson(*fa, path) for path in ("noise/guide/variance", "noise/model/variance", "gap/value")
+    )
+    assert (50 * of_guide["stl"] < of_guide["trace"]).all()
+    assert torch.equal(of_model["stl"], of_model["trace"])
+    assert (gap["stl"] < gap["trace"]).all()
+    assert (of_guide["reinforce"] > 20 * of_guide["trace"]).all()
+    assert (10 * of_guide["loo:4"] < of_guide["trace"]).all()
+
+    of_guide, of_model, passes = (
+        lesson(*binary, f"{p}") for p in ("noise/guide/variance", "noise/model/variance", "passes")
+    )
+    seconds, elbo, evidence, gap = (
+        lesson(*binary, path) for path in ("seconds", "elbo/value", "evidence/value", "gap/value")
+    )
+    assert not of_guide["enum"].any()
+    assert not of_model["enum"].any()
+    assert all((elbo["enum"] > elbo[name]).all() for name in ("disarm", "loo:2", "vimco:4"))
+    assert all((seconds["enum"] > 3 * seconds[name]).all() for name in ("disarm", "loo:2", "vimco:4"))
+    assert torch.equal(passes["disarm"], passes["loo:2"])
+    assert (of_guide["disarm"] < of_guide["loo:2"]).all()
+    assert (of_model["disarm"] < of_model["loo:2"]).all()
+    assert (elbo["disarm"] > elbo["loo:2"]).tolist().count(True) == 1
+    assert all((evidence["vimco:4"] > evidence[name]).all() for name in ("enum", "disarm", "loo:2"))
+    assert all((gap["vimco:4"] > gap[name]).all() for name in ("enum", "disarm", "loo:2"))
+
+    of_guide, of_model = (lesson(*vae, f"noise/{part}/snr") for part in ("guide", "model"))
+    elbo, iwae = (lesson(*vae, f"{name}/value") for name in ("elbo", "iwae"))
+    torch.testing.assert_close(of_model["piwae:4:4"], of_model["iwae:16"])
+    for name in ("piwae:4:4", "miwae:4:4"):
+        assert (of_guide[name] > 3 * of_guide["iwae:16"]).all()
+        assert (of_guide[name] < 5 * of_guide["iwae:16"]).all()
+    assert all((of["piwae:4:4"] > of[name]).all() for of in (elbo, iwae) for name in ("iwae:16", "miwae:4:4"))
