@@ -98,7 +98,7 @@ LESSONS: dict[str, Lesson] = {
         "weights and passes its gradient has less variance than that of loo:2, although which of the two ends higher "
         "depends on the seed. vimco:4 fits the bound of four draws: log p(x) is the highest, and the gap too. For a "
         "bound of several draws, piwae: of 16 draws, piwae:4:4 gives the model the gradient of iwae:16, and the guide "
-        "three to five times its signal-to-noise ratio, as miwae:4:4 does. After these few epochs it is the best of the "
-        "three by the metrics IWAE-64 and ELBO.",
+        "three to five times its signal-to-noise ratio, as miwae:4:4 does. After these few epochs it is the best of "
+        "the three by the metrics IWAE-64 and ELBO.",
     ),
 }
