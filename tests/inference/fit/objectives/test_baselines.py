@@ -101,7 +101,9 @@ def fits_in_every_mode(make, args, name, modes):
     losses = {}
     for mode in ("pyro", *modes):
         torch.manual_seed(0)
-        svi = SVI(make().double(), *args, settings=Settings(objective=name, batch_size=4, epochs=2, lr=0.05))
+        svi = SVI(
+            make().double(), *args, settings=Settings(objective=name, batch_size=4, epochs=2, precision="float64")
+        )
         svi.runner.mode = mode
         losses[mode] = run_steps(svi)
         assert losses[mode].isfinite().all()
@@ -230,11 +232,8 @@ def test_steps_are_those_of_pyro_in_every_mode(name):
 @pytest.mark.parametrize(
     ("model", "name"),
     [
-        ("", "loo:2"),
-        ("", "vimco:3"),
         ("", "disarm"),
         *(("factor_analysis", name) for name in ("stl", "miwae:2:3", "ciwae:0.3:3", "piwae:2:3")),
-        ("gmvae", "loo:2"),
     ],
 )
 def test_compiled_steps_are_those_of_pyro(model, name):
