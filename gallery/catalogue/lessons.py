@@ -171,4 +171,38 @@ LESSONS: dict[str, Lesson] = {
         {"elbo/value": ELBO, "iwae/value": "IWAE-64, nats per data point"},
         {"trace": "KL(q || p), the ELBO", "wake-sleep": "KL(p || q), wake-sleep"},
     ),
+    "latents": Lesson(
+        "Which gradient estimator for which latent?",
+        "Sticking the landing for a continuous latent, enumeration for few binary ones, then DisARM.",
+        {
+            "factor_analysis": "--objectives trace,stl,reinforce,loo:4 --seeds 2 --epochs 60",
+            "inference/examples.py:BinaryCauses": "--data digits:threshold --objectives enum,disarm,loo:2,vimco:4 "
+            "--seeds 2 --causes 6 --epochs 20 --lr 0.02",
+            "vae": "--data digits:threshold --objectives trace,iwae:16,miwae:4:4,piwae:4:4 --seeds 2 --latent-dim 8 "
+            "--hidden 64 64 --dropout 0.0 --epochs 15 --batch-size 100 --lr 0.002",
+        },
+        "For a continuous latent, stl: on factor analysis, at a guide near the posterior, its guide gradient has less "
+        "than a fiftieth of the variance of trace from the same draws, and the fits end with a smaller gap. Without "
+        "reparametrisation one draw (reinforce) has more than twenty times the variance of trace, and four draws, each "
+        "with the others as its baseline (loo:4), less than a tenth. For a few binary latents, enum: the sum has no "
+        "noise and the highest ELBO, at more than three times the seconds. Where it is too long, disarm: at the same "
+        "weights and passes its gradient has less variance than that of loo:2, although which of the two ends higher "
+        "depends on the seed. vimco:4 fits the bound of four draws: log p(x) is the highest, and the gap too. For a "
+        "bound of several draws, piwae: of 16 draws, piwae:4:4 gives the model the gradient of iwae:16, and the guide "
+        "three to five times its signal-to-noise ratio, as miwae:4:4 does. After these few epochs it is the best of "
+        "the three by the metrics IWAE-64 and ELBO.",
+        names={
+            "trace": "reparametrised",
+            "stl": "sticking the landing",
+            "reinforce": "score function",
+            "loo:4": "score function, 4 draws, leave-one-out",
+            "enum": "enumerated",
+            "disarm": "DisARM",
+            "loo:2": "score function, 2 draws, leave-one-out",
+            "vimco:4": "VIMCO, 4 draws",
+            "iwae:16": "IWAE, 16 draws",
+            "miwae:4:4": "MIWAE, 4 times 4 draws",
+            "piwae:4:4": "PIWAE, 4 times 4 draws",
+        },
+    ),
 }

@@ -85,13 +85,24 @@ def _lesson(
     if lesson not in LESSONS:
         raise RunError(f"there is no lesson {lesson!r}: it is one of {', '.join(LESSONS)}.")
     folder, chosen = out or Path("runs") / "lessons" / lesson, LESSONS[lesson]
-    for name, arguments in chosen.commands.items():
+    for written, arguments in chosen.commands.items():
+        name, last = _from_here(written), written.rpartition(":")[2]
         command = App(name=f"gallery compare {name}", suppress_keyboard_interrupt=False)
         command.default(compare_command(name))
-        more = ["--out", str(folder / name), *([] if jobs is None else ["--jobs", str(jobs)])]
+        more = ["--out", str(folder / last), *([] if jobs is None else ["--jobs", str(jobs)])]
         rest = [*arguments.split(), *more]
         command(rest, exit_on_error=False, print_error=False, result_action="return_value")
     print(f"\n{chosen.title}\n{chosen.answer}\n\n{chosen.text}")
+
+
+def _from_here(model: str) -> str:
+    """Return the name of a model of a lesson; a file of the package `inference` as it is found from this folder."""
+    file = model.partition(":")[0]
+    if not file.endswith(".py") or Path(file).exists():
+        return model
+    import inference
+
+    return str(Path(inference.__file__).parents[1] / model)
 
 
 def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:

@@ -84,7 +84,8 @@ def compare(
     spec = json.loads(comparison.run.to_json(train))
     result = {
         "command": command,
-        **{name: spec[name] for name in ("model", "keywords", "data", "data_hash", "validation", "versions")},
+        "model": Path(spec["model"]).name,  # of a file, without its folders, which the command has
+        **{name: spec[name] for name in ("keywords", "data", "data_hash", "validation", "versions")},
         "settings": {name: v for name, v in spec["settings"].items() if name not in ("objective", "seed")},
         **{KEYS.get(name, name): value for name, value in asdict(comparison).items() if name != "run"},
         "split": split,

@@ -18,6 +18,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_evidence
 from inference.evaluation.metrics import evaluate, monitor_elbo
 from inference.fit.em import em
+from inference.fit.objectives import samples_enumerated
 from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode
@@ -38,10 +39,11 @@ CURVE_POINTS = 40
 def passes_per_step(svi: SVI) -> int:
     """Count the passes of data points through model and guide in one step of SVI, each forwards and backwards.
 
-    A data point passes once for each particle and each combination of enumerated values.
+    A data point passes once for each particle and each combination of enumerated values, if they are not sampled.
     """
     with torch.random.fork_rng():
-        cases = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0))).n_cases
+        info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))
+    cases = 1 if samples_enumerated(svi.settings.objective) else info.n_cases
     return svi.batch_size * svi.loss.estimator.num_particles * cases
 
 

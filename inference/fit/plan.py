@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
-from inference.fit.objectives import check_objective
+from inference.fit.objectives import check_objective, samples_enumerated
 from inference.fit.settings import Settings
 from inference.pairs import capabilities
 from inference.pairs.data_checks import check_fit, check_training
@@ -20,7 +20,7 @@ from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 __all__ = ["Plan", "plan_fit"]
 
 
-SEVERAL_DRAWS = ("iwae", "dreg", "renyi", "wake-sleep")
+SEVERAL_DRAWS = ("iwae", "dreg", "vimco", "miwae", "ciwae", "piwae", "renyi", "wake-sleep")
 """Objectives of K draws, whose logarithm of a mean the weight of the KL is inside."""
 
 
@@ -113,7 +113,7 @@ def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo) -> None:
     enumerates = settings.objective in ("enum", "enum_analytic")
     if enumerates and not summed:
         raise InferenceError(f"{name} has no discrete latent to enumerate.", ("objective", "trace"))
-    if summed and not enumerates:
+    if summed and not enumerates and not samples_enumerated(settings.objective):
         raise InferenceError(
             f"{name} sums out {summed}; objective {settings.objective!r} does not.", ("objective", "enum")
         )

@@ -13,6 +13,7 @@ __all__ = [
     "Checked",
     "require_closed_kl",
     "require_density",
+    "require_inferred",
     "require_no_enumeration",
     "require_order_of_model",
     "require_reparametrised",
@@ -29,6 +30,8 @@ class Checked:
     """
 
     requirements: ClassVar[tuple[Requirement, ...]] = ()
+    samples_enumerated: ClassVar[bool] = False
+    """Whether sites that are marked for enumeration are sampled."""
 
     @classmethod
     def check(cls, model: poutine.Trace, guide: poutine.Trace) -> None:
@@ -103,13 +106,23 @@ def require_no_enumeration(model: poutine.Trace, guide: poutine.Trace) -> None:
         )
 
 
+def require_inferred(model: poutine.Trace, guide: poutine.Trace) -> None:
+    """Check that the guide draws every latent: a site that the model alone enumerates has no draw to follow."""
+    if sites := [name for name in _enumerated(model, guide) if name not in guide.nodes]:
+        raise InferenceError(
+            f"{', '.join(sites)} is summed out by the model alone, and this objective samples every latent from the "
+            "guide.",
+            ("objective", "enum"),
+        )
+
+
 def require_reparametrised(model: poutine.Trace, guide: poutine.Trace) -> None:
     """Check that all draws of the guide are reparametrised: the gradient goes through them."""
     if sites := _not_reparametrised(guide):
         raise InferenceError(
             f"draws of {', '.join(sites)} are not reparametrised, and the gradient of this objective goes through "
             "the draws.",
-            ("objective", "wake-sleep:K"),
+            'Use objective="loo:K" for the ELBO, or "vimco:K" for the bound of K draws.',
         )
 
 

@@ -1,4 +1,4 @@
-"""Bounds by importance weights: Renyi's bounds, IWAE-K, its doubly reparametrised gradient, reweighted wake-sleep.
+"""Bounds by importance weights: Renyi's bounds, IWAE-K, means and mixtures of it, reweighted wake-sleep.
 
 With log w = log p(x, z) - log q(z | x) and K draws of z for each data point, Renyi's bound of order alpha is
 
@@ -9,23 +9,23 @@ dimension, which every network has to broadcast over. Here the rows of the minib
 plate instead, so no network has to, and the bound is per data point. Where a latent is global, the K draws are made
 Pyro's way, and the weights are joint over all the data. Pyro's ReweightedWakeSleep always has joint weights.
 
+Tighter bounds have a noisier gradient of the guide: the signal-to-noise ratio of M averaged bounds of K draws each is
+of order sqrt(M K) for the model and sqrt(M / K) for the guide. MIWAE averages, CIWAE mixes IWAE-K with the ELBO.
+
     Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016.
     Li and Turner, Renyi divergence variational inference, 2016.
-    Tucker, Lawson, Gu and Maddison, Doubly reparameterized gradient estimators for Monte Carlo objectives, 2018.
     Bornschein and Bengio, Reweighted wake-sleep, 2015.
+    Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh, Tighter variational bounds are not necessarily better, 2018.
 """
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import InferenceError
@@ -42,21 +42,7 @@ from inference.pairs.handlers import TileRows
 from inference.pairs.run import repeat
 from inference.pairs.sites import Site, is_local, latent_sites, observed_sites
 
-__all__ = ["DReG_ELBO", "Renyi_ELBO", "WakeSleep_ELBO", "renyi"]
-
-
-class DetachDraws(Messenger):
-    """Replaces each draw that depends on parameters by a leaf of the same value, and keeps the draw at the site."""
-
-    def _pyro_sample(self, msg: Site) -> None:
-        if msg["is_observed"] or site_is_subsample(msg):
-            return
-        msg["infer"]["_is_preset"] = msg["value"] is not None
-        draw = msg["fn"](*msg["args"], **msg["kwargs"])
-        msg["value"] = draw.detach()
-        if draw.requires_grad:
-            msg["infer"]["_draw"] = draw
-            msg["value"].requires_grad_()
+__all__ = ["CIWAE_ELBO", "MIWAE_ELBO", "Renyi_ELBO", "WakeSleep_ELBO", "drawn_sites", "of_rows", "renyi"]
 
 
 def renyi(log_w: Tensor, alpha: float) -> Tensor:
@@ -71,9 +57,15 @@ def renyi(log_w: Tensor, alpha: float) -> Tensor:
     return (((1 - alpha) * log_w).logsumexp(0) - math.log(len(log_w))) / (1 - alpha)
 
 
-def _of_rows(scale: Tensor | float, n: int) -> Tensor | float:
+def of_rows(scale: Tensor | float, n: int) -> Tensor | float:
     """Return the scale of each of n rows, (n,), from that of their repetitions; a scale without rows as it is."""
     return scale[:n] if torch.is_tensor(scale) and scale.dim() else scale
+
+
+def drawn_sites(trace: poutine.Trace) -> list[Site]:
+    """Return the sites of a guide that are draws, auxiliary ones too, and no factors."""
+    nodes: Iterable[Site] = trace.nodes.values()
+    return [site for site in nodes if site["type"] == "sample" and not site["is_observed"]]
 
 
 class Renyi_ELBO(Checked, ELBO):  # noqa: N801 (Pyro's names)
@@ -90,6 +82,7 @@ class Renyi_ELBO(Checked, ELBO):  # noqa: N801 (Pyro's names)
     def __init__(self, draws: int, alpha: float = 0.0, num_particles: int = 1, **kwargs: Any):
         super().__init__(num_particles=draws * num_particles, **kwargs)
         self.draws, self.alpha = draws, alpha
+        self.needs_all_data = draws > 1  # where a latent is global: the logarithm of a mean is no sum over data
 
     def _get_trace(self, model, guide, args, kwargs) -> tuple[poutine.Trace, poutine.Trace]:
         model, guide = get_importance_trace("flat", self.max_plate_nesting, model, self.handler(guide), args, kwargs)
@@ -105,12 +98,13 @@ class Renyi_ELBO(Checked, ELBO):  # noqa: N801 (Pyro's names)
         """Return log p(x, z), log q(z | x), the scale of each data point, and the trace of the guide.
 
         The log-densities are (K, particles, n) and the scale is (n,) or a number. Where a latent is global there is one
-        log-density for all the data: n is 1, and the scale is 1.
+        log-density for all the data: n is 1, and the scale is 1. A factor of the guide is no density of a draw: it
+        counts, with a minus, as a term of the model.
         """
         n, k = len(args[0]), self.num_particles
         total = kwargs.get("total") or n
         if self.vectorize_particles:
-            if total != n:
+            if total != n and self.needs_all_data:
                 raise InferenceError(
                     f"a latent is global, so a weight needs all {total} data points: a minibatch of {n} has none.",
                     ("batch_size", str(total)),
@@ -122,58 +116,58 @@ class Renyi_ELBO(Checked, ELBO):  # noqa: N801 (Pyro's names)
             if not all(is_local(site) for trace in traces for site in latent_sites(trace).values()):
                 raise InferenceError("a latent is global: its draws need a new dimension.", ("vectorize", "True"))
             scale = next(iter(observed_sites(traces[0]).values()))["scale"]  # total / n, times the row's weight
-        log_p, log_q = (
-            sum(
-                site["log_prob"].reshape(k, -1).sum(-1) if self.vectorize_particles else site["log_prob"] / scale
-                for site in trace.nodes.values()
-                if site["type"] == "sample"
-            ).reshape(self.draws, k // self.draws, -1)
-            for trace in traces
+        of_model, of_guide = traces[0].nodes.values(), traces[1].nodes.values()
+        log_p = self._total([site for site in of_model if site["type"] == "sample"], scale)
+        if factors := [site for site in of_guide if site["type"] == "sample" and site["is_observed"]]:
+            log_p = log_p - self._total(factors, scale)
+        log_q = self._total(drawn_sites(traces[1]), scale)
+        return log_p, log_q, of_rows(scale, n), traces[1]
+
+    def _total(self, sites: Iterable[Site], scale: Tensor | float = 1.0, key: str = "log_prob") -> Tensor:
+        """Return the sum of the log-densities of sites, (K, particles, n).
+
+        :param scale: of each of the repeated rows, by which it is divided where all latents are local
+        :param key: "log_prob", or "unscaled_log_prob": without the weights of the KL and of rows
+        """
+        k = self.num_particles
+        total = sum(
+            site[key].reshape(k, -1).sum(-1) if self.vectorize_particles else site[key] / scale for site in sites
         )
-        return log_p, log_q, _of_rows(scale, n), traces[1]
+        return total.reshape(self.draws, k // self.draws, -1)
+
+    def bound(self, log_w: Tensor) -> Tensor:
+        """Return the bound of log-weights (K, ...), (...) in nats."""
+        return renyi(log_w, self.alpha)
 
     def differentiable_loss(self, model, guide, *args, **kwargs) -> Tensor:
         """Return minus the bound scaled to all the data, a scalar in nats, whose gradient is that of the estimator."""
         log_p, log_q, scale, _ = self._log_densities(model, guide, args, kwargs)
-        return -(scale * renyi(log_p - log_q, self.alpha).mean(0)).sum()
+        return -(scale * self.bound(log_p - log_q).mean(0)).sum()
 
 
-class DReG_ELBO(Renyi_ELBO):  # noqa: N801
-    """IWAE-K with the doubly reparametrised gradient of the guide, whose signal-to-noise ratio does not fall with K.
+class MIWAE_ELBO(Renyi_ELBO):  # noqa: N801
+    """The mean of M bounds IWAE-K: looser than IWAE of all M K draws, with a less noisy gradient of the guide.
 
-    For normalised weights v_k the gradient of IWAE-K is E sum_k v_k d log w_k. For the guide's parameters phi it is
-
-        E sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi),
-
-    without the derivative of log q at fixed z. Where the KL has weight beta, only the share beta of log q is in w, and
-    (1 - beta) v_k + beta v_k^2 replaces v_k^2.
-
-    The graph is cut at the draws: the gradient at each draw comes from the graph after it, and is passed on through the
-    draw. Where draws depend on earlier draws, the chain is followed backwards.
+    Rainforth et al., Tighter variational bounds are not necessarily better, 2018.
     """
 
-    def handler(self, guide: Callable[..., None]) -> Callable[..., None]:
-        """Return the guide with its draws detached."""
-        return DetachDraws()(guide)
+    def __init__(self, bounds: int, draws: int, num_particles: int = 1, **kwargs: Any):
+        super().__init__(draws, num_particles=bounds * num_particles, **kwargs)
 
-    def differentiable_loss(self, model, guide, *args, **kwargs) -> Tensor:
-        """Return minus IWAE-K scaled to all the data, a scalar in nats, whose gradient is that of the estimator."""
-        log_p, log_q, scale, trace = self._log_densities(model, guide, args, kwargs)
-        log_w = log_p - log_q
-        v, bound = log_w.detach().softmax(0), renyi(log_w.detach(), 0.0)
-        nodes: Iterable[Site] = trace.nodes.values()
-        sites = [site for site in nodes if site["type"] == "sample" and "_draw" in site["infer"]]
-        draws, leaves = [site["infer"]["_draw"] for site in sites], [site["value"] for site in sites]
-        grad = partial(torch.autograd.grad, allow_unused=True, materialize_grads=True, retain_graph=True)
-        beta = (_of_rows(sites[0]["scale"], v.shape[-1]) if sites else 1.0) / scale
-        factor = (1 - beta) * v + beta * v.square()
-        gradients = list(grad((scale * factor * log_w).sum(), leaves))
-        for i in range(len(draws) - 1, 0, -1):
-            earlier = grad(draws[i], leaves[:i], gradients[i])
-            gradients[:i] = [g + e for g, e in zip(gradients[:i], earlier, strict=True)]
-        carried = sum((g * z).sum() for g, z in zip(gradients, draws, strict=True))
-        surrogate = ((scale * v * log_p).sum() + carried) / v.shape[1]
-        return surrogate.detach() - surrogate - (scale * bound.mean(0)).sum()
+
+class CIWAE_ELBO(Renyi_ELBO):  # noqa: N801
+    """A mixture of bounds of the same K draws: `share` ELBO + (1 - `share`) IWAE-K.
+
+    Rainforth et al., Tighter variational bounds are not necessarily better, 2018.
+    """
+
+    def __init__(self, share: float, draws: int, **kwargs: Any):
+        super().__init__(draws, **kwargs)
+        self.share = share
+
+    def bound(self, log_w: Tensor) -> Tensor:
+        """Return the mixture of both bounds of log-weights (K, ...), (...) in nats."""
+        return self.share * renyi(log_w, 1.0) + (1 - self.share) * renyi(log_w, 0.0)
 
 
 class WakeSleep_ELBO(Renyi_ELBO):  # noqa: N801

@@ -20,7 +20,7 @@ def test_lessons_were_run_as_they_are_printed(name):
     assert lesson.answer.strip()
     assert lesson.text.strip()
     for model, arguments in lesson.commands.items():
-        folder = LEDGER / "lessons" / name / model
+        folder = LEDGER / "lessons" / name / model.rpartition(":")[2]
         result = json.loads((folder / "compare.json").read_text())
         assert result["command"] == f"gallery compare {model} {arguments}"
         assert {row["status"] for row in result["rows"]} == {"finished"}
@@ -127,7 +127,8 @@ def test_statements_of_the_lesson_on_two_kls():
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_figure_of_a_lesson_has_its_rows_in_words(name):
     of = LESSONS[name]
-    results = [json.loads((LEDGER / "lessons" / name / model / "compare.json").read_text()) for model in of.commands]
+    folders = [LEDGER / "lessons" / name / model.rpartition(":")[2] for model in of.commands]
+    results = [json.loads((folder / "compare.json").read_text()) for folder in folders]
     fig = draw(results, of.shown, of.names)
     assert len(fig.axes) == len(results) * len(of.shown)
     for result, ax in zip(results, fig.axes[:: len(of.shown)], strict=True):
@@ -135,3 +136,40 @@ def test_the_figure_of_a_lesson_has_its_rows_in_words(name):
         rows = {row["label"] for row in result["rows"] if number(row, path) is not None}
         assert {text.get_text() for text in ax.get_yticklabels()} == {of.names[label] for label in rows}
         assert min(text.get_fontsize() for text in ax.get_yticklabels()) >= 11
+
+
+def test_statements_of_the_lesson_on_latents_are_in_its_rows():
+    fa, binary, vae = (("latents", model) for model in ("factor_analysis", "BinaryCauses", "vae"))
+    of_guide, of_model, gap = (
+        lesson(*fa, path) for path in ("noise/guide/variance", "noise/model/variance", "gap/value")
+    )
+    assert (50 * of_guide["stl"] < of_guide["trace"]).all()
+    assert torch.equal(of_model["stl"], of_model["trace"])
+    assert (gap["stl"] < gap["trace"]).all()
+    assert (of_guide["reinforce"] > 20 * of_guide["trace"]).all()
+    assert (10 * of_guide["loo:4"] < of_guide["trace"]).all()
+
+    of_guide, of_model, passes = (
+        lesson(*binary, f"{p}") for p in ("noise/guide/variance", "noise/model/variance", "passes")
+    )
+    seconds, elbo, evidence, gap = (
+        lesson(*binary, path) for path in ("seconds", "elbo/value", "evidence/value", "gap/value")
+    )
+    assert not of_guide["enum"].any()
+    assert not of_model["enum"].any()
+    assert all((elbo["enum"] > elbo[name]).all() for name in ("disarm", "loo:2", "vimco:4"))
+    assert all((seconds["enum"] > 3 * seconds[name]).all() for name in ("disarm", "loo:2", "vimco:4"))
+    assert torch.equal(passes["disarm"], passes["loo:2"])
+    assert (of_guide["disarm"] < of_guide["loo:2"]).all()
+    assert (of_model["disarm"] < of_model["loo:2"]).all()
+    assert (elbo["disarm"] > elbo["loo:2"]).tolist().count(True) == 1
+    assert all((evidence["vimco:4"] > evidence[name]).all() for name in ("enum", "disarm", "loo:2"))
+    assert all((gap["vimco:4"] > gap[name]).all() for name in ("enum", "disarm", "loo:2"))
+
+    of_guide, of_model = (lesson(*vae, f"noise/{part}/snr") for part in ("guide", "model"))
+    elbo, iwae = (lesson(*vae, f"{name}/value") for name in ("elbo", "iwae"))
+    torch.testing.assert_close(of_model["piwae:4:4"], of_model["iwae:16"])
+    for name in ("piwae:4:4", "miwae:4:4"):
+        assert (of_guide[name] > 3 * of_guide["iwae:16"]).all()
+        assert (of_guide[name] < 5 * of_guide["iwae:16"]).all()
+    assert all((of["piwae:4:4"] > of[name]).all() for of in (elbo, iwae) for name in ("iwae:16", "miwae:4:4"))

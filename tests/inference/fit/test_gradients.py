@@ -49,6 +49,8 @@ def wide_factor_analysis():
     ("case", "name", "other", "always", "beta"),
     [
         (wide_factor_analysis, "trace", "reinforce", True, 1.0),
+        (wide_factor_analysis, "stl", "trace", False, 1.0),  # no theorem away from the posterior
+        (wide_factor_analysis, "loo:4", "reinforce", True, 0.3),
         (wide_factor_analysis, "dreg:8", "iwae:8", True, 1.0),
         (wide_factor_analysis, "dreg:8", "iwae:8", False, 0.3),
         (log_normal, "trace", "reinforce", True, 1.0),

@@ -113,7 +113,9 @@ def test_minibatches_fit_every_data_point_to_its_posterior():
         assert (mode - known[rows]).norm() < 0.1 * known.norm()
 
 
-@pytest.mark.parametrize("objective", ["score", "graph", "analytic", "iwae:3", "dreg:3", "wake-sleep:3"])
+@pytest.mark.parametrize(
+    "objective", ["score", "graph", "analytic", "iwae:3", "dreg:3", "wake-sleep:3", "stl", "loo:3", "vimco:3"]
+)
 @pytest.mark.parametrize(("model", "name"), [("loaded_die", "flow"), ("vae", "low_rank"), ("cvae", "multivariate")])
 def test_other_objectives_apply(model, name, objective):
     pair, args = build_free(model, name)

@@ -18,6 +18,7 @@ from inference.fit.objectives import objective, renyi
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
 
 WEIGHTED = ["iwae:5", "dreg:5", "renyi:0.5:5", "renyi:2:5", "wake-sleep:5"]
+FURTHER = ["stl", "loo:3", "vimco:3", "miwae:2:3", "ciwae:0.3:3", "piwae:2:3"]
 
 
 @pytest.mark.parametrize("name", ["iwae:1", "dreg:1", "renyi:0.3:1", "graph"])
@@ -74,6 +75,54 @@ def test_estimators_of_one_bound_have_one_value_and_one_gradient_of_the_model(mo
         assert not torch.allclose(gradient, runs[0][1])
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "particles"),
+    [
+        ("miwae:1:4", "iwae:4", 1),
+        ("miwae:3:4", "iwae:4", 3),
+        ("miwae:3:1", "iwae:1", 3),
+        ("ciwae:0:4", "iwae:4", 1),
+        ("ciwae:1:4", "iwae:1", 4),
+        ("piwae:1:4", "iwae:4", 1),
+    ],
+)
+@pytest.mark.parametrize("model", ["factor_analysis", "linear_regression"])
+def test_means_and_mixtures_of_bounds_at_their_ends(model, name, other, particles):
+    pair, args = build(model).double(), arguments(model, torch.float64)
+    svi = fit_with(pair, name, *args)
+    loss, gradient = loss_and_gradient(svi)
+    svi.loss.estimator = objective(other, particles, svi.plan.has_global_latent)
+    expected, of_other = loss_and_gradient(svi)
+    close(loss, expected)
+    close(gradient, of_other)
+
+
+def test_a_mixture_of_bounds_is_linear_in_its_share():
+    pair, x = factor_analysis(1.3), torch.randn(7, 3, dtype=torch.float64)
+    (one, of_one), (none, of_none), (part, of_part) = (
+        loss_and_gradient(fit_with(pair, f"ciwae:{share}:4", x)) for share in (1, 0, 0.25)
+    )
+    close(part, 0.25 * one + 0.75 * none)
+    close(of_part, 0.25 * of_one + 0.75 * of_none)
+
+
+@pytest.mark.parametrize("name", ["factor_analysis", "chain"])
+def test_piwae_takes_the_model_from_one_bound_and_the_guide_from_another(name):
+    pair = factor_analysis(1.3) if name == "factor_analysis" else Chain().double()
+    x = torch.randn(7, 3 if name == "factor_analysis" else 1, dtype=torch.float64)
+    guide, model = (
+        ([*pair.phi.values()], [*pair.theta.values()]) if name == "factor_analysis" else ([*pair.q.values()], [])
+    )
+    sizes = [sum(p.numel() for p in part) for part in (model, guide)]
+    (loss, mixed), (of_model, together), (_, apart) = (
+        loss_and_gradient(fit_with(pair, of, x), weights=[*model, *guide])
+        for of in ("piwae:3:4", "iwae:12", "miwae:3:4")
+    )
+    close(loss, of_model)
+    close(mixed, torch.cat([together.split(sizes)[0], apart.split(sizes)[1]]))
+    assert not torch.allclose(mixed.split(sizes)[1], together.split(sizes)[1])
+
+
 def test_renyi_goes_from_iwae_to_the_elbo():
     """By Hoeffding's lemma the bound of order 1 - h lies above the mean by h range^2 / 8 at most."""
     log_w, h = 2 * torch.randn(8, 50, dtype=torch.float64), 1e-6
@@ -93,7 +142,7 @@ def test_renyi_goes_from_iwae_to_the_elbo():
     close(near, elbo.detach(), 1e-4)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", WEIGHTED + FURTHER)
 @pytest.mark.parametrize("shares", [False, True])
 def test_repeated_rows_keep_their_numbers_scale_and_shares(name, shares):
     """With an exact guide for each data point the weights have no noise, so a minibatch has
@@ -113,7 +162,9 @@ def test_repeated_rows_keep_their_numbers_scale_and_shares(name, shares):
         estimator.differentiable_loss(pair.model, pair.guide, x[rows], total=3)
 
 
-@pytest.mark.parametrize("name", ["iwae:4", "dreg:4", "wake-sleep:4"])
+@pytest.mark.parametrize(
+    "name", ["iwae:4", "dreg:4", "wake-sleep:4", "vimco:4", "miwae:1:4", "ciwae:0:4", "piwae:1:4", "piwae:4:1"]
+)
 def test_beta_weighs_the_kl_in_the_weights(name):
     pair, x = factor_analysis(1.3), torch.randn(7, 3, dtype=torch.float64)
     torch.manual_seed(1)
@@ -149,6 +200,7 @@ def test_graph_and_score_on_draws_that_are_not_reparametrised():
         close(gradient, runs[0][1])
 
 
+SAMPLED = ["loo:2", "vimco:2"]  # y, which other fits sum out
 CHAIN = [
     "reinforce",
     "graph",
@@ -161,12 +213,14 @@ CHAIN = [
     ("model", "name"),
     [
         *product(["vae", "linear_regression", "gmvae:relaxed"], ["reinforce", "graph", *WEIGHTED]),
+        *product(["linear_regression"], FURTHER),
+        *(pytest.param(*case, marks=pytest.mark.integration) for case in product(["gmvae", "ss_vae"], SAMPLED)),
         *(pytest.param("vrnn:steps", name, marks=pytest.mark.integration) for name in CHAIN),
     ],
 )
 def test_steps_can_be_traced(name, model):
     pair, args = build(model).double(), arguments(model, torch.float64)
-    svi = fit_with(pair, name, *args, batch_size=12 if model == "linear_regression" else 4)
+    svi = fit_with(pair, name, *args, batch_size=12 if model == "linear_regression" else 4, objective=name)
     rows = svi.rows(0)
     args = svi.loss.step_arguments(rows)
     graph = traced(svi.loss.gradients, args)

@@ -30,6 +30,13 @@ from inference.pairs.info import inspect_pair
         ("free-bits:-1", "finite and not negative"),
         ("free-bits:inf", "finite and not negative"),
         ("free-bits", "no objective"),
+        ("loo:1", "at least 2: loo:1 has 1. Use objective=.reinforce"),
+        ("vimco:1", "at least 2: vimco:1 has 1"),
+        ("miwae:0:3", "M, the number of bounds, must be at least 1: miwae:0:3 has 0"),
+        ("piwae:2:0", "K, the number of draws, must be at least 1"),
+        ("ciwae:1.1:3", "BETA, the share of the ELBO, must be between 0 and 1"),
+        ("ciwae:nan:3", "between 0 and 1"),
+        ("disarm:2", "no objective"),
     ],
 )
 def test_bad_names_of_objectives(name, message):
@@ -40,11 +47,13 @@ def test_bad_names_of_objectives(name, message):
 
 def test_names_of_objectives():
     for form in OBJECTIVES:
-        name = form.replace("K", "3").replace("ALPHA", "0.5").replace("NATS", "0.1")
+        numbers = {"K": "3", "M": "2", "ALPHA": "0.5", "BETA": "0.5", "NATS": "0.1"}
+        name = ":".join(numbers.get(part, part) for part in form.split(":"))
         assert isinstance(objective(name), parse_objective(name)[0])
     assert objective("wake-sleep").draws == 10
     assert (objective("renyi:0.5:3").alpha, objective("renyi:0.5:3").draws) == (0.5, 3)
     assert objective("iwae:3", particles=4).num_particles == 12
+    assert objective("miwae:2:3", particles=4).num_particles == objective("piwae:2:3", particles=4).num_particles == 24
     assert parse_objective("score") == parse_objective("reinforce")  # an alias, in runs of earlier versions
 
 
