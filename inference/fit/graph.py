@@ -95,7 +95,8 @@ def fused(graph: fx.GraphModule, args: tuple[Tensor, ...]) -> Callable[..., tupl
 
     On a GPU the compiled graph is captured and replayed. On a CPU it becomes a library, which is kept on disk; where
     torch cannot do that, it is compiled for this process alone. It draws from torch's generator there, as the graph
-    does, since the compiler's generator is ten times slower. A graph that cannot be compiled, as where there is no C++
+    does, since the compiler's generator is ten times slower; a Bernoulli draw of expanded probabilities, as several
+    draws of a site are, gets its numbers in another order. A graph that cannot be compiled, as where there is no C++
     compiler, is returned as it is, with a warning.
     """
     devices = [a.device for a in args if a.is_cuda]
