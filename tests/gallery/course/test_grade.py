@@ -207,7 +207,7 @@ CLAIMS = {1: the_guide_is_close, 6: all_reach_the_same_evidence, 9: the_kl_falls
 """What the text says of a fit, by lesson."""
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize("number", LESSONS)
 def test_the_solution_runs_as_a_whole(number, tmp_path, monkeypatch):
     answers = run_whole(number, tmp_path, monkeypatch, True)
@@ -218,7 +218,7 @@ def test_the_solution_runs_as_a_whole(number, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize("number", LESSONS)
 def test_the_students_version_fails_in_its_holes_only(number, tmp_path, monkeypatch):
     answers = run_whole(number, tmp_path, monkeypatch, False)

@@ -1,6 +1,7 @@
 """Figures of linear regression and factor analysis."""
 
 import numpy as np
+import pytest
 import torch
 from figure_cases import fitted
 
@@ -27,6 +28,7 @@ def test_ellipses_of_the_exact_posterior_are_at_one_and_two_standard_deviations(
         np.testing.assert_allclose(distance, sd, rtol=1e-2)
 
 
+@pytest.mark.integration
 def test_the_tutorials_figures_of_factor_analysis(tmp_path):
     splits = {split: data.load("factor_analysis", split).x for split in ("train", "test")}
     step = np.arange(1, 1001)

@@ -107,6 +107,7 @@ def test_a_class_of_a_notebook_is_fitted_and_not_stored(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_a_comparison_has_a_row_for_each_way_and_seed(tmp_path):
     compared = gallery.compare("factor_analysis", X, objectives=["trace"], samplers="em", seeds=1, log=None, epochs=1)
     assert isinstance(compared, Compared)

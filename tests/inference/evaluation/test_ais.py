@@ -27,7 +27,9 @@ def chain():
     return Chain().double(), torch.tensor([[-1.0], [0.5], [3.0]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("case", [exponential_gaussian, chain, lambda: simulated(3)[:2]])
+@pytest.mark.parametrize(
+    "case", [exponential_gaussian, chain, pytest.param(lambda: simulated(3)[:2], marks=pytest.mark.integration)]
+)
 def test_annealed_weights_are_unbiased_forwards_and_backwards(case):
     """E[w] = p(x) from the prior; E[1 / w] = 1 / p(x) from the exact posterior, at a separate draw for each chain.
     With these steps the weights are within a factor of two of each other, mostly: bars from few would be too short.

@@ -92,6 +92,7 @@ def test_a_diagonal_guide_keeps_its_approximation_gap_and_a_full_covariance_clos
     assert mean["amortisation_gap"]["value"] > -4 * mean["amortisation_gap"]["mc_se"]
 
 
+@pytest.mark.integration
 def test_the_gap_where_the_evidence_is_not_known():
     class WithoutEvidence(ExponentialGaussian):
         log_evidence = None

@@ -45,15 +45,20 @@ def wide_factor_analysis():
     return factor_analysis(1.5), torch.randn(40, 3, dtype=torch.float64)
 
 
+LATER = pytest.mark.integration
+
+
 @pytest.mark.parametrize(
     ("case", "name", "other", "always", "beta"),
     [
         (wide_factor_analysis, "trace", "reinforce", True, 1.0),
-        (wide_factor_analysis, "stl", "trace", False, 1.0),  # no theorem away from the posterior
-        (wide_factor_analysis, "loo:4", "reinforce", True, 0.3),
+        pytest.param(
+            wide_factor_analysis, "stl", "trace", False, 1.0, marks=pytest.mark.integration
+        ),  # no theorem away from the posterior
+        pytest.param(wide_factor_analysis, "loo:4", "reinforce", True, 0.3, marks=LATER),
         (wide_factor_analysis, "dreg:8", "iwae:8", True, 1.0),
-        (wide_factor_analysis, "dreg:8", "iwae:8", False, 0.3),
-        (log_normal, "trace", "reinforce", True, 1.0),
+        pytest.param(wide_factor_analysis, "dreg:8", "iwae:8", False, 0.3, marks=LATER),
+        pytest.param(log_normal, "trace", "reinforce", True, 1.0, marks=LATER),
         (log_normal, "dreg:8", "iwae:8", False, 1.0),  # no theorem: a guide far off has the noisier dreg
     ],
 )

@@ -23,7 +23,9 @@ class Reads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", ["factor_analysis", "vae", "ss_vae", "gmvae", "vrnn"])
+@pytest.mark.parametrize(
+    "name", ["factor_analysis", "vae", "ss_vae", "gmvae", pytest.param("vrnn", marks=pytest.mark.integration)]
+)
 def test_nothing_is_read_from_the_device_between_checks(name):
     svi = tiny_fit(name, "graph", epochs=100)
     svi.train_step()

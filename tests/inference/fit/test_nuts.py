@@ -30,6 +30,7 @@ def test_nuts_on_linear_regression_is_the_conjugate_posterior():
     assert ((squares.mean((0, 1)) - p.variance).abs() < 4 * error).all()
 
 
+@pytest.mark.integration
 def test_nuts_on_local_latents():
     pair, x = exponential_gaussian()
     result = nuts(pair, x, draws=250, warmup=100, chains=1)

@@ -47,7 +47,9 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.integration] * (name == "bdmc")) for name in FUNCTIONS]
+)
 def test_noise_depends_on_the_seed_and_on_nothing_else(name):
     pair, x = LinearGaussian(), torch.randn(8, 1)
     found = []

@@ -45,6 +45,7 @@ def test_nothing_in_a_name_becomes_a_script(visit):
         assert page.locator(place).text_content() == hostile
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NONE)
 def test_other_pairs_have_no_explorer(name, fitted):
     assert fitted(name)[1] is None

@@ -70,6 +70,7 @@ def test_the_pointer_moves_the_point(fitted, visit):
     assert not torch.equal(pixels(page), before)
 
 
+@pytest.mark.integration
 def test_the_stated_rounding_error_is_the_largest_at_the_marks(fitted, monkeypatch):
     monkeypatch.setattr(network, "BITS", (6,))
     pair, test = loaded(fitted("vae")[0])

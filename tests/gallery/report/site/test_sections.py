@@ -15,9 +15,7 @@ def test_a_card_has_a_number_if_the_ledger_has_one(tmp_path):
     empty = card("vae", {}, tmp_path, [], tmp_path)
     assert (empty.number, empty.picture) == (None, "")
     full = card("vae", ledger, tables.LEDGER, [], tmp_path)
-    assert float(full.number.value) == pytest.approx(
-        ledger["vae"]["runs"]["0"]["test"]["kl"]["value"], abs=0.005
-    )
+    assert float(full.number.value) == pytest.approx(ledger["vae"]["runs"]["0"]["test"]["kl"]["value"], abs=0.005)
     assert full.number.unit == "nats"
 
 

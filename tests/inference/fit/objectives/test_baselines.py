@@ -228,7 +228,7 @@ def test_steps_are_those_of_pyro_in_every_mode(name):
     fits_in_every_mode(lambda: BinaryCauses(6, 3), ((torch.rand(N_STEPS, 6) < 0.5).double(),), name, ("graph",))
 
 
-@pytest.mark.integration
+@pytest.mark.slow  # half a minute of the compiler each
 @pytest.mark.parametrize(
     ("model", "name"),
     [

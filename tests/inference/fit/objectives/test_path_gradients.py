@@ -121,7 +121,7 @@ def signal_to_noise(name, n):
     return {part: (r, math.sqrt((1 + r * r / 2) / n)) for part, r in zip(("guide", "model"), ratios, strict=True)}
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "of_guide"),
     [("iwae:{}", -0.5), ("miwae:3:{}", -0.5), ("piwae:3:{}", -0.5), ("dreg:{}", 0.5), ("vimco:{}", -0.5)],
