@@ -176,6 +176,7 @@ def test_widths_of_a_code(tmp_path):
     assert (tmp_path / "bits.png").exists()
 
 
+@pytest.mark.slow
 def test_images_without_labels_help_and_a_plane_is_parted(tmp_path):
     [row] = ss_vae.errors(labels=(20,), draws=1, settings=ss_vae.SETTINGS | {"epochs": 15})
     known = {"q(y | x)", "Bayes' rule", "logistic regression", "linear SVM"}
@@ -191,6 +192,7 @@ def test_images_without_labels_help_and_a_plane_is_parted(tmp_path):
     assert parted_plane(found).axes[0].get_xlim() == tuple(x for x, _ in found["between"])
 
 
+@pytest.mark.slow
 def test_a_large_beta_and_a_strong_decoder_leave_the_code_no_information(tmp_path):
     run = Run.of("vae", None, "digits:threshold", {"hidden": [16], "latent_dim": 2}, {"epochs": 15, "lr": 1e-2})
     runs.start(run, tmp_path / "run")

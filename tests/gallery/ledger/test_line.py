@@ -56,7 +56,7 @@ def test_coverage_is_the_level_for_the_posterior_and_too_low_for_mean_field():
     assert expected < 0.7
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_small_run_is_written_with_nuts(tmp_path):
     result = line.reproduce(tmp_path, tmp_path, sets=3, sets_of_nuts=1, draws=60)
     assert result["methods"]["NUTS"]["n"] == 1

@@ -46,7 +46,7 @@ def test_annealed_weights_are_unbiased_forwards_and_backwards(case):
             within(backward.mean(0) - 1, backward.var(0) / 1000)
 
 
-@pytest.mark.parametrize(("steps", "widest"), [(60, math.inf), pytest.param(600, 0.05, marks=pytest.mark.integration)])
+@pytest.mark.parametrize(("steps", "widest"), [(60, math.inf), pytest.param(600, 0.05, marks=pytest.mark.slow)])
 def test_annealing_holds_the_evidence_of_factor_analysis_from_both_sides(steps, widest):
     pair, x, z = simulated(80)
     low = iwae(ais(pair, x, chains=8, steps=steps, leapfrog=5))
