@@ -82,7 +82,7 @@ def test_the_skip_link_leads_to_the_content(site, visit):
     assert page.evaluate("location.hash") == "#main"
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [pytest.param(390, marks=pytest.mark.slow), 1280])
 def test_explorers_move_by_keyboard_and_mouse(site, visit, width):
     """On the pages of the runs, and on those of their models, under the policy that lets no other script run."""
     page = visit(viewport={"width": width, "height": 900})
@@ -185,7 +185,10 @@ OVERLAPS = """family => {
 }"""
 
 
-@pytest.mark.parametrize(("family", "width"), [("", 1280), ("'Gallery mathematics', monospace", 390), ("serif", 1280)])
+@pytest.mark.parametrize(
+    ("family", "width"),
+    [("", 1280), ("'Gallery mathematics', monospace", 390), pytest.param("serif", 1280, marks=pytest.mark.slow)],
+)
 def test_no_formula_overlaps_its_neighbour(site, visit, family, width):
     page = visit(viewport={"width": width, "height": 800})
     for name in NAMES:
