@@ -81,7 +81,7 @@ def static(pixels: Tensor, levels: int | None, noise: Noise, dtype: torch.dtype 
 
 
 def binarised(x: Tensor) -> Tensor:
-    """Draw Bernoulli(x), from uniform numbers: on a CPU torch draws them three times as fast as `torch.bernoulli`.
+    """Draw Bernoulli(x), of the shape and type of x, from uniform numbers: faster on a CPU than `torch.bernoulli`.
 
     :param x: probabilities, of any shape
     """

@@ -68,8 +68,8 @@ def _whole_fits(content: dict[str, Any]) -> str:
     if "whole_fits" not in content:
         return ""
     return (
-        f"\n\nWhole fits, from the start of the process to the files, medians of {ROUNDS} in turn. `gallery fit` also "
-        f"evaluates after epochs and at the end, and draws pictures; the scripts only fit.\n\n"
+        f"\n\nWhole fits, from process start to files, medians of {ROUNDS} in turn (one without a cache). "
+        "`gallery fit` also evaluates after epochs and at the end, and draws pictures; the scripts only fit.\n\n"
         f"{fits_table(content['whole_fits'])}"
     )
 

@@ -29,7 +29,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Ta
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` whose mask compares uniform numbers: on a CPU torch draws them twice as fast as a Bernoulli mask."""
+    """`nn.Dropout` of h, of any shape, whose mask compares uniform numbers: faster on a CPU than a Bernoulli mask."""
 
     def forward(self, h: Tensor) -> Tensor:
         if not self.training:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.fit.objectives import check_objective, samples_enumerated
+from inference.fit.objectives.importance import Renyi_ELBO
+from inference.fit.objectives.registry import Estimator
 from inference.fit.settings import Settings
 from inference.pairs import capabilities
 from inference.pairs.data_checks import check_fit, check_training
@@ -18,10 +20,6 @@ from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 
 __all__ = ["Plan", "plan_fit"]
-
-
-SEVERAL_DRAWS = ("iwae", "dreg", "vimco", "miwae", "ciwae", "piwae", "renyi", "wake-sleep")
-"""Objectives of K draws, whose logarithm of a mean the weight of the KL is inside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +47,15 @@ class Plan:
     temperature: float | None
     has_delta: bool = False
 
-    def is_bound(self, objective: str, beta: float) -> bool:
-        """Return whether the objective with this weight of the KL is a lower bound on the log evidence.
+    def is_bound(self, estimator: Estimator, beta: float) -> bool:
+        """Return whether the objective of an estimator with this weight of the KL is a lower bound on the log evidence.
 
         No site is relaxed, and the KL has weight 1, or more: E log p(x | z) - beta KL is at most the ELBO, for a KL is
         not negative. That holds for guides with a density, and not inside the logarithm of a mean of K draws: with
         w = p(x | z) (p(z) / q(z | x))^beta the mean of w may be larger than p(x).
         """
-        is_elbo = objective.partition(":")[0] not in SEVERAL_DRAWS and not self.has_delta
+        of_several = isinstance(estimator, Renyi_ELBO) and estimator.needs_all_data
+        is_elbo = not of_several and not self.has_delta
         return (beta == 1.0 or (beta > 1.0 and is_elbo)) and not self.is_relaxed
 
 

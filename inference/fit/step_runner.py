@@ -27,6 +27,11 @@ Step = Callable[..., tuple[Tensor, ...]]
 class StepRunner:
     """The steps of a fit: `step` is the number of those done, `lr` the learning rate of the last.
 
+    :param loss: loss and gradient of a minibatch
+    :param minibatches: the rows of each step
+    :param schedules: learning rate, weight of the KL and temperature of each step
+    :param guard: the losses that were not checked yet
+    :param updates: the optimiser
     :param steps: number of the steps of the whole fit
     :param mode: how a step is run; it may be changed before the first
     """

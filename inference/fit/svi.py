@@ -114,7 +114,7 @@ class SVI:
     @property
     def is_bound(self) -> bool:
         """Whether -loss is, in expectation, a lower bound on the log evidence of the model."""
-        return self.plan.is_bound(self.settings.objective, self.beta)
+        return self.plan.is_bound(self.loss.estimator, self.beta)
 
     @property
     def beta(self) -> float:

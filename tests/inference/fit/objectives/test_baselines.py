@@ -1,6 +1,6 @@
 """Estimators of sampled discrete latents, against gradients by enumeration.
 
-The guide has logits of its own for each data point, and all data points are equal, so one gradient holds a draw of the
+The guide has separate logits for each data point, and all data points are equal, so one gradient holds a draw of the
 noise for each of them. Bars are 4 standard errors.
 """
 

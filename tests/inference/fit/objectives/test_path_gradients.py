@@ -141,7 +141,7 @@ def test_orders_of_the_signal_to_noise_ratio_in_k(name, of_guide):
         slope = (covariance @ known.T @ (ratio.log() * weight[:, 0]))[1]
         bar = 4 * covariance[1, 1].sqrt()
         assert abs(slope - expected) < bar
-        assert bar < 0.7  # so that it tells 1/2 from -1/2
+        assert bar < 0.7  # else it could not separate 1/2 from -1/2
 
 
 def test_the_guide_of_piwae_has_the_ratio_of_averaged_bounds():
