@@ -59,12 +59,16 @@ def _by_label(result: dict[str, Any], paths: list[str]) -> dict[str, list[list[t
     """Return by label (value, Monte Carlo error) for each path; the best median of the first path comes first."""
     groups: dict[str, list[list[tuple[float, float | None]]]] = {}
     for row in result["rows"]:
-        numbers = [(_number(row, path), _number(row, path.replace("value", "mc_se"))) for path in paths]
+        errors = [f"{path.removesuffix('value')}mc_se" if path.endswith("/value") else None for path in paths]
+        numbers = [
+            (_number(row, path), None if error is None else _number(row, error))
+            for path, error in zip(paths, errors, strict=True)
+        ]
         if numbers[0][0] is not None:
             of = groups.setdefault(row["label"], [[] for _ in paths])
             for column, (number_at, error) in zip(of, numbers, strict=True):
                 if number_at is not None:
-                    column.append((number_at, error if error != number_at else None))
+                    column.append((number_at, error))
     sign = 1 if paths[0].startswith("gap") else -1
     return dict(sorted(groups.items(), key=lambda item: sign * float(np.median([v for v, _ in item[1][0]]))))
 

@@ -13,6 +13,7 @@ the factor sqrt(1 - r^2), its KL is -log(1 - r^2) / 2, and one draw of log q - l
 import json
 import math
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ __all__ = ["coverage", "estimates", "expected_coverage", "gap_of_mean_field", "m
 
 SETS, SETS_OF_NUTS, DRAWS = 200, 10, 200  # data sets; draws of each of two chains of NUTS
 LEVEL = 0.9
-WIDTH = 1.6448536269514722  # standard deviations of a normal on either side of the mean that contain LEVEL
+WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard deviations on either side of a normal's mean
 LINES = ("linear_regression", "linear_regression:mean_field", "linear_regression:map")  # recipes with a picture
 COUNTS = (16, 100, 1000, 10_000)  # draws of the guide
 TRUTH = torch.tensor([data.synthetic.LINE_INTERCEPT, data.synthetic.LINE_SLOPE], dtype=torch.float64)

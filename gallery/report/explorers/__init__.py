@@ -40,11 +40,9 @@ from gallery.report.explorers.rows import rows
 from gallery.report.explorers.states import states
 from gallery.report.explorers.training import training
 from gallery.report.explorers.weights import committed, describe
-from gallery.runs.registry import model_class
 from gallery.runs.specification import Run
 from gallery.runs.training import load
 from inference import Pair, em
-from inference.pairs.capabilities import exact
 
 __all__ = ["committed_explorer", "explorer", "hero_explorer"]
 
@@ -79,16 +77,14 @@ def explorer(folder: Path) -> str | None:
 
 
 def hero_explorer(run: Run) -> str | None:
-    """Return the explorer of a model without a fitted run, as an HTML fragment.
+    """Return the explorer of a model that computes its evidence, at its initial parameters, as an HTML fragment.
 
-    Of a model that computes its evidence it has the initial parameters; of others it is `committed_explorer`.
+    That of other models is `committed_explorer`.
 
     :param run: the specification of a fit, whose model and data are used
     :return: None if no explorer applies
     :raises DataError: if its data are missing
     """
-    if exact(model_class(run.model), "log_evidence") is None:
-        return committed_explorer(run.model.partition(":")[0])
     run = _in_float64(run)
     pair, splits = run.build(), run.datasets()
     if isinstance(pair, FactorAnalysis):
