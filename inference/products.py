@@ -23,7 +23,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 
-__all__ = ["Products", "choose_products", "decide", "is_exact", "using_products"]
+__all__ = ["Products", "choose_products", "decide", "has_bfloat16", "is_exact", "using_products"]
 
 Products = Literal["default", "onednn"]
 
@@ -122,6 +122,27 @@ def is_exact() -> bool:
     exact = a[:CHECKED].double() @ b.double()
     error = (_multiply(a, b, True)[0][:CHECKED] - exact).abs().max() / exact.abs().max()
     return bool(error < TOLERANCE)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes products in bfloat16: a CPU that imitates them takes many times as long."""
+    return device.type != "cpu" or _cpu_has_bfloat16()
+
+
+@cache
+def _cpu_has_bfloat16() -> bool:
+    """Return whether a test product takes less time in bfloat16 than in float32; once in a process."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = (operand.to(dtype) for operand in _operands())
+        seconds[dtype] = min(_seconds(a, b) for _ in range(3))
+    return seconds[torch.bfloat16] < seconds[torch.float32]
+
+
+def _seconds(a: Tensor, b: Tensor) -> float:
+    start = time.perf_counter()
+    torch.mm(a, b)
+    return time.perf_counter() - start
 
 
 def _operands() -> tuple[Tensor, Tensor]:

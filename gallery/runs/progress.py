@@ -14,6 +14,7 @@ from inference import SVI, Settings, eval_mode
 from inference.evaluation.metrics import COLLAPSE_NATS, kl_per_latent
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import Batch
+from inference.products import has_bfloat16
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -99,6 +100,8 @@ class PlainProgress:
         self.every, self.last = run.settings.epochs / LINES, run.settings.epochs
         self.next = 1.0
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
+        if svi.settings.precision == "bfloat16" and not has_bfloat16(svi.x.device):
+            where += ", in float32 (this processor has no products in bfloat16)"
         print(f"fitting {run.model} to {len(svi.x)} rows of {file_name(run.data)}: {where}", flush=True)
 
     def step(self, step: int, losses: Tensor) -> None:

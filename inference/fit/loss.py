@@ -15,6 +15,7 @@ from inference.pairs.checks import first_not_finite
 from inference.pairs.handlers import ScaleKL, SetRows, WeightRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, param_scope, repeat
+from inference.products import has_bfloat16
 
 __all__ = ["MinibatchLoss", "unchanged"]
 
@@ -91,7 +92,7 @@ class MinibatchLoss:
                 stack.enter_context(WeightRows(self.row_weights))
             if self.settings.scales_kl or self.beta != 1.0:
                 stack.enter_context(ScaleKL(beta, self.plan.enumerated_in_model))
-            if self.settings.precision == "bfloat16":
+            if self.settings.precision == "bfloat16" and has_bfloat16(self.x.device):
                 stack.enter_context(HalfProducts())
             return self.estimator.differentiable_loss(self.pair.model, self.pair.guide, *args, total=len(self.x))
 

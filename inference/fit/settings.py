@@ -70,7 +70,8 @@ class Settings:
     :param shuffle: a new order of the rows in every epoch, else the order of the file
     :param seed: seed of the order of the rows and of all other noise
     :param device: cpu, cuda, or auto: cuda where there is one
-    :param precision: float32, float64, or bfloat16: the matrix products of networks in bfloat16, all else in float32
+    :param precision: float32, float64, or bfloat16: the matrix products of networks in bfloat16 where the device has
+        them, all else in float32
     :param products: who computes float32 matrix products on the CPU: default (torch's choice), onednn (in bfloat16 on
         processors with AMX), or auto: onednn where a test product is as exact and faster
     :param engine: what runs a step: pyro, graph (the graph of one traced step), compiled (that graph compiled), or

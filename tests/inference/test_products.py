@@ -100,6 +100,17 @@ def test_an_unknown_setting_is_refused():
         Settings(products="mkl")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("half", "expected"), [(0.5e-3, True), (40e-3, False)], ids=["computed", "imitated"])
+def test_products_in_bfloat16_are_taken_where_they_are_faster(monkeypatch, half, expected):
+    monkeypatch.setattr(products, "_seconds", lambda a, b: half if a.dtype == torch.bfloat16 else 1e-3)
+    products._cpu_has_bfloat16.cache_clear()
+    try:
+        assert products.has_bfloat16(CPU) is expected
+        assert products.has_bfloat16(torch.device("cuda"))
+    finally:
+        products._cpu_has_bfloat16.cache_clear()
+
+
 @pytest.mark.parametrize("before", ["none", "ieee", "bf16"])
 def test_blocks_are_nested_and_the_value_of_the_user_is_put_back(switch, monkeypatch, before):
     answering(monkeypatch, in_float32, 0.5e-3)

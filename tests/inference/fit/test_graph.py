@@ -103,13 +103,21 @@ def test_a_temperature_that_falls_is_seen_by_the_graph(mode):
     torch.testing.assert_close(falling.pair.temperature.item(), 0.5 * 0.2 ** (5 / 6))
 
 
-def test_half_products_leave_the_densities_alone():
+def test_half_products_leave_the_densities_alone(monkeypatch):
+    monkeypatch.setattr("inference.fit.loss.has_bfloat16", lambda device: True)
     exact, half = (tiny_fit("vae", "graph", double=False, precision=p) for p in ("float32", "bfloat16"))
     a, b = run_steps(exact, 1), run_steps(half, 1)
     assert b.dtype == torch.float32
     assert a != b
     torch.testing.assert_close(a, b, rtol=2**-8, atol=0)  # the spacing of bfloat16
     assert all(p.dtype == torch.float32 for p in half.parameters)
+
+
+@pytest.mark.parametrize("name", ["vae", "gmvae"])
+def test_half_products_of_a_processor_without_them_are_those_of_float32(monkeypatch, name):
+    monkeypatch.setattr("inference.fit.loss.has_bfloat16", lambda device: False)
+    exact, half = (tiny_fit(name, "graph", double=False, precision=p) for p in ("float32", "bfloat16"))
+    assert torch.equal(run_steps(exact, 3), run_steps(half, 3))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the compiler draws noise of its own")
