@@ -75,7 +75,7 @@ class Settings:
     :param products: who computes float32 matrix products on the CPU: default (torch's choice), onednn (in bfloat16 on
         processors with AMX), or auto: onednn where a test product is as exact and faster
     :param engine: what runs a step: pyro, graph (the graph of one traced step), compiled (that graph compiled), or
-        auto: compiled from 10000 steps on, which repay it, graph from 200 steps on, else pyro
+        auto: compiled from 5000 steps on, which repay it, graph from 200 steps on, else pyro
     :raises InferenceError: if a value is out of range
     """
 

@@ -19,7 +19,7 @@ Mode = Literal["pyro", "graph", "compiled"]
 Step = Callable[..., tuple[Tensor, ...]]
 
 TRACE_STEPS = 200  # below, tracing the step takes longer than it saves
-COMPILE_STEPS = 10000  # below, compiling it for the first time does
+COMPILE_STEPS = 5000  # below, compiling it for the first time does, if two fits share that time
 
 
 def choose_mode(engine: Mode | Literal["auto"], steps: int) -> Mode:
