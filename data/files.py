@@ -91,7 +91,7 @@ def read(
     """
     path = os.path.expanduser(path)
     images = os.path.isdir(path)
-    stored, notes = from_folder(path) if images else (from_table(path) if is_table(path) else from_file(path), [])
+    stored, notes = from_folder(path) if images else from_table(path) if is_table(path) else (from_file(path), [])
     return from_stored(path, stored, splits, transform, dtype, IMAGE_LEVELS if images else levels, label_values, notes)
 
 

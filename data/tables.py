@@ -1,8 +1,9 @@
 """Tables of the user: CSV, TSV and Parquet files with named columns.
 
-A table is named PATH[?columns=A,B&label=C&covariates=D]: the columns of x, all that are left if none are named; the
-column of the labels; and the columns of the covariates. `table_name` composes such a name. Values are read as they are
-(`real`), unless the name gives a pixel transform.
+A table is named PATH[?columns=A,B&label=C&covariates=D&one_hot=E&codes=F]: the columns of x, all that are left if none
+are named; the column of the labels; and the columns of the covariates. Of these, a column of categories is read as
+one column of zeros and ones for each of them (`one_hot`), or as the numbers 0, 1, ... (`codes`), in their order.
+`table_name` composes such a name. Values are read as they are (`real`), unless the name gives a pixel transform.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from data.dataset import DataError
 __all__ = ["from_table", "is_table", "table_name"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
-PARTS = ("columns", "label", "covariates")
-REMEDY = "Leave the column out by naming the columns of x, name it as the label, or encode it as numbers."
+PARTS = ("columns", "label", "covariates", "one_hot", "codes")
+REMEDY = "Leave it out by naming the columns of x, name it as the label, or have it encoded by one_hot or codes."
+MOST = 1000  # categories of a column
+SHOWN = 6  # of them in a note
 
 Columns = dict[str, list[object]]
 
@@ -34,7 +37,14 @@ def is_table(name: str) -> bool:
     return os.path.splitext(name.partition("?")[0])[1].lower() in SUFFIXES
 
 
-def table_name(name: str, columns: Sequence[str] = (), label: str | None = None, covariates: Sequence[str] = ()) -> str:
+def table_name(
+    name: str,
+    columns: Sequence[str] = (),
+    label: str | None = None,
+    covariates: Sequence[str] = (),
+    one_hot: Sequence[str] = (),
+    codes: Sequence[str] = (),
+) -> str:
     """Return the name of a table with its columns chosen.
 
     >>> import data
@@ -45,6 +55,8 @@ def table_name(name: str, columns: Sequence[str] = (), label: str | None = None,
     :param columns: of x; all that are left if there are none
     :param label: the column of the labels
     :param covariates: the columns of the covariates
+    :param one_hot: columns of x or covariates that hold categories: a column of zeros and ones is read for each of them
+    :param codes: such columns that are read as numbers of the categories, 0, 1, ...
     :raises DataError: if the name is not that of a table
     """
     path, colon, transform = name.rpartition(":")
@@ -52,15 +64,17 @@ def table_name(name: str, columns: Sequence[str] = (), label: str | None = None,
         path, colon, transform = name, "", ""
     if not is_table(path) or "?" in path:
         raise DataError(f"columns are chosen of a .csv, .tsv or .parquet file, and {name!r} is none. Leave them out.")
-    given = {"columns": columns, "label": [label] if label is not None else [], "covariates": covariates}
+    given = dict(zip(PARTS, (columns, [] if label is None else [label], covariates, one_hot, codes), strict=True))
     chosen = "&".join(
         f"{part}={','.join(quote(one, safe='') for one in names)}" for part, names in given.items() if names
     )
     return f"{path}?{chosen}{colon}{transform}" if chosen else name
 
 
-def from_table(name: str) -> dict[str, dict[str, np.ndarray]]:
+def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     """Return x, and labels and covariates where columns are named for them, of the only part of the data, "".
+
+    With it comes a note on each column of categories.
 
     :param name: of the table, without a pixel transform
     :raises DataError: if the file cannot be read, a column is missing or holds other values than numbers
@@ -78,14 +92,28 @@ def from_table(name: str) -> dict[str, dict[str, np.ndarray]]:
         raise DataError(f"{path} has no column {missing[0]!r}. Its columns are {', '.join(table)}.")
     if not of_x:
         raise DataError(f"{path} has no column left for x. Its columns are {', '.join(table)}.")
-    arrays = {"x": np.stack([_numbers(path, table, column) for column in of_x], axis=1)}
+    encoded, read = [*chosen["one_hot"], *chosen["codes"]], [*of_x, *chosen["covariates"]]
+    for column in encoded:
+        if column not in read:
+            raise DataError(
+                f"{path}: column {column!r} of one_hot or codes is not read. Use columns of x, or covariates: "
+                f"{', '.join(read)}."
+            )
+        if encoded.count(column) > 1:
+            raise DataError(f"{path}: column {column!r} is named twice in one_hot and codes. Name it once.")
+    notes: list[str] = []
+
+    def matrix(columns: list[str]) -> np.ndarray:
+        return np.concatenate([_matrix(path, table, column, chosen, notes) for column in columns], axis=1)
+
+    arrays = {"x": matrix(of_x)}
     if (arrays["x"] == np.rint(arrays["x"])).all() and np.abs(arrays["x"]).max(initial=0) < 2**53:
         arrays["x"] = arrays["x"].astype(np.int64)  # as pixels are
     if chosen["label"]:
         arrays["labels"] = _labels(table[chosen["label"][0]])
     if chosen["covariates"]:
-        arrays["covariates"] = np.stack([_numbers(path, table, column) for column in chosen["covariates"]], axis=1)
-    return {"": arrays}
+        arrays["covariates"] = matrix(chosen["covariates"])
+    return {"": arrays}, notes
 
 
 def _chosen(path: str, query: str) -> dict[str, list[str]]:
@@ -140,13 +168,31 @@ def _is_number(text: object) -> bool:
     return True
 
 
-def _numbers(path: str, table: Columns, column: str) -> np.ndarray:
-    """Return a column as numbers, (n,) float64."""
+def _matrix(path: str, table: Columns, column: str, chosen: dict[str, list[str]], notes: list[str]) -> np.ndarray:
+    """Return a column as numbers, (n, 1) float64, or (n, number of categories) where it is encoded as one-hot."""
     values = table[column]
     for number, value in enumerate(values, start=2):
-        missing = value is None or str(value).lower() in ("", "nan", "na", "null")
-        if missing:
+        if value is None or str(value).lower() in ("", "nan", "na", "null"):
             raise DataError(f"{path}: column {column!r} has no value in row {number}. Remove the row, or the column.")
+    one_hot = column in chosen["one_hot"]
+    if not (one_hot or column in chosen["codes"]):
+        return _numbers(path, column, values)[:, None]
+    words = [str(value) for value in values]
+    categories = sorted(set(words), key=(lambda word: (float(word), word)) if all(map(_is_number, words)) else None)
+    if len(categories) > MOST:
+        raise DataError(
+            f"{path}: column {column!r} has {len(categories)} categories, expected at most {MOST}. Leave it out."
+        )
+    shown = ", ".join(categories[:SHOWN]) + (", ..." if len(categories) > SHOWN else "")
+    notes.append(f"{column}: {shown} as {'columns of zeros and ones' if one_hot else 'numbers from 0'}")
+    places = {category: place for place, category in enumerate(categories)}
+    codes = np.array([places[word] for word in words])
+    return np.eye(len(categories))[codes] if one_hot else codes[:, None].astype(float)
+
+
+def _numbers(path: str, column: str, values: list[object]) -> np.ndarray:
+    """Return a column as numbers, (n,) float64."""
+    for number, value in enumerate(values, start=2):
         if not _is_number(value):
             raise DataError(
                 f"{path}: column {column!r} has {str(value)[:30]!r} in row {number}, expected a number. {REMEDY}"

@@ -32,6 +32,8 @@ FLAGS: dict[str, tuple[type, str]] = {
     "columns": (str, "Columns of x of a .csv, .tsv or .parquet file, with commas between [all that are left]."),
     "label": (str, "Column of the labels of such a file [none]."),
     "covariates": (str, "Columns of the covariates of such a file, with commas between [none]."),
+    "one_hot": (str, "Columns of categories, read as a column of zeros and ones for each category [none]."),
+    "codes": (str, "Columns of categories, read as numbers from 0 [none]."),
     "run": (Path, "Folder of the run [runs/MODEL-DATA]."),
     "recipe": (str, "The recipe to start from [the first of the model]."),
     "validation": (bool, "Keep validation rows apart from training [that of the recipe]."),
@@ -85,14 +87,14 @@ def train(
 
 
 def chosen_data(flags: dict[str, Any]) -> str | None:
-    """Return the name of the data that the flags --data, --columns, --label and --covariates choose."""
-    columns, covariates = ([one.strip() for one in flags.get(key, "").split(",") if one.strip()] for key in SEVERAL)
-    if not (columns or covariates or "label" in flags):
+    """Return the name of the data that --data and the flags on columns choose."""
+    names = {key: [one.strip() for one in flags.get(key, "").split(",") if one.strip()] for key in SEVERAL}
+    if not (any(names.values()) or "label" in flags):
         return flags.get("data")
-    return data_sets.table_name(flags.get("data", ""), columns, flags.get("label"), covariates)
+    return data_sets.table_name(flags.get("data", ""), label=flags.get("label"), **names)
 
 
-SEVERAL = ("columns", "covariates")  # flags that take several columns
+SEVERAL = ("columns", "covariates", "one_hot", "codes")  # flags that take several columns
 
 
 def fit_command(name: str) -> Callable[..., None]:

@@ -131,7 +131,7 @@ def _of_frame(frame: Any, label: Any, covariates: Any, columns: Sequence[str] | 
             if np.asarray(frame[name]).dtype.kind not in "biuf":
                 raise RunError(
                     f"column {name!r} has elements of type {frame[name].dtype}; expected numbers.",
-                    "Leave it out by columns=[...], name it as label, or encode it as numbers.",
+                    "Leave it out by columns=[...], name it as label, or encode it, as by pandas.get_dummies.",
                 )
         return np.stack([np.asarray(frame[name], dtype=np.float64) for name in of], axis=1)
 

@@ -41,6 +41,31 @@ def test_all_columns_that_are_left_are_x():
     assert data.table_name("t.csv:grey", columns=["age"]) == "t.csv?columns=age:grey"
 
 
+def test_categories_are_encoded_as_asked():
+    length = ["length: cm"]
+    name = data.table_name("t.csv", ["width", "kind"], covariates=length, one_hot=["kind"], codes=length)
+    assert name == "t.csv?columns=width,kind&covariates=length%3A%20cm&one_hot=kind&codes=length%3A%20cm"
+    splits = data.load_splits(name, ("train", "validation", "test"))
+    x = np.concatenate([split.x.numpy() for split in splits.values()])
+    order = np.argsort(x[:, 0])  # width grows with the number of the row
+    assert x.shape == (40, 4)
+    assert (x[order, 1:] == np.eye(3)[np.arange(40) % 3]).all()
+    codes = np.concatenate([split.covariates.numpy() for split in splits.values()])
+    assert (codes[order, 0] == np.arange(40) % 5).all()
+    assert splits["train"].notes == (
+        "kind: u, v, w as columns of zeros and ones",
+        "length: cm: 0, 1, 2, 3, 4 as numbers from 0",
+    )
+
+
+def test_categories_that_are_numbers_are_in_their_order(tmp_path):
+    (tmp_path / "n.csv").write_text("a,b\n" + "".join(f"{i % 12},{-i % 3 - 1}\n" for i in range(36)))
+    assert data.load(data.table_name("n.csv", codes=["a", "b"])).notes == (
+        "a: 0, 1, 2, 3, 4, 5, ... as numbers from 0",
+        "b: -1, 0, 1 as numbers from 0",
+    )
+
+
 def test_pixels_in_a_table(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (30, 4))
     lines = ["a,b,c,d", *(",".join(map(str, row)) for row in pixels)]
@@ -56,6 +81,11 @@ def test_pixels_in_a_table(tmp_path):
         (None, "t.csv", ["'kind'", "row 2", "expected a number", "label"]),
         (None, "t.csv?columns=wide", ["no column 'wide'", "width, length: cm, kind, age"]),
         (None, "t.csv?wide=1", ["unknown part 'wide'"]),
+        (None, "t.csv?columns=age&one_hot=kind", ["'kind' of one_hot or codes is not read", "covariates: age"]),
+        (None, "t.csv?label=kind&codes=kind", ["'kind' of one_hot or codes is not read"]),
+        (None, "t.csv?one_hot=kind&codes=kind", ["'kind' is named twice"]),
+        ("a,b\n1,u\n3,\n", "t.csv?one_hot=b", ["column 'b' has no value in row 3"]),
+        ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), "t.csv?codes=b", ["1001 categories, expected at most"]),
         (None, "no.csv", ["no.csv does not exist"]),
         ("a,b\n1,2\n3\n", "t.csv", ["row 3 has 1 values, expected 2"]),
         ("a,b\n1,\n3,4\n", "t.csv", ["column 'b' has no value in row 2", "Remove the row"]),
