@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from gallery.figures.cell import next_cell
 from inference.files import write_atomically
 
 __all__ = [
@@ -28,8 +30,9 @@ INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#BCD7EE")  # NaN: gaps bet
 
 
 def figure(width: float, height: float) -> Figure:
-    """Create an empty figure of a size in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """Create an empty figure of a size in inches; within `drawing_into`, return the place of the axes given there."""
+    cell: Any = next_cell()
+    return Figure(figsize=(width, height), layout="constrained") if cell is None else cell
 
 
 def dress(ax: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:

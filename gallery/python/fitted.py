@@ -1,9 +1,9 @@
 """A fitted pair with its data: what `gallery.fit` and `gallery.load` return."""
 
 import inspect
-import io
 import shutil
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from inference import SVI, Pair, check_fit, encode, reconstruct, sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from gallery.python.comparing import Compared
 
@@ -191,21 +190,22 @@ class Fit:
         """Draw a picture of the fit.
 
         :param kind: name of the picture, such as "samples" or "learning_curve"; the most telling that applies if None
-        :param ax: matplotlib axes that receive the picture; a new figure if None
+        :param ax: matplotlib axes to draw in, whose place a picture of several panels takes; a new figure if None
         :return: the figure; for an animation the figures of its frames
-        :raises RunError: if there is no such picture of this pair; the message names those that apply
+        :raises RunError: if there is no such picture of this pair, with the names of those that apply, or if `ax` is
+            given for an animation
         """
         from gallery.figures import FIGURES, Subject
+        from gallery.figures.cell import drawing_into
 
         subject = Subject(self.pair, self.splits["train"], self.splits["test"], self.history, self.run.settings.seed)
         applying = [name for name, (applies, _) in FIGURES.items() if applies(subject)]
+        figure = ax and ax.figure  # axes that are replaced by panels have none
         for name in [kind] if kind is not None else [name for name in KINDS if name in applying]:
-            drawing = FIGURES[name][1](subject) if name in applying else None
-            if drawing is None:
-                continue
-            if ax is not None:
-                _show(drawing[0] if isinstance(drawing, list) else drawing, ax)
-            return drawing
+            with nullcontext() if ax is None else drawing_into(ax):
+                drawing = FIGURES[name][1](subject) if name in applying else None
+            if drawing is not None:
+                return figure or drawing
         raise RunError(
             f"there is no picture {kind!r} of this fit.",
             f"Use one of {', '.join(name for name in applying if name != kind)}.",
@@ -256,14 +256,3 @@ class Fit:
         run, arrays = self._request.stored_in(folder)
         write_run(run, self._svi, self.splits, folder, self.history, self.seconds, overwrite, arrays)
         return folder
-
-
-def _show(figure: "Figure", ax: "Axes") -> None:
-    """Show a figure as a picture in the axes of another."""
-    from matplotlib.image import imread
-
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=200)
-    picture.seek(0)
-    ax.imshow(imread(picture))
-    ax.axis("off")

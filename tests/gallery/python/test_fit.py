@@ -11,6 +11,8 @@ import torch
 
 import gallery
 from gallery.cli.main import main
+from gallery.figures import style
+from gallery.figures.cell import drawing_into
 from gallery.models import MODELS
 from gallery.python.comparing import Compared
 from gallery.runs.table import Table
@@ -79,11 +81,34 @@ def test_what_a_fit_does(fitted):
 
 
 def test_pictures_by_name_and_in_axes(fitted):
-    axes = matplotlib.figure.Figure().subplots()
-    assert isinstance(fitted.plot("samples", axes), matplotlib.figure.Figure)
-    assert len(axes.images) == 1
+    figure = matplotlib.figure.Figure()
+    left, right = figure.subplots(1, 2)
+    assert fitted.plot("reconstructions", left) is figure
+    assert figure.axes == [left, right]
+    assert left.images
+    assert left.get_title(loc="left")
+    assert fitted.plot("samples", right) is figure  # of several panels, which take the place of the axes
+    assert left in figure.axes
+    assert right not in figure.axes
+    assert len(figure.subfigs[0].axes) > 1
     with pytest.raises(ValueError, match="Use one of learning_curve, samples"):
         fitted.plot("regression")
+
+
+def test_a_figure_can_be_drawn_in_axes_of_any_place_and_two_are_refused():
+    figure = matplotlib.figure.Figure()
+    ax = figure.add_axes((0.1, 0.5, 0.4, 0.4))
+    with drawing_into(ax):
+        panels = style.figure(3, 3)
+        panels.subplots(1, 2)[0].plot([0, 1], label="line")
+        panels.legend(loc="outside lower center")
+        assert len(panels.axes) == 2
+        with pytest.raises(ValueError, match="several figures, and ax takes one"):
+            style.figure(3, 3)
+    figure.canvas.draw()
+    x0, y0, x1, y1 = figure.subfigs[0].bbox.transformed(figure.transSubfigure.inverted()).extents
+    assert (x0, y0, x1, y1) == pytest.approx((0.1, 0.5, 0.5, 0.9))
+    assert isinstance(style.figure(3, 3), matplotlib.figure.Figure)
 
 
 def test_an_instance_is_fitted_itself():
