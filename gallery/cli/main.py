@@ -7,7 +7,7 @@ compare.py    gallery compare
 runs.py       gallery resume, evaluate, summary, sample, export
 catalogue.py  gallery list, show, data
 check.py      gallery check
-grade.py      gallery grade
+course.py     gallery lesson, grade
 new.py        gallery new
 results.py    gallery reproduce, bench, site
 
@@ -81,8 +81,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "check:check",
         "Check a model against the contract of CONTRIBUTING.md: each fault, at which site, and how to correct it.",
     ),
+    "lesson": ("course:lesson", "Write the notebook of a lesson of the course, with holes for the exercises."),
     "grade": (
-        "grade:grade",
+        "course:grade",
         "Run a notebook of the course, and check each exercise by its value: which holds, and what is wrong.",
     ),
     "new": ("new:new", "Write a new model, which can be fitted to digits without a change."),

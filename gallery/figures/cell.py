@@ -1,4 +1,4 @@
-"""Draw a figure into the axes of a user, in place of one of its own size.
+"""Draw a figure into given axes, in place of a new figure.
 
     with drawing_into(ax):
         samples(pair, dataset)  # draws into ax
@@ -32,15 +32,15 @@ class Cell:
         self.ax, self.panels = ax, list[SubFigure]()
 
     def add_subplot(self, *args: Any, **keywords: Any) -> Axes:
-        """Return the axes where a single panel is asked for, else a panel."""
+        """Return the axes, unless there are several panels: then a new one of them."""
         return self._several().add_subplot(*args, **keywords) if args or self.panels else self.ax
 
     def legend(self, *args: Any, loc: str = "best", **keywords: Any) -> Any:
         """Draw a legend: beside several panels, within a single one, and in one column there."""
-        if self.panels:
-            return self.panels[0].legend(*args, loc=loc, **keywords)
-        keywords |= {"ncols": 1, "loc": "best" if loc.startswith("outside") else loc}
-        return self.ax.legend(*args, **keywords)
+        place: Any = self.panels[0] if self.panels else self.ax
+        if not self.panels:
+            keywords["ncols"], loc = 1, "best" if loc.startswith("outside") else loc
+        return place.legend(*args, loc=loc, **keywords)
 
     @property
     def axes(self) -> list[Axes]:

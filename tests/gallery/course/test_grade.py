@@ -36,6 +36,36 @@ def test_a_lesson_has_title_goals_and_a_hole_for_each_exercise(number):
     assert "%matplotlib inline" in it.notebook()
 
 
+@pytest.mark.parametrize(("flags", "name"), [([], "lesson-3.ipynb"), (["--solution"], "lesson-3-solution.ipynb")])
+def test_a_notebook_is_written_by_a_command_and_not_over_another(tmp_path, monkeypatch, capsys, flags, name):
+    monkeypatch.chdir(tmp_path)
+    assert main(["lesson", "3", *flags]) == 0
+    assert (tmp_path / name).read_text() == lesson(3).notebook(solved=bool(flags))
+    assert capsys.readouterr().out.startswith(f"{name}: {lesson(3).title}\n")
+    (tmp_path / name).write_text("answers")
+    assert main(["lesson", "3", *flags]) == 2
+    assert capsys.readouterr().err == f"gallery: {name} exists, perhaps with answers. Use --overwrite.\n"
+    assert main(["lesson", "3", *flags, "--overwrite"]) == 0
+    assert (tmp_path / name).read_text() != "answers"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["11"], "there is no lesson 11"),
+        (["1", "--out", "a.py"], "a.py must end in .ipynb"),
+        (["one"], "NUMBER"),
+        (["1", "--out", "no/such/folder/a.ipynb"], "no/such/folder"),
+    ],
+)
+def test_a_notebook_that_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["lesson", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("number", LESSONS)
 @pytest.mark.parametrize("solved", [False, True])
 def test_a_notebook_has_the_cells_of_the_lesson(number, solved, tmp_path):

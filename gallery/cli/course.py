@@ -1,12 +1,33 @@
-"""`gallery grade`: run a student's notebook of the course, and say which exercises hold."""
+"""`gallery lesson` and `gallery grade`: write a notebook of the course, and say which of its exercises hold."""
 
 from pathlib import Path
 
 from gallery.course.source import LESSONS
 from gallery.course.source import lesson as read_lesson
 from gallery.errors import RunError
+from inference.files import write_atomically
 
-__all__ = ["grade"]
+__all__ = ["grade", "lesson"]
+
+
+def lesson(number: int, /, *, solution: bool = False, out: Path | None = None, overwrite: bool = False) -> None:
+    """Write the notebook of a lesson of the course, with holes for the exercises.
+
+    :param number: Number of the lesson, from 1 to 10.
+    :param solution: Write it with the solutions.
+    :param out: The file [lesson-NUMBER.ipynb, or lesson-NUMBER-solution.ipynb].
+    :param overwrite: Replace a file of that name.
+    """
+    content = read_lesson(number)
+    path = out or Path(f"lesson-{number}{'-solution' if solution else ''}.ipynb")
+    if path.suffix != ".ipynb":
+        raise RunError(f"{path} must end in .ipynb.")
+    if path.exists() and not overwrite:
+        raise RunError(f"{path} exists, perhaps with answers.", ("overwrite", "True"))
+    write_atomically(path, content.notebook(solved=solution).encode())
+    print(f"{path}: {content.title}")
+    if not solution:
+        print(f"next  jupyter lab {path}    then  gallery grade {path}")
 
 
 def grade(file: Path, /, *, lesson: int | None = None) -> int:
