@@ -91,7 +91,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "results:bench",
         "Time a step beside stock Pyro, plain PyTorch, NumPyro where it is installed, and the matrix products alone.",
     ),
-    "demo": ("fit:demo", "Fit a VAE to the embedded digits and write the gallery's pages with it; about a minute."),
+    "demo": (
+        "fit:demo",
+        "Fit three models with exact answers and a VAE, and write the gallery's pages with them; about a minute.",
+    ),
     "site": ("results:site", "Write the gallery as static pages, to be opened from disk or put on any web server."),
 }
 """By command: where it is in this package, and the first line of its help, which needs no import."""
