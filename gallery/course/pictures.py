@@ -160,7 +160,7 @@ def nodes() -> Figure:
 
 def codes() -> Figure:
     """Draw digits, and their reconstructions from 2, 8 and 32 principal components."""
-    fig, x = figure(9.0, 4.0), data.load("digits:grey").x.double()
+    fig, x = figure(6.5, 2.4), data.load("digits:grey").x.double()
     centre = x.mean(0)
     _, _, V = torch.linalg.svd(x - centre, full_matrices=False)
     rows = [x[:10], *(centre + (x[:10] - centre) @ V[:k].T @ V[:k] for k in (2, 8, 32))]

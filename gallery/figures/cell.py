@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.gridspec import GridSpec
@@ -34,6 +35,12 @@ class Cell:
     def add_subplot(self, *args: Any, **keywords: Any) -> Axes:
         """Return the axes, unless there are several panels: then a new one of them."""
         return self._several().add_subplot(*args, **keywords) if args or self.panels else self.ax
+
+    def subplots(self, nrows: int = 1, ncols: int = 1, *, squeeze: bool = True, **keywords: Any) -> Any:
+        """Return the axes, or new panels in their place if there are several."""
+        if nrows == ncols == 1 and not self.panels:
+            return self.ax if squeeze else np.array([[self.ax]])
+        return self._several().subplots(nrows, ncols, squeeze=squeeze, **keywords)
 
     def legend(self, *args: Any, loc: str = "best", **keywords: Any) -> Any:
         """Draw a legend: beside several panels, within a single one, and in one column there."""

@@ -142,7 +142,7 @@ class Mixture(nn.Module):
         self.theta = nn.ParameterDict({name: nn.Parameter(value) for name, value in theta.items()})
 
     def model(self, x, total=None):
-        # exercise 4: register theta; in the plate, y is enumerated and x is a normal of its component
+        # exercise 4: register theta; in the plate, y is enumerated, x normal given y
         pyro.module("theta", self.theta)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             y = pyro.sample("y", dist.Categorical(logits=self.theta["logits"]), infer={"enumerate": "parallel"})

@@ -56,7 +56,7 @@ import torch
 # %%
 def score(m, s, x, eps):
     """Return the estimate of d ELBO / d m from each noise value, (n,)."""
-    # exercise 1: f(z) (z - m) / s^2 with f = log p(x, z) - log q(z); all constants of the three densities count
+    # exercise 1: f(z) (z - m) / s^2, f = log p(x, z) - log q(z) with all constants
     z = m + s * eps
     log_p = torch.distributions.Normal(0.0, 1.0).log_prob(z) + torch.distributions.Normal(z, 1.0).log_prob(x)
     log_q = torch.distributions.Normal(m, s).log_prob(z)
@@ -84,7 +84,7 @@ def score(m, s, x, eps):
 # %%
 def reparametrised(m, s, x, eps):
     """Return the estimate of d ELBO / d m from each noise value, (n,)."""
-    # exercise 2: the derivative of log p(x, z) - log q(z) along z = m + s eps, all dependence on m included
+    # exercise 2: d/dm of log p(x, z) - log q(z) along z = m + s eps, wherever m enters
     z = m + s * eps
     return x - 2 * z
     # end

@@ -77,7 +77,7 @@ def loss_of_a_code(x, mean, sigma):
 # %%
 def linear_error(x, k):
     """Return the least mean squared error per image of a linear autoencoder with k numbers, from x (n, D)."""
-    # exercise 2: the sum of all but the k largest eigenvalues of the covariance matrix (divided by n)
+    # exercise 2: sum all eigenvalues of the covariance (divided by n) but the k largest
     centred = x - x.mean(0)
     eigenvalues = torch.linalg.eigvalsh(centred.T @ centred / len(x))
     return eigenvalues[: x.shape[1] - k].sum()
@@ -125,7 +125,7 @@ class SmallVAE(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64))
 
     def model(self, x, total=None):
-        # exercise 4: register the decoder; in the plate, z is a standard normal and x a Bernoulli with logits
+        # exercise 4: register the decoder; z is standard normal, x Bernoulli (logits)
         pyro.module("decoder", self.decoder)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             zero = x.new_zeros(len(x), 4)
@@ -134,7 +134,7 @@ class SmallVAE(nn.Module):
         # end
 
     def guide(self, x, total=None):
-        # exercise 4: register the encoder; mean and log scale of z are the halves of its output, chunk(2, -1)
+        # exercise 4: register the encoder; chunk(2, -1) gives mean and log scale of z
         pyro.module("encoder", self.encoder)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             mean, log_scale = self.encoder(x).chunk(2, -1)

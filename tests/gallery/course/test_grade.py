@@ -33,6 +33,8 @@ def test_a_lesson_has_title_goals_and_a_hole_for_each_exercise(number):
     for cell in it.cells:
         for indent, n, words, _ in HOLE.findall(cell.source):
             assert (f"# exercise {n}: {words}" if not indent else f"exercise {n}: ") in student
+    lines = [line for cell in it.student() + it.solution() if cell.kind == "code" for line in cell.source.splitlines()]
+    assert max(map(len, lines)) <= 120  # what a page of 1280 pixels shows without scrolling
     assert "%matplotlib inline" in it.notebook()
 
 

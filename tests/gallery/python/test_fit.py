@@ -95,6 +95,26 @@ def test_pictures_by_name_and_in_axes(fitted):
         fitted.plot("regression")
 
 
+def test_a_learning_curve_is_drawn_in_the_axes_that_are_given(fitted):
+    figure = matplotlib.figure.Figure()
+    left, right = figure.subplots(1, 2)
+    assert fitted.plot("learning_curve", right) is figure
+    assert figure.axes == [left, right]
+    assert right.lines
+    assert right.get_xlabel() == "epoch"
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1), (1,)])
+@pytest.mark.parametrize("squeeze", [True, False])
+def test_one_panel_is_the_axes_that_are_given(shape, squeeze):
+    figure = matplotlib.figure.Figure()
+    ax = figure.subplots()
+    with drawing_into(ax):
+        panel = style.figure(3, 3).subplots(*shape, squeeze=squeeze)
+    assert (panel if squeeze else panel[0, 0]) is ax
+    assert figure.axes == [ax]
+
+
 def test_a_figure_can_be_drawn_in_axes_of_any_place_and_two_are_refused():
     figure = matplotlib.figure.Figure()
     ax = figure.add_axes((0.1, 0.5, 0.4, 0.4))
