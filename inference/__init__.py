@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     )
     from inference.evaluation.estimate import Estimate
     from inference.evaluation.gap import gap
-    from inference.evaluation.forward import forward_kl
     from inference.evaluation.log_weights import effective_sample_size, iwae, log_evidence, log_weights
     from inference.evaluation.metrics import collapsed, evaluate, monitor_elbo
     from inference.evaluation.predictive import encode, reconstruct, sample
@@ -96,7 +95,6 @@ _MODULES = {
     "evaluation.diagnostics": "calibration_ranks pareto_k pareto_k_summary predictive_check uniformity",
     "evaluation.estimate": "Estimate",
     "evaluation.gap": "gap",
-    "evaluation.forward": "forward_kl",
     "evaluation.log_weights": "effective_sample_size iwae log_evidence log_weights",
     "evaluation.metrics": "collapsed evaluate monitor_elbo",
     "evaluation.predictive": "encode reconstruct sample",

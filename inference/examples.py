@@ -48,10 +48,6 @@ class LinearGaussian(nn.Module):
         """Return log p(x) in nats of each data point, (n,)."""
         return dist.Normal(0.0, 2**0.5).log_prob(x[:, 0])
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """Return p(z | x) of each data point, batch shape (n,), event shape (1,)."""
-        return dist.Normal(x / 2, x.new_full((), 0.5**0.5)).to_event(1)
-
 
 class BinaryCauses(nn.Module):
     """Binary data with a few binary causes, each a site that enumeration sums out: the answer to sampled gradients.

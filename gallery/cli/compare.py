@@ -114,7 +114,6 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
     from gallery.comparison import compare
     from gallery.comparison.report import tables
     from gallery.comparison.rows import Comparison, default_objectives
-    from gallery.comparison.verdict import verdict
 
     lists: dict[str, Any] = {name: tuple(dict.fromkeys(flags[name].split(","))) for name in LISTS if name in flags}
     lists = {name: () if names == ("none",) else names for name, names in lists.items()}
@@ -132,6 +131,4 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
         console = Console(width=190)
     for part in tables(result):
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
-    if sentence := verdict(result):
-        print(sentence)
     print(f"comparison: {folder}  (compare.json, bound.png, variance.png, rows)")

@@ -8,15 +8,13 @@ rows that run side by side wait for each other; on a GPU they are wall-clock sec
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from inference import InferenceError, Pair
+from inference import Pair
 from inference.evaluation.estimate import Estimate
-from inference.evaluation.forward import forward_kl
 from inference.evaluation.log_weights import log_evidence
 from inference.evaluation.metrics import evaluate, monitor_elbo
 from inference.fit.em import em
@@ -111,16 +109,13 @@ def exact_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Estima
 def final_evaluation(
     pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 64, held_out: bool = True, seed: int = 0
 ) -> dict:
-    """Evaluate a pair, its "gap" where "evidence" and "elbo" are known, and "forward_kl" where the posterior is.
+    """Evaluate a pair, and its "gap" where "evidence" and "elbo" are known.
 
-    The gap is KL(guide || posterior) in nats per data point, with the Monte Carlo error at these data points;
-    "forward_kl" is KL(posterior || guide).
+    The gap is KL(guide || posterior) in nats per data point, with the Monte Carlo error at these data points.
     """
     result = evaluate(pair, x, given, k, seed, held_out)
     if {"evidence", "elbo"} <= result.keys():
         result["gap"] = Estimate.of_gap(result["evidence"], result["elbo"])
-        with suppress(InferenceError):  # no exact posterior, or several latents
-            result["forward_kl"] = forward_kl(pair, x, given, k, seed)
     return result
 
 

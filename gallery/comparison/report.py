@@ -52,7 +52,6 @@ def fit_columns(k: int) -> dict[str, Column]:
         f"IWAE-{k}": ("iwae/value", ".5g", median),
         "log p(x)": ("evidence/value", ".5g", None),
         "gap": ("gap/value", ".3g", None),
-        "forward KL": ("forward_kl/value", ".3g", None),
         "guide's gradient: variance": ("noise/guide/variance", ".3g", median),
         "SNR": ("noise/guide/snr", ".3g", median),
         "passes": ("passes", ".3g", median),
@@ -134,8 +133,6 @@ def _caption(result: dict[str, Any]) -> str:
     ]
     if any("gap" in row for row in result["rows"]):
         sentences.append("gap: KL(guide || posterior).")
-    if any("forward_kl" in row for row in result["rows"]):
-        sentences.append("Forward KL: KL(posterior || guide), which is large where the guide misses a part of it.")
     if at:
         sentences.append(
             f"Variance (squared nats per data point) and SNR: at the weights that {at} was fitted to with the same "

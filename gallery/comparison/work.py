@@ -39,7 +39,7 @@ __all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "run_row_of", "s
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 PARENT_SECONDS = 1.0  # between two checks whether the parent of a process is there
 SIMULATED = 100  # data points whose evidence is bounded from both sides
-METRICS = ("evidence", "elbo", "iwae", "gap", "forward_kl", "kl", "reconstruction", "undefined")
+METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
 
 def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str, Any]:

@@ -129,10 +129,6 @@ class TruncatedNormal(dist.TorchDistribution):
         return self.scale.square() * (1 - ratio * (ratio + alpha))
 
 
-CELLS = 8192  # of |z| in (0, 9 s), whose width is then below a twentieth of the narrowest mode at s = 1, t = 1/2
-ROWS = 256  # of x that are drawn together
-
-
 class SquaredGaussianPosterior(dist.TorchDistribution):
     """p(z | x) under z ~ Normal(0, s), x ~ Normal(z^2, t), by quadrature. Batch shape (n,).
 
@@ -176,23 +172,6 @@ class SquaredGaussianPosterior(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self._log_joint(value, self.x) - self.log_evidence
-
-    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Draw by inverting the distribution function of |z|, whose density is taken as constant on CELLS cells."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        width = 9 * self.s / CELLS
-        middle = (torch.arange(CELLS, dtype=torch.float64, device=self.x.device) + 0.5) * width
-        u = torch.rand((shape.numel() // max(1, len(self.x)), len(self.x)), dtype=torch.float64, device=self.x.device)
-        draws = []
-        for x, part in zip(self.x.double().split(ROWS), u.T.split(ROWS), strict=True):
-            mass = (self._log_joint(middle, x.unsqueeze(-1))).softmax(-1)  # (rows, CELLS)
-            below = mass.cumsum(-1)
-            target = part.contiguous() * below[:, -1:]
-            cell = torch.searchsorted(below, target, right=True).clamp(max=CELLS - 1)
-            within = (target - below.gather(-1, cell)) / mass.gather(-1, cell) + 1
-            draws.append((cell + within) * width)
-        z = torch.cat(draws).T.reshape(shape)
-        return torch.where(torch.rand_like(z) < 0.5, z, -z).to(self.x.dtype)
 
     @property
     def mean(self) -> Tensor:

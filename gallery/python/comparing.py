@@ -12,7 +12,6 @@ from rich.console import Console
 from gallery.comparison import compare as run_comparison
 from gallery.comparison import default_objectives, tables
 from gallery.comparison.rows import Comparison
-from gallery.comparison.verdict import verdict
 from gallery.python.request import Request, request
 from gallery.runs.folder import ARRAYS
 from gallery.runs.table import Table, as_html
@@ -69,8 +68,6 @@ class Compared:
         console = Console(file=io.StringIO(), width=WIDTH)
         for part in tables(self.content):
             console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
-        if sentence := verdict(self.content):
-            console.print(sentence, soft_wrap=True, markup=False, highlight=False)
         return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
     def _repr_html_(self) -> str:

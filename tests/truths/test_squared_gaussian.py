@@ -50,19 +50,3 @@ def test_squared_gaussian_guide_pays_log_2_for_the_hump_that_it_leaves():
         assert -4 * error[i] < missing[i] - best < 0.2
     assert (encode(pair, at)["z"].abs() - at.squeeze(-1).sqrt()).abs().max() < 0.2  # one hump, not the mean 0
     torch.testing.assert_close(pair.posterior(at).mean, torch.zeros(2).view(2, 1)[:, 0])
-
-
-def test_draws_of_the_posterior_have_its_moments_and_both_modes():
-    x = torch.tensor([-2.0, 0.0, 1.5, 17.0], dtype=torch.float64)
-    posterior = SquaredGaussian().double().posterior(x.unsqueeze(-1))
-    torch.manual_seed(0)
-    z = posterior.sample((20_000,))
-    assert z.shape == (20_000, 4)
-    for values, mean in ((z.square(), posterior.variance), (z, posterior.mean), ((z > 0).double(), 0.5)):
-        away = (values.mean(0) - mean).abs() / (values.std(0) / math.sqrt(len(z)))
-        assert (away < 4).all()
-    inner = torch.linspace(-9, 9, 20_001, dtype=torch.float64).unsqueeze(-1)
-    density = posterior.log_prob(inner).exp() * (inner.abs() < 1)
-    share = torch.trapezoid(density, inner, dim=0)
-    error = (share * (1 - share) / len(z)).sqrt().clamp(min=1e-4)
-    assert (((z.abs() < 1).double().mean(0) - share).abs() < 4 * error).all()
