@@ -131,4 +131,6 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
         console = Console(width=190)
     for part in tables(result):
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
+    if result["verdict"]:
+        print(result["verdict"])
     print(f"comparison: {folder}  (compare.json, bound.png, variance.png, rows)")

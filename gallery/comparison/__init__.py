@@ -23,6 +23,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from gallery.comparison.report import progress_line, tables
 from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
+from gallery.comparison.verdict import verdict
 from gallery.comparison.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
 from gallery.errors import RunError
 from gallery.runs.parse import renamed
@@ -99,6 +100,7 @@ def compare(
             for row in rows
         ],
     }
+    result["verdict"] = verdict(result)
     write_atomically(folder / "compare.json", (json.dumps(result, indent=1) + "\n").encode())
     if not any(content["status"] == "finished" for content in done.values()):
         raise RunError(f"no row could be finished. {rows[0].label}: {done[rows[0]]['reason']}")

@@ -36,6 +36,24 @@ EVIDENCE: dict[str, Column] = {
     "passes": ("passes", ".3g", None),
     "seconds": ("seconds", ".3g", None),
 }
+POSTERIOR: dict[str, Column] = {
+    "data": ("posterior/n", "d", None),
+    "EUBO": ("posterior/eubo/value", ".5g", median),
+    "MC error": ("posterior/eubo/mc_se", ".1g", max),
+    "KL(posterior || guide)": ("posterior/forward_kl/value", ".3g", median),
+    "forward ESS": ("posterior/forward_ess", ".2g", median),
+    "error of the mean, sd": ("posterior/largest_error", ".2g", median),
+    "MC errors": ("posterior/largest_z", ".2g", median),
+    "error of the sd, sd": ("posterior/largest_sd_error", ".2g", median),
+    "its MC errors": ("posterior/largest_sd_z", ".2g", median),
+    "Wasserstein, sd": ("posterior/wasserstein", ".2g", median),
+}
+POSTERIOR_CAPTION = (
+    "The guide against draws of the exact posterior, median of the seeds. EUBO: upper bound on log p(x) of these data, "
+    "in nats per data point. Forward ESS: effective sample size of a draw of the guide weighted by p / q, least of all "
+    "data points. Errors and Wasserstein-1 distance: largest of all coordinates, in sds of the posterior "
+    "and in Monte Carlo standard errors, of which the largest of many coordinates is 3 or 4 where nothing is wrong."
+)
 SAMPLER_CAPTION = (
     "Worst of all coordinates of the latents that vary: R-hat, rank-normalised and folded; effective sample size of "
     "all draws, and the same per gradient of all data; distance between the mean of the draws and that of the exact "
@@ -88,6 +106,12 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
     """Yield the tables and lines to be printed one after the other, from the content of compare.json."""
     if fits := groups(result["rows"]):
         yield _table("fit", fit_columns(result["judge_draws"]), fits, _caption(result))
+    known = [(label, rows) for label, rows in fits if any("largest_error" in row.get("posterior", ()) for row in rows)]
+    if known:
+        yield _table("posterior", POSTERIOR, known, POSTERIOR_CAPTION)
+    for label, rows in fits:
+        if reason := next((r for row in rows if (r := number(row, "posterior/undefined"))), None):
+            yield f"no comparison with the posterior: {label}: {reason}"
     if chains := [row for row in result["rows"] if "r_hat" in row]:
         yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], SAMPLER_CAPTION)
     if bounds := [row for row in result["rows"] if "lower" in row]:

@@ -23,6 +23,7 @@ from gallery.comparison.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_samp
 from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
+from inference.evaluation.reference import against_posterior
 from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.gradients import gradient_noise
@@ -38,6 +39,7 @@ __all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "run_row_of", "s
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 PARENT_SECONDS = 1.0  # between two checks whether the parent of a process is there
+POSTERIOR_ROWS = 100  # data points whose guide is compared with the exact posterior
 SIMULATED = 100  # data points whose evidence is bounded from both sides
 METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
@@ -49,7 +51,7 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
     if row.name == "em":
         pair = comparison.pair(row, train)
         curve = follow_em(pair, comparison.run.settings.epochs, _values(train), x, given)
-        result = {"evidence": exact_evidence(pair, x, given)}
+        result: dict[str, Any] = {"evidence": exact_evidence(pair, x, given)}
     else:
         svi = comparison.svi(row, train)
         curve, pair = follow(svi, x, given, row.seed), svi.pair
@@ -57,9 +59,22 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
         pair = finish(pair, *_values(train))
         metrics = final_evaluation(pair, x, given, comparison.eval_draws, split == "test", row.seed)
         result = {name: metrics[name] for name in METRICS if name in metrics}
+        if exact(pair, "posterior"):
+            result["posterior"] = _against_posterior(pair, x, given, row.seed)
     if split == "test" and "evidence" in result:
         result["train evidence"] = exact_evidence(pair, *_values(train))
     return {**result, "seconds": curve[-1]["seconds"], "passes": curve[-1]["passes"], "curve": curve}
+
+
+def _against_posterior(pair: Pair, x: torch.Tensor, given: torch.Tensor | None, seed: int) -> dict[str, Any]:
+    """Compare the guide with the exact posterior: of all data where a latent is global, else of the first ones."""
+    joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
+    if not joint:
+        x, given = x[:POSTERIOR_ROWS], None if given is None else given[:POSTERIOR_ROWS]
+    try:
+        return against_posterior(pair, x, given, 200 if joint else 1000, seed)  # joint draws are made one by one
+    except InferenceError as error:
+        return {"undefined": str(error)}
 
 
 def measure_noise(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -> dict[str, Any]:

@@ -181,6 +181,21 @@ class SquaredGaussianPosterior(dist.TorchDistribution):
     def variance(self) -> Tensor:
         return (self._log_moment(2) - self._log_moment(0)).exp().to(self.x)
 
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
+        """Draw a cell of a grid by its mass, a point uniformly in it, and a sign.
+
+        A cell is 1/32 of the width of the narrowest mode, so a variance is wrong by 1e-4 of itself at most.
+        """
+        cells, shape = math.ceil(max(576, 5184 * self.s**2 / self.t)), torch.Size(sample_shape)
+        step, drawn = 9 * self.s / cells, []
+        middle = (torch.arange(cells, dtype=torch.float64, device=self.x.device) + 0.5) * step
+        for x in self.x.double().unsqueeze(-1).split(max(1, 2**20 // cells)):
+            mass = self._log_joint(middle, x).softmax(-1)
+            drawn.append(middle[mass.multinomial(shape.numel(), replacement=True)])  # (n, draws)
+        size = torch.cat(drawn).T.reshape(shape + self.x.shape)
+        size = size + step * (torch.rand_like(size) - 0.5)
+        return torch.where(torch.rand_like(size) < 0.5, size, -size).to(self.x)
+
 
 class GumbelSoftmax(ExpRelaxedCategorical, TorchDistributionMixin):
     """Gumbel-Softmax in log space: a sample is log y for y in the simplex.

@@ -1,0 +1,56 @@
+"""Conclude a comparison in one sentence: which way of fitting to take, and why."""
+
+import math
+from statistics import mean, stdev
+from typing import Any
+
+from gallery.comparison.report import groups, number
+
+__all__ = ["verdict"]
+
+ERRORS = 2.0  # two bounds closer than this many standard errors of their difference are a tie
+
+
+def verdict(result: dict[str, Any]) -> str:
+    """Return a sentence that names the fit with the highest ELBO, or the cheapest of those that tie with it.
+
+    The standard error of a fit's mean over seeds has its Monte Carlo error, and the spread of its seeds. A fit with a
+    seed that did not end, or without a bound, is left out. The cost is the mean number of passes.
+
+    :param result: the content of compare.json
+    :return: "" if no fit can be compared, or there is one only
+    """
+    fits = {}
+    for label, rows in groups(result["rows"]):
+        key = "evidence" if rows[0]["name"] == "em" else "elbo"
+        values = [value for row in rows if (value := number(row, f"{key}/value")) is not None]
+        if len(values) == result["seeds"]:
+            noise = max(number(row, f"{key}/mc_se") or 0.0 for row in rows)
+            spread = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+            fits[label] = mean(values), math.hypot(noise, spread), mean(row["passes"] for row in rows)
+    labels = dict.fromkeys(row["label"] for row in result["rows"] if row["guide"] or row["name"] == "em")
+    missing = [label for label in labels if label not in fits]
+    apart = f" Not compared, for want of a bound for every seed: {'; '.join(missing)}." if missing else ""
+    if not fits or len(labels) == 1:
+        return ""
+    ranked = sorted(fits, key=lambda label: -fits[label][0])
+    best = ranked[0]
+    if len(fits) == 1:
+        return f"Only {best} has a bound for every seed: there is nothing to choose between.{apart}"
+
+    def behind(label: str) -> tuple[float, float]:
+        return fits[best][0] - fits[label][0], math.hypot(fits[best][1], fits[label][1])
+
+    tied = [label for label in ranked if behind(label)[0] <= ERRORS * behind(label)[1]]
+    chosen = min(tied, key=lambda label: fits[label][2])
+    if len(tied) == 1:
+        distance, error = behind(ranked[1])
+        times = f"{fits[best][2] / fits[ranked[1]][2]:.2g}"
+        cost = "as many passes" if times == "1" else f"{times} times the passes of that"
+        lead = f"by {distance:.2g} nats per data point (standard error {error:.1g}) over {ranked[1]}"
+        return f"Take {best}: its ELBO is the highest, {lead}, for {cost}.{apart}"
+    others = [label for label in tied if label != chosen]
+    share = fits[chosen][2] / min(fits[label][2] for label in others)
+    cost = "as many passes as the cheapest" if share > 0.99 else f"{share:.2g} times the passes of the cheapest"
+    why = f"within {ERRORS:g} standard errors its ELBO is as high as that of {'; '.join(others)}"
+    return f"Take {chosen}: {why}, for {cost} of them.{apart}"

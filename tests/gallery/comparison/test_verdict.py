@@ -1,0 +1,42 @@
+"""The sentence that ends a comparison, on results made by hand."""
+
+from gallery.comparison.verdict import verdict
+
+
+def row(name, elbo, passes, seed=0, mc_se=0.1):
+    bound = {} if elbo is None else {"elbo": {"value": elbo, "mc_se": mc_se}}
+    status = "failed" if elbo is None else "finished"
+    label = {"name": name, "label": name, "guide": "own", "seed": seed}
+    return label | {"status": status, "passes": passes} | bound
+
+
+def test_a_bound_that_is_clearly_the_highest_is_taken():
+    rows = [row("trace", -5.0, 100), row("iwae:5", -3.0, 500)]
+    assert verdict({"seeds": 1, "rows": rows}) == (
+        "Take iwae:5: its ELBO is the highest, by 2 nats per data point (standard error 0.1) over trace, "
+        "for 5 times the passes of that."
+    )
+
+
+def test_of_a_tie_the_cheapest_is_taken():
+    rows = [row("trace", -3.2, 100), row("iwae:5", -3.0, 500)]
+    assert verdict({"seeds": 1, "rows": rows}).startswith(
+        "Take trace: within 2 standard errors its ELBO is as high as that of iwae:5, for 0.2 times the passes"
+    )
+    assert verdict({"seeds": 1, "rows": [r | {"passes": 9} for r in rows]}).endswith(
+        "for as many passes as the cheapest of them."
+    )
+
+
+def test_the_spread_of_seeds_makes_a_tie():
+    rows = [row("a", v, 1, s, 0.0) for s, v in enumerate((-4.0, -2.0))] + [row("b", -2.5, 9, s, 0.0) for s in (0, 1)]
+    assert verdict({"seeds": 2, "rows": rows}).startswith("Take a:")  # -3 +- 1 against -2.5
+
+
+def test_a_fit_with_a_failed_seed_is_not_compared():
+    rows = [row("a", -3.0, 1, 0), row("a", -3.0, 1, 1), row("b", -1.0, 1, 0), row("b", None, 0, 1)]
+    assert verdict({"seeds": 2, "rows": rows}) == (
+        "Only a has a bound for every seed: there is nothing to choose between. "
+        "Not compared, for want of a bound for every seed: b."
+    )
+    assert verdict({"seeds": 1, "rows": [row("b", None, 0)]}) == ""
