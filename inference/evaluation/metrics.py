@@ -96,14 +96,14 @@ def evaluate(
         info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
     if exact is not None:
         result["evidence"] = Estimate.of_draws(exact.reshape(1, -1), n, exact=True)
+    if info.has_global_latent:
+        undefined["se"] = "a latent is global: the data points are dependent, the bounds are joint, divided by n"
     if held_out and info.is_per_data_point:
         reason = "the guide has parameters for each data point it was fitted to, and none for these"
-        return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
+        return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with eval_mode(pair, seed, "evaluate"):
         moments = _moments(pair, x, given, particles, at_a_time)
     result["reconstruction"] = Estimate.of_moments(moments["reconstruction"], n, particles=particles)
-    if info.has_global_latent:
-        undefined["se"] = "a latent is global: the data points are dependent, the bounds are joint, divided by n"
     if info.delta_sites:
         reason = (
             f"the guide of {', '.join(info.delta_sites)} is a point (Delta): it has no density, so there is no bound"
