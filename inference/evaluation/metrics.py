@@ -253,7 +253,8 @@ def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int 
 def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
     """Return the names of the collapsed latents, whose guide is the prior: posterior collapse.
 
-    A local, continuous latent is collapsed if each of its coordinates has a KL below 0.01 nats (COLLAPSE_NATS).
+    A local, continuous latent is collapsed if each of its coordinates has a KL below 0.01 nats (COLLAPSE_NATS). Where a
+    latent is global, none is returned: its guide may depend on the draw of that one, and then has no KL by itself.
 
     >>> from inference.examples import LinearGaussian
     >>> collapsed(LinearGaussian(), torch.randn(50, 1))  # before a fit the guide is the prior
@@ -265,6 +266,6 @@ def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
     """
     with eval_mode(pair):
         info = inspect_pair(pair, arguments(pair, x, given))
-    if info.delta_sites or not info.continuous_sites:
+    if info.delta_sites or not info.continuous_sites or info.has_global_latent:
         return []
     return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < COLLAPSE_NATS]

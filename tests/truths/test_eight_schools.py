@@ -12,6 +12,7 @@ from gallery.models import MODELS
 from gallery.models.eight_schools import Centred, EightSchools, MeanField
 from inference import SVI, Settings, nuts
 from inference.evaluation.log_weights import log_weights
+from inference.evaluation.metrics import collapsed, kl_per_latent
 from inference.fit.nuts import summary
 from inference.pairs.run import eval_mode
 
@@ -143,6 +144,15 @@ def test_gaps_are_positive_and_the_coordinates_decide():
     (own, error), (eta, of_eta), (theta, of_theta) = gaps.values()
     assert 0 < own < eta - 4 * (error + of_eta)
     assert eta + 4 * of_eta < of_tau["eight_schools:centred"] < theta + 4 * of_theta
+
+
+def test_effects_that_are_nearly_equal_are_no_posterior_collapse():
+    """At a small draw of tau the posterior of eta is its prior, whatever the data."""
+    (x, given), pair = schools(), EightSchools()
+    with torch.no_grad():
+        pair.q["m"][1] = -6.0
+    assert collapsed(pair, x, given) == []
+    assert max(kl_per_latent(pair, x, given)["eta"]) < 1e-3
 
 
 def compare(result, p):
