@@ -1,4 +1,4 @@
-"""Sets drawn from a known model, so that a fit can be compared with the truth.
+"""Sets drawn from a known model, so that a fit can be compared with the truth, and one small table that is printed.
 
 They are drawn by numpy's legacy generator, whose streams numpy guarantees never to change: the numbers are the same on
 every machine. The second argument of a univariate Normal below is the standard deviation.
@@ -9,10 +9,15 @@ every machine. The second argument of a univariate Normal below is the standard 
                           log p(x) = 1/2 - x + log Phi(x - 1)
     line                  x ~ Normal(intercept + slope * c, sigma), covariate c ~ Uniform(0, 5)
                           (c is not centred, so that slope and intercept are correlated a posteriori)
+    logistic              x ~ Bernoulli(sigmoid(intercept + slope * c)), covariate c ~ Uniform(0, 5)
     squared_gaussian      z ~ Normal(0, 1);  x | z ~ Normal(z^2, 0.5), x in R
     loaded_die            x ~ Categorical(p), one-hot; half of the throws show the last face
     gaussian_mixture      y ~ Categorical(weights);  x | y ~ Normal(mean_y, scale_y), x in R^2; y is the label
     hmm                   y_t a Markov chain of three states, x_t | y_t ~ Normal(mean_{y_t}, scale_{y_t}), x in R^10
+
+    eight_schools         not drawn: the effects of coaching in eight schools as estimated, x, and their standard
+                          errors, the covariate; Rubin, Estimation in parallel randomized experiments, 1981, table 1.
+                          No school is held out: the test split has the same rows
 
 factor_analysis is the draw of Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes: A
 tutorial, 2022. The other sets are the gallery's.
@@ -45,9 +50,12 @@ __all__ = [
     "LINE_INTERCEPT",
     "LINE_SIGMA",
     "LINE_SLOPE",
+    "LOGISTIC_W",
     "MIXTURE_MEAN",
     "MIXTURE_SCALE",
     "MIXTURE_WEIGHTS",
+    "SCHOOLS_EFFECT",
+    "SCHOOLS_ERROR",
     "SYNTHETIC",
     "TRUTH",
 ]
@@ -55,6 +63,9 @@ __all__ = [
 FA_W = np.array([[-0.5, -1.0], [-1.0, -1.0], [2.0, 0.5]])
 FA_SIGMA = np.array([0.4, 0.2, 0.3])
 LINE_INTERCEPT, LINE_SLOPE, LINE_SIGMA = 0.5, 1.5, 0.8
+LOGISTIC_W = np.array([-3.0, 1.2])
+SCHOOLS_EFFECT = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+SCHOOLS_ERROR = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 DIE_P = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.5])
 MIXTURE_WEIGHTS = np.array([0.5, 0.3, 0.2])
 MIXTURE_MEAN = np.array([[-2.0, 0.0], [1.5, 1.5], [1.0, -2.0]])
@@ -85,6 +96,25 @@ def line() -> Source:
     c = stream.uniform(0, 5, size=(400, 1))
     x = LINE_INTERCEPT + LINE_SLOPE * c + LINE_SIGMA * stream.standard_normal(c.shape)
     return Source(_float32(x), covariates=_float32(c), splits=split_slices(train=200, test=200))
+
+
+def logistic() -> Source:
+    """Draw covariates (240, 1) and x (240, 1) in {0, 1}."""
+    stream = np.random.RandomState(6)
+    c = stream.uniform(0, 5, size=(240, 1))
+    p = 1 / (1 + np.exp(-LOGISTIC_W[0] - LOGISTIC_W[1] * c))
+    x = stream.uniform(size=c.shape) < p
+    return Source(_float32(x), covariates=_float32(c), splits=split_slices(train=40, test=200))
+
+
+def eight_schools() -> Source:
+    """Return x (8, 1), and the standard errors (8, 1) as covariates."""
+    rows = slice(0, 8)
+    return Source(
+        _float32(SCHOOLS_EFFECT[:, None]),
+        covariates=_float32(SCHOOLS_ERROR[:, None]),
+        splits={"train": rows, "test": rows, "all": rows},
+    )
 
 
 def squared_gaussian() -> Source:
@@ -130,6 +160,7 @@ def _float32(array: np.ndarray) -> Tensor:
 
 TRUTH = {
     "line": {"w": np.array([LINE_INTERCEPT, LINE_SLOPE]), "noise": np.array(LINE_SIGMA)},
+    "logistic": {"w": LOGISTIC_W},
     "loaded_die": {"p": DIE_P},
 }
 """The values of the latents that all data of a set share, by set and by site of the gallery's model of it."""
@@ -138,6 +169,8 @@ SYNTHETIC: dict[str, Callable[[], Source]] = {
     "factor_analysis": factor_analysis,
     "exponential_gaussian": exponential_gaussian,
     "line": line,
+    "logistic": logistic,
+    "eight_schools": eight_schools,
     "squared_gaussian": squared_gaussian,
     "loaded_die": loaded_die,
     "gaussian_mixture": gaussian_mixture,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gallery.models.contractive_autoencoder import ContractiveAutoencoder
     from gallery.models.cvae import CVAE
     from gallery.models.denoising_autoencoder import DenoisingAutoencoder
+    from gallery.models.eight_schools import EightSchools
     from gallery.models.exponential_gaussian import ExponentialGaussian
     from gallery.models.factor_analysis import FactorAnalysis
     from gallery.models.gaussian_mixture import GaussianMixture
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
     from gallery.models.linear_regression import LinearRegression
     from gallery.models.loaded_die import LoadedDie
+    from gallery.models.logistic_regression import LogisticRegression
     from gallery.models.sparse_autoencoder import SparseAutoencoder
     from gallery.models.squared_gaussian import SquaredGaussian
     from gallery.models.ss_vae import SSVAE
@@ -48,6 +50,7 @@ __all__ = [
     "Autoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
+    "EightSchools",
     "ExponentialGaussian",
     "FactorAnalysis",
     "Fit",
@@ -55,6 +58,7 @@ __all__ = [
     "KSparseAutoencoder",
     "LinearRegression",
     "LoadedDie",
+    "LogisticRegression",
     "SparseAutoencoder",
     "SquaredGaussian",
     "compare",
@@ -66,6 +70,8 @@ _MODELS = {
     "ExponentialGaussian": "exponential_gaussian",
     "SquaredGaussian": "squared_gaussian",
     "LinearRegression": "linear_regression",
+    "LogisticRegression": "logistic_regression",
+    "EightSchools": "eight_schools",
     "LoadedDie": "loaded_die",
     "GaussianMixture": "gaussian_mixture",
     "HMM": "hmm",

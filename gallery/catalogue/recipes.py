@@ -17,6 +17,8 @@ __all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "SAMPLED", "TUTORIAL", "VARIA
 TUTORIAL = "Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes, arXiv 2208.07818"
 VARIATIONAL = "Lecture slides on variational inference"
 BERNOULLI = "Notes on Bernoulli VAEs"
+BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 2013"
+SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
 SAMPLED, SAMPLED_NOTE = ":sampled", "The source has the KL in closed form; here it is sampled."
@@ -86,6 +88,18 @@ def _linear_regression(variant: str) -> Recipe:
     name = f"linear_regression{variant}"
     settings = {"epochs": 200, "batch_size": 20, "lr": 3e-2, "lr_schedule": "flat_cosine", "adam_beta2": 0.99}
     return Recipe(name, name, "line", BERNOULLI, settings=settings | {"particles": 32})
+
+
+def _logistic_regression(variant: str) -> Recipe:
+    name = f"logistic_regression{variant}"
+    settings = {"epochs": 400, "batch_size": 20, "lr": 3e-2, "lr_schedule": "flat_cosine", "adam_beta2": 0.99}
+    return Recipe(name, name, "logistic", BAYESIAN, settings=settings | {"particles": 32})
+
+
+def _eight_schools(variant: str) -> Recipe:
+    name = f"eight_schools{variant}"
+    settings = {"epochs": 800, "batch_size": 8, "lr": 3e-2, "lr_schedule": "flat_cosine", "adam_beta2": 0.99}
+    return Recipe(name, name, "eight_schools", SCHOOLS, settings=settings | {"particles": 64})
 
 
 def _enumerated(name: str) -> Recipe:
@@ -228,6 +242,8 @@ RECIPES: dict[str, Recipe] = {
             settings={"epochs": 300, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine"},
             extra_metrics=("k_hat", "sandwich"),
         ),
+        *map(_logistic_regression, ("", ":mean_field")),
+        *map(_eight_schools, ("", ":mean_field", ":centred")),
         *map(_loaded_die, ("", ":softmax")),
         *map(_enumerated, ("gaussian_mixture", "hmm")),
         _factor_analysis(""),

@@ -15,8 +15,10 @@ from scipy.stats import beta
 from data import Dataset
 from gallery.figures.exact import density
 from gallery.figures.style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
+from gallery.models._quadrature import GridPosterior, HierarchyPosterior
 from inference import Pair, eval_mode
 from inference.pairs.capabilities import capability, exact
+from inference.pairs.run import arguments
 from inference.pairs.sites import Site, latent_sites
 
 __all__ = ["CARD", "card"]
@@ -69,7 +71,12 @@ def _draw(ax: Axes, pair: Pair, train: Dataset) -> tuple[str, str, str]:
         if "transition" in statistics:
             return _states(ax, pair, x)
         return _clusters(ax, pair, x) if "y" in statistics else _cloud(ax, pair, x)
-    if isinstance(pair.posterior(x[:2]), dist.Dirichlet):
+    known = pair.posterior(*arguments(pair, x, train.given))
+    if isinstance(known, GridPosterior):
+        return _odds(ax, pair, train, known)
+    if isinstance(known, HierarchyPosterior):
+        return _shrinkage(ax, known)
+    if isinstance(known, dist.Dirichlet):
         return _faces(ax, pair, x)
     return _posteriors(ax, pair, x)
 
@@ -106,6 +113,44 @@ def _lines(ax: Axes, pair: Pair, train: Dataset) -> tuple[str, str, str]:
         ax.plot(array(grid[:, 0]), means[:, i], color=RED, alpha=0.35, linewidth=1, label=label)
     ax.scatter(array(c[:POINTS, 0]), array(x[:POINTS, 0]), color=BLUE, s=26, zorder=3, label=f"{FEW} data points")
     return "Many lines are plausible, most of all beyond the data", "covariate", "response"
+
+
+def _odds(ax: Axes, pair: Pair, train: Dataset, known: GridPosterior) -> tuple[str, str, str]:
+    """Draw answers of 0 and 1, and probabilities of a 1 from their exact posterior."""
+    assert train.covariates is not None
+    c = train.covariates
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        w = known.sample((40,))
+    low, high = c.min().item(), c.max().item()
+    grid = torch.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 200).to(c).unsqueeze(-1)
+    p = array((pair.design(grid) @ w.T).sigmoid())
+    for i in range(len(w)):
+        label = "probability of a 1, drawn from the exact posterior" if i == 0 else None
+        ax.plot(array(grid[:, 0]), p[:, i], color=RED, alpha=0.35, linewidth=1, label=label)
+    ax.scatter(array(c[:POINTS, 0]), array(train.x[:POINTS, 0]), color=BLUE, s=26, zorder=3, label=f"{len(c)} answers")
+    return "Answers of yes and no leave many curves plausible", "covariate", "probability of a 1"
+
+
+def _shrinkage(ax: Axes, known: HierarchyPosterior) -> tuple[str, str, str]:
+    """Draw the posterior mean of every effect against the spread, and the posterior of the spread below."""
+    tau = torch.linspace(0, 4 * known.c.mean().item() / 1.6, 200).to(known.tau)
+    of_tau = known.given_tau(tau)
+    for i, effect in enumerate(of_tau.effect.T):
+        label = "posterior mean of each effect, given the spread" if i == 0 else None
+        ax.plot(array(tau), array(effect), color=COLOURS[i % len(COLOURS)], linewidth=2, label=label)
+    density = (of_tau.log_x - (tau / known.tau_scale).square().log1p()).exp()
+    low, high = ax.get_ylim()
+    floor, height = low - 0.25 * (high - low), 0.3 * (high - low)
+    ax.fill_between(
+        array(tau),
+        floor,
+        array(floor + height * density / density.max()),
+        color=GREY,
+        alpha=0.4,
+        label="exact posterior of the spread",
+    )
+    return "The smaller the spread, the more the effects are pulled together", "spread between schools", "effect"
 
 
 def _faces(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:

@@ -96,14 +96,14 @@ def evaluate(
         info, exact = inspect_pair(pair, args), log_evidence(pair, x, given)
     if exact is not None:
         result["evidence"] = Estimate.of_draws(exact.reshape(1, -1), n, exact=True)
+    if info.has_global_latent:
+        undefined["se"] = "a latent is global: the data points are dependent, the bounds are joint, divided by n"
     if held_out and info.is_per_data_point:
         reason = "the guide has parameters for each data point it was fitted to, and none for these"
-        return result | {"undefined": dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
+        return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
     with eval_mode(pair, seed, "evaluate"):
         moments = _moments(pair, x, given, particles, at_a_time)
     result["reconstruction"] = Estimate.of_moments(moments["reconstruction"], n, particles=particles)
-    if info.has_global_latent:
-        undefined["se"] = "a latent is global: the data points are dependent, the bounds are joint, divided by n"
     if info.delta_sites:
         reason = (
             f"the guide of {', '.join(info.delta_sites)} is a point (Delta): it has no density, so there is no bound"
@@ -253,7 +253,8 @@ def kl_per_latent(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int 
 def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
     """Return the names of the collapsed latents, whose guide is the prior: posterior collapse.
 
-    A local, continuous latent is collapsed if each of its coordinates has a KL below 0.01 nats (COLLAPSE_NATS).
+    A local, continuous latent is collapsed if each of its coordinates has a KL below 0.01 nats (COLLAPSE_NATS). Where a
+    latent is global, none is returned: its guide may depend on the draw of that one, and then has no KL by itself.
 
     >>> from inference.examples import LinearGaussian
     >>> collapsed(LinearGaussian(), torch.randn(50, 1))  # before a fit the guide is the prior
@@ -265,6 +266,6 @@ def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
     """
     with eval_mode(pair):
         info = inspect_pair(pair, arguments(pair, x, given))
-    if info.delta_sites or not info.continuous_sites:
+    if info.delta_sites or not info.continuous_sites or info.has_global_latent:
         return []
     return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < COLLAPSE_NATS]

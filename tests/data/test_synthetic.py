@@ -34,6 +34,25 @@ def test_exponential_gaussian_has_the_stated_evidence():
     assert abs(x.mean() - 1) < 4 * (2 / len(x)) ** 0.5
 
 
+def test_logistic_has_the_stated_odds():
+    both = [data.load("logistic", split) for split in ("train", "test")]
+    assert [(*of.x.shape, *of.given.shape) for of in both] == [(40, 1, 40, 1), (200, 1, 200, 1)]
+    x, c = (torch.cat([getattr(of, name) for of in both]).double() for name in ("x", "given"))
+    assert set(x.flatten().tolist()) == {0.0, 1.0}
+    design = torch.cat([torch.ones_like(c), c], 1)
+    p = (design @ torch.from_numpy(data.synthetic.LOGISTIC_W)).sigmoid()
+    score = design.T @ (x[:, 0] - p)  # at the truth: mean 0, and this variance
+    assert (score.abs() < 4 * (design.square() * (p * (1 - p))[:, None]).sum(0).sqrt()).all()
+
+
+def test_eight_schools_is_the_printed_table_and_holds_nothing_out():
+    train, test, every = (data.load("eight_schools", split) for split in ("train", "test", "all"))
+    assert train.x.flatten().tolist() == [28, 8, -3, 7, -1, 1, 18, 12]
+    assert train.given.flatten().tolist() == [15, 10, 16, 11, 9, 11, 10, 18]
+    assert torch.equal(train.x, test.x)
+    assert torch.equal(train.x, every.x)
+
+
 def test_line_regresses_to_its_truth():
     line = data.load("line", "test")
     assert line.given is line.covariates

@@ -11,7 +11,8 @@ from gallery.runs.registry import constructor
 N = 12
 SMALL = {"data_dim": 6, "latent_dim": 2, "hidden": (5,), "classes": 3, "given_dim": 2, "total": N, "k": 1}
 SMALL |= {"components": 3, "steps": 3, "state_dim": 4}
-DATA_DIM = {"exponential_gaussian": 1, "linear_regression": 1, "squared_gaussian": 1}
+ONE_NUMBER = ("exponential_gaussian", "squared_gaussian", "linear_regression", "logistic_regression", "eight_schools")
+DATA_DIM = dict.fromkeys(ONE_NUMBER, 1)
 REFUSED = {"exponential_gaussian:normal"}  # in the registry to show why it cannot be fitted
 FITTED = [name for name in MODELS if name not in REFUSED]
 NO_META = {"loaded_die"}  # torch cannot draw from a Dirichlet there: aten::_sample_dirichlet has no meta kernel
@@ -35,7 +36,7 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     generator = torch.Generator().manual_seed(1)
     family = name.partition(":")[0]
     x = torch.randn(N, DATA_DIM.get(family, SMALL["data_dim"]), generator=generator, dtype=torch.float64)
-    if family in ("vae", "cvae", "gmvae", "vrnn", "ss_vae"):
+    if family in ("vae", "cvae", "gmvae", "vrnn", "ss_vae", "logistic_regression"):
         x = (x > 0).double()
     if hasattr(MODELS[name], "bounds"):
         x = (4 * x).sigmoid()
@@ -45,7 +46,9 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
         return x.to(dtype), torch.randint(SMALL["classes"], (N,), generator=generator)
     if family == "ss_vae":
         return x.to(dtype), torch.randint(-1, SMALL["classes"], (N,), generator=generator)
-    if family == "linear_regression":
+    if family == "eight_schools":  # standard errors
+        return x.to(dtype), (0.5 + torch.rand(N, 1, generator=generator, dtype=torch.float64)).to(dtype)
+    if family in ("linear_regression", "logistic_regression"):
         return x.to(dtype), torch.randn(N, SMALL["given_dim"], generator=generator, dtype=torch.float64).to(dtype)
     return (x.to(dtype),)
 

@@ -5,6 +5,8 @@
 
 die             counts of the faces of a die that are dragged: prior, exact posterior, evidence
 line            points that are dragged: the posterior of a line, and the gap of a mean-field guide
+odds            a slider for the number of answers: the posterior of a logistic regression, exact and by Laplace
+hierarchy       a slider for the spread between schools: how far each estimate is shrunk
 mixture         means that are dragged: responsibilities, and steps of EM
 states          measurements that are dragged: filtering, smoothing and the most probable path of a Markov chain
 densities       a slider for x: prior, exact posterior and a guide of a chosen family, both KLs, evidence and ELBO
@@ -32,9 +34,11 @@ from gallery.models.hmm import HMM
 from gallery.report.explorers.components import components
 from gallery.report.explorers.densities import densities
 from gallery.report.explorers.die import die
+from gallery.report.explorers.hierarchy import hierarchy
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.line import line
 from gallery.report.explorers.mixture import mixture
+from gallery.report.explorers.odds import odds
 from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.states import states
@@ -55,6 +59,8 @@ EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
     lambda pair, splits: densities(pair, splits["test"], fitted=False),
     lambda pair, splits: die(pair, splits["train"]),
     lambda pair, splits: line(pair, splits["train"]),
+    lambda pair, splits: odds(pair, splits["train"]),
+    lambda pair, splits: hierarchy(pair, splits["train"]),
     lambda pair, splits: mixture(pair, splits["train"]),
     lambda pair, splits: states(pair, splits["test"]),
 )

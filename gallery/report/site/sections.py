@@ -38,10 +38,12 @@ PANELS = {
 PATH = (
     "loaded_die",
     "linear_regression",
+    "logistic_regression",
     "exponential_gaussian",
     "squared_gaussian",
     "gaussian_mixture",
     "hmm",
+    "eight_schools",
     "factor_analysis",
     "autoencoder",
     "vae",

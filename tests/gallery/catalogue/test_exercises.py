@@ -11,7 +11,7 @@ from torch import tensor
 from torch.distributions import Bernoulli, Exponential, MultivariateNormal, Normal, kl_divergence
 from torch.special import ndtr
 
-from data.synthetic import FA_SIGMA, FA_W
+from data.synthetic import FA_SIGMA, FA_W, SCHOOLS_EFFECT, SCHOOLS_ERROR
 from gallery.catalogue.entries import NAMES, entry
 from gallery.catalogue.plain import LOSSES
 from gallery.catalogue.recipes import RECIPES
@@ -19,12 +19,14 @@ from gallery.models._distributions import ContinuousBernoulli, Softmax
 from gallery.models.autoencoder import Autoencoder
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
+from gallery.models.eight_schools import EightSchools
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.hmm import HMM
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.loaded_die import LoadedDie
+from gallery.models.logistic_regression import LogisticRegression
 from gallery.models.squared_gaussian import SquaredGaussian
 
 LOG_10 = math.log(10)
@@ -99,6 +101,44 @@ def linear_regression():
     yield 1, f"{kl_divergence(q, p).item():.4f}"
     scaled = LinearRegression(prior_scale=1e4, noise=wide.noise * math.sqrt(200 / 20)).posterior(torch.zeros_like(c), c)
     yield 2, f"{(scaled.stddev / p.stddev).mean().item():.2f}"
+
+
+def logistic_regression():
+    pair, a = LogisticRegression(), torch.linspace(-80, 80, 200_001)
+    C, w = pair.design(torch.randn(9, 1)), torch.randn(2)
+    density = pair.posterior(torch.randint(2, (9, 1)).double(), C[:, 1:])
+    p = (C @ w).sigmoid()
+    second = -(C.T * (p * (1 - p))) @ C - torch.eye(2) / pair.prior_scale**2
+    close(torch.autograd.functional.hessian(density.log_prob, w), second)
+
+    def mean(f, q):
+        return torch.trapezoid(q.log_prob(a).exp() * f, a).item()
+
+    yield 1, f"{math.log(9):.3f}"
+    extreme = 1 - mean(((a.sigmoid() > 0.1) & (a.sigmoid() < 0.9)).double(), Normal(0.0, pair.prior_scale))
+    yield 1, f"{extreme:.3f}"
+    ones, zeros = torch.ones(2, 1), torch.zeros(2, 1)
+    again = pair.log_evidence(ones, zeros) - pair.log_evidence(ones[:1], zeros[:1])
+    yield 1, f"{again.exp().item():.3f}"
+    yield 2, f"{tensor(2.0).sigmoid().item():.3f}"
+    yield 2, f"{mean(a.sigmoid(), Normal(2.0, 2.0)):.3f}"
+    yield 2, f"{tensor(2 / math.sqrt(1 + math.pi / 2)).sigmoid().item():.3f}"
+
+
+def eight_schools():
+    x, c = (torch.from_numpy(values) for values in (SCHOOLS_EFFECT, SCHOOLS_ERROR))
+    p = EightSchools().posterior(x.unsqueeze(1), c.unsqueeze(1))
+    weighted = (x / c**2).sum() / (1 / c**2).sum()
+    at_zero, far = (effect for effect in p.given_tau(tensor([0.0, 1e8])).effect)
+    close(far, x)
+    close(at_zero, ((x / c**2).sum() / (1 / 25 + (1 / c**2).sum())).expand(8))
+    yield 0, f"{at_zero[0].item():.2f}"
+    yield 0, f"{weighted.item():.2f}"
+    s, log_tau = 1.0, torch.linspace(-15, 15, 100_001)
+    inverse = torch.trapezoid(Normal(0.0, s).log_prob(log_tau).exp() * (-2 * log_tau).exp(), log_tau)
+    yield 1, f"{inverse.item():.3f}"
+    exceeds = ndtr((p.known.effect[:, 0] - x[0]) / p.known.effect_sd[:, 0])
+    yield 2, f"{(p.probs @ exceeds).item():.4f}"
 
 
 def loaded_die():

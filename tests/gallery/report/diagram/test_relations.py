@@ -35,6 +35,16 @@ KNOWN = {  # each node with its kind and parents
     "encoder network",
     ("linear_regression", "model"): "w latent; x observed w given; given input",
     ("linear_regression", "guide"): "w latent q; q network",
+    ("eight_schools", "model"): "mu latent; tau latent; eta latent; x observed mu tau eta given; given input",
+    (
+        "eight_schools",
+        "guide",
+    ): "x input; given input; mu latent q; tau latent mu q; eta latent x given mu tau; q network",
+    (
+        "eight_schools:centred",
+        "model",
+    ): "mu latent; tau latent; theta latent mu tau; x observed theta given; given input",
+    ("eight_schools:centred", "guide"): "row input; mu latent q; tau latent q; theta latent row q; q network",
     ("exponential_gaussian:per_datum", "guide"): "row input; z latent row eta; eta network",
     ("gaussian_mixture", "model"): "y enumerated theta; x observed y theta; theta network",
     ("gaussian_mixture", "guide"): "",

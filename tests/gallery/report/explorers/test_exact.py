@@ -1,5 +1,7 @@
 """Explorers of exact models show the numbers that the library computes, also after an interaction."""
 
+import math
+
 import pytest
 import torch
 from explorer_cases import hero, inline, part, slide, unfitted, value
@@ -102,6 +104,50 @@ def test_a_line_has_the_posterior_of_its_points(keywords, visit):
     assert len(check()) == 0
 
 
+@pytest.mark.parametrize("keywords", [{}, {"mu_scale": 2.0, "tau_scale": 20.0}])
+def test_a_hierarchy_is_shrunk_as_by_the_library(keywords, visit):
+    page = visit(hero("eight_schools", **keywords))
+    pair, splits = unfitted("eight_schools", **keywords)
+    x, c = splits["train"].x, splits["train"].given
+    p = pair.posterior(x, c)
+    for position, tau in ((0, 0.0), (7, 1.75), (120, 30.0)):
+        slide(page, "tau", position)
+        known = p.given_tau(torch.tensor([tau], dtype=torch.float64))
+        density = (known.log_x + p._log_prior(torch.tensor(tau).double()) - p.log_evidence).exp()
+        expected = [tau, density.item(), known.mean.item(), known.log_x.item(), pair.log_evidence(x, c).item()]
+        shown = [value(page, name) for name in ("tau", "density", "mu", "log_x", "log_evidence")]
+        assert shown == pytest.approx(expected, abs=TOLERANCE)
+        reach = 1.6448536 * known.effect_sd
+        for name, of in {
+            "share": known.share,
+            "effect": known.effect,
+            "low": known.effect - reach,
+            "high": known.effect + reach,
+            "mean": p.mean[None, 2:],
+        }.items():
+            shown = [value(page, f"{name}-{letter}") for letter in "ABCDEFGH"]
+            assert shown == pytest.approx(of[0].tolist(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"prior_scale": 1.0}])
+def test_odds_have_the_posterior_of_the_first_answers(keywords, visit):
+    page = visit(hero("logistic_regression", **keywords))
+    pair, splits = unfitted("logistic_regression", **keywords)
+    for n in (0, 1, 5, 40):
+        slide(page, "n", n)
+        few = splits["train"].head(n)
+        p = pair.posterior(few.x, few.given)
+        shown = [value(page, name) for name in ("log_evidence", "intercept", "slope")]
+        assert shown == pytest.approx([p.log_evidence.item(), *p.mean.tolist()], abs=TOLERANCE)
+        mode = p.mean
+        for _ in range(30):
+            gradient = torch.autograd.functional.jacobian(p.log_prob, mode)
+            curvature = -torch.autograd.functional.hessian(p.log_prob, mode)
+            mode = mode + torch.linalg.solve(curvature, gradient)
+        laplace = (p.log_joint(mode[None]) + math.log(2 * math.pi) - 0.5 * curvature.logdet()).item()
+        assert [value(page, "mode"), value(page, "laplace")] == pytest.approx([mode[1].item(), laplace], abs=TOLERANCE)
+
+
 def test_em_steps_are_those_of_the_library(visit):
     page = visit(hero("gaussian_mixture"), reduced_motion="reduce")
     pair, splits = unfitted("gaussian_mixture")
@@ -171,7 +217,7 @@ def test_a_chain_is_filtered_and_smoothed_as_by_the_library(count, visit):
 def test_every_explorer_of_an_exact_model_is_small_named_and_fits_a_phone(visit):
     models = [name for name in MODELS if exact(MODELS[name], "log_evidence") and ":" not in name]
     fragments = {name: hero(name) for name in models}
-    assert len(fragments) == 7
+    assert len(fragments) == 9
     assert all(len(html.encode()) < 200_000 and 'class="hint"' in html for html in fragments.values())
     page = visit(*fragments.values(), color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
