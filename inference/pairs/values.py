@@ -1,4 +1,4 @@
-"""Test whether the model computes something from the values of x, which are zeros when data are drawn."""
+"""Test what a pair must not do: compute from the values of x, which are zeros when data are drawn, or seed torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +16,14 @@ from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, cuda_devices, param_scope, same_buffers
 from inference.pairs.sites import Site, unwrap
 
-__all__ = ["FROM_X", "distribution_tensors", "nudged_weights", "site_from_x"]
+__all__ = ["FROM_X", "RESTARTED", "distribution_tensors", "nudged_weights", "restarted_part", "site_from_x"]
 
 FROM_X = (
     "the model computes {} from the values of x, which are zeros when data are drawn. Compute it from latents, from "
     "`given`, or from the value that pyro.sample returns."
 )
+
+RESTARTED = "{} seeds torch's generator, so that every step has the same noise. Remove the seed: `fit` has one."
 
 NUDGE = 1e-2  # standard deviation of what is added to the weights: a weight that starts at 0 hides what it multiplies
 
@@ -61,6 +63,32 @@ def site_from_x(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
                 return None
             if name is not None and _first_different(one, _trace(pair, free, args)) is not None:
                 return None  # it draws noise from another generator, or keeps a state
+            return name
+    return None
+
+
+def restarted_part(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
+    """Return which of model and guide seeds torch's generator, "model" or "guide"; None if neither does.
+
+    :param args: (x,) or (x, given), (n, ...) each, of a few rows
+    """
+    for name, part in (("model", pair.model), ("guide", pair.guide)):
+        states = []
+        for seed in (0, 1):
+            with (
+                torch.no_grad(),
+                torch.random.fork_rng(cuda_devices(pair)),
+                same_buffers(pair),
+                suppress(Exception),  # any error of the user's code
+                SetRows(torch.arange(len(args[0]), device=args[0].device)),
+            ):
+                torch.manual_seed(seed)
+                try:
+                    with param_scope():
+                        poutine.trace(part).get_trace(*args)
+                finally:
+                    states.append(torch.get_rng_state())
+        if torch.equal(*states):
             return name
     return None
 

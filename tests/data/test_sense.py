@@ -59,18 +59,6 @@ def test_only_x_that_is_constant_is_refused(save, transform, low, high):
         assert len(data.load(f"{path}:{transform}"))
 
 
-@pytest.mark.parametrize(
-    ("row", "transform"), [([0, 1, 1], "real"), ([7, 200, 30], "grey"), ([0, 0, 0], "threshold")]
-)
-def test_rows_that_are_all_the_same_are_refused(save, row, transform):
-    x = np.tile(np.array(row, np.uint8), (20, 1))
-    if transform == "threshold":  # the rows differ, their binarisation does not
-        x = np.random.default_rng(0).integers([0, 200, 210], [100, 250, 256], (20, 3)).astype(np.uint8)
-    fault("the same in all", f"'{transform}'", name=f"{save(x=x)}:{transform}")
-    x[3] = 255 - x[3]
-    assert len(data.load(f"{save(x=x)}:{transform}"))
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_channels_first_are_the_same_pictures(save, channels):
     last = np.stack([pixels(seed=s) for s in range(channels)], 3)

@@ -270,3 +270,42 @@ def test_the_refusal_can_be_sent_to_another_process():
     error = pickle.loads(pickle.dumps(ContractError("plate", "wrong.")))
     assert (error.clause, str(error)) == ("plate", 'clause "plate" of the contract: wrong.')
     assert isinstance(error, InferenceError)
+
+
+class GuideWithoutTotal(Base):
+    def guide(self, x):
+        super().guide(x)
+
+
+class ModelWithoutTotal(Base):
+    def model(self, x, size=None):
+        super().model(x, size)
+
+
+class GuideWithoutX(Base):
+    def guide(self, total=None):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [GuideWithoutTotal, ModelWithoutTotal, GuideWithoutX])
+def test_a_signature_that_a_fit_cannot_call_is_refused(kind):
+    with pytest.raises(ContractError, match=r"cannot be called as the fit does .* Write `def (model|guide)\(self, x, total"):
+        SVI(kind(), torch.randn(6, 2), settings=Settings(epochs=1))
+
+
+class SeedInGuide(Base):
+    def guide(self, x, total=None):
+        torch.manual_seed(3)
+        super().guide(x, total)
+
+
+class SeedInLikelihood(Base):
+    def noise(self, x, mean):
+        pyro.set_rng_seed(len(x))
+        return super().noise(x, mean)
+
+
+@pytest.mark.parametrize(("kind", "part"), [(SeedInGuide, "guide"), (SeedInLikelihood, "model")])
+def test_a_pair_that_seeds_torch_is_refused(kind, part):
+    with pytest.raises(ContractError, match=f"{part} seeds torch's generator"):
+        SVI(kind(), torch.randn(6, 2), settings=Settings(epochs=1))
