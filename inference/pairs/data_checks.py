@@ -27,7 +27,7 @@ from inference.pairs.pair import Pair
 from inference.pairs.properties import base_of, distribution_fault, has_one_support, name_of, support_of
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
 from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
-from inference.pairs.values import FROM_X, RESTARTED, restarted_part, site_from_x
+from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
 
 __all__ = ["check_data", "check_fit", "check_training", "unregistered_faults"]
 
@@ -67,6 +67,8 @@ def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
         varied = tuple(a[:VARIED_ROWS] for a in arguments(pair, x, given))
         if name := site_from_x(pair, varied):
             raise ContractError("values", FROM_X.format(name))
+        if name := site_from_place(pair, varied):
+            raise ContractError("plate", FROM_PLACE.format(name))
         if part := restarted_part(pair, varied):
             raise ContractError("leftovers", RESTARTED.format(part))
 

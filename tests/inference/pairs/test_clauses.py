@@ -11,6 +11,7 @@ from cases import FITTED, arguments, build
 from torch import nn
 
 from inference import SVI, InferenceError, Settings
+from inference.contract import CLAUSES, Case
 from inference.pairs.checks import ContractError
 from inference.pairs.values import site_from_x
 
@@ -289,7 +290,7 @@ class GuideWithoutX(Base):
 
 @pytest.mark.parametrize("kind", [GuideWithoutTotal, ModelWithoutTotal, GuideWithoutX])
 def test_a_signature_that_a_fit_cannot_call_is_refused(kind):
-    with pytest.raises(ContractError, match=r"cannot be called as the fit does .* Write `def (model|guide)\(self, x, total"):
+    with pytest.raises(ContractError, match=r"cannot be called .* Write `def (model|guide)\(self, x, total"):
         SVI(kind(), torch.randn(6, 2), settings=Settings(epochs=1))
 
 
@@ -309,3 +310,45 @@ class SeedInLikelihood(Base):
 def test_a_pair_that_seeds_torch_is_refused(kind, part):
     with pytest.raises(ContractError, match=f"{part} seeds torch's generator"):
         SVI(kind(), torch.randn(6, 2), settings=Settings(epochs=1))
+
+
+class FirstRows(Base):
+    """Values for each data point, those of the first rows in every minibatch; they start alike."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.ParameterDict({"loc": torch.zeros(20, 2)})
+
+    def guide(self, x, total=None):
+        pyro.module("table", self.table)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            pyro.sample("z", self.posterior(self.table["loc"][self.places(x, rows)], x.new_ones(len(x), 2)))
+
+    def places(self, x, rows):
+        return slice(len(x))
+
+
+class CountedRows(FirstRows):
+    def places(self, x, rows):
+        return torch.arange(len(x)).flip(0)
+
+
+class RowsOfThePlate(FirstRows):
+    def places(self, x, rows):
+        return rows
+
+
+class CumulativeCode(Base):
+    def posterior(self, loc, scale):
+        return dist.Normal(loc.cumsum(0), scale).to_event(1)
+
+
+@pytest.mark.parametrize("kind", [FirstRows, CountedRows, CumulativeCode])
+def test_a_guide_that_depends_on_the_place_in_the_minibatch_is_refused(kind):
+    with pytest.raises(ContractError, match="z of the guide depends on the place"):
+        SVI(kind(), torch.randn(20, 2), settings=Settings(epochs=1))
+    assert "depends on the place" in str(list(CLAUSES["plate"](Case(kind, (torch.randn(20, 2),)))))
+
+
+def test_a_guide_that_indexes_by_the_plate_is_fitted():
+    SVI(RowsOfThePlate(), torch.randn(20, 2), settings=Settings(epochs=1))
