@@ -18,12 +18,16 @@ from data.dataset import DataError
 __all__ = ["from_folder"]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+OTHER_IMAGES = (".gif", ".tif", ".tiff", ".webp", ".heic", ".avif", ".jfif")
 SPLIT_FOLDERS = {
     "train": "train",
+    "training": "train",
     "test": "test",
+    "testing": "test",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "dev": "validation",
 }
 GROUND = "white"  # beneath transparent pixels
 ORIENTATION = 0x0112  # the EXIF tag
@@ -69,11 +73,19 @@ def _read(folder: Path, done: Counter[str]) -> Arrays:
     """Read a folder that is flat or has a sub-folder per class; count in `done` what is done to images."""
     inside = sorted(folder.iterdir())
     flat = _images(inside)
-    classes = {sub.name: images for sub in inside if sub.is_dir() and (images := _images(sub.iterdir()))}
+    subs = [sub for sub in inside if sub.is_dir() and not sub.name.startswith(".")]
+    classes = {sub.name: images for sub in subs if (images := _images(sub.iterdir()))}
     if bool(flat) == bool(classes):
         fault = "images both in it and in sub-folders" if flat else f"no {', '.join(IMAGES)}"
         raise DataError(f"folder {folder} has {fault}. Put all images into it, or into one sub-folder per class.")
     files = flat or [file for images in classes.values() for file in images]
+    held = [folder] if flat else [folder / name for name in classes]
+    left = sum(path.suffix.lower() in OTHER_IMAGES for one in held for path in one.iterdir() if path.name[0] != ".")
+    if left:
+        raise DataError(
+            f"folder {folder} has {left} images in other formats ({', '.join(OTHER_IMAGES)}), which are not read. "
+            f"Convert them to {IMAGES[0]}, or move them away."
+        )
     x = np.empty(0)
     for i, file in enumerate(files):
         image = _read_image(file, done)

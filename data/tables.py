@@ -117,7 +117,10 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
 
 
 def _chosen(path: str, query: str) -> dict[str, list[str]]:
-    given = {part: names for part, _, names in (one.partition("=") for one in query.split("&") if one)}
+    pairs = [one.partition("=") for one in query.split("&") if one]
+    given = {part: names for part, _, names in pairs}
+    if len(given) < len(pairs):
+        raise DataError(f"{path} has a part of the table twice: {query}. Name each of {', '.join(PARTS)} once.")
     if unknown := [part for part in given if part not in PARTS]:
         raise DataError(f"{path}: unknown part {unknown[0]!r} of a table. Use {', '.join(PARTS)}.")
     return {part: [unquote(one) for one in given.get(part, "").split(",") if one] for part in PARTS}
@@ -161,6 +164,8 @@ def _parquet(path: str) -> Columns:
 
 
 def _is_number(text: object) -> bool:
+    if "_" in str(text):  # a number for Python alone
+        return False
     try:
         float(str(text))
     except ValueError:
@@ -197,12 +202,24 @@ def _numbers(path: str, column: str, values: list[object]) -> np.ndarray:
             raise DataError(
                 f"{path}: column {column!r} has {str(value)[:30]!r} in row {number}, expected a number. {REMEDY}"
             )
+        if abs(rounded := float(str(value))) >= 2**53 and _integer(value) not in (None, rounded):
+            raise DataError(
+                f"{path}: column {column!r} has the integer {str(value)[:30]} in row {number}, and float64 holds "
+                f"integers up to {2**53} exactly. Subtract a constant."
+            )
     return np.array([float(str(value)) for value in values])
+
+
+def _integer(value: object) -> int | None:
+    """Return the integer that a value is written as, sign and digits; None for other values."""
+    word = str(value)
+    digits = word[1:] if word[:1] in ("-", "+") else word
+    return int(word) if digits.isdecimal() and len(digits) < 400 else None  # float64 ends before 400 digits
 
 
 def _labels(values: list[object]) -> np.ndarray:
     """Return labels as integers where all are, else as strings; one that is missing is -1, or empty."""
     words = ["" if value is None else str(value) for value in values]
-    if all(word == "" or word.lstrip("-").isdecimal() for word in words):
-        return np.array([int(word) if word else -1 for word in words])
-    return np.array(words)
+    numbers = [-1 if word == "" else _integer(word) for word in words]
+    whole = [number for number in numbers if number is not None and abs(number) < 2**63]
+    return np.array(whole if len(whole) == len(words) else words)

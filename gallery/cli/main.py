@@ -215,10 +215,10 @@ def _unknown_flag(error: UnknownOptionError, command: str) -> str:
 
 def _message_of_other(error: Exception, arguments: list[str]) -> str | None:
     """Return the line for an error of a user's model, of the system, or of a size that no memory holds; else None."""
-    if isinstance(error, OSError) and error.filename is None:  # of the output: `main` handles it
-        return None
     if line_of(error) is not None:
         return format_error(error)
+    if isinstance(error, OSError) and error.filename is None:  # of the output: `main` handles it
+        return None
     if isinstance(error, OSError):
         return f"{str(error.filename)[:200]}: {error.strerror}."
     from gallery.runs.memory import describe_allocation  # imports torch

@@ -86,6 +86,8 @@ def _array(value: Any, name: str) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
         return value.numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise RunError(f"{name} has masked entries, which hold no values.", "Remove or fill them.")
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths

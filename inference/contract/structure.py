@@ -10,6 +10,7 @@ from inference.contract.case import FEW, Case, Finding
 from inference.pairs.autoguides import autoguide_fault
 from inference.pairs.capabilities import CAPABILITIES, declared
 from inference.pairs.checks import misfit_fault, plate_faults, shape_faults, site_faults
+from inference.pairs.values import FROM_PLACE, site_from_place
 
 REMEDIES = {  # by the beginning of torch's message
     "Expected parameter scale_tril": " (a Cholesky factor needs a positive diagonal: apply softplus)",
@@ -51,6 +52,8 @@ def plate(case: Case) -> Iterator[Finding]:
         if wider.get((part, name), site["value"].shape) != site["value"].shape
     }
     yield from map(Finding, plate_faults(case.few.model, case.few.guide, FEW, len(case.args[0]), varies))
+    if name := site_from_place(case.pair().eval(), case.args):
+        yield Finding(FROM_PLACE.format(name))
 
 
 def shapes(case: Case) -> Iterator[Finding]:

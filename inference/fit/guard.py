@@ -88,5 +88,7 @@ def not_finite(name: str, step: int, epoch: int) -> DivergenceError:
     """
     return DivergenceError(
         f"the loss is not finite at step {step} (epoch {epoch + 1}): {name} is the first value that is not.",
-        "Use a smaller lr.",
+        "Use a smaller lr."
+        if step
+        else "Rescale x, or change the likelihood or the guide: no step has been taken yet.",
     )

@@ -1,5 +1,6 @@
 """Describe what is wrong with the sites, plates, shapes and parameters of a pair, and name what is not finite."""
 
+import inspect
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "parameter_of",
     "plate_faults",
     "shape_faults",
+    "signature_faults",
     "site_faults",
 ]
 
@@ -47,6 +49,19 @@ class ContractError(InferenceError):
 
     def __reduce__(self) -> tuple[type["ContractError"], tuple[str, str]]:
         return type(self), (self.clause, self.fault)
+
+
+def signature_faults(pair: Pair, args: tuple[Tensor, ...]) -> Iterator[str]:
+    """Yield a sentence for a model or guide that cannot be called with x, `given` if the model takes it, and total.
+
+    :param args: (x,) or (x, given)
+    """
+    names = ", ".join(["self", "x", "given"][: 1 + len(args)])
+    for part, function in (("model", pair.model), ("guide", pair.guide)):
+        try:
+            inspect.signature(function).bind(*args, total=None)
+        except TypeError as error:
+            yield f"{part} cannot be called as the fit does ({error}). Write `def {part}({names}, total=None)`."
 
 
 def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:

@@ -18,6 +18,7 @@ from inference.pairs.checks import (
     parameter_faults,
     plate_faults,
     shape_faults,
+    signature_faults,
     site_faults,
 )
 from inference.pairs.handlers import SetRows
@@ -26,7 +27,7 @@ from inference.pairs.pair import Pair
 from inference.pairs.properties import base_of, distribution_fault, has_one_support, name_of, support_of
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
 from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
-from inference.pairs.values import FROM_X, site_from_x
+from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
 
 __all__ = ["check_data", "check_fit", "check_training", "unregistered_faults"]
 
@@ -63,8 +64,13 @@ def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
     for fault in parameter_faults(pair, model, guide):
         raise ContractError("registered", fault)
     with eval_mode(pair):
-        if name := site_from_x(pair, tuple(a[:VARIED_ROWS] for a in arguments(pair, x, given))):
+        varied = tuple(a[:VARIED_ROWS] for a in arguments(pair, x, given))
+        if name := site_from_x(pair, varied):
             raise ContractError("values", FROM_X.format(name))
+        if name := site_from_place(pair, varied):
+            raise ContractError("plate", FROM_PLACE.format(name))
+        if part := restarted_part(pair, varied):
+            raise ContractError("leftovers", RESTARTED.format(part))
 
 
 def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[poutine.Trace, poutine.Trace]:
@@ -85,6 +91,8 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
         raise InferenceError(f"x has rows of shape {tuple(x.shape[1:])}, without a value; expected at least one.")
     least, greatest = x.min().item(), x.max().item()
     args = arguments(pair, x, given)
+    for fault in signature_faults(pair, args):
+        raise ContractError("signature", fault)
     _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
     if fault := autoguide_fault(pair):
         raise ContractError("autoguides", fault)

@@ -1,4 +1,5 @@
-"""Test whether the model computes something from the values of x, which are zeros when data are drawn."""
+"""Test what a pair must not do: let the model compute from the values of x, let the guide depend on the place of a row
+in the minibatch, or seed torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,13 +15,29 @@ from torch.distributions import Distribution, Transform
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, cuda_devices, param_scope, same_buffers
-from inference.pairs.sites import Site, unwrap
+from inference.pairs.sites import Site, is_local, unwrap
 
-__all__ = ["FROM_X", "distribution_tensors", "nudged_weights", "site_from_x"]
+__all__ = [
+    "FROM_PLACE",
+    "FROM_X",
+    "RESTARTED",
+    "distribution_tensors",
+    "nudged_weights",
+    "restarted_part",
+    "site_from_place",
+    "site_from_x",
+]
 
 FROM_X = (
     "the model computes {} from the values of x, which are zeros when data are drawn. Compute it from latents, from "
     "`given`, or from the value that pyro.sample returns."
+)
+
+RESTARTED = "{} seeds torch's generator, so that every step has the same noise. Remove the seed: `fit` has one."
+
+FROM_PLACE = (
+    "{} of the guide depends on the place of a data point in the minibatch. Index what belongs to a data point by the "
+    'rows of the plate: `with pyro.plate("data", ...) as rows`.'
 )
 
 NUDGE = 1e-2  # standard deviation of what is added to the weights: a weight that starts at 0 hides what it multiplies
@@ -65,8 +82,70 @@ def site_from_x(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
     return None
 
 
-def _trace(pair: Pair, part: Any, args: tuple[Tensor, ...]) -> poutine.Trace:
-    torch.manual_seed(0)
+def site_from_place(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
+    """Return the first local latent of the guide if its distribution at a data point depends on the place of the row in
+    the minibatch; else None.
+
+    Parameters of the distribution are compared in two orders of the rows. Those that depend on noise are not.
+
+    :param args: (x,) or (x, given), (n, ...) each, of a few rows
+    """
+    n = len(args[0])
+    back = torch.arange(n, device=args[0].device).flip(0)
+    with (
+        torch.no_grad(),
+        torch.random.fork_rng(cuda_devices(pair)),
+        same_buffers(pair),
+        pyro.validation_enabled(False),
+        nudged_weights(pair, NUDGE),
+    ):
+        try:
+            found = []
+            for order, noise in ((back.flip(0), 0), (back, 0), (back.flip(0), 1)):
+                with SetRows(order):
+                    trace = _trace(pair, pair.guide, tuple(a[order] for a in args), noise)
+                sites: list[Site] = [site for site in trace.nodes.values() if site["type"] == "sample"]
+                local = [site for site in sites if not site_is_subsample(site) and is_local(site)]
+                name = local[0]["name"] if local else None
+                tensors = {} if not local or _is_fixed(local[0]) else distribution_tensors(local[0]["fn"])
+                found.append({key: of[order] for key, of in tensors.items() if of.shape[:1] == (n,)})
+        except Exception:  # any error of the user's code: weights beside its own may be impossible
+            return None
+    forth, turned, again = found
+    if any(key not in again or not _same(of, again[key]) for key, of in forth.items()):
+        return None
+    differs = any(not torch.allclose(of, turned[key], 1e-3, 1e-4) for key, of in forth.items() if key in turned)
+    return name if differs else None
+
+
+def restarted_part(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
+    """Return which of model and guide seeds torch's generator, "model" or "guide"; None if neither does.
+
+    :param args: (x,) or (x, given), (n, ...) each, of a few rows
+    """
+    for name, part in (("model", pair.model), ("guide", pair.guide)):
+        states = []
+        for seed in (0, 1):
+            with (
+                torch.no_grad(),
+                torch.random.fork_rng(cuda_devices(pair)),
+                same_buffers(pair),
+                suppress(Exception),  # any error of the user's code
+                SetRows(torch.arange(len(args[0]), device=args[0].device)),
+            ):
+                torch.manual_seed(seed)
+                try:
+                    with param_scope():
+                        poutine.trace(part).get_trace(*args)
+                finally:
+                    states.append(torch.get_rng_state())
+        if torch.equal(*states):
+            return name
+    return None
+
+
+def _trace(pair: Pair, part: Any, args: tuple[Tensor, ...], seed: int = 0) -> poutine.Trace:
+    torch.manual_seed(seed)
     clear_caches(pair)
     with param_scope():
         return poutine.trace(part).get_trace(*args)

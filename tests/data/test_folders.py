@@ -180,6 +180,31 @@ def test_faults_of_folders_of_splits(tmp_path, names, words):
     fault(str(tmp_path), *words, name=f"{tmp_path}:grey")
 
 
+@pytest.mark.parametrize("names", [("training", "testing", "dev"), ("Training", "test", "val")])
+def test_other_names_of_splits(tmp_path, names):
+    draw_splits(tmp_path, names, None)
+    splits = data.load_splits(f"{tmp_path}:real")
+    assert [set((splits[name].x[:, 0] // 100).tolist()) for name in ("train", "test", "validation")] == [{0}, {1}, {2}]
+    assert splits["train"].labels is None
+
+
+@pytest.mark.parametrize("hidden", [".thumbnails", ".git"])
+def test_hidden_folders_are_no_classes(tmp_path, hidden):
+    for k, name in enumerate((hidden, "ant", "bee")):
+        for i in range(4):
+            draw(tmp_path / name / f"{i}.png", value=9 * k + i)
+    assert data.load(f"{tmp_path}:grey").label_values == ("ant", "bee")
+
+
+@pytest.mark.parametrize("other", ["9.gif", "9.webp", "9.TIFF"])
+@pytest.mark.parametrize("inside", ["", "ant/"])
+def test_images_in_other_formats_are_not_left_out_silently(tmp_path, inside, other):
+    for i in range(4):
+        draw(tmp_path / f"{inside}{i}.png", value=i)
+    (tmp_path / f"{inside}{other}").write_bytes(b"")
+    fault("1 images in other formats", "Convert", name=f"{tmp_path}:grey")
+
+
 def test_classes_that_one_split_lacks(tmp_path):
     draw_splits(tmp_path, ["train"])
     draw_splits(tmp_path, ["test"], ("bee", "cat"))

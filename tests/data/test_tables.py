@@ -96,6 +96,11 @@ def test_pixels_in_a_table(tmp_path):
         ("", "t.csv", ["0 lines"]),
         ("a\n\x00\n", "t.csv", ["t.csv"]),
         ("a\n1e999\n2\n", "t.csv", ["infinite"]),
+        ("a\n1_000\n2\n", "t.csv", ["'1_000' in row 2", "expected a number"]),
+        ("a\n2\n9007199254740993\n", "t.csv", ["integer 9007199254740993 in row 3", "Subtract a constant"]),
+        ("a,b\n-36028797018963969,.5\n2,1\n", "t.csv", ["integer -36028797018963969 in row 2"]),
+        ("a,b\n1,2\n3,4\n", "t.csv?label=a&label=b", ["twice", "once"]),
+        ("a,b\n1,2\n3,4\n", "t.csv?columns=a&columns=b", ["twice", "once"]),
     ],
 )
 def test_faults_are_one_line(tmp_path, text, name, words):
@@ -105,6 +110,13 @@ def test_faults_are_one_line(tmp_path, text, name, words):
         data.load(name)
     assert all(word in str(refused.value) for word in words), refused.value
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["--1", "9" * 5000, "1-", str(2**63)])
+def test_labels_that_are_almost_integers_are_names(tmp_path, word):
+    rows = "".join(f"{i},{word if i % 2 else 7}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text("a,kind\n" + rows)
+    assert sorted(data.load("t.csv?label=kind").label_values) == sorted([word, "7"])
 
 
 def test_columns_of_another_file_are_refused():

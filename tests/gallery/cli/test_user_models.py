@@ -27,6 +27,8 @@ FAULTS = {
     "no default": (GOOD.replace("data_dim: int = 64", "width: int, data_dim: int = 64"), ["width has no default"]),
     "no number": (GOOD.replace(WIDTH, f"{WIDTH}, act=print"), ["act is <built-in", "run.json"]),
     "no type": (GOOD.replace(WIDTH, 'hidden: "Width" = 8'), ["'Width' is not defined"]),
+    "system": (GOOD.replace(INIT, f'{INIT}        raise OSError(5, "no device")\n'), ["no device", "mine.py:28"]),
+    "full": (GOOD.replace(INIT, f'{INIT}        raise OSError(28, "no space")\n'), ["no space", "mine.py:28"]),
     "refusal": (GOOD.replace(INIT, f'{INIT}        raise ValueError("no\\nsuch")\n'), ["no such", "mine.py:28"]),
     "constructor": (GOOD.replace(INIT, ""), ["AttributeError", "mine.py:28: self.encoder"]),
     "model": (GOOD.replace("self.decoder(z)", "self.decoder(z, z)"), ["TypeError", "mine.py:37"]),

@@ -89,3 +89,12 @@ def test_how_an_array_is_read(x, transform):
 def test_rows_of_integers_may_be_pixels_or_not():
     with pytest.raises(ValueError, match='transform="grey"'):
         transform_for(np.arange(12).reshape(4, 3))
+
+
+@pytest.mark.parametrize("masked", [(0, 0), (5, 1)])
+def test_masked_entries_are_no_values(masked):
+    x = np.ma.array(np.arange(12.0).reshape(6, 2))
+    assert arrays_of(x)[0]["x"].shape == (6, 2)
+    x[masked] = np.ma.masked
+    with pytest.raises(ValueError, match="x has masked entries"):
+        arrays_of(x)

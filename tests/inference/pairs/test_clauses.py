@@ -11,6 +11,7 @@ from cases import FITTED, arguments, build
 from torch import nn
 
 from inference import SVI, InferenceError, Settings
+from inference.contract import CLAUSES, Case
 from inference.pairs.checks import ContractError
 from inference.pairs.values import site_from_x
 
@@ -270,3 +271,84 @@ def test_the_refusal_can_be_sent_to_another_process():
     error = pickle.loads(pickle.dumps(ContractError("plate", "wrong.")))
     assert (error.clause, str(error)) == ("plate", 'clause "plate" of the contract: wrong.')
     assert isinstance(error, InferenceError)
+
+
+class GuideWithoutTotal(Base):
+    def guide(self, x):
+        super().guide(x)
+
+
+class ModelWithoutTotal(Base):
+    def model(self, x, size=None):
+        super().model(x, size)
+
+
+class GuideWithoutX(Base):
+    def guide(self, total=None):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [GuideWithoutTotal, ModelWithoutTotal, GuideWithoutX])
+def test_a_signature_that_a_fit_cannot_call_is_refused(kind):
+    with pytest.raises(ContractError, match=r"cannot be called .* Write `def (model|guide)\(self, x, total"):
+        SVI(kind(), torch.randn(6, 2), settings=Settings(epochs=1))
+
+
+class SeedInGuide(Base):
+    def guide(self, x, total=None):
+        torch.manual_seed(3)
+        super().guide(x, total)
+
+
+class SeedInLikelihood(Base):
+    def noise(self, x, mean):
+        pyro.set_rng_seed(len(x))
+        return super().noise(x, mean)
+
+
+@pytest.mark.parametrize(("kind", "part"), [(SeedInGuide, "guide"), (SeedInLikelihood, "model")])
+def test_a_pair_that_seeds_torch_is_refused(kind, part):
+    with pytest.raises(ContractError, match=f"{part} seeds torch's generator"):
+        SVI(kind(), torch.randn(6, 2), settings=Settings(epochs=1))
+
+
+class FirstRows(Base):
+    """Values for each data point, those of the first rows in every minibatch; they start alike."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.ParameterDict({"loc": torch.zeros(20, 2)})
+
+    def guide(self, x, total=None):
+        pyro.module("table", self.table)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            pyro.sample("z", self.posterior(self.table["loc"][self.places(x, rows)], x.new_ones(len(x), 2)))
+
+    def places(self, x, rows):
+        return slice(len(x))
+
+
+class CountedRows(FirstRows):
+    def places(self, x, rows):
+        return torch.arange(len(x)).flip(0)
+
+
+class RowsOfThePlate(FirstRows):
+    def places(self, x, rows):
+        return rows
+
+
+class CumulativeCode(Base):
+    def posterior(self, loc, scale):
+        return dist.Normal(loc.cumsum(0), scale).to_event(1)
+
+
+@pytest.mark.parametrize("kind", [FirstRows, CountedRows, CumulativeCode])
+def test_a_guide_that_depends_on_the_place_in_the_minibatch_is_refused(kind):
+    with pytest.raises(ContractError, match="z of the guide depends on the place"):
+        SVI(kind(), torch.randn(20, 2), settings=Settings(epochs=1))
+    assert "depends on the place" in str(list(CLAUSES["plate"](Case(kind, (torch.randn(20, 2),)))))
+
+
+def test_a_guide_that_indexes_by_the_plate_is_fitted():
+    SVI(RowsOfThePlate(), torch.randn(20, 2), settings=Settings(epochs=1))
