@@ -91,8 +91,8 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
         raise InferenceError(f"x has rows of shape {tuple(x.shape[1:])}, without a value; expected at least one.")
     least, greatest = x.min().item(), x.max().item()
     args = arguments(pair, x, given)
-    for fault in signature_faults(pair, args):
-        raise ContractError("signature", fault)
+    for broken in signature_faults(pair, args):
+        raise ContractError("signature", broken)
     _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
     if fault := autoguide_fault(pair):
         raise ContractError("autoguides", fault)
