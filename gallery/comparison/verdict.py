@@ -48,9 +48,25 @@ def verdict(result: dict[str, Any]) -> str:
         times = f"{fits[best][2] / fits[ranked[1]][2]:.2g}"
         cost = "as many passes" if times == "1" else f"{times} times the passes of that"
         lead = f"by {distance:.2g} nats per data point (standard error {error:.1g}) over {ranked[1]}"
-        return f"Take {best}: its ELBO is the highest, {lead}, for {cost}.{apart}"
+        return f"Take {best}: its ELBO is the highest, {lead}, for {cost}.{_by_iwae(result, best)}{apart}"
     others = [label for label in tied if label != chosen]
     share = fits[chosen][2] / min(fits[label][2] for label in others)
     cost = "as many passes as the cheapest" if share > 0.99 else f"{share:.2g} times the passes of the cheapest"
     why = f"within {ERRORS:g} standard errors its ELBO is as high as that of {'; '.join(others)}"
-    return f"Take {chosen}: {why}, for {cost} of them.{apart}"
+    return f"Take {chosen}: {why}, for {cost} of them.{_by_iwae(result, chosen)}{apart}"
+
+
+def _by_iwae(result: dict[str, Any], chosen: str) -> str:
+    """Return a sentence if the bound of several draws is higher for another fit, as for one with that objective."""
+    bounds = {}
+    for label, rows in groups(result["rows"]):
+        values = [value for row in rows if (value := number(row, "iwae/value")) is not None]
+        if values:
+            bounds[label] = mean(values), max(number(row, "iwae/mc_se") or 0.0 for row in rows)
+    if chosen not in bounds:
+        return ""
+    highest = max(bounds, key=lambda label: bounds[label][0])
+    distance = bounds[highest][0] - bounds[chosen][0]
+    if distance <= ERRORS * math.hypot(bounds[highest][1], bounds[chosen][1]):
+        return ""
+    return f" For log p(x) take {highest}: its IWAE-{result['judge_draws']} is {distance:.2g} nats higher."

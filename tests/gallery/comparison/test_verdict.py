@@ -40,3 +40,14 @@ def test_a_fit_with_a_failed_seed_is_not_compared():
         "Not compared, for want of a bound for every seed: b."
     )
     assert verdict({"seeds": 1, "rows": [row("b", None, 0)]}) == ""
+
+
+def test_the_fit_whose_importance_weighted_bound_is_the_highest_is_named_if_it_is_another():
+    def rows(of_trace, of_iwae):
+        bounds = {"trace": of_trace, "iwae:5": of_iwae}
+        return [row(name, elbo, 1) | {"iwae": {"value": iwae, "mc_se": 0.1}} for name, (elbo, iwae) in bounds.items()]
+
+    result = {"seeds": 1, "judge_draws": 64, "rows": rows((-3.0, -2.5), (-5.0, -1.5))}
+    assert verdict(result).endswith(" For log p(x) take iwae:5: its IWAE-64 is 1 nats higher.")
+    for same in (rows((-3.0, -1.6), (-5.0, -1.5)), rows((-3.0, -1.0), (-5.0, -1.5))):
+        assert "log p(x)" not in verdict(result | {"rows": same})
