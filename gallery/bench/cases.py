@@ -25,7 +25,7 @@ class Case:
     :param keywords: of its constructor
     :param settings: of the fit
     :param pixels: of random images: in {0, 1} or in [0, 1]; the data of the model's recipe if not given
-    :param bfloat16: also measure the step with matrix products in bfloat16
+    :param bfloat16: also measure the step with matrix products in bfloat16, where the device has them
     :param pyro_model: another model over the same weights, which stock Pyro fits in place of this one
     :param iwae: also time IWAE-k with this k; not at all if 0
     """

@@ -27,7 +27,7 @@ from inference import SVI
 from inference.fit.graph import UntraceableError
 from inference.fit.step import Mode
 from inference.pairs.run import arguments
-from inference.products import choose_products, using_products
+from inference.products import choose_products, has_bfloat16, using_products
 
 __all__ = ["GROWTH", "LABELS", "ONEDNN", "ROUNDS", "contestants", "growth", "measure"]
 
@@ -103,7 +103,8 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
     if case.pyro_model:
         made["pyro_steps"] = lambda: pyro(model=case.pyro_model)
     made |= {"graph": lambda: ours("graph"), "compiled": lambda: ours("compiled")}
-    if case.bfloat16:
+    half = case.bfloat16 and has_bfloat16(x.device)
+    if half:
         made["compiled_bf16"] = lambda: ours("compiled", precision="bfloat16")
     if case.model in plain_pytorch.LOSSES:
         loss, data = plain_pytorch.LOSSES[case.model], arguments(pair, x, given)
@@ -116,7 +117,7 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
             made["numpyro"] = lambda: numpyro_svi.stepper(name, pair, x, case.fit())
             made["numpyro_scan"] = lambda: numpyro_svi.stepper(name, pair, x, case.fit(), numpyro_svi.STEPS)
     made["floor"] = lambda: floor.stepper(floor.products(svi("graph")))
-    if case.bfloat16:
+    if half:
         made["floor_bf16"] = lambda: floor.stepper(floor.products(svi("graph", precision="bfloat16")))
     if choose_products("auto", x.device, x.dtype) == "onednn":
         made["compiled_default"] = lambda: ours("compiled", products="default")
