@@ -55,7 +55,7 @@ class GridPosterior(dist.TorchDistribution):
         parts = self.nodes.split(max(1, NUMBERS // max(1, rows)))
         log_mass = torch.cat([log_joint(part) for part in parts]) + log_cell
         self.probs, self._log_evidence = log_mass.softmax(0), log_mass.logsumexp(0)
-        super().__init__(torch.Size(), torch.Size((d,)), validate_args=False)
+        super().__init__(torch.Size(), torch.Size((d,)))
 
     @property
     def log_evidence(self) -> Tensor:
@@ -114,7 +114,6 @@ class HierarchyPosterior(dist.TorchDistribution):
     """
 
     arg_constraints = {}
-    support = constraints.real_vector
 
     def __init__(self, x: Tensor, c: Tensor, mu_scale: float, tau_scale: float) -> None:
         self.dtype, self.x, self.c = x.dtype, x.double(), c.double()
@@ -124,7 +123,12 @@ class HierarchyPosterior(dist.TorchDistribution):
         self.known = self.given_tau(self.tau)
         log_mass = self.known.log_x + self._log_prior(self.tau) + self.tau.log() + math.log(LOG_STEP)
         self.probs, self._log_evidence = log_mass.softmax(0), log_mass.logsumexp(0)
-        super().__init__(torch.Size(), torch.Size((2 + len(x),)), validate_args=False)
+        super().__init__(torch.Size(), torch.Size((2 + len(x),)))
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        parts = [constraints.real, constraints.positive, constraints.real]
+        return constraints.independent(constraints.cat(parts, dim=-1, lengths=[1, 1, len(self.x)]), 1)
 
     def _log_prior(self, tau: Tensor) -> Tensor:
         return math.log(2 / (math.pi * self.tau_scale)) - (tau / self.tau_scale).square().log1p()

@@ -104,8 +104,7 @@ def site_from_place(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
             with SetRows(forth):
                 sites = latent_sites(_trace(pair, pair.guide, args))
             local = {name: site for name, site in sites.items() if is_local(site) and not is_delta(site)}
-            shapes = {name: tuple(site["value"].shape) for name, site in local.items()}
-            values = {name: local[name]["value"] for name, of in shapes.items() if of[:1] == (n,) != of[1:2]}
+            values = {name: site["value"] for name, site in local.items() if _has_one_row_each(site["value"], n)}
             densities = []
             for order, noise in ((forth, 0), (forth, 1), (forth.flip(0), 0), (forth, 1)):
                 with SetRows(order):
@@ -120,6 +119,11 @@ def site_from_place(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
         if [name in of and torch.allclose(log_q, of[name], 1e-3, 1e-3) for of in others] == [True, False, True]:
             return name
     return None
+
+
+def _has_one_row_each(value: Tensor, n: int) -> bool:
+    """Whether the first dimension alone has n entries; a second one would be the minibatch inside the event."""
+    return value.dim() > 0 and value.shape[0] == n and (value.dim() == 1 or value.shape[1] != n)
 
 
 def restarted_part(pair: Pair, args: tuple[Tensor, ...]) -> str | None:

@@ -41,7 +41,7 @@ def test_all_columns_that_are_left_are_x():
     assert data.table_name("t.csv:grey", columns=["age"]) == "t.csv?columns=age:grey"
 
 
-def test_categories_are_encoded_as_asked():
+def test_categories_are_encoded():
     length = ["length: cm"]
     name = data.table_name("t.csv", ["width", "kind"], covariates=length, one_hot=["kind"], codes=length)
     assert name == "t.csv?columns=width,kind&covariates=length%3A%20cm&one_hot=kind&codes=length%3A%20cm"

@@ -189,3 +189,10 @@ def test_the_posterior_shrinks_each_estimate_between_the_pooled_and_its_own():
 def test_scales_are_positive(keywords):
     with pytest.raises(ValueError, match=r"must be positive"):
         EightSchools(**keywords)
+
+
+def test_the_posterior_is_supported_where_the_spread_is_positive():
+    p = EightSchools().posterior(*schools())
+    z = p.sample((4,))
+    assert p.support.check(z).all()
+    assert not p.support.check(-z.abs()).any()
