@@ -27,7 +27,7 @@ def lesson(number: int, /, *, solution: bool = False, out: Path | None = None, o
     write_atomically(path, content.notebook(solved=solution).encode())
     print(f"{path}: {content.title}")
     if not solution:
-        print(f"next  jupyter lab {path}    then  gallery grade {path}")
+        print(f"next  open {path} in Jupyter or an editor, then  gallery grade {path}")
 
 
 def grade(file: Path, /, *, lesson: int | None = None) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from gallery.models.factor_analysis import FactorAnalysis
 from inference import sample
+from inference.examples import LinearGaussian
 
 
 def close(a, b, tolerance=1e-9):
@@ -127,3 +128,18 @@ class Score(nn.Module):
         pyro.module("q", self.q)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", dist.Normal(self.q["loc"] + x[:, 0], 1.0).has_rsample_(False))
+
+
+class Tempered(LinearGaussian):
+    """Its guide is wider by a temperature."""
+
+    capabilities = ("temperature",)
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("temperature", torch.tensor(0.5))
+
+    def guide(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.module("q", self.q)
+            pyro.sample("z", dist.Normal(self.q["weight"] * x, self.q["spread"].exp() * self.temperature).to_event(1))

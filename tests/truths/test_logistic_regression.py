@@ -113,7 +113,7 @@ def test_laplace_has_the_mode_and_the_curvature_there():
     assert ((p.mean - mode).abs() > 0.2 * p.stddev).all()  # the posterior is skewed
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_nuts_has_the_moments_of_the_grid():
     dataset = train()
     pair = LogisticRegression().double()

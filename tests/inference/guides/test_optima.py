@@ -18,7 +18,7 @@ from inference.pairs.run import importance_traces
 from inference.pairs.sites import latent_sites
 
 
-@pytest.mark.integration  # tests/truths/test_linear_regression.py holds the optima of both families by default
+@pytest.mark.slow  # tests/truths/test_linear_regression.py holds the optima of both families by default
 def test_mean_field_is_biased_on_a_correlated_posterior_and_full_covariance_is_not():
     pair, x, given = line()
     p, kl = pair.posterior(x, given), {}
