@@ -1,7 +1,6 @@
 """A fitted pair with its data: what `gallery.fit` and `gallery.load` return."""
 
 import inspect
-import shutil
 import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,7 +15,7 @@ from gallery.errors import RunError
 from gallery.python.arrays import arrays_of
 from gallery.python.request import Request
 from gallery.runs.finish import write_run
-from gallery.runs.folder import check_free
+from gallery.runs.folder import copy_run
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.report import metrics_table
 from gallery.runs.summary import summarise
@@ -208,7 +207,7 @@ class Fit:
                 return figure or drawing
         raise RunError(
             f"there is no picture {kind!r} of this fit.",
-            f"Use one of {', '.join(name for name in applying if name != kind)}.",
+            f"Use one of {', '.join(applying)}.",
         )
 
     def compare(self, **options: Any) -> "Compared":
@@ -245,8 +244,7 @@ class Fit:
         folder = Path(folder)
         if self._svi is None:
             assert self._folder is not None
-            check_free(folder, overwrite)
-            shutil.copytree(self._folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock"))
+            copy_run(self._folder, folder, overwrite)
             return folder
         if self._svi.step < self._svi.steps:
             raise RunError(

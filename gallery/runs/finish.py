@@ -12,6 +12,7 @@ from gallery.runs.folder import (
     check_free,
     clear,
     locked,
+    undone_if_failed,
     write_history,
     write_metrics,
 )
@@ -84,7 +85,7 @@ def write_run(
     """
     check_free(folder, overwrite)
     make_folder(folder)
-    with locked(folder):
+    with locked(folder), undone_if_failed(folder):
         check_free(folder, overwrite)
         clear(folder)
         note_fitted(run.model)

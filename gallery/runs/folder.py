@@ -13,8 +13,8 @@ draws.nc, sample.npz, onnx/, tensorboard/    exports and draws, where they were 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from torch import Tensor
 
 from gallery.errors import RunError
 from gallery.runs.parse import HistoryLine, parse, read_json, renamed
-from inference.files import is_temporary, remove_temporaries, write_atomically, writing
+from inference import InferenceError
+from inference.files import is_regular, is_temporary, make_folder, remove_temporaries, write_atomically, writing
 from inference.fit.checkpoint import load_tensors
 
 __all__ = [
@@ -39,11 +40,13 @@ __all__ = [
     "check_free",
     "clean",
     "clear",
+    "copy_run",
     "history_hash",
     "locked",
     "read_history",
     "read_tensors",
     "read_weights",
+    "undone_if_failed",
     "write_history",
     "write_metrics",
 ]
@@ -132,6 +135,43 @@ def clear(folder: Path) -> None:
                 (folder / name).unlink()
             elif (folder / name).exists():
                 shutil.rmtree(folder / name)
+
+
+@contextmanager
+def undone_if_failed(folder: Path, applies: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Remove what the block has written of a run if it fails; the lock is held. After an interrupt it stays.
+
+    :param applies: returns whether to remove it, called at the failure
+    """
+    try:
+        yield
+    except Exception:
+        if applies():
+            with suppress(InferenceError):  # the failure is reported, not what follows from it
+                clear(folder)
+                (folder / SPECIFICATION).unlink(missing_ok=True)
+        raise
+
+
+def copy_run(source: Path, folder: Path, overwrite: bool = False) -> None:
+    """Copy a run, and other files in its folder, into another folder.
+
+    :param overwrite: replace a run that the folder holds
+    :raises RunError: if the folder holds a run (unless `overwrite`) or other files
+    :raises InferenceError: if it cannot be written; nothing of the copy stays then
+    """
+    check_free(folder, overwrite)
+    if folder.resolve() == source.resolve():
+        return
+    make_folder(folder)
+    with locked(folder), undone_if_failed(folder):
+        check_free(folder, overwrite)
+        clear(folder)
+        for path in sorted(source.rglob("*")):
+            if is_regular(path) and path.name != LOCK and not is_temporary(path):
+                copy = folder / path.relative_to(source)
+                make_folder(copy.parent)
+                write_atomically(copy, path.read_bytes())
 
 
 def clean(folder: Path) -> None:

@@ -28,6 +28,7 @@ from gallery.runs.folder import (
     read_history,
     read_tensors,
     read_weights,
+    undone_if_failed,
     write_history,
 )
 from gallery.runs.interrupt import deferred_interrupt
@@ -55,8 +56,8 @@ EPOCH_SECONDS = 1.0  # between those after epochs that are not evaluated; there 
 def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressListener | None = None) -> dict[str, Any]:
     """Fit a run into a new folder; return its metrics.
 
-    Everything that can be refused is refused before the folder exists. Of several processes, number 0 writes; the
-    others return an empty dict.
+    Everything that can be refused is refused before the folder exists, and a fit that fails before its first checkpoint
+    after step 0 leaves no run. Of several processes, number 0 writes; the others return an empty dict.
 
     :param overwrite: replace a run that the folder holds
     :raises RunError: if the folder holds a run (unless `overwrite`) or other files, or if model, data and settings do
@@ -77,10 +78,11 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     with locked(folder):
         check_free(folder, overwrite)  # another fit may have begun or ended here since
         clear(folder)
-        note_fitted(run.model)
-        write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
-        with noise_of(run):
-            return Training(run, svi, splits, folder, listener).run_to_end()
+        training = Training(run, svi, splits, folder, listener)
+        with undone_if_failed(folder, lambda: not training.saved), noise_of(run):
+            note_fitted(run.model)
+            write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
+            return training.run_to_end()
 
 
 def resume(folder: Path, listener: ProgressListener | None = None, trust: bool = False) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class Training:
         """A sentence on the last good checkpoint."""
         if self.folder is None:
             return ""
-        return "There is no checkpoint." if self.saved is None else f"The checkpoint of step {self.saved} is kept."
+        return f"The checkpoint of step {self.saved} is kept." if self.saved else "There is no checkpoint."
 
     def restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         """Continue from the content of a checkpoint.

@@ -4,16 +4,21 @@ import errno
 import os
 import random
 import resource
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 from damage import command_line
 from tiny_runs import tiny
 
+import gallery
 from gallery.cli.main import main
 from gallery.runs import start
 from gallery.runs.memory import describe_allocation
-from inference import SVI
+from inference import SVI, InferenceError
+from inference.files import is_temporary
+from inference.fit.guard import DivergenceError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -148,11 +153,131 @@ def test_a_folder_that_cannot_be_written_is_one_line(fitted, capsys, monkeypatch
         "export RUN --to arviz --n 2 --draws 2",
         "fit exponential_gaussian --overwrite --run RUN",
     )
-    for command in (*commands, "fit exponential_gaussian --run new", "site --out site", "reproduce gaussian_mixture"):
+    commands += (
+        "fit exponential_gaussian --run new",
+        "site --out site",
+        "reproduce gaussian_mixture",
+        "compare exponential_gaussian --objectives trace --seeds 1 --jobs 1 --out compared",
+        "resume RUN",
+        "export RUN --to onnx --n 2",
+        "sample RUN",
+        "show vae --diagram x.svg",
+        "lesson 1",
+        "new mine",
+    )
+    (fitted / "metrics.json").rename(fitted / "kept")  # so that there is something to resume
+    for command in commands:
         assert main(command.replace("RUN", str(fitted)).split()) == 2, command
         err = capsys.readouterr().err
         assert err.count("\n") == 1, (command, err)
         assert os.strerror(code) in err, (command, err)
+    (fitted / "kept").rename(fitted / "metrics.json")
+    with pytest.raises(InferenceError, match=os.strerror(code)):
+        gallery.load(fitted).save("copy")
+
+
+class Full:
+    """A disk with room for so many bytes in files of this process."""
+
+    def __init__(self, patch, room):
+        self.room, self.temporary = room, tempfile.NamedTemporaryFile
+        patch.setattr("tempfile.NamedTemporaryFile", self.opened)
+
+    def opened(self, *args, **kept):
+        file = self.temporary(*args, **kept)
+        write = file.file.write
+
+        def limited(content):
+            if len(content) > self.room:
+                write(content[: self.room])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.room -= len(content)
+            return write(content)
+
+        file.write = limited
+        return file
+
+
+FIT = "fit factor_analysis --epochs 1 --run new"
+
+
+@pytest.mark.parametrize("command", ["sample RUN --n 500 --out x.npz", "show vae --diagram x.svg", "new mine", FIT])
+@pytest.mark.parametrize("room", [0, 60, 600])
+def test_a_disk_that_fills_is_one_line_and_leaves_nothing(fitted, capsys, monkeypatch, no_figures, command, room):
+    with monkeypatch.context() as patch:
+        Full(patch, room)
+        code = main(command.replace("RUN", str(fitted)).split())
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "No space left on device" in err
+    assert {path.name for path in Path().rglob("*") if path.is_file()} <= {".lock"}
+    assert command != FIT or main(command.split()) == 0
+
+
+def test_a_first_step_that_fails_leaves_no_run_beside_tensorboard(capsys, monkeypatch, no_figures):
+    pytest.importorskip("tensorboard", reason="pip install latent-gallery[tensorboard]")
+
+    def fails(*_):
+        raise DivergenceError("the loss is not finite.", "Use a smaller lr.")
+
+    command = ["fit", "loaded_die", "--epochs", "1", "--run", "new", "--tensorboard"]
+    with monkeypatch.context() as patch:
+        patch.setattr("inference.fit.svi.StepRunner.run", fails)
+        assert main(command) == 2
+    assert capsys.readouterr().err == "gallery: the loss is not finite. There is no checkpoint. Use a smaller lr.\n"
+    assert {path.name for path in Path().rglob("*") if path.is_file()} <= {".lock"}
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize("room", [6_000, 20_000])
+def test_a_disk_that_fills_during_a_fit_leaves_a_run_that_resumes(capsys, monkeypatch, no_figures, room):
+    """There is room for run.json and some checkpoints, which replace each other."""
+    command = "fit factor_analysis --epochs 40 --batch-size 1000 --run new"
+    with monkeypatch.context() as patch:
+        Full(patch, room)
+        patch.setattr("gallery.runs.training.EPOCH_SECONDS", 0.0)
+        assert main(command.split()) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    left = {path.name for path in Path("new").iterdir()} - {".lock"}
+    assert left in (set(), {"run.json", "history.jsonl", "checkpoint.safetensors"}), left
+    assert main(["resume", "new"] if left else command.split()) == 0
+    assert main(["evaluate", "new", "--particles", "2"]) == 0
+
+
+@pytest.fixture
+def small_disk():
+    """A file system of 256 kB that is real."""
+    folder = tempfile.mkdtemp()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield Path(folder)
+    subprocess.run(["umount", folder], check=True)
+    Path(folder).rmdir()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fit exponential_gaussian --epochs 2 --run DISK/new",
+        "compare factor_analysis --objectives trace --seeds 1 --jobs 1 --epochs 1 --out DISK/new",
+        "sample RUN --n 200000 --out DISK/x.npz",
+        "export RUN --to arviz --n 90 --draws 300 --out DISK/draws.nc",
+        "site --runs RUN/.. --out DISK/site",
+    ],
+)
+@pytest.mark.parametrize("room", [0, 4096, 16384, 65536])
+def test_a_real_disk_that_is_full_is_one_line(fitted, small_disk, capsys, no_figures, command, room):
+    (small_disk / "filling").write_bytes(bytes(256 * 1024 - 8192 - room))  # two pages are of folders
+    code = main(command.replace("RUN", str(fitted)).replace("DISK", str(small_disk)).split())
+    err = capsys.readouterr().err
+    assert code in (0, 2)
+    assert err.count("\n") == (code == 2), err
+    assert code == 0 or "No space left on device" in err or "cannot be" in err
+    for path in small_disk.rglob("*"):
+        assert not is_temporary(path)
+        assert path.name != "x.npz" or code == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -9,9 +9,14 @@ import pytest
 from damage import SETTINGS, contents
 from tiny_runs import same, tiny, weights
 
+import gallery
+import gallery.runs.folder as folder_module
 from gallery.errors import RunError
+from gallery.report.site.run_pages import runs_below
 from gallery.runs import Run, load, resume, start
+from gallery.runs.progress import PlainProgress
 from inference import InferenceError
+from inference.fit.guard import DivergenceError
 
 
 def test_a_fit_that_ended_in_between_is_not_destroyed(runs, tmp_path, monkeypatch):
@@ -38,6 +43,100 @@ def test_a_folder_that_a_killed_fit_began_can_be_begun_again(tmp_path, no_figure
         resume(tmp_path / "run")
     start(tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS), tmp_path / "run")
     assert not list((tmp_path / "run").glob(".run.json*"))
+
+
+def fails_in(monkeypatch, name, error):
+    """Let a function of the fit raise an error."""
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(name, fails)
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+FIRST_STEPS = {
+    "a step of the model": ("inference.fit.svi.StepRunner.run", LookupError("'key'")),
+    "a loss that is not finite": ("inference.fit.svi.StepRunner.run", DivergenceError("the loss is not finite.")),
+    "a disk that is full": ("gallery.runs.training.save_tensors", InferenceError("No space left")),
+    "a disk that fills within run.json": ("os.replace", FULL),
+    "a listener": ("gallery.runs.progress.PlainProgress.begin", RuntimeError("broken pipe")),
+    "a signal handler": ("gallery.runs.training.deferred_interrupt", RuntimeError("no thread")),
+}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", FIRST_STEPS)
+def test_a_fit_that_fails_before_its_first_step_leaves_no_run(tmp_path, no_figures, monkeypatch, kind, overwrite):
+    folder, run = tmp_path / "run", tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS)
+    with monkeypatch.context() as patch:
+        if overwrite:
+            start(run, folder)
+        name, error = FIRST_STEPS[kind]
+        fails_in(patch, name, error)
+        with pytest.raises((type(error), InferenceError)):
+            start(run, folder, overwrite, PlainProgress())
+    assert contents(folder) == {}
+    assert runs_below(tmp_path) == ([], [])
+    with pytest.raises(RunError, match="fit again"):
+        resume(folder)
+    start(run, folder)
+    assert (folder / "metrics.json").exists()
+
+
+def test_a_fit_that_fails_or_is_interrupted_later_can_be_resumed(runs, tmp_path, after):
+    """After a checkpoint in the middle, and at Ctrl-C before one."""
+    run = tiny("exponential_gaussian", "exponential_gaussian", {}, **SETTINGS)
+
+    def fails(svi):
+        raise LookupError("'key'")
+
+    def stop(svi):
+        raise KeyboardInterrupt
+
+    for name, listener, error in (("late", after(5, fails), LookupError), ("early", after(1, stop), KeyboardInterrupt)):
+        with pytest.raises(error):
+            start(run, tmp_path / name, listener=listener)
+        resume(tmp_path / name)
+        assert same(weights(tmp_path / name), weights(runs / "finished-0"))
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "weights", "copy"])
+def test_a_fit_in_memory_that_cannot_be_kept_leaves_no_run(runs, tmp_path, no_figures, monkeypatch, kind):
+    fit = (
+        gallery.fit("exponential_gaussian", progress=False, **SETTINGS)
+        if kind != "copy"
+        else gallery.load(runs / "finished-0")
+    )
+    names = {"evaluation": "gallery.runs.finish.evaluate_split", "weights": "gallery.runs.finish.save_tensors"}
+    with monkeypatch.context() as patch:
+        if kind == "copy":
+            write, left = folder_module.write_atomically, iter(range(3))
+
+            def fills(path, content):
+                if next(left, None) is None:
+                    raise InferenceError(f"cannot write {path}: No space left on device.")
+                write(path, content)
+
+            patch.setattr(folder_module, "write_atomically", fills)
+        else:
+            fails_in(patch, names[kind], InferenceError("cannot write it."))
+        with pytest.raises(InferenceError, match="cannot write"):
+            fit.save(tmp_path / "kept")
+    assert contents(tmp_path / "kept") == {}
+    fit.save(tmp_path / "kept")
+    assert gallery.load(tmp_path / "kept").evaluate()["elbo"] == fit.evaluate()["elbo"]
+
+
+def test_a_run_is_copied_in_place_of_another_and_not_onto_itself(runs, tmp_path):
+    shutil.copytree(runs / "finished-0", tmp_path / "run")
+    shutil.copytree(runs / "finished-1", tmp_path / "other")
+    (tmp_path / "other" / "sample.npz").write_text("of the other run")
+    fit = gallery.load(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    for folder in ("other", "run"):
+        fit.save(tmp_path / folder, overwrite=True)
+        assert contents(tmp_path / folder) == before
 
 
 def test_files_of_a_run_without_its_run_json_are_replaced_only_if_requested(runs, tmp_path, no_figures):
