@@ -16,14 +16,15 @@ from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
 from inference.pairs.checks import parameter_faults
-from inference.pairs.data_checks import check_data, unregistered_faults
+from inference.pairs.data_checks import check_data
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete, name_of, support_of
 from inference.pairs.sites import Site, is_flat, latent_sites
+from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_X, distribution_tensors, site_from_x
 
-SCORED = ("reinforce", "score", "graph", "wake-sleep")  # objectives that need no reparametrised draws
+SCORED = ("reinforce", "score", "graph", "loo", "vimco", "disarm", "wake-sleep")  # objectives for such draws
 DRAWS = 8  # of the guide for each row, checked against the support of the prior
 NUDGE = 1e-2  # added to weights and latent values, so that what depends on them changes
 
@@ -91,6 +92,11 @@ def draws(case: Case) -> Iterator[Finding]:
     for name, site in latent_sites(case.few.model).items():
         if name not in case.few.guide.nodes and not isinstance(site["fn"], dist.Categorical):
             yield Finding(f"{name} is enumerated by the model alone; expected a Categorical, with {name} an index.")
+    try:
+        case.svi(case.pair())
+    except InferenceError as error:
+        yield Finding(str(error), error)
+        return
     drawn = {n: s for n, s in latent_sites(case.few.guide).items() if s["infer"].get("_enumerate_dim") is None}
     for name, site in drawn.items():
         value, fn = site["value"], site["fn"]
@@ -99,8 +105,9 @@ def draws(case: Case) -> Iterator[Finding]:
             if is_discrete(fn):
                 kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and set objective="enum"'
             yield Finding(
-                f"draws of {name} are {kind}, so no gradient passes through them: {remedy}; or set "
-                'objective="reinforce", "graph" or "wake-sleep:K".'
+                f"draws of {name} are {kind}, so their gradient is that of the score function, unbiased and noisy. For "
+                f'less noise {remedy}; or set objective="graph" or "loo:K".',
+                remark=True,
             )
         elif fn.has_rsample and not value.requires_grad and fn.log_prob(value).requires_grad:
             yield Finding(

@@ -195,19 +195,6 @@ BROKEN = {
         ["computes x from z", "detach"],
         {"self.decoder(z)": "self.decoder(z.detach())"},
     ),
-    "a distribution without rsample": (
-        "draws",
-        ["not reparametrised", 'objective="reinforce"'],
-        {
-            "import pyro.d": "from pyro.distributions.testing import fakes\nimport pyro.d",
-            DRAW: DRAW.replace("dist.N", "fakes.NonreparameterizedN"),
-        },
-    ),
-    "a discrete latent, neither summed out nor scored": (
-        "draws",
-        ["draws of y are discrete", 'objective="enum"'],
-        DISCRETE,
-    ),
     "it cannot be evaluated": (
         "runs",
         ["in evaluation mode", "ZeroDivisionError", "mine.py:"],

@@ -49,6 +49,25 @@ def test_few(name, role, shape, engines, tmp_path):
     holds(*case(name, role, shape), ("pyro", *engines), ["arviz"], tmp_path)
 
 
+def has_rsample(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return FAMILIES[name](torch.zeros(2, 3)).has_rsample
+
+
+FEW_SCORED = ("VonMises", "LKJ", "Poisson")
+SCORED = [name for name in FAMILIES if name in FEW_SCORED or not has_rsample(name)]
+
+
+@pytest.mark.parametrize("role", ["local", "global"])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in FEW_SCORED)) for n in SCORED])
+def test_draws_without_a_gradient_pass_the_check_where_they_are_fitted(name, role, monkeypatch):
+    """By the default objective, with the score function at such draws; `holds` asserts that the two agree."""
+    monkeypatch.setattr(small_pairs, "objective", lambda pair: "trace")
+    refusals = holds(*case(name, role, "vector"))
+    assert name not in FEW_SCORED or not {"fit pyro", "check"} & refusals.keys()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "role", "shape", "engines"), [*FEW, ("Normal", "global", "vector", ())])
 def test_few_compiled_and_as_onnx(name, role, shape, engines, tmp_path):

@@ -20,6 +20,7 @@ from inference.fit.objectives.checks import (
     require_closed_kl,
     require_density,
     require_order_of_model,
+    require_reparametrised,
 )
 from inference.pairs.sites import Site, children_of_enumerated, independent_factors, latent_sites
 
@@ -27,9 +28,9 @@ __all__ = ["FreeBits_ELBO", "MeanField_ELBO", "TraceEnumMeanField_ELBO"]
 
 
 class MeanField_ELBO(Checked, TraceMeanField_ELBO):  # noqa: N801 (Pyro's names)
-    """TraceMeanField_ELBO, for a guide that draws in the order of the model."""
+    """TraceMeanField_ELBO, for a guide with reparametrised draws in the order of the model."""
 
-    requirements: ClassVar[tuple[Requirement, ...]] = (require_order_of_model,)
+    requirements: ClassVar[tuple[Requirement, ...]] = (require_order_of_model, require_reparametrised)
 
 
 class TraceEnumMeanField_ELBO(Checked, TraceEnum_ELBO):  # noqa: N801

@@ -69,6 +69,31 @@ def test_a_branch_on_values_is_a_remark(run):
     assert "mine.py:34: if x.sum() > -1:" in out
 
 
+NOT_REPARAMETRISED = {
+    "import pyro.d": "from pyro.distributions.testing import fakes\nimport pyro.d",
+    DRAW: DRAW.replace("dist.N", "fakes.NonreparameterizedN"),
+}
+
+
+@pytest.mark.parametrize("objective", ["trace", "analytic", "graph", "loo:4", "iwae:4", "free-bits:0.1"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (NOT_REPARAMETRISED, "draws of z are not reparametrised, so their gradient is that of the score function"),
+        (DISCRETE, "draws of y are discrete, so their gradient is that of the score function"),
+    ],
+    ids=["not reparametrised", "discrete"],
+)
+def test_draws_without_a_gradient_pass_where_a_fit_scores_them(run, changes, words, objective):
+    name = write(changes)
+    scored = objective in ("trace", "graph", "loo:4")
+    code, out, err = run("check", name, "--objective", objective)
+    assert code == (0 if scored else 2), out
+    assert (words in out) == (objective == "trace")
+    assert scored or "draws" in err
+    assert run("fit", name, *DIGITS, "--batch-size", 600, "--objective", objective)[0] == code
+
+
 def test_a_discrete_latent_may_be_scored_or_summed_out(run):
     assert run("check", write(DISCRETE), "--objective", "score")[0] == 0
     mark = '), infer={"enumerate": "parallel"}'
@@ -126,11 +151,37 @@ class Mine(nn.Module):
 """
 
 
+SHARED = """
+
+class Shared(Mine):
+    def __init__(self, total: int, data_dim: int, given_dim: int):
+        super().__init__(total, data_dim)
+        self.given_dim, self.theta = given_dim, nn.ParameterDict({"slope": torch.zeros(given_dim, data_dim)})
+        self.level = nn.ParameterDict({"loc": torch.zeros(())})
+
+    def model(self, x, given, total=None):
+        pyro.module("theta", self.theta)
+        level = pyro.sample("level", dist.Normal(x.new_zeros(()), 1.0))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+            mean = z + level[..., None, None] + given @ self.theta["slope"]
+            pyro.sample("x", dist.Normal(mean, 1.0).to_event(1), obs=x)
+
+    def guide(self, x, given, total=None):
+        pyro.module("level", self.level)
+        pyro.sample("level", dist.Normal(self.level["loc"], 1.0))
+        super().guide(x, total)
+"""
+
+
+@pytest.mark.parametrize("name", ["Mine", "Shared"])
 @pytest.mark.parametrize("data", [[], ["--data", "digits:grey"], ["--data", "own.npz:real"]])
-def test_values_for_each_data_point_of_ones_own_model(run, data):
-    Path("mine.py").write_text(PER_DATUM)
-    np.savez("own.npz", x=np.random.default_rng(0).normal(size=(30, 3)))
-    code, out, _ = run("check", "mine.py:Mine", *data)
+def test_values_for_each_data_point_of_ones_own_model(run, name, data):
+    Path("mine.py").write_text(PER_DATUM + SHARED)
+    drawn = np.random.default_rng(0).normal(size=(30, 5))
+    np.savez("own.npz", x=drawn[:, :3], covariates=drawn[:, 3:])
+    data = ["--data", "line"] if name == "Shared" and data == ["--data", "digits:grey"] else data
+    code, out, _ = run("check", f"mine.py:{name}", *data)
     assert code == 0, out
 
 

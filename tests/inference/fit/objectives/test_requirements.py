@@ -90,7 +90,7 @@ def test_objectives_refuse_draws_that_they_cannot_change():
     with pytest.raises(InferenceError, match="y is enumerated"):  # by the model alone
         check_objective("wake-sleep:5", inspect_pair(build("gaussian_mixture"), arguments("gaussian_mixture")))
     score = Score()
-    for name in ("iwae:5", "dreg:5", "renyi:0.5:5"):
+    for name in ("iwae:5", "dreg:5", "renyi:0.5:5", "analytic"):
         with pytest.raises(InferenceError, match="z are not reparametrised"):
             check_objective(name, inspect_pair(score, (torch.randn(4, 1),)))
     with pytest.raises(InferenceError, match=r"y is discrete .*Set warmup"):
