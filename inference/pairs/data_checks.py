@@ -1,6 +1,6 @@
 """Validate model, guide and data before training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyro
 import pyro.distributions as dist
@@ -25,11 +25,12 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
 from inference.pairs.properties import base_of, distribution_fault, has_one_support, name_of, support_of
-from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces, param_scope, same_buffers
+from inference.pairs.run import arguments, eval_mode, same_buffers
 from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
+from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
 
-__all__ = ["check_data", "check_fit", "check_training", "unregistered_faults"]
+__all__ = ["check_data", "check_fit", "check_training"]
 
 CHECKED_ROWS = 1000  # that the model is run on together
 VARIED_ROWS = 8  # enough for x to have different values
@@ -270,26 +271,3 @@ def check_training(pair: Pair, info: PairInfo) -> None:
         raise ContractError("shapes", fault)
     for fault in unregistered_faults(pair, info):
         raise ContractError("registered", fault)
-
-
-def unregistered_faults(pair: Pair, info: PairInfo) -> Iterator[str]:
-    """Yield a sentence for each network whose parameters the loss depends on, and that is not registered."""
-    registered = {id(p) for of in (info.generative_parameters, info.inference_parameters) for p in of.values()}
-    loose = {name: p for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered}
-    if not loose:
-        return
-    with torch.random.fork_rng(cuda_devices(pair)), torch.enable_grad(), same_buffers(pair), param_scope():
-        traces = importance_traces(pair, info.args)
-        terms = [site["log_prob"].sum() for trace in traces for site in trace.nodes.values() if "log_prob" in site]
-        loss = torch.stack([info.args[0].new_zeros((), requires_grad=True), *terms]).sum()
-        gradients = torch.autograd.grad(loss, list(loose.values()), allow_unused=True)
-    used: dict[str, list[str]] = {}
-    for name, gradient in zip(loose, gradients, strict=True):
-        if gradient is not None:
-            used.setdefault(name.partition(".")[0], []).append(name)
-    for network, names in used.items():
-        place = "in the model if it is generative and in the guide otherwise"
-        remedy = f"pyro.module({network!r}, self.{network}), {place}"
-        if names == [network]:
-            remedy = "self.NAME = nn.ParameterDict(...) with it, and pyro.module('NAME', self.NAME)"
-        yield f"{', '.join(names)} would not be learnt: used but not registered. Write {remedy}."

@@ -187,6 +187,45 @@ class LooseNetwork(Base):
         return dist.Normal(self.more(loc), scale).to_event(1)
 
 
+class InAList(Base):
+    """Parameters that nn.Module does not see."""
+
+    def __init__(self, data_dim=2):
+        super().__init__(data_dim)
+        self.shifts = [nn.Parameter(torch.zeros(data_dim))]
+
+    def noise(self, x, mean):
+        return dist.Normal(mean + self.shifts[0], 1.0).to_event(1)
+
+
+class PlainTensor(Base):
+    """Of the guide, and made a leaf by hand."""
+
+    def __init__(self, data_dim=2):
+        super().__init__(data_dim)
+        self.width = torch.zeros((), requires_grad=True)
+
+    def posterior(self, loc, scale):
+        return dist.Normal(loc, scale * self.width.exp()).to_event(1)
+
+
+class NetworksInAList(Base):
+    def __init__(self, data_dim=2):
+        super().__init__(data_dim)
+        self.more = [nn.Linear(2, 2)]
+
+    def posterior(self, loc, scale):
+        return dist.Normal(self.more[0](loc), scale).to_event(1)
+
+
+OUTSIDE = torch.zeros(3, requires_grad=True)
+
+
+class OfTheModule(Base):
+    def noise(self, x, mean):
+        return dist.Normal(mean + OUTSIDE.sum(), 1.0).to_event(1)
+
+
 class StoreInTraining(Base):
     def noise(self, x, mean):
         shift = pyro.param("shift", x.new_zeros(())) if self.training else 0.0
@@ -231,6 +270,10 @@ REFUSED = [
     (WidthsDiffer, "shapes", "expected the same"),
     (Loose, "registered", "shift would not be learnt: used but not registered"),
     (LooseNetwork, "registered", r"more.weight, more.bias .*pyro.module\('more', self.more\)"),
+    (InAList, "registered", "self.shifts would not be learnt: .* no parameter of the pair"),
+    (NetworksInAList, "registered", "self.more would not be learnt: .* nn.ModuleList"),
+    (PlainTensor, "registered", "self.width would not be learnt"),
+    (OfTheModule, "registered", r"a tensor of shape \(3,\) would not be learnt"),
     (StoreInTraining, "registered", r"pyro.param\('shift'\)"),
     (StoreInTrainingOfGuide, "registered", r"pyro.param\('more'\)"),
     (LatentInTraining, "sites", "w is latent in the model"),
@@ -254,6 +297,16 @@ def test_what_may_be_fitted_is():
         assert SVI(pair, *args, settings=Settings(epochs=1)).train_step().isfinite()
 
 
+class LeafOfTheRun(Base):
+    """A leaf that each run makes anew, as for a Jacobian, is nothing to learn; nor are data that require a gradient."""
+
+    def likelihood(self, x, z):
+        with torch.enable_grad():
+            point = z.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.decoder(point).sum(), point, create_graph=True)
+        return self.noise(x, self.decoder(z) + 0 * (slope + point).sum(1, keepdim=True) + 0 * self.own["phi"])
+
+
 class Unused(Base):
     def __init__(self, data_dim=2):
         super().__init__(data_dim)
@@ -263,8 +316,9 @@ class Unused(Base):
         return dist.Normal(mean, self.constant).to_event(1)
 
 
-def test_what_is_unused_or_constant_need_not_be_registered():
+def test_what_is_unused_or_constant_or_made_within_a_run_need_not_be_registered():
     SVI(Unused(), data())
+    SVI(LeafOfTheRun(), data().requires_grad_())
 
 
 def test_the_refusal_can_be_sent_to_another_process():
