@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pyro.distributions as dist
 import torch
 from matplotlib.figure import Figure
 
@@ -115,6 +116,16 @@ class Subject:
         return bool(self.info.codes) and not self.info.is_per_data_point
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the data are grey images that the model generates in steps, from the top."""
+        return self.encodes and self.info.generates and self.info.generates_rows(self.test.shape)
+
+    @property
+    def has_whole_images(self) -> bool:
+        """Whether the data are images that a model without conditions generates in one step."""
+        return self.encodes and self.test.is_image and not self.info.conditional and len(self.info.data_sites) == 1
+
+    @property
     def is_exact(self) -> bool:
         """Whether x and z are real numbers and the model computes its evidence."""
         return self.info.is_scalar and exact(self.pair, "log_evidence") is not None
@@ -132,9 +143,26 @@ def _learning_curve(s: Subject) -> Drawing:
     return learning_curve(s.history, f"{type(s.pair).__name__} on {s.test.name}")
 
 
-def _kl(s: Subject) -> Drawing:
-    few = s.test.head(2000)
-    return kl_bars(kl_per_latent(s.pair, few.x, few.given, s.seed))
+def _has_three_views(s: Subject) -> bool:
+    (fn, *others) = s.info.likelihood
+    single = not others and isinstance(fn, dist.ContinuousBernoulli)
+    return single and s.test.is_image and s.info.generates and not s.info.has_global_latent
+
+
+def _kl_of(s: Subject, n: int) -> dict[str, list[float]]:
+    few = s.test.head(n)
+    return kl_per_latent(s.pair, few.x, few.given, s.seed)
+
+
+def _has_bars(s: Subject) -> bool:
+    closed = s.encodes and s.info.generates and not s.info.delta_sites
+    return closed and sum(len(of_site) for of_site in _kl_of(s, 2).values()) > 2
+
+
+def _has_square_code(s: Subject) -> bool:
+    units = [site["fn"].event_shape.numel() for site in s.info.guide_sites.values()]
+    square = len(units) == 1 and round(units[0] ** 0.5) ** 2 == units[0] >= 9
+    return s.encodes and s.test.is_image and len(s.info.delta_sites) == len(units) and square
 
 
 def _evidence(s: Subject) -> Drawing:
@@ -160,23 +188,23 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: s.info.generates and not s.info.has_global_latent,
         lambda s: samples(s.pair, s.test, seed=s.seed),
     ),
-    "three_views": (
-        lambda s: s.info.generates and not s.info.has_global_latent,
-        lambda s: three_views(s.pair, s.test, seed=s.seed),
-    ),
+    "three_views": (_has_three_views, lambda s: three_views(s.pair, s.test, seed=s.seed)),
     "reconstructions": (
         lambda s: s.encodes and s.test.is_image and not s.info.generates_rows(s.test.shape),
         lambda s: reconstructions(s.pair, s.test, seed=s.seed),
     ),
     "latent": (lambda s: s.encodes, lambda s: latent_scatter(s.pair, s.test)),
-    "manifold": (lambda s: s.encodes, lambda s: manifold(s.pair, s.test)),
-    "components": (lambda s: s.encodes and s.info.generates, lambda s: components(s.pair, s.test, seed=s.seed)),
-    "completion": (lambda s: s.encodes and s.info.generates, lambda s: completion(s.pair, s.test, seed=s.seed)),
-    "kl": (lambda s: s.encodes and s.info.generates and not s.info.delta_sites, _kl),
-    "activations": (
-        lambda s: s.encodes and len(s.info.delta_sites) == len(s.info.guide_sites),
-        lambda s: activations({type(s.pair).__name__: s.pair}, s.test),
+    "manifold": (
+        lambda s: s.has_whole_images and s.info.has_standard_normal_plane,
+        lambda s: manifold(s.pair, s.test),
     ),
+    "components": (
+        lambda s: s.has_whole_images and s.info.generates and s.info.component is not None,
+        lambda s: components(s.pair, s.test, seed=s.seed),
+    ),
+    "completion": (lambda s: s.has_rows and s.info.filters, lambda s: completion(s.pair, s.test, seed=s.seed)),
+    "kl": (_has_bars, lambda s: kl_bars(_kl_of(s, 2000))),
+    "activations": (_has_square_code, lambda s: activations({type(s.pair).__name__: s.pair}, s.test)),
     "denoised": (
         lambda s: s.encodes and s.test.is_image and capability(s.pair, "corrupt") is not None,
         lambda s: denoised(s.pair, s.test, seed=s.seed),
@@ -186,12 +214,15 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: s.is_exact_in_z,
         lambda s: posterior_1d(s.pair, data=s.train.x if s.info.is_per_data_point else None),
     ),
-    "two_kls": (lambda s: s.is_exact_in_z, lambda s: two_kls_of(s.pair)),
+    "two_kls": (lambda s: s.is_exact_in_z and two_kls_of(s.pair) is not None, lambda s: two_kls_of(s.pair)),
     "evidence": (lambda s: s.is_exact, _evidence),
     "regression": (_has_line, lambda s: regression(s.pair, s.train)),
-    "animation": (lambda s: s.encodes and s.info.generates, lambda s: sequence_animation(s.pair, s.test, seed=s.seed)),
+    "animation": (
+        lambda s: s.has_rows and not s.info.conditional,
+        lambda s: sequence_animation(s.pair, s.test, seed=s.seed),
+    ),
 }
-"""By name: whether the figure applies, and the function that draws it; the function returns None where it does not."""
+"""By name: whether the figure applies, and the function that draws it; that function does not return None then."""
 
 
 def draw(pair: Pair, datasets: dict[str, Dataset], history: list[dict], folder: Path, seed: int = 0) -> list[Path]:

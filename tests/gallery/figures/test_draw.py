@@ -10,6 +10,8 @@ from figure_cases import GREYS, ROWS, SMALL, Plane, fitted, histogram
 from PIL import Image
 
 from gallery.figures import (
+    FIGURES,
+    Subject,
     draw,
     learning_curve,
     posterior_1d,
@@ -48,6 +50,8 @@ def test_draw_saves_what_applies_and_leaves_the_pair_alone(name, data_name, keyw
     paths = draw(pair, splits, history, tmp_path / "figures")
 
     assert {path.stem for path in paths} == expected
+    subject = Subject(pair, splits["train"], splits["test"], history, 0)
+    assert {kind for kind, (applies, _) in FIGURES.items() if applies(subject)} == expected
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
     for path in paths:
         with Image.open(path) as image:
