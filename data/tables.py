@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
 import numpy as np
 
 from data.dataset import DataError
 
-__all__ = ["from_table", "is_table", "table_name"]
+__all__ = ["encoded", "from_table", "is_table", "table_name"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
 PARTS = ("columns", "label", "covariates", "one_hot", "codes")
@@ -182,17 +182,29 @@ def _matrix(path: str, table: Columns, column: str, chosen: dict[str, list[str]]
     one_hot = column in chosen["one_hot"]
     if not (one_hot or column in chosen["codes"]):
         return _numbers(path, column, values)[:, None]
+    matrix, categories = encoded(values, one_hot, f"{path}: column {column!r}")
+    shown = ", ".join(categories[:SHOWN]) + (", ..." if len(categories) > SHOWN else "")
+    notes.append(f"{column}: {shown} as {'columns of zeros and ones' if one_hot else 'numbers from 0'}")
+    return matrix
+
+
+def encoded(values: Iterable[object], one_hot: bool, name: str) -> tuple[np.ndarray, list[str]]:
+    """Return (a column of categories as numbers, float64; the categories in their order).
+
+    >>> encoded(["b", "a", "b"], one_hot=True, name="kind")[0].tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+
+    :param one_hot: (n, number of categories) zeros and ones; else (n, 1) numbers from 0
+    :param name: of the column, for the message
+    :raises DataError: if there are more than MOST categories
+    """
     words = [str(value) for value in values]
     categories = sorted(set(words), key=(lambda word: (float(word), word)) if all(map(_is_number, words)) else None)
     if len(categories) > MOST:
-        raise DataError(
-            f"{path}: column {column!r} has {len(categories)} categories, expected at most {MOST}. Leave it out."
-        )
-    shown = ", ".join(categories[:SHOWN]) + (", ..." if len(categories) > SHOWN else "")
-    notes.append(f"{column}: {shown} as {'columns of zeros and ones' if one_hot else 'numbers from 0'}")
+        raise DataError(f"{name} has {len(categories)} categories, expected at most {MOST}. Leave it out.")
     places = {category: place for place, category in enumerate(categories)}
-    codes = np.array([places[word] for word in words])
-    return np.eye(len(categories))[codes] if one_hot else codes[:, None].astype(float)
+    codes = np.array([places[word] for word in words], dtype=int)
+    return np.eye(len(categories))[codes] if one_hot else codes[:, None].astype(float), categories
 
 
 def _numbers(path: str, column: str, values: list[object]) -> np.ndarray:

@@ -8,16 +8,22 @@ import torch
 from torch import Tensor
 
 from data import Dataset
+from data.tables import encoded
 from gallery.errors import RunError
 
-__all__ = ["arrays_of", "transform_for"]
+__all__ = ["arrays_of", "names_of", "transform_for"]
 
 FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
 SPLITS = ("train", "validation", "test")
 
 
 def arrays_of(
-    data: Any, label: Any = None, covariates: Any = None, columns: Sequence[str] | None = None
+    data: Any,
+    label: Any = None,
+    covariates: Any = None,
+    columns: Sequence[str] | None = None,
+    one_hot: Sequence[str] = (),
+    codes: Sequence[str] = (),
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Return data as the arrays of an .npz file, by name, and their pixel transform where the data state it.
 
@@ -28,19 +34,32 @@ def arrays_of(
     :param data: in one of FORMS; or a dictionary of such, by split, or of arrays by their names in an .npz file
     :param label: the labels (n,), or the name of their column
     :param covariates: the covariates (n, p), or the names of their columns
-    :param columns: names of the columns of x; all other numeric columns if None
+    :param columns: names of the columns of x; all other columns if None
+    :param one_hot: names of columns of categories, each read as a column of zeros and ones for each category
+    :param codes: names of columns of categories, read as numbers from 0
     :raises RunError: if the data have another form
     """
+    categories = [*names_of(one_hot), *names_of(codes)]
     if isinstance(data, Mapping) and data and set(data) <= set(SPLITS):
+        if categories:
+            raise RunError(
+                "one_hot and codes encode the categories of one DataFrame, and data has several splits.",
+                "Encode the columns before, as by pandas.get_dummies, or give one DataFrame.",
+            )
         parts = {split: arrays_of(part, label, covariates, columns) for split, part in data.items()}
         joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
         return joined, next(transform for _, transform in parts.values())
+    is_frame = hasattr(data, "columns") and hasattr(data, "to_numpy")
+    if not is_frame and (columns is not None or categories):
+        raise RunError(
+            "columns, one_hot and codes name columns of a table, and data is no DataFrame.", "Leave them out."
+        )
     if isinstance(data, Dataset):
         return _of_dataset(data)
     if isinstance(data, Mapping):
         arrays = {str(name): _array(value, str(name)) for name, value in data.items()}
-    elif hasattr(data, "columns") and hasattr(data, "to_numpy"):
-        return _of_frame(data, label, covariates, columns), None
+    elif is_frame:
+        return _of_frame(data, label, covariates, columns, names_of(one_hot), names_of(codes)), None
     elif isinstance(data, Tensor | np.ndarray):
         arrays = {"x": _array(data, "x")}
     elif isinstance(data, tuple) and len(data) == 2:
@@ -116,37 +135,62 @@ def _of_dataset(dataset: Dataset) -> tuple[dict[str, np.ndarray], str]:
     return arrays, "threshold" if support == "Boolean()" else "grey" if "Interval" in support else "real"
 
 
-def _of_frame(frame: Any, label: Any, covariates: Any, columns: Sequence[str] | None) -> dict[str, np.ndarray]:
+def names_of(names: Sequence[str] | None) -> list[str]:
+    """Return the names of columns as a list, of one name too; an empty list for None."""
+    return [names] if isinstance(names, str) else [] if names is None else list(names)
+
+
+def _of_frame(
+    frame: Any, label: Any, covariates: Any, columns: Sequence[str] | None, one_hot: list[str], codes: list[str]
+) -> dict[str, np.ndarray]:
     """Return the columns of a DataFrame by what they are; those that are neither labels nor covariates are x."""
     names = list(frame.columns)
     apart = [label] if isinstance(label, str) else []
-    apart += [covariates] if isinstance(covariates, str) else list(covariates) if covariates is not None else []
-    chosen = [columns] if isinstance(columns, str) else columns
-    chosen = [name for name in names if name not in apart] if chosen is None else list(chosen)
+    apart += names_of(covariates)
+    chosen = [name for name in names if name not in apart] if columns is None else names_of(columns)
     if missing := [name for name in [*chosen, *apart] if name not in names]:
         raise RunError(f"there is no column {missing[0]!r}. The columns are {', '.join(map(str, names))}.")
     if not chosen:
         raise RunError("no column is left for x.", f"Name some of {', '.join(map(str, names))} in columns.")
 
+    read, categories = [*chosen, *names_of(covariates)], [*one_hot, *codes]
+    if strange := [name for name in categories if name not in read or categories.count(name) > 1]:
+        raise RunError(
+            f"column {strange[0]!r} of one_hot or codes is not read, or is named twice.",
+            f"Name columns of x or covariates once: {', '.join(map(str, read))}.",
+        )
+
+    def numbers_of(name: str) -> np.ndarray:
+        values = np.asarray(frame[name])
+        if name in one_hot or name in codes:
+            if _unknown(values).any():
+                raise RunError(f"column {name!r} has no value in some rows.", "Remove these rows, or the column.")
+            return encoded(values, name in one_hot, f"column {name!r}")[0]
+        if values.dtype.kind not in "biuf":
+            raise RunError(
+                f"column {name!r} has elements of type {frame[name].dtype}; expected numbers.",
+                "Leave it out by columns=[...], name it as label, or have it encoded by one_hot=[...] or codes=[...].",
+            )
+        return values.astype(np.float64)[:, None]
+
     def numbers(of: list[str]) -> np.ndarray:
-        for name in of:
-            if np.asarray(frame[name]).dtype.kind not in "biuf":
-                raise RunError(
-                    f"column {name!r} has elements of type {frame[name].dtype}; expected numbers.",
-                    "Leave it out by columns=[...], name it as label, or encode it, as by pandas.get_dummies.",
-                )
-        return np.stack([np.asarray(frame[name], dtype=np.float64) for name in of], axis=1)
+        return np.concatenate([numbers_of(name) for name in of], axis=1)
 
     arrays = {"x": numbers(chosen)}
     if isinstance(label, str):
         values = np.asarray(frame[label])
-        unknown = np.array([value is None or value != value for value in values])  # NaN is not equal to itself
-        arrays["labels"] = np.where(unknown, "", values.astype(str)) if values.dtype.kind == "O" else values
+        strings = values.dtype.kind == "O"
+        arrays["labels"] = np.where(_unknown(values), "", values.astype(str)) if strings else values
     elif label is not None:
         arrays["labels"] = _array(label, "labels")
     if len(apart) > isinstance(label, str):
         arrays["covariates"] = numbers(apart[isinstance(label, str) :])
     return arrays
+
+
+def _unknown(values: np.ndarray) -> np.ndarray:
+    """Return which values are missing, (n,) booleans: None, NaN, NaT, or pandas.NA."""
+    return np.array([value is None or str(value) in ("nan", "NaT", "<NA>") for value in values])
 
 
 def _of_batches(data: Iterable[Any]) -> dict[str, np.ndarray]:

@@ -97,7 +97,7 @@ def compare(model: Any, data: Any = None, **options: Any) -> Compared:
 
 
 OPTIONS = ("objectives", "guides", "samplers", "seeds", "eval_draws", "nuts_draws", "jobs", "folder", "log")
-DATA_OPTIONS = ("recipe", "validation", "transform", "label", "covariates", "columns")
+DATA_OPTIONS = ("recipe", "validation", "transform", "label", "covariates", "columns", "one_hot", "codes")
 
 
 def compare_request(

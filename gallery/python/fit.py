@@ -56,6 +56,8 @@ def fit(
     label: Any = None,
     covariates: Any = None,
     columns: Sequence[str] | None = None,
+    one_hot: Sequence[str] = (),
+    codes: Sequence[str] = (),
     progress: bool = True,
     **options: Any,
 ) -> Fit:
@@ -83,16 +85,18 @@ def fit(
     :param recipe: name of another recipe of the model
     :param validation: whether the validation rows are kept out of the training data
     :param transform: how data in memory are read: "real" for values as they are, else a pixel transform
-    :param label: labels (n,) of data in memory, or the name of their column in a DataFrame
+    :param label: labels (n,) of data in memory, or the name of their column in a DataFrame or a table's file
     :param covariates: covariates (n, p) of data in memory, or the names of their columns
-    :param columns: the columns of a DataFrame that are x; all others that are left if None
+    :param columns: the columns of a DataFrame or a table that are x; all others that are left if None
+    :param one_hot: columns of categories there, each read as a column of zeros and ones for each category
+    :param codes: columns of categories there, read as numbers from 0
     :param progress: whether progress is shown
     :param options: hyper-parameters of the model, and settings of the fit: fields of `inference.Settings`
     :raises RunError: if the arguments do not go together
     :raises DataError: if the data are invalid
     :raises InferenceError: if pair, data and settings do not go together, or the loss is not finite
     """
-    found = request(model, data, options, recipe, validation, transform, label, covariates, columns)
+    found = request(model, data, options, recipe, validation, transform, label, covariates, columns, one_hot, codes)
     svi = prepare(found.run, found.splits, found.pair)
     recorder = _Recorder(progress_listener() if progress else None)
     loop = training.Training(found.run, svi, found.splits, None, recorder)

@@ -15,7 +15,7 @@ import data as data_sets
 from data import Dataset
 from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
 from gallery.errors import RunError, unknown
-from gallery.python.arrays import arrays_of, transform_for
+from gallery.python.arrays import arrays_of, names_of, transform_for
 from gallery.runs.folder import ARRAYS
 from gallery.runs.parse import describe_type, has_type
 from gallery.runs.registry import constructor, model_class, name_of
@@ -83,6 +83,8 @@ def request(
     label: Any = None,
     covariates: Any = None,
     columns: Sequence[str] | None = None,
+    one_hot: Sequence[str] = (),
+    codes: Sequence[str] = (),
 ) -> Request:
     """Return the fit that the arguments of `gallery.fit` describe; the parameters are explained there.
 
@@ -95,9 +97,8 @@ def request(
     name = model if isinstance(model, str) else name_of(model if isinstance(model, type) else type(model))
     chosen = _recipe(name, recipe)
     keywords, settings = _divided(name, options, pair)
-    if isinstance(data, str) and not (label is None and covariates is None and columns is None):
-        names = [[one] if isinstance(one, str) else list(one or ()) for one in (columns, covariates)]
-        data = data_sets.table_name(data, names[0], label, names[1])
+    if data is None or isinstance(data, str):
+        data = _named_data(data, label, columns=columns, covariates=covariates, one_hot=one_hot, codes=codes)
     if data is None or isinstance(data, str):
         if pair is None:
             run = Run.of(name, chosen, data, keywords, settings, validation)
@@ -109,7 +110,7 @@ def request(
         fitted = Settings(**((chosen.settings if chosen else {}) | settings))
         run = Run(name, {}, data_sets.absolute_name(data), fitted, held, torch.get_num_threads())
         return Request(run, run.datasets(), _placed(pair, fitted))
-    arrays, stated = arrays_of(data, label, covariates, columns)
+    arrays, stated = arrays_of(data, label, covariates, columns, one_hot, codes)
     x = arrays.get("x", arrays.get("x_train"))
     how = transform or stated or ("real" if x is None else transform_for(x))
     held = validation if validation is not None else chosen.validation if chosen else True
@@ -126,6 +127,19 @@ def request(
     device = fitted.torch_device()
     kept = {split: kept[split].to(device, fitted.dtype) for split in ("train", "validation", "test") if split in kept}
     return Request(run, kept, None if pair is None else _placed(pair, fitted), arrays)
+
+
+def _named_data(name: str | None, label: str | None, **parts: Sequence[str] | None) -> str | None:
+    """Return the name of data with the columns that are chosen of them.
+
+    :raises RunError: if a column is chosen by another thing than its name
+    :raises DataError: if columns are chosen, and the data are no table
+    """
+    names = {part: names_of(of) for part, of in parts.items()}
+    chosen = [one for of in names.values() for one in of] + [label] * (label is not None)
+    if wrong := [one for one in chosen if not isinstance(one, str)]:
+        raise RunError(f"{f'{wrong[0]!r}'[:60]} is no name of a column, and data is a name.", "Give names of columns.")
+    return data_sets.table_name(name or "", label=label, **names) if chosen else name
 
 
 def _placed(pair: Any, settings: Settings) -> Pair:

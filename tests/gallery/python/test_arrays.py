@@ -51,13 +51,36 @@ def test_columns_of_a_frame():
     found = arrays_of(frame, label="kind", covariates=["b"])[0]
     same(found, x=X[:, 0][:, [0, 2]], covariates=X[:, 0][:, [1]], labels=np.array(["u", "", "w"] * 10))
     same(arrays_of(frame, columns=["b"])[0], x=X[:, 0][:, [1]])
+    known = frame.assign(kind=["u", "v", "w"] * 10)
+    found = arrays_of(known, columns=["kind", "a"], one_hot="kind", covariates=["b"])[0]
+    same(found, x=np.column_stack([np.eye(3)[Y], X[:, 0, 0]]), covariates=X[:, 0][:, [1]])
+    same(arrays_of(known, columns=["c", "kind"], codes=["kind"])[0], x=np.column_stack([X[:, 0, 2], Y]))
     for arguments, words in (
         ({}, "'kind' has elements"),
+        ({"one_hot": ["kind"]}, "'kind' has no value in some rows"),
+        ({"one_hot": ["kind"], "label": "kind"}, "'kind' of one_hot or codes is not read"),
+        ({"one_hot": ["kind"], "codes": "kind"}, "named twice"),
+        ({"codes": ["z"]}, "'z' of one_hot or codes is not read"),
         ({"columns": ["z"]}, "no column 'z'"),
         ({"label": "kind", "columns": []}, "no column is left"),
     ):
         with pytest.raises(ValueError, match=words):
             arrays_of(frame, **arguments)
+
+
+def test_categories_are_encoded_over_all_rows_and_so_of_one_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "kind": ["u", "v"]})
+    with pytest.raises(ValueError, match="one DataFrame, and data has several splits"):
+        arrays_of({"train": frame, "test": frame[:1]}, one_hot=["kind"])
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "NA"])
+def test_labels_of_a_frame_may_be_unknown(missing):
+    pandas = pytest.importorskip("pandas")
+    missing = pandas.NA if missing == "NA" else missing
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "kind": ["u", missing]})
+    assert arrays_of(frame, label="kind")[0]["labels"].tolist() == ["u", ""]
 
 
 @pytest.mark.parametrize(

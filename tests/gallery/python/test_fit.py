@@ -91,8 +91,16 @@ def test_pictures_by_name_and_in_axes(fitted):
     assert left in figure.axes
     assert right not in figure.axes
     assert len(figure.subfigs[0].axes) > 1
-    with pytest.raises(ValueError, match="Use one of learning_curve, samples"):
-        fitted.plot("regression")
+    for kind in ("regression", "unknown", "animation"):
+        with pytest.raises(ValueError, match=f"no picture '{kind}'") as refused:
+            fitted.plot(kind)
+        listed = "learning_curve, samples, three_views, reconstructions, latent, manifold"
+        assert str(refused.value).endswith(f"Use one of {listed}.")
+
+
+@pytest.mark.parametrize("kind", ["learning_curve", "samples", "three_views", "latent", "manifold"])
+def test_a_picture_that_is_listed_is_drawn(fitted, kind):
+    assert isinstance(fitted.plot(kind), matplotlib.figure.Figure)
 
 
 def test_a_learning_curve_is_drawn_in_the_axes_that_are_given(fitted):
@@ -164,9 +172,40 @@ def test_a_comparison_has_a_row_for_each_way_and_seed(tmp_path):
     assert list(tmp_path.iterdir()) == []  # no folder was named
 
 
+CSV = "a,kind,b,label\n" + "".join(f"{i % 7},{'uvw'[i % 3]},{i * 0.5},{'xy'[i % 2]}\n" for i in range(40))
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"one_hot": "kind", "label": "label"}, "--one-hot kind --label label"),
+        ({"codes": ["kind"], "columns": ["kind", "b"]}, "--codes kind --columns kind,b"),
+        ({"columns": "a", "covariates": ["b", "kind"], "one_hot": ["kind"]},
+         "--columns a --covariates b,kind --one-hot kind"),
+    ],
+)  # fmt: skip
+def test_columns_of_a_table_are_chosen_as_by_the_command_and_of_a_frame(tmp_path, options, flags):
+    (tmp_path / "t.csv").write_text(CSV)
+    model = "linear_regression" if "covariates" in options else "factor_analysis"
+    fit = gallery.fit(model, "t.csv", **options, **QUICK)
+    assert main(["fit", model, "--data", "t.csv", *flags.split(), "--epochs", "2", "--run", "run"]) == 0
+    for name, value in gallery.load("run").pair.state_dict().items():
+        assert torch.equal(value, fit.pair.state_dict()[name]), name
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv("t.csv").drop(columns="label" if "label" not in options else [])
+    of_frame = gallery.fit(model, frame, transform="real", **options, **QUICK)
+    assert torch.equal(of_frame.splits["train"].x, fit.splits["train"].x)
+    for one, other in ((of_frame.splits["train"].given, fit.splits["train"].given),):
+        assert one is other is None or torch.equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
+        (("vae", "digits:grey"), {"one_hot": "kind"}, "'digits:grey' is none"),
+        (("vae",), {"codes": ["kind"]}, "columns are chosen of a .csv"),
+        (("vae", "t.csv"), {"columns": [3]}, "3 is no name of a column"),
+        (("vae", X), {"codes": "kind"}, "data is no DataFrame"),
         (("vea",), {}, "Did you mean 'vae'"),
         ((3,), {}, "expected a name, a class or an instance"),
         ((torch.nn.Linear, X), {}, "no method model"),
