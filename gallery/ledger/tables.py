@@ -79,7 +79,7 @@ def number(value: float) -> str:
 
 def source_number(value: float | None) -> str:
     """Format a number of a source with the digits that the source has; empty for none."""
-    return "" if value is None else f"{value:g}"
+    return "" if value is None else f"{value:.12g}"
 
 
 def overview_table() -> str:
@@ -91,11 +91,12 @@ def overview_table() -> str:
             continue
         row = ledger.get(recipe.name)
         shown = headline(recipe, row)
+        mark = ", one seed" if row and len(row["runs"]) == 1 else ""
         rows.append(
             [
                 f"[`{name}`](gallery/models/{name}.py)",
                 _about(name),
-                f"{shown.name}: {number(statistics.median(shown.values))}" if shown else "",
+                f"{shown.name}: {number(statistics.median(shown.values))}{mark}" if shown else "",
                 source_number(shown.published if shown else None),
                 _seconds(row),
             ]
