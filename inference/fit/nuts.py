@@ -8,6 +8,7 @@ a few data points under fitted weights. Pyro sums out discrete latents.
     2021.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -95,13 +96,14 @@ def summary(value: Tensor) -> dict[str, Tensor]:
 
     :param value: (chains, draws, ...)
     :return: "mean", "sd", "mcse" (the Monte Carlo standard error of the mean), "r_hat" (`rank_r_hat`) and "ess"
-        (effective sample size), (...) each, and "constant", booleans; where constant, "mcse" is 0, "r_hat" and "ess"
-        are nan
+        (effective sample size, at most N log10 N of N draws), (...) each, and "constant", booleans; where constant,
+        "mcse" is 0, "r_hat" and "ess" are nan
     """
     constant = (value == value[:1, :1]).flatten(0, 1).all(0)
     sd = value.flatten(0, 1).std(0)
-    ess = torch.full_like(sd, torch.nan)
-    ess[~constant] = effective_sample_size(value[:, :, ~constant])
+    ess, n = torch.full_like(sd, torch.nan), value.shape[0] * value.shape[1]
+    time = n / effective_sample_size(value[:, :, ~constant])  # of autocorrelation; below 0 if that is strongly negative
+    ess[~constant] = n / time.clamp(min=1 / math.log10(n))
     return {
         "mean": value.flatten(0, 1).mean(0),
         "sd": sd,

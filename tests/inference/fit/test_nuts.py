@@ -50,10 +50,36 @@ def test_r_hat_is_that_of_arviz(draws):
     assert torch.allclose(rank_r_hat(value), expected, rtol=0, atol=1e-6)
 
 
+CHAINS = {
+    "heavy tails": lambda: torch.distributions.StudentT(torch.tensor(1.0).double()).sample((4, 200)),
+    "a drift within chains": lambda: torch.randn(4, 200).double() + torch.linspace(-2, 2, 200),
+    "one chain apart in its tail alone": lambda: torch.stack(
+        [torch.randn(200), torch.randn(200), torch.randn(200), torch.randn(200).clamp(max=0.5)]
+    ).double(),
+    "counts": lambda: torch.poisson(torch.full((3, 150), 2.0).double()),
+}
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_r_hat_of_other_chains_is_that_of_arviz(kind):
+    arviz = pytest.importorskip("arviz", reason="pip install '.[arviz]'")
+    value = CHAINS[kind]()
+    assert rank_r_hat(value).item() == pytest.approx(float(arviz.rhat(value.numpy())), abs=1e-6)
+
+
 def test_one_chain_of_another_scale_is_seen_by_the_folded_r_hat_alone():
     value = torch.randn(4, 2000, dtype=torch.float64) * torch.tensor([[1.0], [1.0], [1.0], [4.0]])
     assert split_gelman_rubin(value) < 1.01
     assert rank_r_hat(value) > 1.1
+
+
+@pytest.mark.parametrize("amplitude", [0.3, 0.1])
+def test_draws_that_alternate_have_the_largest_effective_sample_size_and_a_finite_error(amplitude):
+    """Vehtari et al. (2021) bound it by N log10 N, since the sum of autocorrelations of such draws is near -1 / 2."""
+    value = torch.tensor([1.0, -1.0]).repeat(25).expand(2, 50) + amplitude * torch.randn(2, 50)
+    result = summary(value.double())
+    assert result["ess"].item() == pytest.approx(200)
+    assert result["mcse"].item() == pytest.approx(result["sd"].item() / 200**0.5)
 
 
 def test_constant_coordinates_are_left_out_of_the_diagnostics():
