@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 from comparisons import compared, comparing
 
 from gallery.cli.main import main
@@ -65,6 +67,108 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "follow", fails)
     with pytest.raises(RunError, match=r"no row could be finished\. score: InferenceError"):
         compared(comparing("factor_analysis", ("score",)), tmp_path / "alone")
+
+
+PAIRS = """
+import pyro
+import torch
+import pyro.distributions as dist
+from torch import nn
+
+
+class Level(nn.Module):
+    # theta ~ Normal(0, 1), x ~ Normal(theta, 1)
+    def __init__(self):
+        super().__init__()
+        self.q = nn.ParameterDict({"loc": torch.zeros(()), "log_scale": torch.zeros(())})
+
+    def model(self, x, total=None):
+        theta = pyro.sample("theta", dist.Normal(x.new_zeros(()), 1.0))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            self.rows(x, theta)
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        theta = pyro.sample("theta", dist.Normal(self.q["loc"], self.q["log_scale"].exp()))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            self.code(x, theta)
+
+    def rows(self, x, theta):
+        pyro.sample("x", dist.Normal(theta[..., None, None].expand(*theta.shape, *x.shape), 1.0).to_event(1), obs=x)
+
+    def code(self, x, theta):
+        pass
+
+
+class Levels(Level):
+    # z ~ Normal(theta, 1) for each data point, x ~ Normal(z, 1)
+    def rows(self, x, theta):
+        z = pyro.sample("z", dist.Normal(theta[..., None].expand(*theta.shape, len(x)), 1.0))
+        pyro.sample("x", dist.Normal(z[..., None].expand(*z.shape, x.shape[1]), 1.0).to_event(1), obs=x)
+
+    def code(self, x, theta):
+        pyro.sample("z", dist.Normal(theta[..., None] * x.new_ones(len(x)), 1.0))
+
+
+class OneTheta(Level):
+    # does not broadcast over particles of theta
+    def rows(self, x, theta):
+        pyro.sample("x", dist.Normal(theta.reshape(1, 1).expand(x.shape), 1.0).to_event(1), obs=x)
+
+
+class Draws(Level):
+    # refuses draws that no gradient passes through, as a model of a user may
+    def rows(self, x, theta):
+        if torch.is_grad_enabled() and self.training and not theta.requires_grad:
+            raise KeyError("theta")
+        super().rows(x, theta)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Return a function that compares a pair of PAIRS on data whose training rows are apart from the others."""
+    (tmp_path / "pairs.py").write_text(PAIRS)
+    rows = {"train": torch.randn(12, 1) + 3, "validation": torch.randn(6, 1), "test": torch.randn(40, 1) - 3}
+    monkeypatch.chdir(tmp_path)
+    np.savez("apart.npz", **{f"x_{split}": x.numpy() for split, x in rows.items()})
+
+    def run(name, *arguments):
+        command = f"compare pairs.py:{name} --data apart.npz:real --out out --seeds 1 --jobs 1 --eval-draws 8".split()
+        code = main([*command, *arguments])
+        return code, json.loads((tmp_path / "out" / "compare.json").read_text()) if not code else None
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["Level", "Levels"])
+@pytest.mark.parametrize("validation", [True, False])
+def test_a_sampler_of_a_global_latent_has_the_training_rows(own, monkeypatch, name, validation):
+    seen = []
+    sampler = work.nuts
+    monkeypatch.setattr(work, "nuts", lambda pair, x, *args, **kept: seen.append(x) or sampler(pair, x, *args, **kept))
+    kept = "--validation" if validation else "--no-validation"
+    code, result = own(name, "--objectives", "none", "--samplers", "nuts", "--nuts-draws", "20", kept)
+    assert (code, result["split"], result["rows"][0]["n"]) == (0, "train", 12 if validation else 18)
+    (x,) = seen
+    with np.load("apart.npz") as arrays:
+        expected = [arrays[f"x_{split}"] for split in ("train", "validation")[: 2 - validation]]
+    np.testing.assert_array_equal(x.sort(0).values.numpy(), np.sort(np.concatenate(expected), 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "objectives", "fails", "words"),
+    [
+        ("OneTheta", "iwae:5,trace", "iwae:5", "Particles of a global latent come as a new dimension on the left"),
+        ("Draws", "score,trace", "score", "the first step fails with KeyError: 'theta'."),
+    ],
+)
+def test_an_objective_that_an_own_pair_refuses_does_not_end_a_comparison(own, capsys, name, objectives, fails, words):
+    code, result = own(name, "--objectives", objectives, "--epochs", "1", "--batch-size", "12")
+    assert (code, list(result["refused"])) == (0, [fails])
+    assert words in result["refused"][fails]
+    assert [(row["label"], row["status"]) for row in result["rows"]] == [("trace", "finished")]
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):

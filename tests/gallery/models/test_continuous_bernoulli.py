@@ -8,7 +8,7 @@ from torch.distributions import ContinuousBernoulli as Torch
 from gallery.models._distributions import MAX_LOGIT, ContinuousBernoulli
 from gallery.models._nn import PixelHead
 
-LOGITS = [-40.0, -16.0, -15.9, -3.0, 0.0, 0.2, 20.0]
+LOGITS = [-40.0, -25.0, -16.0, -MAX_LOGIT, -15.9, -8.0, -3.0, 0.0, 0.2, MAX_LOGIT, 20.0]
 
 
 def integral(density: torch.distributions.Distribution, dtype: torch.dtype) -> float:
@@ -30,6 +30,14 @@ def test_torch_given_a_logit_in_float32_falls_short_of_1_and_given_a_probability
     logit = torch.tensor(-40.0)
     assert integral(Torch(logits=logit), torch.float32) == pytest.approx(0.3986, abs=1e-4)
     assert integral(Torch(probs=logit.sigmoid()), torch.float32) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("logit", "nats"), [(-40.0, 0.92), (-100.0, 1.836)])
+def test_the_limit_on_the_logit_decides_the_density_of_a_black_pixel(logit, nats):
+    """It grows with the logarithm of the logit, as gallery/catalogue/sources.md says."""
+    at = ContinuousBernoulli(logits=torch.tensor([logit, -MAX_LOGIT], dtype=torch.float64), validate_args=False)
+    one, bound = at.log_prob(torch.zeros(2, dtype=torch.float64))
+    assert (one - bound).item() == pytest.approx(nats, abs=0.005)
 
 
 def grey_pixels() -> Tensor:

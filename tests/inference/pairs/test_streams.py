@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
+import gallery
 from gallery.catalogue.recipes import RECIPES
 from gallery.runs import training
 from gallery.runs.metrics import evaluate_split
@@ -28,6 +31,51 @@ def test_streams_differ_by_seed_purpose_and_number():
     ]
     assert len(set(seeds)) == len(seeds)
     assert stream(0, "sample") == stream(0, "sample")
+
+
+def test_the_streams_of_one_seed_are_unrelated():
+    """As are those that a user begins with the same seed by torch or numpy; ten pairs of streams for each seed."""
+    n, purposes = 10_000, (("noise", 0), ("weights",), ("sample",), ("guide",))
+    for seed in (0, 3, 11):
+        torch.manual_seed(seed)
+        drawn = [torch.randn(n), torch.tensor(np.random.default_rng(seed).normal(size=n), dtype=torch.float32)]
+        drawn += [torch.randn(n, generator=torch.Generator().manual_seed(stream(seed, *of))) for of in purposes]
+        correlation = torch.corrcoef(torch.stack(drawn)) - torch.eye(len(drawn))
+        assert correlation.abs().max() < 5 / n**0.5
+
+
+class Recording(LinearGaussian):
+    """Keeps the first draw of the guide in training, which at its first weights does not depend on x."""
+
+    first = None
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            scale = torch.nn.functional.softplus(self.q["spread"])
+            z = pyro.sample("z", dist.Normal(self.q["weight"] * x, scale).to_event(1))
+        if self.first is None and self.training and len(x) > 100:
+            self.first = z.detach()[:, 0]
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_data_that_a_user_draws_are_unrelated_to_the_noise_of_a_fit_of_the_same_seed(seed):
+    torch.manual_seed(seed)
+    x, pair = torch.randn(4000, 1), Recording()
+    gallery.fit(pair, x, validation=False, epochs=1, batch_size=3600, seed=seed, engine="pyro", progress=False)
+    n = len(pair.first)
+    assert n == 3600
+    for part in (x[:n, 0], x[-n:, 0]):
+        assert abs(np.corrcoef(part, pair.first)[0, 1]) < 4 / n**0.5
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_chains_do_not_start_at_the_draws_that_simulated_their_data(seed):
+    """With one temperature the log weight is log p(x | z) of a new z, whose mean is -log(2 pi) / 2 - 3 / 2."""
+    x = sample(LinearGaussian(), torch.zeros(1, 1), 4000, seed=seed)["x"]
+    weights = ais(LinearGaussian(), x, chains=1, steps=1, seed=seed).flatten()
+    error = weights.std() / len(weights) ** 0.5
+    assert abs(weights.mean() + math.log(2 * math.pi) / 2 + 1.5) < 4 * error
 
 
 def test_a_negative_seed_is_refused():
