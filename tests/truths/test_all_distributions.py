@@ -62,10 +62,12 @@ SCORED = [name for name in FAMILIES if name in FEW_SCORED or not has_rsample(nam
 @pytest.mark.parametrize("role", ["local", "global"])
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in FEW_SCORED)) for n in SCORED])
 def test_draws_without_a_gradient_pass_the_check_where_they_are_fitted(name, role, monkeypatch):
-    """By the default objective, with the score function at such draws; `holds` asserts that the two agree."""
+    """By the default objective, with the score function at such draws."""
     monkeypatch.setattr(small_pairs, "objective", lambda pair: "trace")
     refusals = holds(*case(name, role, "vector"))
-    assert name not in FEW_SCORED or not {"fit pyro", "check"} & refusals.keys()
+    if "is the first value that is not" not in str(refusals.get("fit pyro")):
+        breaches = name in families.BREACHES
+        assert ("check" in refusals) == ("fit pyro" in refusals or breaches), refusals
 
 
 @pytest.mark.slow
