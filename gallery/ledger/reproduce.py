@@ -10,6 +10,7 @@ same time. Pictures of the first seed are kept beside it.
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +29,7 @@ from gallery.runs import training
 from gallery.runs.folder import read_history, write_metrics
 from gallery.runs.parse import has_type, parse_metrics, read_json, wrong
 from gallery.runs.progress import PlainProgress
+from gallery.runs.several import fit_several
 from gallery.runs.specification import Run, run_of
 from gallery.runs.system import processor
 from inference import InferenceError
@@ -83,6 +85,19 @@ def _fit(run: Run, folder: Path) -> None:
         training.resume(folder, PlainProgress())
     else:
         training.start(run, folder, listener=PlainProgress())
+
+
+def _fit_together(
+    recipe: Recipe, seeds: Sequence[int], folder: Path, quick: bool, report: Callable[[str], None]
+) -> None:
+    """Fit in one graph those seeds of a small model that have not begun, where there are several."""
+    left = [seed for seed in seeds if not (folder / f"seed-{seed}").exists()]
+    if len(left) < 2:
+        return
+    with suppress(RunError, InferenceError, data.DataError):  # each seed then reports its own
+        runs = [run_of(recipe, seed, quick) for seed in left]
+        if fit_several(runs, [folder / f"seed-{seed}" for seed in left], PlainProgress()):
+            report(f"{recipe.name}, seeds {', '.join(map(str, left))}: in one graph")
 
 
 def _ledger_metrics(folder: Path) -> dict[str, Any]:
@@ -204,6 +219,7 @@ def reproduce(
     for recipe in (RECIPES[name] for name in names):
         chosen = [seed for seed, included in zip(seeds, of_share, strict=False) if included]
         of_recipe = out / recipe.name.replace(":", "-")
+        _fit_together(recipe, chosen, of_recipe, quick, report)
         row = _row(recipe, f"gallery reproduce {recipe.name}{' --quick' if quick else ''}")
         for seed in chosen:
             folder = of_recipe / f"seed-{seed}"

@@ -13,6 +13,7 @@ from gallery.python.fitted import Fit
 from gallery.python.request import Request, request
 from gallery.runs import training
 from gallery.runs.folder import SPECIFICATION, read_history
+from gallery.runs.loop import Training
 from gallery.runs.parse import read_json
 from gallery.runs.prepare import noise_of, prepare
 from gallery.runs.progress import ProgressListener, progress_listener
@@ -99,7 +100,7 @@ def fit(
     found = request(model, data, options, recipe, validation, transform, label, covariates, columns, one_hot, codes)
     svi = prepare(found.run, found.splits, found.pair)
     recorder = _Recorder(progress_listener() if progress else None)
-    loop = training.Training(found.run, svi, found.splits, None, recorder)
+    loop = Training(found.run, svi, found.splits, None, recorder)
     try:
         with noise_of(found.run):
             loop.run_to_end()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -84,25 +84,39 @@ class StepRunner:
         :return: (number of steps,) their losses in nats per data point
         :raises InferenceError: if a loss is not finite; the weights are then those before that step
         """
-        self.set_step(self.step)
         step, whole_step = self.prepare()
         if whole_step is None:
             return self._one(step).reshape(1)
         return self._several(whole_step, min(most, self.guard.room))
 
     def _one(self, step: Step) -> Tensor:
-        rows, noise = self.minibatches.rows(self.step), random_state()
-        args = self.loss.step_arguments(rows, self.guard.failed)
+        noise, args = self.begin_step()
         with torch.no_grad():
             failed, loss, *gradients = self._failing_at(noise, partial(step, *args))
         failed, loss, *gradients = distributed.mean([failed, loss, *gradients])
         loss = loss.clone()  # a replayed graph writes to the same memory
+        self.end_step(noise, failed, loss, gradients)
+        if step == self.loss.gradients:
+            self.check()
+        return loss
+
+    def begin_step(self) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """Return the state of the random generators before the next step, and the arguments of its gradients."""
+        self.set_step(self.step)
+        rows, noise = self.minibatches.rows(self.step), random_state()
+        return noise, self.loss.step_arguments(rows, self.guard.failed)
+
+    def end_step(self, noise: dict[str, Tensor], failed: Tensor, loss: Tensor, gradients: list[Any]) -> None:
+        """Update the parameters by the gradients of a step that has begun; check the losses where that is due.
+
+        :param noise: as `begin_step` returned it; the others are those of `MinibatchLoss.gradients`
+        :raises InferenceError: if a loss is not finite; the weights are then those before that step
+        """
         self.guard.record(noise, loss, failed)
         self.updates.apply(gradients, self.lr)
         self.step += 1
-        if step == self.loss.gradients or self.guard.is_due or self.step == self.steps:
+        if self.guard.is_due or self.step == self.steps:
             self.check()
-        return loss
 
     def _several(self, whole_step: Callable[..., Tensor], n: int) -> Tensor:
         numbers = range(self.step, self.step + n)

@@ -235,7 +235,7 @@ def test_a_disk_that_fills_during_a_fit_leaves_a_run_that_resumes(capsys, monkey
     command = "fit factor_analysis --epochs 40 --batch-size 1000 --run new"
     with monkeypatch.context() as patch:
         Full(patch, room)
-        patch.setattr("gallery.runs.training.EPOCH_SECONDS", 0.0)
+        patch.setattr("gallery.runs.loop.EPOCH_SECONDS", 0.0)
         assert main(command.split()) == 2
     assert capsys.readouterr().err.count("\n") == 1
     left = {path.name for path in Path("new").iterdir()} - {".lock"}

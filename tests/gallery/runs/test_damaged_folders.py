@@ -58,10 +58,10 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 FIRST_STEPS = {
     "a step of the model": ("inference.fit.svi.StepRunner.run", LookupError("'key'")),
     "a loss that is not finite": ("inference.fit.svi.StepRunner.run", DivergenceError("the loss is not finite.")),
-    "a disk that is full": ("gallery.runs.training.save_tensors", InferenceError("No space left")),
+    "a disk that is full": ("gallery.runs.loop.save_tensors", InferenceError("No space left")),
     "a disk that fills within run.json": ("os.replace", FULL),
     "a listener": ("gallery.runs.progress.PlainProgress.begin", RuntimeError("broken pipe")),
-    "a signal handler": ("gallery.runs.training.deferred_interrupt", RuntimeError("no thread")),
+    "a signal handler": ("gallery.runs.loop.deferred_interrupt", RuntimeError("no thread")),
 }
 
 

@@ -82,7 +82,7 @@ def test_a_resumed_run_has_the_products_of_its_checkpoint_where_they_are_exact(
         start(tiny(), tmp_path / "run", listener=after(17, lambda svi: os.kill(os.getpid(), signal.SIGINT)))
     assert load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["products"] == recorded
     monkeypatch.setattr("inference.fit.svi.choose_products", lambda *_: "default")
-    monkeypatch.setattr("gallery.runs.training.is_exact", lambda: exact)
+    monkeypatch.setattr("gallery.runs.loop.is_exact", lambda: exact)
     assert resume(tmp_path / "run")["products"] == expected
 
 
