@@ -97,9 +97,10 @@ def check_size(where: str, x: np.ndarray) -> None:
         )
 
 
-def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype) -> tuple[float, float, str | None]:
+def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype, gaps: bool = False) -> tuple[float, float, str | None]:
     """Check that `dtype` holds the numbers of an array (n, ...).
 
+    :param gaps: whether numbers may be missing, which are NaN; one at least may not
     :return: the least and the greatest of them, and a note where rounding is coarse against the range of a column
     :raises DataError: if a number is not finite or too large, or an integer would be rounded
     """
@@ -107,13 +108,14 @@ def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype) -> tuple[float,
     name, kept = str(dtype).removeprefix("torch."), torch.empty(0, dtype=dtype).numpy().dtype
     largest, exact = np.finfo(kept).max, 2 ** (np.finfo(kept).nmant + 1)
     integers, rounded = x.dtype.kind in "iu", x.dtype.kind == "f" and x.dtype.itemsize > kept.itemsize
+    lowest, highest = (np.fmin, np.fmax) if gaps else (np.minimum, np.maximum)  # the former leave out NaN
     low = high = off = None
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in blocks(x.shape):
             block = x[rows].reshape(rows.stop - rows.start, -1)
-            least, greatest = block.min(0), block.max(0)
-            low = least if low is None else np.minimum(low, least)
-            high = greatest if high is None else np.maximum(high, greatest)
+            least, greatest = lowest.reduce(block), highest.reduce(block)
+            low = least if low is None else lowest(low, least)
+            high = greatest if high is None else highest(high, greatest)
             if integers and max(-int(least.min()), int(greatest.max())) > exact:
                 inexact = block[block.astype(kept).astype(x.dtype) != block]
                 if inexact.size:
@@ -123,12 +125,18 @@ def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype) -> tuple[float,
                         f"{wider}ubtract a constant."
                     )
             if rounded:
-                error = np.abs(block - block.astype(kept)).max(0)
-                off = error if off is None else np.maximum(off, error)
+                error = highest.reduce(np.abs(block - block.astype(kept)))
+                off = error if off is None else highest(off, error)
     assert low is not None
     assert high is not None
+    if gaps:
+        held = ~np.isnan(low)  # the columns that have a value
+        if not held.any():
+            raise DataError(f"{where} has no value: all are NaN, which stands for a missing one. Give some values.")
+        low, high, off = low[held], high[held], None if off is None else off[held]
     if x.dtype.kind == "f" and not (np.abs(low) <= largest).all() & (np.abs(high) <= largest).all():  # NaN is neither
-        raise DataError(f"{where} has values that are NaN, infinite or too large for {name}. Remove them.")
+        kinds, remedy = ("", "") if gaps else ("NaN, ", "; NaN is a missing value in x of FILE:real alone")
+        raise DataError(f"{where} has values that are {kinds}infinite or too large for {name}. Remove them{remedy}.")
     note = None
     if off is not None and (coarse := off > COARSE * (high - low)).any():
         worst = off[coarse].max()

@@ -38,6 +38,7 @@ TABLE = {
     "kmnist": ("cursive Japanese characters, 28 x 28", LARGE),
     STATIC_MNIST: ("MNIST binarised by Larochelle and Murray", "50,000 train, 10,000 validation, 10,000 test"),
     "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
+    "factor_analysis_missing": ("the same rows, 30 % of the entries missing", "1,000 train, 1,000 test"),
     "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),
     "line": ("a noisy line in one covariate", "200 train, 200 test"),
     "logistic": ("zeros and ones, by one covariate", "40 train, 200 test"),
@@ -236,9 +237,7 @@ def describe(root: str | Path | None = None) -> list[SetInfo]:
 
 
 def _is_here(name: str, root: str | Path | None) -> bool:
-    if name in images.TORCHVISION:
-        return images.is_here(name, root)
-    return name != STATIC_MNIST or static_is_here(root)
+    return images.is_here(name, root) if name in images.TORCHVISION else name != STATIC_MNIST or static_is_here(root)
 
 
 def _read(

@@ -55,7 +55,7 @@ class Dataset:
 
     :param name: data set and pixel transform, such as "mnist:threshold"
     :param split: "train", "validation", "test", or "all" (train, then validation)
-    :param x: (n, d) float32, or the type it was loaded with, every row flattened
+    :param x: (n, d) float32, or the type it was loaded with, every row flattened; NaN where a value is missing
     :param shape: of a row before it was flattened: (h, w), (3, h, w), or (d,) if it is no image
     :param labels: (n,) int64 in 0 .. classes - 1, and -1 where the file has no label for the row; or None
     :param classes: number of classes of the whole set, which this split need not all contain; None without labels
@@ -110,6 +110,11 @@ class Dataset:
         if self.labels is None or self.known is None:
             return self.labels
         return self.labels.where(self.known, -1)
+
+    @cached_property
+    def missing(self) -> int:
+        """The number of entries of x that are missing: NaN. Pixels with levels are integers, and never are."""
+        return 0 if self.levels else int(self.x.isnan().sum())
 
     @cached_property
     def hash(self) -> str:
@@ -177,7 +182,8 @@ def _exact_type(tensor: Tensor) -> torch.dtype:
         return torch.int64
     if tensor.dtype == torch.float64:
         for rows in blocks(tensor.shape):
-            if not torch.equal(tensor[rows].float().double(), tensor[rows]):
+            block = tensor[rows].nan_to_num()
+            if not torch.equal(block.float().double(), block):
                 return torch.float64
     return torch.float32
 

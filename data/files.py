@@ -10,7 +10,8 @@ A row of x is (d,), (h, w), (h, w, 1) or (h, w, 3), or has its channels first. R
 floats lie in [0, 1] and booleans are {0, 1}. Integers whose greatest is 128 or more have 256 levels, others as many as
 the greatest and 0 span (0..16 is 17 levels); images have 256. A row (d,) of integers may hold pixels or counts, so the
 name must give a pixel transform. Labels are integers, or strings, and are numbered in their order from 0; -1, NaN and
-the empty string are unknown labels.
+the empty string are unknown labels. NaN in x of values that are no pixels is a missing value, which only a model that
+masks it can be fitted to; NaN elsewhere is refused.
 
 Rows are shuffled in one fixed order and split into 80 % train, 10 % validation and 10 % test. A validation or test set
 that is given stays as it is, and the missing one is a tenth of the rest. A split has at least one row.
@@ -193,7 +194,7 @@ def _part(path: str, arrays: Arrays, part: str, pixels: bool, dtype: torch.dtype
     where = f"{path}: {_name('x', part)}"
     x, note = lay_out(where, arrays["x"], pixels)
     check_size(where, x)
-    low, high, coarse = check_numbers(where, x, dtype)
+    low, high, coarse = check_numbers(where, x, dtype, gaps=not pixels)
     notes += filter(None, (note, coarse))
     kind = {"f": "floats", "b": "booleans"}.get(x.dtype.kind, "integers") if pixels else "values"
     if pixels and (low < 0 or high > (1 if kind == "floats" else 255)):

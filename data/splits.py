@@ -68,6 +68,8 @@ def _apply(transform: PixelTransform, source: Source, rows: slice, seed: int, dt
 def check_varies(base: str, source: Source, transform: str) -> None:
     """:raises DataError: if x is one number in all rows, whatever the noise of the pixel transform"""
     low, high = source.x.aminmax()
+    if low.isnan():
+        low, high = source.x[~source.x.isnan()].aminmax()
     dtype = low.dtype if low.is_floating_point() else torch.float32
     noise = torch.tensor([0.0, BELOW_ONE, 0.0, BELOW_ONE])
     x = TRANSFORMS[transform].apply(torch.stack([low, low, high, high]), source.levels, lambda: noise, dtype)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
 from data.dataset import Dataset
 
-__all__ = ["summary"]
+__all__ = ["describe_missing", "summary"]
 
 SHOWN = 6  # classes at most whose labels are listed
 
@@ -26,13 +26,16 @@ def summary(splits: Mapping[str, Dataset]) -> list[str]:
     """
     first, *_ = splits.values()
     sizes = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
-    ends = torch.stack([end for split in splits.values() for end in split.x.aminmax()])
+    known = [split.x[~split.x.isnan()] if split.missing else split.x for split in splits.values()]
+    ends = torch.stack([end for x in known if x.numel() for end in x.aminmax()])
     low, high = ends.min().item(), ends.max().item()
     digits = 6 if high - low > 1e-3 * abs(high) else 12
     lines = [
         f"{first.name}: {sizes} rows of shape {first.shape}, {str(first.x.dtype).removeprefix('torch.')}",
         f"  x in [{low:.{digits}g}, {high:.{digits}g}]" + (f", from {first.levels} levels" if first.levels else ""),
     ]
+    if missing := describe_missing(splits.values()):
+        lines.append(f"  {missing}")
     if first.covariates is not None:
         lines.append(f"  {first.covariates.shape[1]} covariates")
     labels = [split.labels for split in splits.values() if split.labels is not None]
@@ -45,6 +48,16 @@ def summary(splits: Mapping[str, Dataset]) -> list[str]:
             line += f"; {first.known.sum()} {first.split} labels are shown to the model"
         lines.append(line)
     return lines + [f"  {note}" for note in first.notes]
+
+
+def describe_missing(splits: Collection[Dataset]) -> str | None:
+    """Return how many entries of x are missing, in words; None if none is."""
+    missing, entries = sum(split.missing for split in splits), sum(split.x.numel() for split in splits)
+    if not missing:
+        return None
+    empty = sum(int(split.x.isnan().all(1).sum()) for split in splits)
+    rows = f"; rows without an entry: {empty:,}" if empty else ""
+    return f"{missing:,} of {entries:,} entries of x are missing (NaN), {100 * missing / entries:.1f} %{rows}"
 
 
 def _mapping(dataset: Dataset) -> str:

@@ -5,6 +5,8 @@ every machine. The second argument of a univariate Normal below is the standard 
 
     factor_analysis       z ~ Normal(0, I_2);  x | z ~ Normal(W z, diag(sigma^2)), x in R^3
                           log p(x) = log Normal(0, W W' + diag(sigma^2)); mean -3.9348 (train), -3.9705 (test) nats
+    factor_analysis_missing
+                          the rows of factor_analysis; each entry is missing (NaN) with probability 0.3, independently
     exponential_gaussian  z ~ Exponential(1);  x | z ~ Normal(z, 1), x in R
                           log p(x) = 1/2 - x + log Phi(x - 1)
     line                  x ~ Normal(intercept + slope * c, sigma), covariate c ~ Uniform(0, 5)
@@ -32,6 +34,7 @@ tutorial, 2022. The other sets are the gallery's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -41,6 +44,7 @@ from data.dataset import Source, split_slices
 
 __all__ = [
     "DIE_P",
+    "FA_MISSING",
     "FA_SIGMA",
     "FA_W",
     "HMM_INITIAL",
@@ -62,6 +66,7 @@ __all__ = [
 
 FA_W = np.array([[-0.5, -1.0], [-1.0, -1.0], [2.0, 0.5]])
 FA_SIGMA = np.array([0.4, 0.2, 0.3])
+FA_MISSING = 0.3  # the probability of a missing entry in factor_analysis_missing
 LINE_INTERCEPT, LINE_SLOPE, LINE_SIGMA = 0.5, 1.5, 0.8
 LOGISTIC_W = np.array([-3.0, 1.2])
 SCHOOLS_EFFECT = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
@@ -81,6 +86,13 @@ def factor_analysis() -> Source:
     z = stream.standard_normal((2000, 2))
     noise = stream.standard_normal((2000, 3))
     return Source(_float32(z @ FA_W.T + noise * FA_SIGMA), splits=split_slices(train=1000, test=1000))
+
+
+def factor_analysis_missing() -> Source:
+    """Draw which entries of factor_analysis are missing, (2000, 3), from another stream than its values."""
+    complete = factor_analysis()
+    missing = torch.from_numpy(np.random.RandomState(7).uniform(size=(2000, 3)) < FA_MISSING)
+    return replace(complete, x=complete.x.masked_fill(missing, torch.nan))
 
 
 def exponential_gaussian() -> Source:
@@ -167,6 +179,7 @@ TRUTH = {
 
 SYNTHETIC: dict[str, Callable[[], Source]] = {
     "factor_analysis": factor_analysis,
+    "factor_analysis_missing": factor_analysis_missing,
     "exponential_gaussian": exponential_gaussian,
     "line": line,
     "logistic": logistic,

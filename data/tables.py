@@ -3,7 +3,8 @@
 A table is named PATH[?columns=A,B&label=C&covariates=D&one_hot=E&codes=F]: the columns of x, all that are left if none
 are named; the column of the labels; and the columns of the covariates. Of these, a column of categories is read as
 one column of zeros and ones for each of them (`one_hot`), or as the numbers 0, 1, ... (`codes`), in their order.
-`table_name` composes such a name. Values are read as they are (`real`), unless the name gives a pixel transform.
+`table_name` composes such a name. Values are read as they are (`real`), unless the name gives a pixel transform. A
+number of x that is empty, nan, na or null is missing, and NaN: see `files.py`.
 """
 
 from __future__ import annotations
@@ -103,16 +104,16 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
             raise DataError(f"{path}: column {column!r} is named twice in one_hot and codes. Name it once.")
     notes: list[str] = []
 
-    def matrix(columns: list[str]) -> np.ndarray:
-        return np.concatenate([_matrix(path, table, column, chosen, notes) for column in columns], axis=1)
+    def matrix(columns: list[str], gaps: bool) -> np.ndarray:
+        return np.concatenate([_matrix(path, table, column, chosen, notes, gaps) for column in columns], axis=1)
 
-    arrays = {"x": matrix(of_x)}
+    arrays = {"x": matrix(of_x, gaps=True)}
     if (arrays["x"] == np.rint(arrays["x"])).all() and np.abs(arrays["x"]).max(initial=0) < 2**53:
         arrays["x"] = arrays["x"].astype(np.int64)  # as pixels are
     if chosen["label"]:
         arrays["labels"] = _labels(table[chosen["label"][0]])
     if chosen["covariates"]:
-        arrays["covariates"] = matrix(chosen["covariates"])
+        arrays["covariates"] = matrix(chosen["covariates"], gaps=False)
     return {"": arrays}, notes
 
 
@@ -173,15 +174,30 @@ def _is_number(text: object) -> bool:
     return True
 
 
-def _matrix(path: str, table: Columns, column: str, chosen: dict[str, list[str]], notes: list[str]) -> np.ndarray:
-    """Return a column as numbers, (n, 1) float64, or (n, number of categories) where it is encoded as one-hot."""
-    values = table[column]
-    for number, value in enumerate(values, start=2):
-        if value is None or str(value).lower() in ("", "nan", "na", "null"):
-            raise DataError(f"{path}: column {column!r} has no value in row {number}. Remove the row, or the column.")
-    one_hot = column in chosen["one_hot"]
-    if not (one_hot or column in chosen["codes"]):
-        return _numbers(path, column, values)[:, None]
+def _is_empty(value: object) -> bool:
+    return value is None or str(value).lower() in ("", "nan", "na", "null")
+
+
+def _matrix(
+    path: str, table: Columns, column: str, chosen: dict[str, list[str]], notes: list[str], gaps: bool
+) -> np.ndarray:
+    """Return a column as numbers, (n, 1) float64, or (n, number of categories) where it is encoded as one-hot.
+
+    :param gaps: whether a number may be missing
+    """
+    values, one_hot = table[column], column in chosen["one_hot"]
+    is_number = not (one_hot or column in chosen["codes"])
+    empty = [row for row, value in enumerate(values, start=2) if _is_empty(value)]
+    if empty and not (gaps and is_number):
+        raise DataError(
+            f"{path}: column {column!r} has no value in row {empty[0]}. Remove the row, or the column: only numbers of "
+            "x may be missing."
+        )
+    if empty:
+        rows = f"{len(empty)} rows, the first of them row" if empty[1:] else "row"
+        notes.append(f"{column}: no value in {rows} {empty[0]}")
+    if is_number:
+        return _numbers(path, column, ["nan" if _is_empty(value) else value for value in values])[:, None]
     matrix, categories = encoded(values, one_hot, f"{path}: column {column!r}")
     shown = ", ".join(categories[:SHOWN]) + (", ..." if len(categories) > SHOWN else "")
     notes.append(f"{column}: {shown} as {'columns of zeros and ones' if one_hot else 'numbers from 0'}")

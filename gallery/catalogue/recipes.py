@@ -19,6 +19,7 @@ VARIATIONAL = "Lecture slides on variational inference"
 BERNOULLI = "Notes on Bernoulli VAEs"
 BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 2013"
 SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
+MISSING = "Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
 SAMPLED, SAMPLED_NOTE = ":sampled", "The source has the KL in closed form; here it is sampled."
@@ -107,10 +108,10 @@ def _enumerated(name: str) -> Recipe:
     return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
 
 
-def _factor_analysis(variant: str) -> Recipe:
+def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL) -> Recipe:
     name = f"factor_analysis{variant}"
     settings = {"epochs": 240, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
-    return Recipe(name, name, "factor_analysis", TUTORIAL, settings=settings, extra_metrics=("k_hat", "sandwich"))
+    return Recipe(name, name, data, source, settings=settings, extra_metrics=("k_hat", "sandwich"))
 
 
 def _loaded_die(variant: str) -> Recipe:
@@ -168,17 +169,14 @@ def _gmvae(name: str, objective: str, **settings: Any) -> Recipe:
     )
 
 
+def _tutorial(name: str, data: str, epochs: int, batch_size: int = 100, lr: float = 3e-4) -> Recipe:
+    """Build the recipe of a network of the tutorial, which is trained on all images."""
+    settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "objective": "analytic"}
+    return Recipe(name, name, data, TUTORIAL, settings=settings, validation=False, extra_metrics=("k_hat",))
+
+
 def _vrnn(variant: str) -> Recipe:
-    name, settings = f"vrnn{variant}", {"epochs": 7, "batch_size": 100, "lr": 1e-3, "objective": "analytic"}
-    return Recipe(
-        name,
-        name,
-        "mnist:threshold",
-        TUTORIAL,
-        settings=settings,
-        validation=False,
-        extra_metrics=("k_hat",),
-    )
+    return _tutorial(f"vrnn{variant}", "mnist:threshold", epochs=7, lr=1e-3)
 
 
 def _ss_vae(name: str, labels: int, binarisation: str = "threshold") -> Recipe:
@@ -205,26 +203,8 @@ def _ss_vae(name: str, labels: int, binarisation: str = "threshold") -> Recipe:
 
 
 _COSINE: dict[str, Any] = {"batch_size": 100, "lr_schedule": "cosine"}
-_VAE = Recipe(
-    "vae",
-    "vae",
-    "mnist:dequantized",
-    TUTORIAL,
-    settings={"epochs": 46, "batch_size": 32, "lr": 3e-4, "objective": "analytic"},
-    validation=False,
-    extra_metrics=("k_hat",),
-)
-
-_CVAE = Recipe(
-    "cvae",
-    "cvae",
-    "mnist:dequantized",
-    TUTORIAL,
-    settings={"epochs": 69, "batch_size": 100, "lr": 3e-4, "objective": "analytic"},
-    validation=False,
-    extra_metrics=("k_hat",),
-)
-
+_VAE = _tutorial("vae", "mnist:dequantized", epochs=46, batch_size=32)
+_CVAE = _tutorial("cvae", "mnist:dequantized", epochs=69)
 _CVAE_STANDARD = replace(_CVAE, name="cvae:standard", model="cvae:standard", source=AUTOENCODERS)
 _VAE_SLIDES = _vae("vae:slides", AUTOENCODERS, "mnist:threshold", {"latent_dim": 2, "hidden": (144,)}, epochs=40)
 _VAE_NOTES = _vae("vae:notes", BERNOULLI, "mnist:threshold", {"latent_dim": 32, "hidden": (256,)})
@@ -249,6 +229,7 @@ RECIPES: dict[str, Recipe] = {
         _factor_analysis(""),
         _sampled(_factor_analysis("")),
         *map(_factor_analysis, (":diagonal", ":fixed_variance")),
+        _factor_analysis(":missing", "factor_analysis_missing", MISSING),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
         _autoencoder("denoising_autoencoder"),

@@ -27,6 +27,7 @@ from gallery.comparison.verdict import verdict
 from gallery.comparison.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
 from gallery.errors import RunError
 from gallery.runs.parse import renamed
+from gallery.runs.prepare import check_missing
 from gallery.runs.system import processor
 from inference.files import make_folder, write_atomically
 
@@ -42,7 +43,8 @@ def compare(
     :param command: the command as it was typed, kept in compare.json
     :param log: receives a line for every row that ends
     :return: the content of compare.json
-    :raises RunError: if nothing applies to the model, no row can be finished, or the folder holds another comparison
+    :raises RunError: if nothing applies to the model, x has missing values that it does not mask, no row can be
+        finished, or the folder holds another comparison
     """
     from gallery.figures.comparison import bound, variance
     from gallery.figures.style import save
@@ -51,6 +53,7 @@ def compare(
         raise RunError(f"jobs must be at least 1, not {jobs}.")
     splits = comparison.run.datasets()
     train = splits["train"]
+    check_missing(comparison.run, comparison.run.build(), splits)
     checked = {way: refusal(comparison, Row(*way, 0), train) for way in comparison.ways}
     errors = {Row(*way, 0).label: error for way, (error, _) in checked.items() if error is not None}
     refused = {label: " ".join(str(error).split()) for label, error in errors.items()}

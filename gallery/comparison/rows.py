@@ -14,6 +14,7 @@ import torch
 from data import Dataset
 from gallery.errors import RunError
 from gallery.models import MODELS
+from gallery.runs.prepare import check_missing
 from gallery.runs.registry import constructor
 from gallery.runs.specification import Run
 from inference import SVI, Pair
@@ -238,8 +239,14 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
 
 
 def default_objectives(run: Run) -> tuple[str, ...]:
-    """Return those of DEFAULT_OBJECTIVES that apply to the model of a run."""
-    train = run.datasets()["train"]
+    """Return those of DEFAULT_OBJECTIVES that apply to the model of a run.
+
+    :raises RunError: if x has missing values that the model does not mask
+    """
+    splits = run.datasets()
+    check_missing(run, run.build(), splits)
     return tuple(
-        name for name in DEFAULT_OBJECTIVES if refusal(Comparison(run, (name,)), Row(name, "own", 0), train)[0] is None
+        name
+        for name in DEFAULT_OBJECTIVES
+        if refusal(Comparison(run, (name,)), Row(name, "own", 0), splits["train"])[0] is None
     )

@@ -72,8 +72,8 @@ def log_ticks(ax: Axes, values: Sequence[int]) -> None:
 
 
 def scalar_limits(values: np.ndarray, margin: float = 0.05) -> tuple[float, float]:
-    """Return limits around values, of positive length also for equal values."""
-    low, high = float(values.min()), float(values.max())
+    """Return limits around values, of positive length also for equal values; NaN is left out."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = margin * (high - low) or 1e-3 * max(1.0, abs(high))
     return low - pad, high + pad
 
@@ -95,6 +95,7 @@ def array(tensor: Tensor) -> np.ndarray:
 
 def limits(x: Tensor) -> tuple[float, float]:
     """Return the values of white and black: (0, 1), or the range of the pixels if it is wider."""
+    x = x.nan_to_num()  # 0 is between them
     return min(0.0, x.min().item()), max(1.0, x.max().item())
 
 

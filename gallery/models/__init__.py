@@ -42,6 +42,7 @@ _CLASSES = {
     "factor_analysis": "factor_analysis.FactorAnalysis",
     "factor_analysis:diagonal": "factor_analysis.DiagonalGuide",
     "factor_analysis:fixed_variance": "factor_analysis.FixedVarianceGuide",
+    "factor_analysis:missing": "factor_analysis_missing.MissingValues",
     "autoencoder": "autoencoder.Autoencoder",
     "autoencoder:map": "autoencoder.MaximumAPosteriori",
     "denoising_autoencoder": "denoising_autoencoder.DenoisingAutoencoder",

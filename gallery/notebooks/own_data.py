@@ -73,7 +73,8 @@ samples(pair, test)
 # ## Arrays
 #
 # In an `.npz` file `x` has shape `(n, d)`, `(n, h, w)` or `(n, h, w, 3)`; `labels` and `covariates` are optional. With
-# `x_train` and `x_test` the file defines the split. `FILE:real` is for values that are not pixels.
+# `x_train` and `x_test` the file defines the split. `FILE:real` is for values that are not pixels. There NaN is a
+# missing value, as an empty cell of a table is: `factor_analysis:missing` takes it, other models refuse it.
 
 # %%
 file = folder.parent / "mine.npz"

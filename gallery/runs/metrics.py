@@ -192,7 +192,8 @@ def reconstruction_error(s: Subject) -> dict[str, Any]:
 
 def squared_error(x: Tensor, other: Tensor) -> Estimate:
     """Return the mean over data points of the squared error of two sets of images (n, d)."""
-    return Estimate.of_mean((x - other).square().sum(1), "squared error summed over pixels, per data point")
+    error = (x - other).square().where(~x.isnan(), 0.0)  # of the pixels that are known
+    return Estimate.of_mean(error.sum(1), "squared error summed over pixels, per data point")
 
 
 METRICS: tuple[Metric, ...] = (

@@ -2,22 +2,23 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import data
+from data.summary import describe_missing
 from gallery.errors import RunError
 from gallery.runs.folder import SPECIFICATION
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from inference import SVI, InferenceError, Pair
 from inference.fit import distributed
-from inference.pairs.capabilities import count
+from inference.pairs.capabilities import capability, count
 from inference.pairs.checks import ContractError
 from inference.pairs.streams import seeded
 
-__all__ = ["naming_file", "noise_of", "prepare", "print_summary"]
+__all__ = ["check_missing", "naming_file", "noise_of", "prepare", "print_summary"]
 
 
 def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None) -> SVI:
@@ -29,6 +30,7 @@ def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None)
     train = splits["train"]
     pair = run.build() if pair is None else pair
     _check_labels(run, pair, splits)
+    check_missing(run, pair, splits)
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
     except InferenceError as error:
@@ -82,6 +84,18 @@ def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None
                 "data point.",
                 "Remove these rows, or fit a model with the attribute `missing`, such as ss_vae.",
             )
+
+
+def check_missing(run: Run, pair: Pair, splits: Mapping[str, data.Dataset]) -> None:
+    """:raises RunError: if x has missing values that the pair does not mask"""
+    described = describe_missing(splits.values())
+    if described and not capability(pair, "missing_values"):
+        notes = "".join(f"; {note}" for note in splits["train"].notes)
+        raise RunError(
+            f"{run.model} on {run.data}: {described}, and the model does not mask them{notes}.",
+            "Remove these rows or columns, or fit a model that declares the capability missing_values, such as "
+            "factor_analysis:missing.",
+        )
 
 
 def _binary_transforms(run: Run, name: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
+from inference.pairs.capabilities import capability
 from inference.pairs.checks import parameter_faults
 from inference.pairs.data_checks import check_data
 from inference.pairs.info import inspect_pair
@@ -153,6 +154,15 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
 def gradients(case: Case) -> Iterator[Finding]:
     """every parameter is registered by the model or by the guide, not by both, and gets a finite gradient"""
     pair = case.pair()
+    if capability(pair, "missing_values"):
+        x = case.args[0].clone()
+        x[(0,) * x.dim()] = torch.nan
+        case = replace(case, args=(x, *case.args[1:]))
+        try:
+            case.loss(pair)
+        except Exception as error:  # any error of the model
+            yield Finding("capability 'missing_values' is declared, and the pair fails where x has NaN", error)
+            return
     seen = inspect_pair(pair, case.args)
     parts = seen.generative_parameters, seen.inference_parameters
     generative, inference = ({id(p): name for name, p in of.items()} for of in parts)

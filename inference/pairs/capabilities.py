@@ -25,6 +25,7 @@ CAPABILITIES: dict[str, str] = {
     "rho": "a number: the target of the mean activation of each unit of the code",
     "k": "an integer: how many units of a code are not zero",
     "temperature": "a buffer: the temperature of the relaxed latents, which a fit may lower",
+    "missing_values": "True: entries of x that are NaN are missing, and the model masks them",
     "least_squares": "least_squares(x, given) and design(given): the line beside that of the global site w",
 }
 

@@ -54,7 +54,7 @@ def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
     ...     check_fit(LinearGaussian(), torch.full((5, 1), torch.nan))
     ... except InferenceError as error:
     ...     print(error)
-    x has values that are not finite. Remove or replace them.
+    x has values that are not finite. Remove or replace them; a pair that declares missing_values takes NaN.
 
     :param x: (n, ...) all the data
     :param given: (n, ...) labels or covariates, for a conditional model
@@ -86,11 +86,14 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     """
     if len(x) == 0:
         raise InferenceError("x has no rows; expected at least one.")
-    if not torch.isfinite(x).all():
-        raise InferenceError("x has values that are not finite.", "Remove or replace them.")
-    if not x.numel():
+    masks = capabilities.capability(pair, "missing_values")
+    known = x[~x.isnan()] if masks else x
+    if not torch.isfinite(known).all():
+        remedy = "" if masks else "; a pair that declares missing_values takes NaN"
+        raise InferenceError("x has values that are not finite.", f"Remove or replace them{remedy}.")
+    if not known.numel():
         raise InferenceError(f"x has rows of shape {tuple(x.shape[1:])}, without a value; expected at least one.")
-    least, greatest = x.min().item(), x.max().item()
+    least, greatest = known.min().item(), known.max().item()
     args = arguments(pair, x, given)
     for broken in signature_faults(pair, args):
         raise ContractError("signature", broken)
@@ -160,7 +163,7 @@ def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trac
         with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
             sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
         beside = torch.cat([site["value"].reshape(len(rows), -1) for site in sites], 1) if sites else part[0]
-        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1)):
+        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1).nan_to_num()):
             raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
         for site in sites:
             if (support := support_of(site["fn"])) is not None:
@@ -170,12 +173,14 @@ def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trac
 def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:
     """:raises InferenceError: if a value is outside the support"""
     try:
-        inside = support.check(value).all()
+        inside = support.check(value)
     except RuntimeError as error:  # of a support of indices
         raise InferenceError(
             f"{_family(site)} cannot score {site['name']} in {value.dtype}: {' '.join(str(error).split())[:100]}."
         ) from error
-    if not inside:
+    if (missing := value.isnan()).any():  # of a pair that masks them
+        inside, value = inside | missing.reshape(*inside.shape, -1).any(-1), value[~missing]
+    if not inside.all():
         raise InferenceError(
             f"{_family(site)} needs values in {name_of(support)}; {site['name']} has others, between "
             f"{value.min().item():.3g} and {value.max().item():.3g}."

@@ -228,4 +228,4 @@ def test_a_warning_is_never_raised_by_checks(save):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fault("infinite", name=save(x=np.array([[np.nan, np.inf, 1e300]] * 9)) + ":real")
-        fault("NaN", name=save(x=np.arange(9.0), covariates=np.full(9, np.nan)) + ":real")
+        fault("NaN", "FILE:real alone", name=save(x=np.arange(9.0), covariates=np.full(9, np.nan)) + ":real")

@@ -88,8 +88,11 @@ def test_pixels_in_a_table(tmp_path):
         ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), "t.csv?codes=b", ["1001 categories, expected at most"]),
         (None, "no.csv", ["no.csv does not exist"]),
         ("a,b\n1,2\n3\n", "t.csv", ["row 3 has 1 values, expected 2"]),
-        ("a,b\n1,\n3,4\n", "t.csv", ["column 'b' has no value in row 2", "Remove the row"]),
-        ("a,b\n1,nan\n", "t.csv", ["column 'b' has no value in row 2"]),
+        ("a,b\n1,\n3,4\n", "t.csv?columns=a&covariates=b", ["column 'b' has no value in row 2", "Remove the row"]),
+        ("a,b\n1,\n3,4\n5,6\n", "t.csv:grey", ["NaN", "FILE:real alone"]),
+        ("a,b\n,\n,nan\nNA,\n", "t.csv", ["x has no value", "Give some values"]),
+        ("a,b\n1,1\n1,\n,1\n", "t.csv", ["x is 1 everywhere", "a: no value in row 4"]),
+        ("a,b\n1,inf\n,2\n", "t.csv", ["values that are infinite or too large"]),
         ("1,2\n3,4\n", "t.csv", ["begins with numbers", "Add a line of names"]),
         ("a,a\n3,4\n", "t.csv", ["repeated column name"]),
         ("a;b\n3;4\n", "t.csv", ["semicolons"]),
@@ -110,6 +113,21 @@ def test_faults_are_one_line(tmp_path, text, name, words):
         data.load(name)
     assert all(word in str(refused.value) for word in words), refused.value
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("empty", ["", "NaN", "na", " null "])
+def test_an_empty_cell_of_x_is_nan(tmp_path, empty):
+    rows = [f"{i}.5,{empty if i in (3, 7) else i},{i % 2 if i else ''}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,kind", *rows]))
+    splits = data.load_splits("t.csv?label=kind")
+    x = np.concatenate([split.x.numpy() for split in splits.values()])
+    x = x[np.argsort(x[:, 0])]
+    assert np.flatnonzero(np.isnan(x[:, 1])).tolist() == [3, 7]
+    assert (np.delete(x[:, 1], (3, 7)) == np.delete(np.arange(40), (3, 7))).all()
+    assert sum(int((split.labels < 0).sum()) for split in splits.values()) == 1  # as before
+    assert splits["train"].notes == ("b: no value in 2 rows, the first of them row 5",)
+    assert "  2 of 80 entries of x are missing (NaN), 2.5 %" in data.summary(splits)
+    assert "  x in [0, 39.5]" in data.summary(splits)
 
 
 @pytest.mark.parametrize("word", ["--1", "9" * 5000, "1-", str(2**63)])

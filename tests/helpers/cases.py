@@ -7,6 +7,7 @@ from gallery.catalogue.recipes import recipe_for
 from gallery.models import MODELS
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.runs.registry import constructor
+from inference.pairs.capabilities import declared
 
 N = 12
 SMALL = {"data_dim": 6, "latent_dim": 2, "hidden": (5,), "classes": 3, "given_dim": 2, "total": N, "k": 1}
@@ -42,6 +43,8 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
         x = (4 * x).sigmoid()
     if family == "loaded_die":
         x = torch.eye(x.shape[1], dtype=x.dtype)[x.argmax(1)]
+    if "missing_values" in declared(MODELS[name]):
+        x = x.masked_fill(torch.rand(x.shape, generator=generator, dtype=x.dtype) < 0.25, torch.nan)
     if family == "cvae":
         return x.to(dtype), torch.randint(SMALL["classes"], (N,), generator=generator)
     if family == "ss_vae":

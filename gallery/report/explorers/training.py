@@ -28,13 +28,14 @@ FEW_STEPS = 300  # of a fit without a run, each on all the data
 
 
 def training(run: Run, fitted: FactorAnalysis | None = None) -> str | None:
-    """Return the explorer of a run of factor analysis; None for scalar data, which have no pair of coordinates.
+    """Return the explorer of a run of factor analysis; None for scalar data, which have no pair of coordinates, and for
+    data with missing values.
 
     :param fitted: the pair of the run; without it, a short fit from the same seed is shown
     """
     splits = run.datasets()
     test = splits["test"].to("cpu", torch.float64)
-    if test.x.shape[1] < 2:
+    if test.x.shape[1] < 2 or any(split.missing for split in splits.values()):
         return None
     if fitted is None:
         run = replace(run, settings=replace(run.settings, epochs=FEW_STEPS, batch_size=len(splits["train"])))

@@ -71,10 +71,12 @@ def test_arviz_evaluates_a_model_with_global_latents(az, tmp_path):
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in cases.REFUSED])
 def test_every_model_has_draws(name):
     groups = pytest.importorskip("gallery.report.export.arviz", reason="pip install latent-gallery[arviz]").groups
-    exported = groups(*small(name), draws=2)
+    pair, dataset = small(name)
+    exported = groups(pair, dataset, draws=2)
     assert exported["log_likelihood"]["x"].shape == (1, 2, cases.N)
     assert exported["posterior_predictive"]["x"].shape == (1, 2, *exported["observed_data"]["x"].shape)
     assert exported["posterior"].data_vars
+    np.testing.assert_array_equal(exported.pop("observed_data")["x"], dataset.x)  # NaN where a value is missing
     for group in exported.values():
         assert all(np.isfinite(values).all() for values in group.data_vars.values())
 

@@ -1,0 +1,130 @@
+"""NaN in x is a missing value for a model that masks it; elsewhere it is refused in one line, with nothing written."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+import data
+import gallery
+from gallery.cli.check import findings_of, sentence_of
+from gallery.cli.main import main
+from inference import InferenceError, check_fit
+from inference.contract import CLAUSES, Case
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+GAPS = np.where(np.random.default_rng(1).random(X.shape) < 0.2, np.nan, X)
+QUICK = {"epochs": 1, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = [",".join("" if np.isnan(value) else f"{value:.4f}" for value in row) for row in GAPS]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *cells]))
+    np.savez(tmp_path / "test_alone.npz", x_train=X, x_test=GAPS)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "test_alone.npz:real"])
+@pytest.mark.parametrize("command", ["fit factor_analysis --run new", "compare factor_analysis --out new"])
+def test_a_model_that_does_not_mask_refuses_them(command, name, tmp_path, capsys):
+    assert main([*command.split(), "--data", name]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    words = ["entries of x are missing (NaN)", "does not mask them", "capability missing_values"]
+    assert all(word in error for word in words), error
+    assert ("b: no value in" in error) == (name == "t.csv")  # with the columns where they have names
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_table_with_empty_cells_goes_through_every_command(capsys, tmp_path):
+    assert main(["fit", "factor_analysis:missing", "--data", "t.csv", "--epochs", "2", "--run", "run"]) == 0
+    assert "entries of x are missing (NaN)" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    numbers = [metrics["test"][name]["value"] for name in ("elbo", "evidence", "iwae", "kl", "reconstruction")]
+    assert np.isfinite(numbers).all()
+    assert "undefined" not in metrics["test"]
+    assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} >= {"learning_curve", "samples", "latent"}
+    for command in ("evaluate run --data t.csv --split train", "summary run", "sample run --n 5 --out x.npz"):
+        assert main(command.split()) == 0
+    with np.load("x.npz") as draws:
+        assert np.isfinite(draws["x"]).all()
+    np.savez("complete.npz", x=X)
+    assert main(["fit", "factor_analysis", "--data", "complete.npz:real", "--epochs", "1", "--run", "other"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "other", "--data", "t.csv"]) == 2
+    assert "declares missing_values takes NaN" in capsys.readouterr().err
+
+
+def test_arrays_and_frames_in_memory(tmp_path):
+    fitted = gallery.fit("factor_analysis:missing", GAPS, **QUICK)
+    assert np.isfinite(fitted.evaluate()["elbo"]["value"])
+    assert fitted.reconstruct().isfinite().all()
+    fitted.save(tmp_path / "run")
+    loaded = gallery.load(tmp_path / "run")
+    assert torch.equal(loaded.splits["train"].x.nan_to_num(), fitted.splits["train"].x.nan_to_num())
+    with pytest.raises(ValueError, match="does not mask them"):
+        gallery.fit("factor_analysis", GAPS, **QUICK)
+    complete = gallery.fit("factor_analysis", X, **QUICK)
+    with pytest.raises(InferenceError, match="declares missing_values takes NaN"):
+        complete.evaluate(GAPS)
+    frame = pytest.importorskip("pandas").DataFrame(GAPS, columns=list("abc"))
+    assert gallery.fit("factor_analysis:missing", frame, **QUICK).splits["train"].missing > 0
+    with pytest.raises(ValueError, match="covariates has values that are NaN"):
+        gallery.fit("linear_regression", frame, columns=["a"], covariates=["b"], **QUICK)
+
+
+class Masked(nn.Module):
+    """x, in {0, 1} or NaN: Bernoulli with logits W z."""
+
+    capabilities = ("missing_values",)
+    missing_values = True
+
+    def __init__(self):
+        super().__init__()
+        self.decoder, self.encoder = nn.Linear(1, 3), nn.Linear(3, 1)
+
+    def model(self, x, total=None):
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 1), 1.0).to_event(1))
+            likelihood = dist.Bernoulli(logits=self.decoder(z)).mask(~x.isnan())
+            pyro.sample("x", likelihood.to_event(1), obs=x.nan_to_num())
+
+    def guide(self, x, total=None):
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x.nan_to_num()), 1.0).to_event(1))
+
+
+def test_the_contract_finds_a_model_that_declares_it_and_does_not_mask():
+    class Declared(gallery.FactorAnalysis):
+        capabilities = ("missing_values",)
+        missing_values = True
+
+    case = Case(Declared, (torch.randn(12, 3),))
+    (finding,) = findings_of(CLAUSES["gradients"], case)
+    assert "capability 'missing_values' is declared, and the pair fails where x has NaN: " in sentence_of(finding)
+    assert not findings_of(CLAUSES["gradients"], replace(case, build=Masked, args=(torch.ones(12, 3),)))
+
+
+def test_the_observed_entries_are_checked_against_the_support():
+    x = torch.tensor([[0.0, 1.0, torch.nan], [torch.nan, torch.nan, torch.nan], [1.0, 0.0, 1.0]])
+    check_fit(Masked(), x)
+    for wrong, words in ((0.5, r"needs values in \{0, 1\}.*between 0 and 1"), (torch.inf, "not finite")):
+        other = x.clone()
+        other[2, 2] = wrong
+        with pytest.raises(InferenceError, match=words):
+            check_fit(Masked(), other)
+    with pytest.raises(InferenceError, match="without a value"):
+        check_fit(Masked(), torch.full((4, 3), torch.nan))
+
+
+def test_a_hash_does_not_depend_on_the_precision():
+    first, second = (data.load("factor_analysis_missing", dtype=dtype) for dtype in (torch.float32, torch.float64))
+    assert first.hash == second.hash
