@@ -108,9 +108,9 @@ def _enumerated(name: str) -> Recipe:
     return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
 
 
-def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL) -> Recipe:
+def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL, epochs: int = 240) -> Recipe:
     name = f"factor_analysis{variant}"
-    settings = {"epochs": 240, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    settings = {"epochs": epochs, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
     return Recipe(name, name, data, source, settings=settings, extra_metrics=("k_hat", "sandwich"))
 
 
@@ -229,7 +229,7 @@ RECIPES: dict[str, Recipe] = {
         _factor_analysis(""),
         _sampled(_factor_analysis("")),
         *map(_factor_analysis, (":diagonal", ":fixed_variance")),
-        _factor_analysis(":missing", "factor_analysis_missing", MISSING),
+        _factor_analysis(":missing", "factor_analysis_missing", MISSING, epochs=960),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
         _autoencoder("denoising_autoencoder"),

@@ -4,8 +4,9 @@
     x_i ~ Normal(w_i' z, sigma_i^2)         for every entry i that is observed; the others are masked
 
 w_i is row i of W. Given z the entries are independent, so one that is missing leaves its factor out of the likelihood,
-and log p(x) is that of the observed entries, Normal(0, W_o W_o' + Phi_o). Each observed entry multiplies the prior by
-one Gaussian factor in z, an expert, and the posterior is their product:
+and log p(x) is that of the observed entries, Normal(0, W_o W_o' + Phi_o). That assumes that entries are missing at
+random: which of them are missing may depend on observed values, not on those that are missing. Each observed entry
+multiplies the prior by one Gaussian factor in z, an expert, and the posterior is their product:
 
     p(z | x) = Normal(S b, S),    S = (I + sum_i w_i w_i' / sigma_i^2)^-1,    b = sum_i w_i x_i / sigma_i^2,
 
@@ -17,7 +18,7 @@ The E step of EM takes expectations of the missing entries and of their squares;
 
     Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data: An exact solution for the
     factor analysis case, 2018, arXiv 1801.03851.
-    Little and Rubin, Statistical analysis with missing data, 2002 (EM; data that are missing at random).
+    Little and Rubin, Statistical analysis with missing data, 2002 (missing at random; EM).
 """
 
 import pyro
