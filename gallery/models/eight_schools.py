@@ -64,7 +64,7 @@ class EightSchools(nn.Module):
     def effects(self, x: Tensor, mu: Tensor, tau: Tensor) -> Tensor:
         """Draw the effects inside the plate: theta, (n,)."""
         eta = pyro.sample("eta", dist.Normal(x.new_zeros(len(x)), x.new_ones(())))
-        return mu + tau * eta
+        return pyro.deterministic("theta", mu + tau * eta, event_dim=0)
 
     def model(self, x: Tensor, given: Tensor, total: int | None = None) -> None:
         mu = pyro.sample("mu", dist.Normal(x.new_zeros(()), x.new_full((), self.mu_scale)))  # with particles (., 1)

@@ -17,20 +17,23 @@ from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.properties import is_discrete
 from inference.pairs.run import arguments
-from inference.pairs.sites import is_local, latent_sites
+from inference.pairs.sites import Site, is_local, latent_sites
 
 __all__ = ["summarise"]
 
 DRAWS = 4000  # of a latent: of the one that all data share, or of those of all rows together
 MOST = 1_000_000  # draws times rows at a time
+LOCAL = 40  # coordinates of a latent over all data points, up to which it is listed beside one that they share
 
 
 def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
     """Return mean, sd, 5 % and 95 % quantile of every coordinate of the latents, from draws of the guide.
 
     A latent that all data share has its approximate posterior given the training data, with the true value where the
-    data are synthetic. A latent of a data point has its distribution over the test rows (the training rows where the
-    guide is of these alone): draws at each row, together. A discrete one has the share of each value as its mean.
+    data are synthetic; so have the latents of few data points beside it, and values that the model computes from both
+    (`pyro.deterministic`). Otherwise a latent of a data point has its distribution over the test rows (the training
+    rows where the guide is of these alone): draws at each row, together. A discrete one has the share of each value as
+    its mean.
 
     :param splits: the splits of the fit, with "train" and "test"
     :param seed: of the draws
@@ -52,7 +55,7 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
 def _draws(pair: Pair, dataset: Dataset, info: PairInfo) -> dict[str, tuple[Tensor, bool]]:
     """Return the draws (draws, *event) of every latent by name, and whether it is discrete.
 
-    Of a pair with a latent that all data share, the others are left out.
+    Of a pair with a latent that all data share, the others have all data points, (draws, n, *event), or are left out.
     """
     args, n = arguments(pair, dataset.scored(), dataset.given), len(dataset)
     at_a_time = min(DRAWS, max(1, MOST // n)) if info.has_global_latent else 1
@@ -62,14 +65,25 @@ def _draws(pair: Pair, dataset: Dataset, info: PairInfo) -> dict[str, tuple[Tens
         if info.has_global_latent:
             with pyro.plate("draws", at_a_time, dim=-2):
                 trace = poutine.trace(pair.guide).get_trace(*args)
+                model = poutine.trace(poutine.replay(pair.model, trace)).get_trace(*args)
+            sites = latent_sites(trace) | _computed(model)
         else:
-            trace = posterior_trace(pair, args)
-        for name, site in latent_sites(trace).items():
-            if name in info.prior and is_local(info.prior[name]) and info.has_global_latent:
-                continue
-            drawn.setdefault(name, []).append(site["value"].detach().reshape(-1, *site["fn"].event_shape))
+            sites = latent_sites(posterior_trace(pair, args))
+        for name, site in sites.items():
+            shape = site["fn"].event_shape
+            if info.has_global_latent and is_local(site):
+                shape = (n, *shape)
+                if math.prod(shape) > LOCAL:
+                    continue
+            drawn.setdefault(name, []).append(site["value"].detach().reshape(-1, *shape))
             discrete[name] = is_discrete(site["fn"])
     return {name: (torch.cat(values), discrete[name]) for name, values in drawn.items()}
+
+
+def _computed(model: poutine.Trace) -> dict[str, Site]:
+    """Return the values that a model computes from latents and names."""
+    sites: list[Site] = [site for site in model.nodes.values() if site["type"] == "sample"]
+    return {site["name"]: site for site in sites if site["infer"].get("_deterministic")}
 
 
 def _discrete_rows(name: str, draws: Tensor) -> list[dict[str, Any]]:

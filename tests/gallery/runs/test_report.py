@@ -1,6 +1,7 @@
 """The report of a fit: for each kind of pair the right split, bound and verdict; and the summary of its latents."""
 
 import json
+import math
 import re
 
 import pytest
@@ -112,6 +113,23 @@ def test_the_summary_of_a_line_is_its_posterior_beside_the_truth():
     for row, mean, spread in zip(rows, posterior.mean, sd, strict=True):
         assert abs(row["mean"] - mean.item()) < 4 * spread.item() / 4000**0.5
         assert row["95 %"] - row["mean"] == pytest.approx(1.645 * spread.item(), rel=0.1)
+
+
+def test_the_summary_of_a_hierarchy_has_the_effects_in_the_symbols_of_the_model():
+    """At mu = 0 and tau = e the effect of a school is normal, with the mean tau^2 x / (tau^2 + c^2)."""
+    run, each = Run.of("eight_schools"), range(8)
+    splits, pair = run.datasets(), run.build()
+    with torch.no_grad():
+        pair.q["log_s"].fill_(-12)
+    rows = {row["latent"]: row for row in summarise(pair, splits)}
+    assert list(rows) == ["mu", "tau", *(f"eta[{i}]" for i in each), *(f"theta[{i}]" for i in each)]
+    x, c = splits["train"].x[:, 0].tolist(), splits["train"].given[:, 0].tolist()
+    for i in each:
+        share = math.exp(2) / (math.exp(2) + c[i] ** 2)
+        assert abs(rows[f"theta[{i}]"]["mean"] - share * x[i]) < 4 * (share * c[i] ** 2 / 4000) ** 0.5 + 1e-3
+    centred = Run.of("eight_schools:centred")
+    shown = [row["latent"] for row in summarise(centred.build(), centred.datasets())]
+    assert shown == ["mu", "tau", *(f"theta[{i}]" for i in each)]
 
 
 @pytest.mark.parametrize("name", ["hmm", "exponential_gaussian:per_datum", "factor_analysis", "loaded_die"])

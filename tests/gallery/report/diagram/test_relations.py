@@ -35,7 +35,8 @@ KNOWN = {  # each node with its kind and parents
     "encoder network",
     ("linear_regression", "model"): "w latent; x observed w given; given input",
     ("linear_regression", "guide"): "w latent q; q network",
-    ("eight_schools", "model"): "mu latent; tau latent; eta latent; x observed mu tau eta given; given input",
+    ("eight_schools", "model"): "mu latent; tau latent; eta latent; theta deterministic mu tau eta; "
+    "x observed theta given; given input",
     (
         "eight_schools",
         "guide",
@@ -80,7 +81,7 @@ def test_nodes_know_their_distributions_shapes_plates_and_parameters():
 @of_both
 @every
 def test_no_edge_is_missing(name, of):
-    """What changes the density of a site, all draws being held, is one of its parents."""
+    """What changes the density of a site, all draws being held, is one of its parents, or a computed parent's."""
     pair, (x, *given), diagram = build(name), tuple(a[:4] for a in arguments(name)), drawn(name, of)
     pair.train("vrnn" not in name)  # it has one site per step in evaluation mode only
 
@@ -93,11 +94,16 @@ def test_no_edge_is_missing(name, of):
 
     draws = {key: site["value"] for key, site in run(x, given, {}).items() if not site["is_observed"]}
     usual = run(x, given, draws)
+    computed = {key for key, site in usual.items() if site["infer"].get("_deterministic")}
+
+    def parents(child):
+        direct = diagram.parents(child)
+        return [*direct, *(parent for key in computed & {*direct} for parent in diagram.parents(key))]
 
     def check(parent, x=x, given=given, held=draws):
         for child, site in run(x, given, held).items():
             same = torch.equal(site["log_prob"], usual[child]["log_prob"])
-            assert same or child == parent or parent in diagram.parents(child), (parent, child)
+            assert same or child == parent or parent in parents(child), (parent, child)
 
     for key, value in draws.items():
         check(key, held=draws | {key: value.flip(0) if value.dim() else value + 0.1})
