@@ -1,4 +1,4 @@
-"""Eight schools: posterior and evidence by quadrature, the guides against them, and NUTS in both coordinates."""
+"""Eight schools: posterior and evidence by quadrature, the guides against them, and NUTS."""
 
 import pyro.distributions as dist
 import pytest
@@ -166,14 +166,33 @@ def compare(result, p):
 
 
 @pytest.mark.slow
-def test_nuts_is_right_in_the_coordinates_of_eta_and_diverges_in_those_of_theta():
+def test_nuts_is_right_in_the_coordinates_of_eta():
+    """In those of theta the number of divergences depends on the seed and is no criterion; their cause has a test."""
     (x, given), p = schools(), EightSchools().posterior(*schools())
-    right = nuts(MeanField(), x, given, draws=500, warmup=300)
-    assert compare(right, p).abs().max() < 4
-    wrong = nuts(Centred(), x, given, draws=500, warmup=300)
-    assert wrong["divergences"] > 5 * max(1, right["divergences"])
-    ess = [min(run["summary"][site]["ess"].min().item() for site in run["summary"]) for run in (right, wrong)]
-    assert ess[0] > 2 * ess[1]
+    assert compare(nuts(MeanField(), x, given, draws=500, warmup=300), p).abs().max() < 4
+
+
+def test_one_step_size_serves_all_tau_in_the_coordinates_of_eta_and_none_in_those_of_theta():
+    """A leapfrog step is stable below 2 / sqrt(h), h the largest curvature of log p: 1 / tau^2 + 1 / c_i^2 in theta_i,
+    without a bound at small tau, and 1 + tau^2 / c_i^2 in eta_i. Between the 1 % and the 99 % quantile of tau the
+    stable step varies by a factor of less than 3 in eta, and of more than 30 in theta."""
+    (x, given), mu = schools(), torch.tensor(4.0)
+    p = EightSchools().posterior(x, given)
+    ends = [p.tau[p.probs.cumsum(0) > level][0] for level in (0.01, 0.99)]
+    steps = {"eta": [], "theta": []}
+    for tau in ends:
+        for name, pair in (("eta", MeanField()), ("theta", Centred())):
+
+            def joint(value, name=name, pair=pair, tau=tau):
+                return log_joint(pair, x, given, {"mu": mu, "tau": tau, name: value})
+
+            curvature = -torch.autograd.functional.hessian(joint, torch.randn(8))
+            c = given[:, 0]
+            exact = 1 + (tau / c).square() if name == "eta" else tau**-2 + c**-2
+            torch.testing.assert_close(curvature, exact.diag(), rtol=1e-8, atol=1e-8)
+            steps[name].append(2 / exact.max().sqrt().item())
+    assert steps["eta"][0] < 3 * steps["eta"][1]
+    assert steps["theta"][1] > 30 * steps["theta"][0]
 
 
 def test_the_posterior_shrinks_each_estimate_between_the_pooled_and_its_own():
