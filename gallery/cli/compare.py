@@ -133,4 +133,5 @@ def _print_comparison(run: Run, flags: dict[str, Any], typed: str) -> None:
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
     if result["verdict"]:
         print(result["verdict"])
-    print(f"comparison: {folder}  (compare.json, bound.png, variance.png, rows)")
+    drawn = [name for name in ("bound.png", "variance.png", "error.png") if (folder / name).exists()]
+    print(f"comparison: {folder}  ({', '.join(['compare.json', *drawn, 'rows'])})")

@@ -3,7 +3,8 @@
     comparison = Comparison(Run.of("factor_analysis"), ("trace", "score", "iwae:5"), samplers=("em",))
     result = compare(comparison, Path("runs/compare"), jobs=2)
 
-The folder gets compare.json with all results, bound.png, variance.png and, in rows/, a file for each row as it ends.
+The folder gets compare.json with all results, bound.png, variance.png, error.png where the posterior is known and, in
+rows/, a file for each row as it ends.
 A finished row is not run again. Rows run in processes of joblib. On a cluster whose hosts share the folder they run in
 processes of dask, within
 
@@ -24,7 +25,15 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from gallery.comparison.report import progress_line, tables
 from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
 from gallery.comparison.verdict import verdict
-from gallery.comparison.work import bound_evidence, fit, measure_noise, run_row_of, sample, specification
+from gallery.comparison.work import (
+    bound_evidence,
+    compare_with_nuts,
+    fit,
+    measure_noise,
+    run_row_of,
+    sample,
+    specification,
+)
 from gallery.errors import RunError
 from gallery.runs.parse import renamed
 from gallery.runs.prepare import check_missing
@@ -47,6 +56,7 @@ def compare(
         finished, or the folder holds another comparison
     """
     from gallery.figures.comparison import bound, variance
+    from gallery.figures.posterior_error import error
     from gallery.figures.style import save
 
     if jobs < 1:
@@ -85,6 +95,11 @@ def compare(
         done |= run_all(work, {row: (reference(row),) for row in rows if row.sampler == name})
     for row, content in run_all(measure_noise, {row: (reference(row),) for row in fitted}, ".noise.json").items():
         done[row] = done[row] | {name: content[name] for name in ("at", "noise") if name in content}
+    chains = {row.seed: row for row in done if row.sampler == "nuts" and row.file(path, ".safetensors").exists()}
+    unknown = [row for row in fitted if row.seed in chains and "n" not in done[row].get("posterior", ())]
+    references = run_all(compare_with_nuts, {row: (chains[row.seed],) for row in unknown}, ".reference.json")
+    for row, content in references.items():
+        done[row] = done[row] | {name: content[name] for name in ("posterior",) if name in content}
     spec = json.loads(comparison.run.to_json(train))
     result = {
         "command": command,
@@ -107,7 +122,7 @@ def compare(
     write_atomically(folder / "compare.json", (json.dumps(result, indent=1) + "\n").encode())
     if not any(content["status"] == "finished" for content in done.values()):
         raise RunError(f"no row could be finished. {rows[0].label}: {done[rows[0]]['reason']}")
-    for name, figure in (("bound", bound(result)), ("variance", variance(result))):
+    for name, figure in (("bound", bound(result)), ("variance", variance(result)), ("error", error(result))):
         if figure is not None:
             save(figure, folder / f"{name}.png")
     return result

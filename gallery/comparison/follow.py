@@ -2,8 +2,10 @@
 
 Work is counted in passes: one data point once through model and guide, forwards and backwards. A step of SVI takes rows
 of the minibatch x draws of the guide x cases of enumerated sites; a gradient of NUTS takes all the data, and so does an
-iteration of EM. The work and the seconds of evaluation are not counted. Seconds are those of the processor, because
-rows that run side by side wait for each other; on a GPU they are wall-clock seconds.
+iteration of EM. Gradients are evaluations of the gradient of log p(x, z), whatever the rows: a step of SVI takes draws
+x cases. The work and the seconds of evaluation are not counted, nor those that complete a guide after its fit (laplace,
+semi_amortised). Seconds are those of the processor, because rows that run side by side wait for each other; on a GPU
+they are wall-clock seconds.
 """
 
 import time
@@ -17,23 +19,27 @@ from inference import Pair
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_evidence
 from inference.evaluation.metrics import evaluate, monitor_elbo
+from inference.evaluation.reference import mean_error
 from inference.fit.em import em
 from inference.fit.objectives import samples_enumerated
 from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
-from inference.pairs.run import eval_mode
+from inference.pairs.run import arguments, eval_mode
 
 __all__ = [
     "clock",
+    "error_curve",
     "exact_evidence",
     "final_evaluation",
     "follow",
     "follow_em",
     "passes_per_step",
     "posterior_error",
+    "posterior_rows",
 ]
 
 CURVE_POINTS = 40
+POSTERIOR_ROWS = 100  # data points whose guide is compared with the exact posterior
 
 
 def passes_per_step(svi: SVI) -> int:
@@ -55,27 +61,52 @@ def clock() -> float:
     return time.perf_counter()
 
 
+def _recorded(total: int) -> list[int]:
+    """Return the steps after which a curve has a point, CURVE_POINTS of them at most, dense at the start."""
+    return sorted({round(total * (i / CURVE_POINTS) ** 2) for i in range(1, CURVE_POINTS + 1)} - {0})
+
+
 def _follow_steps(
-    run: Callable[[int], object], total: int, passes_of_step: int, monitor: Callable[[], dict[str, float]]
+    run: Callable[[int], object], total: int, work_of_step: dict[str, int], monitor: Callable[[], dict[str, float]]
 ) -> list[dict[str, float]]:
-    """Run the steps, and record the curve before the first and after CURVE_POINTS of them, dense at the start.
+    """Run the steps, and record the curve before the first and after CURVE_POINTS of them.
 
     :param run: runs a number of steps
+    :param work_of_step: by name, such as "passes"
     :param monitor: the numbers to record; their seconds are not counted
     """
-    recorded = {round(total * (i / CURVE_POINTS) ** 2) for i in range(1, CURVE_POINTS + 1)} - {0}
-    curve, seconds, done = [{"step": 0, "seconds": 0.0, "passes": 0, **monitor()}], 0.0, 0
-    for step in sorted(recorded):
-        begun = clock()
-        run(step - done)
-        seconds, done = seconds + clock() - begun, step
-        curve.append({"step": step, "seconds": seconds, "passes": step * passes_of_step, **monitor()})
+    curve: list[dict[str, float]] = [{"step": 0, "seconds": 0.0, **dict.fromkeys(work_of_step, 0), **monitor()}]
+    for step in _recorded(total):
+        begun, before = clock(), curve[-1]
+        run(step - int(before["step"]))
+        seconds = before["seconds"] + clock() - begun
+        work = {name: step * value for name, value in work_of_step.items()}
+        curve.append({"step": step, "seconds": seconds, **work, **monitor()})
     return curve
 
 
 def follow(svi: SVI, x: Tensor, given: Tensor | None = None, seed: int = 0) -> list[dict[str, float]]:
-    """Train by SVI, and return the curve on x: points with "step", "seconds", "passes" and `monitor_elbo`."""
-    return _follow_steps(svi.run, svi.steps, passes_per_step(svi), lambda: monitor_elbo(svi.pair, x, given, seed))
+    """Train by SVI, and return the curve on x.
+
+    :return: points with "step", "seconds", "passes", "gradients", `monitor_elbo` and, where the posterior is known,
+        "error", the `mean_error` of the guide
+    """
+
+    rows = posterior_rows(svi.pair, x, given)
+
+    def monitor() -> dict[str, float]:
+        error = mean_error(svi.pair, *rows)
+        return monitor_elbo(svi.pair, x, given, seed) | ({} if error is None else {"error": error})
+
+    passes = passes_per_step(svi)
+    return _follow_steps(svi.run, svi.steps, {"passes": passes, "gradients": passes // svi.batch_size}, monitor)
+
+
+def posterior_rows(pair: Pair, x: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the data whose posterior is compared: all where a latent is global, else the first POSTERIOR_ROWS."""
+    joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
+    rows = slice(None if joint else POSTERIOR_ROWS)
+    return x[rows], None if given is None else given[rows]
 
 
 def follow_em(
@@ -96,7 +127,7 @@ def follow_em(
 
     steps = em(pair, train[0], iterations, train[1])
     next(steps)  # before the first iteration
-    return _follow_steps(lambda n: [next(steps) for _ in range(n)], iterations, len(train[0]), monitor)
+    return _follow_steps(lambda n: [next(steps) for _ in range(n)], iterations, {"passes": len(train[0])}, monitor)
 
 
 def exact_evidence(pair: Pair, x: Tensor, given: Tensor | None = None) -> Estimate | None:
@@ -133,3 +164,18 @@ def posterior_error(summary: dict[str, Tensor], posterior: Distribution) -> dict
         "largest_z": (away / summary["mcse"])[varies].max().item(),
         "largest_error": error[varies].max().item(),
     }
+
+
+def error_curve(draws: Tensor, gradients_at: Tensor, posterior: Distribution) -> list[dict[str, float]]:
+    """Return the error of the mean of the first draws of all chains, as `mean_error`, for more and more of them.
+
+    :param draws: (chains, draws, ...) of one site, from `nuts`
+    :param gradients_at: (chains, draws) gradient evaluations of each chain up to each draw
+    :return: points with "step", the draws of each chain, "gradients" and "error"
+    """
+    mean, sd, curve = posterior.mean, posterior.variance.sqrt(), []
+    for step in _recorded(draws.shape[1]):
+        away = (draws[:, :step].flatten(0, 1).mean(0) - mean) / sd
+        error = away.square().mean().sqrt().item()
+        curve.append({"step": step, "gradients": int(gradients_at[:, step - 1].sum()), "error": error})
+    return curve

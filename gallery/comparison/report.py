@@ -21,6 +21,7 @@ SAMPLERS: dict[str, Column] = {
     "divergences": ("divergences", "d", None),
     "error of the mean, MC errors": ("largest_z", ".2g", None),
     "error of the mean, sd": ("largest_error", ".2g", None),
+    "gradients": ("gradients", "d", None),
     "passes": ("passes", ".3g", None),
     "seconds": ("seconds", ".3g", None),
 }
@@ -47,12 +48,25 @@ POSTERIOR: dict[str, Column] = {
     "error of the sd, sd": ("posterior/largest_sd_error", ".2g", median),
     "its MC errors": ("posterior/largest_sd_z", ".2g", median),
     "Wasserstein, sd": ("posterior/wasserstein", ".2g", median),
+    "MC error of the reference, sd": ("posterior/reference_error", ".2g", max),
+    "modes": ("posterior/modes/modes", ".2g", median),
+    "covered": ("posterior/modes/covered", ".2g", median),
+    "overlap": ("posterior/modes/overlap", ".2g", median),
 }
 POSTERIOR_CAPTION = (
     "The guide against draws of the exact posterior, median of the seeds. EUBO: upper bound on log p(x) of these data, "
     "in nats per data point. Forward ESS: effective sample size of a draw of the guide weighted by p / q, least of all "
     "data points. Errors and Wasserstein-1 distance: largest of all coordinates, in sds of the posterior "
     "and in Monte Carlo standard errors, of which the largest of many coordinates is 3 or 4 where nothing is wrong."
+)
+MODES_CAPTION = (
+    " Modes: mean number where the posterior has several; covered: those to which the guide gives at least a tenth of "
+    "their mass; overlap: mass that guide and posterior have in the same modes."
+)
+NUTS_CAPTION = (
+    "The guide against as many draws of NUTS, which stand for the posterior: R-hat is at most 1.01, and no draw "
+    "diverged. Errors and Wasserstein-1 distance: largest of all coordinates, in sds of these draws, beside their "
+    "Monte Carlo error, and in Monte Carlo errors of the difference. Median of the seeds."
 )
 SAMPLER_CAPTION = (
     "Worst of all coordinates of the latents that vary: R-hat, rank-normalised and folded; effective sample size of "
@@ -72,6 +86,9 @@ def fit_columns(k: int) -> dict[str, Column]:
         "gap": ("gap/value", ".3g", None),
         "guide's gradient: variance": ("noise/guide/variance", ".3g", median),
         "SNR": ("noise/guide/snr", ".3g", median),
+        "SBC: p-value": ("calibration/p_value", ".2g", min),
+        "spread": ("calibration/spread", ".3g", median),
+        "gradients": ("gradients", ".3g", median),
         "passes": ("passes", ".3g", median),
         "seconds": ("seconds", ".3g", median),
     }
@@ -106,12 +123,13 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
     """Yield the tables and lines to be printed one after the other, from the content of compare.json."""
     if fits := groups(result["rows"]):
         yield _table("fit", fit_columns(result["judge_draws"]), fits, _caption(result))
-    known = [(label, rows) for label, rows in fits if any("largest_error" in row.get("posterior", ()) for row in rows)]
+    known = [(label, rows) for label, rows in fits if any("n" in row.get("posterior", ()) for row in rows)]
     if known:
-        yield _table("posterior", POSTERIOR, known, POSTERIOR_CAPTION)
-    for label, rows in fits:
-        if reason := next((r for row in rows if (r := number(row, "posterior/undefined"))), None):
-            yield f"no comparison with the posterior: {label}: {reason}"
+        yield _table("posterior", POSTERIOR, known, _posterior_caption([row for _, rows in known for row in rows]))
+    for what, path in (("comparison with the posterior", "posterior"), ("calibration", "calibration")):
+        for label, rows in fits:
+            if reason := next((r for row in rows if (r := number(row, f"{path}/undefined"))), None):
+                yield f"no {what}: {label}: {reason}"
     if chains := [row for row in result["rows"] if "r_hat" in row]:
         yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], SAMPLER_CAPTION)
     if bounds := [row for row in result["rows"] if "lower" in row]:
@@ -153,16 +171,31 @@ def _caption(result: dict[str, Any]) -> str:
     sentences = [
         f"Nats per data point, {result['n']} {result['split']} data of {result['data']}, {result['judge_draws']} draws "
         f"of the guide for each; {seeds}. MC error: at these data{over_data}.",
-        "A pass is a data point once through model and guide, forwards and backwards; seconds are processor time.",
+        "A gradient is one of log p(x, z): a step has one for each draw of the guide and each enumerated case. A pass "
+        "is a data point once through model and guide, forwards and backwards; seconds are processor time.",
     ]
     if any("gap" in row for row in result["rows"]):
         sentences.append("gap: KL(guide || posterior).")
+    if of := next((of for row in result["rows"] if "draws" in (of := row.get("calibration") or {})), None):
+        sentences.append(
+            f"SBC: simulation-based calibration at {of['simulations']} data points simulated from the fitted model, "
+            f"with {of['draws']} draws of the guide for each (as many forward passes, which are not counted): least "
+            "p-value of uniform ranks, times the number of coordinates, and their variance over that of uniform ones: "
+            "above 1 the guide is too narrow or off the centre, below too wide. Not for guides of one data set or "
+            "refined ones."
+        )
     if at:
         sentences.append(
             f"Variance (squared nats per data point) and SNR: at the weights that {at} was fitted to with the same "
             "guide; at an SNR of 0 this estimate cannot separate the signal from the noise."
         )
     return " ".join(sentences)
+
+
+def _posterior_caption(rows: list[dict[str, Any]]) -> str:
+    if not any(number(row, "posterior/eubo") for row in rows):
+        return NUTS_CAPTION
+    return POSTERIOR_CAPTION + MODES_CAPTION * any("modes" in row["posterior"] for row in rows)
 
 
 def _evidence_caption(rows: list[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from gallery.comparison.report import groups, number
 __all__ = ["verdict"]
 
 ERRORS = 2.0  # two bounds closer than this many standard errors of their difference are a tie
+LEFT_OUT = 0.05  # share of the modes, from which on the sentence names them
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -48,12 +49,31 @@ def verdict(result: dict[str, Any]) -> str:
         times = f"{fits[best][2] / fits[ranked[1]][2]:.2g}"
         cost = "as many passes" if times == "1" else f"{times} times the passes of that"
         lead = f"by {distance:.2g} nats per data point (standard error {error:.1g}) over {ranked[1]}"
-        return f"Take {best}: its ELBO is the highest, {lead}, for {cost}.{_by_iwae(result, best)}{apart}"
+        return f"Take {best}: its ELBO is the highest, {lead}, for {cost}.{_others(result, best)}{apart}"
     others = [label for label in tied if label != chosen]
     share = fits[chosen][2] / min(fits[label][2] for label in others)
     cost = "as many passes as the cheapest" if share > 0.99 else f"{share:.2g} times the passes of the cheapest"
     why = f"within {ERRORS:g} standard errors its ELBO is as high as that of {'; '.join(others)}"
-    return f"Take {chosen}: {why}, for {cost} of them.{_by_iwae(result, chosen)}{apart}"
+    return f"Take {chosen}: {why}, for {cost} of them.{_others(result, chosen)}{apart}"
+
+
+def _others(result: dict[str, Any], chosen: str) -> str:
+    """Return what counts against the chosen fit: its bound of several draws, and modes that its guide leaves out."""
+    return _by_iwae(result, chosen) + _by_modes(result, chosen)
+
+
+def _by_modes(result: dict[str, Any], chosen: str) -> str:
+    """Return a sentence if the guide leaves out modes of the exact posterior, with the fit that covers the most."""
+    means = {}
+    for label, rows in groups(result["rows"]):
+        if known := [of for row in rows if (of := row.get("posterior", {}).get("modes"))]:
+            means[label] = mean(of["covered"] for of in known), mean(of["modes"] for of in known)
+    if chosen not in means or means[chosen][0] > (1 - LEFT_OUT) * means[chosen][1]:
+        return ""
+    covered, modes = means[chosen]
+    most = max(means, key=lambda label: means[label][0])
+    more = f"; {most} covers {means[most][0]:.2g}" if means[most][0] - covered >= LEFT_OUT * modes else ""
+    return f" Where the posterior has several modes, {chosen} covers {covered:.2g} of {modes:.2g}{more}."
 
 
 def _by_iwae(result: dict[str, Any], chosen: str) -> str:

@@ -2,7 +2,8 @@
 
 Rows run in two rounds: first the fits. The second round takes the weights that the first objective of each guide was
 fitted to. At these the noise of the gradient of every objective of that guide is measured, over the same minibatches,
-NUTS samples the model, and AIS bounds its evidence from both sides.
+NUTS samples the model, and AIS bounds its evidence from both sides. Where all data share a latent, the posterior is not
+known and the model has no weights, a third round compares the guides with the draws of NUTS.
 """
 
 import functools
@@ -18,16 +19,27 @@ from typing import Any
 import torch
 
 from data import Dataset
-from gallery.comparison.follow import clock, exact_evidence, final_evaluation, follow, follow_em, posterior_error
+from gallery.comparison.follow import (
+    clock,
+    error_curve,
+    exact_evidence,
+    final_evaluation,
+    follow,
+    follow_em,
+    posterior_error,
+    posterior_rows,
+)
 from gallery.comparison.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
 from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
-from inference.evaluation.reference import against_posterior
+from inference.evaluation.diagnostics import calibration
+from inference.evaluation.reference import against_draws, against_posterior
 from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.gradients import gradient_noise
 from inference.fit.nuts import nuts
+from inference.guides.after_fit import after_fit
 from inference.guides.registry import finish
 from inference.pairs.capabilities import exact
 from inference.pairs.info import inspect_pair
@@ -35,11 +47,20 @@ from inference.pairs.run import arguments, eval_mode
 from inference.pairs.streams import seeded
 from inference.products import using_products
 
-__all__ = ["bound_evidence", "fit", "measure_noise", "run_row", "run_row_of", "sample", "specification"]
+__all__ = [
+    "bound_evidence",
+    "compare_with_nuts",
+    "fit",
+    "measure_noise",
+    "run_row",
+    "run_row_of",
+    "sample",
+    "specification",
+]
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 PARENT_SECONDS = 1.0  # between two checks whether the parent of a process is there
-POSTERIOR_ROWS = 100  # data points whose guide is compared with the exact posterior
+SIMULATIONS = 640  # data points that calibrate a guide
 SIMULATED = 100  # data points whose evidence is bounded from both sides
 METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
@@ -61,18 +82,38 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
         result = {name: metrics[name] for name in METRICS if name in metrics}
         if exact(pair, "posterior"):
             result["posterior"] = _against_posterior(pair, x, given, row.seed)
+        result["calibration"] = _calibration(pair, svi.pair, x, given, row.seed)
     if split == "test" and "evidence" in result:
         result["train evidence"] = exact_evidence(pair, *_values(train))
-    return {**result, "seconds": curve[-1]["seconds"], "passes": curve[-1]["passes"], "curve": curve}
+    work: dict[str, Any] = {name: curve[-1][name] for name in ("seconds", "passes", "gradients") if name in curve[-1]}
+    return {**result, **work, "curve": curve}
 
 
 def _against_posterior(pair: Pair, x: torch.Tensor, given: torch.Tensor | None, seed: int) -> dict[str, Any]:
     """Compare the guide with the exact posterior: of all data where a latent is global, else of the first ones."""
     joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
-    if not joint:
-        x, given = x[:POSTERIOR_ROWS], None if given is None else given[:POSTERIOR_ROWS]
+    draws = 200 if joint else 1000  # joint draws are made one by one
     try:
-        return against_posterior(pair, x, given, 200 if joint else 1000, seed)  # joint draws are made one by one
+        return against_posterior(pair, *posterior_rows(pair, x, given), draws, seed)
+    except InferenceError as error:
+        return {"undefined": str(error)}
+
+
+def _calibration(
+    pair: Pair, fitted: Pair, x: torch.Tensor, given: torch.Tensor | None, seed: int
+) -> dict[str, Any] | None:
+    """Calibrate a guide by data simulated from the model, under the covariates of x in turn; None if that is expensive.
+
+    A guide for one data set would be fitted for each simulation, and one that is refined in evaluation for each draw.
+    """
+    with eval_mode(pair):
+        info = inspect_pair(pair, arguments(pair, x, given))
+    if info.has_global_latent or info.is_per_data_point or after_fit(fitted) or not (info.codes and info.generates):
+        return None
+    if given is not None:
+        given = given[torch.arange(SIMULATIONS, device=given.device) % len(given)]
+    try:
+        return calibration(pair, x, given, SIMULATIONS, seed=seed)
     except InferenceError as error:
         return {"undefined": str(error)}
 
@@ -89,7 +130,8 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     """Sample with NUTS: given all training data where a latent is global, else given the first NUTS_ROWS data points of
     the split."""
     pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
-    if not inspect_pair(pair, arguments(pair, x, given)).has_global_latent:
+    joint = inspect_pair(pair, arguments(pair, x, given)).has_global_latent
+    if not joint:
         x, given = x[:NUTS_ROWS], None if given is None else given[:NUTS_ROWS]
     begun = clock()
     chains = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
@@ -111,12 +153,29 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     }
     if constant := sum(int((~of_site).sum()) for of_site in varies.values()):
         result["constant"] = constant
+    if joint and fitted is None:  # the reference of all fits
+        save_tensors(row.file(folder, ".safetensors"), chains["draws"], {"divergences": chains["divergences"]})
     posterior = exact(pair, "posterior")
     if posterior and len(chains["summary"]) == 1:
         with eval_mode(pair):
-            (summary,) = chains["summary"].values()
-            result |= posterior_error(summary, posterior(*arguments(pair, x, given)))
+            ((name, summary),) = chains["summary"].items()
+            exactly = posterior(*arguments(pair, x, given))
+            result |= posterior_error(summary, exactly)
+            result["curve"] = error_curve(chains["draws"][name], chains["gradients_at"], exactly)
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
+
+
+def compare_with_nuts(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -> dict[str, Any]:
+    """Compare the guide of a row with the draws of NUTS, of a model without weights whose data share its latents."""
+    train = comparison.run_of(row).datasets()["train"]
+    pair = comparison.pair(row, train)
+    pair.load_state_dict(load_tensors(row.file(folder, ".safetensors"))[0])
+    draws, about = load_tensors(at.file(folder, ".safetensors"))
+    try:
+        errors = against_draws(finish(pair, *_values(train)), draws, about["divergences"], *_values(train), row.seed)
+    except InferenceError as error:
+        errors = {"undefined": str(error)}
+    return {"posterior": errors}
 
 
 def bound_evidence(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ SOURCES = {
     "labels": ("calibration", "labels_grow", "margins", "plane"),
     "latent": ("latent",),
     "pictures": ("manifold", "reconstructions", "samples", "three_views"),
+    "posterior_error": ("error",),
     "rate": ("kl", "rate_distortion"),
     "regression": ("regression",),
     "sequence": ("animation", "completion"),

@@ -51,16 +51,17 @@ def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
 
     The limits of y have to be set before.
     """
-    low, high = ax.get_ylim()
+    scale = ax.yaxis.get_transform()  # of a logarithmic axis, the logarithm
+    low, high = scale.transform(np.array(ax.get_ylim()))
     height = ax.bbox.height / ax.figure.dpi  # in inches; approximate, because the layout comes later
     gap = (high - low) * 13 / (72 * height)  # a line of text, in data units
     labels = sorted(labels)
-    heights = np.clip([y for y, _, _ in labels], low, high)
+    heights = np.clip(scale.transform(np.array([y for y, _, _ in labels])), low, high)
     for _ in range(100):  # push neighbours apart until none overlap
         for i in range(len(heights) - 1):
             push = max(0.0, gap - (heights[i + 1] - heights[i])) / 2
             heights[i : i + 2] += (-push, push)
-    for height, (_, text, colour) in zip(heights, labels, strict=True):
+    for height, (_, text, colour) in zip(scale.inverted().transform(heights), labels, strict=True):
         ax.text(1.01, height, text, color=colour, fontsize=9, va="center", transform=ax.get_yaxis_transform())
 
 

@@ -49,7 +49,7 @@ class Compared:
                     shown = {"elbo": "ELBO", "iwae": "IWAE", "evidence": "log p(x)"}.get(name, name)
                     row |= {shown: entry["value"]}
                     row |= {f"{shown} mc_se": entry["mc_se"]} if entry.get("mc_se") else {}
-            row |= {name: one[name] for name in ("passes", "seconds", "reason") if name in one}
+            row |= {name: one[name] for name in ("gradients", "passes", "seconds", "reason") if name in one}
             rows.append(row)
         return Table(rows)
 
@@ -59,10 +59,12 @@ class Compared:
         return self.table.frame() if find_spec("pandas") else list(self.table)
 
     def plot(self, kind: str = "bound") -> Any:
-        """Return the figure of the bounds ("bound"), or of the gradients' variances ("variance"); None without any."""
-        from gallery.figures import comparison
+        """Return the figure of the bounds ("bound"), the gradients' variances ("variance") or the errors of the
+        posterior mean against gradient evaluations ("error"); None without any."""
+        from gallery.figures.comparison import bound, variance
+        from gallery.figures.posterior_error import error
 
-        return {"bound": comparison.bound, "variance": comparison.variance}[kind](self.content)
+        return {"bound": bound, "variance": variance, "error": error}[kind](self.content)
 
     def __repr__(self) -> str:
         console = Console(file=io.StringIO(), width=WIDTH)

@@ -9,6 +9,7 @@ Gelman, Meng and Stern, Posterior predictive assessment of model fitness via rea
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro import poutine
@@ -27,6 +28,7 @@ from inference.pairs.sites import latent_sites
 
 __all__ = [
     "K_HAT_THRESHOLD",
+    "calibration",
     "calibration_ranks",
     "pareto_k",
     "pareto_k_summary",
@@ -221,6 +223,36 @@ def uniformity(ranks: Tensor, draws: int, bins: int = 16) -> Tensor:
     filled = ranks.cpu() * bins // (draws + 1)
     counts = torch.stack([torch.bincount(column, minlength=bins) for column in filled.unbind(1)])
     return torch.tensor([chisquare(row).pvalue for row in counts.numpy()], dtype=torch.float64)
+
+
+def calibration(
+    pair: Pair, like: Tensor, given: Tensor | None = None, simulations: int = 640, draws: int = 31, seed: int = 0
+) -> dict[str, Any]:
+    """Summarise simulation-based calibration of the guide over the coordinates of all continuous latents.
+
+    It costs `draws` forward passes of `simulations` data points through the guide, and one through the model.
+
+    >>> from inference.examples import LinearGaussian
+    >>> calibration(LinearGaussian(), torch.zeros(1, 1))["spread"] < 1  # the prior, wider than the posterior
+    True
+
+    :param like, given, simulations, draws, seed: as in `calibration_ranks`
+    :return: "p_value", the least of all coordinates times their number, at most 1; "spread", the variance of the ranks
+        about their middle over that of uniform ranks, of the coordinate where it is furthest from 1 (above 1: the guide
+        is too narrow, or off the centre; below: too wide); "simulations", "draws"
+    :raises InferenceError: as `calibration_ranks`, and if the guide has parameters for each data point or no continuous
+        latent
+    """
+    with eval_mode(pair):
+        info = inspect_pair(pair, arguments(pair, like[:2], None if given is None else given[:2]))
+    if info.is_per_data_point or not info.continuous_sites:
+        lack = "parameters for each data point" if info.is_per_data_point else "no continuous latent"
+        raise InferenceError(f"calibration is of a guide for any data; that of {type(pair).__name__} has {lack}.")
+    ranks = torch.cat([*calibration_ranks(pair, like, simulations, draws, given, seed=seed).values()], 1)
+    p = uniformity(ranks, draws).min().item() * ranks.shape[1]
+    spread = (ranks - draws / 2).square().mean(0) * 12 / ((draws + 1) ** 2 - 1)
+    furthest = spread[spread.log().abs().argmax()].item()
+    return {"p_value": min(1.0, p), "spread": furthest, "simulations": len(ranks), "draws": draws}
 
 
 def predictive_check(

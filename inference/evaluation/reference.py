@@ -1,4 +1,4 @@
-"""Measure a guide against draws of the exact posterior, of the models that know it.
+"""Measure a guide against draws of the exact posterior, of the models that know it, or of NUTS.
 
 The ELBO is an expectation under the guide, which does not see what the guide leaves out, such as a second mode. These
 numbers are expectations under the posterior p(z | x):
@@ -9,6 +9,7 @@ numbers are expectations under the posterior p(z | x):
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pyro
@@ -20,15 +21,20 @@ from torch import Tensor
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_evidence
+from inference.evaluation.modes import mode_coverage
+from inference.evaluation.predictive import encode
+from inference.fit.nuts import summary
 from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
-from inference.pairs.properties import is_discrete
+from inference.pairs.properties import UndefinedError, is_discrete
 from inference.pairs.run import arguments, eval_mode, repeat
-from inference.pairs.sites import is_local
+from inference.pairs.sites import is_local, latent_sites
 
-__all__ = ["against_posterior", "moment_errors"]
+__all__ = ["against_draws", "against_posterior", "mean_error", "moment_errors"]
+
+MOST_R_HAT = 1.01  # of draws that serve as a reference
 
 
 def against_posterior(
@@ -49,7 +55,8 @@ def against_posterior(
     :param seed: of the noise
     :return: "eubo" and, where log p(x) is known, "forward_kl" = KL(posterior || guide), both an `Estimate`;
         "forward_ess", the effective sample size of a draw of the guide that is weighted by p / q, least of all data
-        points, estimated from the posterior's draws; and `moment_errors`
+        points, estimated from the posterior's draws; where it has several modes "modes", the `mode_coverage`; and of a
+        continuous latent `moment_errors`
     :raises InferenceError: if the model knows no posterior, or the guide does not draw its one latent with a density
     """
     name = type(pair).__name__
@@ -62,17 +69,18 @@ def against_posterior(
         args = arguments(pair, x, given)
         info = inspect_pair(pair, args)
         sites = list(info.guide_sites.items())
-        if len(sites) != 1 or info.enumerated or info.delta_sites or is_discrete(sites[0][1]["fn"]):
+        if len(sites) != 1 or info.enumerated_in_model or info.delta_sites:
             raise InferenceError(
-                f"the exact posterior is compared with a guide that draws one continuous latent with a density; that "
-                f"of {name} draws {', '.join(info.guide_sites) or 'none'}."
+                f"the exact posterior is compared with a guide that draws one latent with a density; that of {name} "
+                f"draws {', '.join(info.guide_sites) or 'none'}."
             )
         ((site, of_guide),) = sites
 
         def guess_at(args: tuple[Tensor, ...]) -> Tensor:
             return poutine.trace(pair.guide).get_trace(*args).nodes[site]["value"]  # type: ignore[return-value]
 
-        reference = posterior(*args).sample((draws,))  # (draws, n, ...) or (draws, ...)
+        exactly = posterior(*args)
+        reference = exactly.sample((draws,))  # (draws, n, ...) or (draws, ...)
         if is_local(of_guide):
             rows = torch.arange(len(x), device=x.device).repeat(draws)
             with SetRows(rows):
@@ -83,7 +91,10 @@ def against_posterior(
             guess = torch.stack([guess_at(args) for _ in reference])
             weights = torch.stack([_log_weight(pair, args, site, z, False) for z in reference]).view(draws, 1)
         known = log_evidence(pair, x, given)
-    result: dict[str, Any] = {"draws": draws, "n": len(x), **moment_errors(guess, reference)}
+        modes = mode_coverage(exactly, reference, guess)
+    result: dict[str, Any] = {"draws": draws, "n": len(x)} | ({"modes": modes} if modes else {})
+    if not is_discrete(of_guide["fn"]):
+        result |= moment_errors(guess, reference)
     if not weights.isfinite().all():
         reason = "the guide has no density at draws of the posterior"
         return result | {"eubo": Estimate.of_undefined(reason), "forward_kl": Estimate.of_undefined(reason)}
@@ -92,6 +103,62 @@ def against_posterior(
     if known is not None:
         result["forward_kl"] = Estimate.of_draws(weights - known, len(x), draws=draws)
     return result
+
+
+def against_draws(
+    pair: Pair, chains: dict[str, Tensor], divergences: int, x: Tensor, given: Tensor | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Compare draws of a guide with as many of NUTS, given all data, of a model that knows no exact posterior.
+
+    :param chains: the draws of `nuts` by site, (chains, draws, ...)
+    :param divergences: the number of draws at which it diverged
+    :param seed: of the guide's noise
+    :return: "draws", "n" and `moment_errors`, with the Monte Carlo errors of dependent draws
+    :raises InferenceError: if NUTS has not converged, or the guide draws other latents
+    """
+    of = [summary(value) for value in chains.values()]
+    r_hat = max(one["r_hat"].nan_to_num(math.inf).where(~one["constant"], 1.0).max().item() for one in of)
+    if r_hat > MOST_R_HAT or divergences:
+        raise InferenceError(
+            f"NUTS is no reference: R-hat {r_hat:.4g} (at most {MOST_R_HAT}), {divergences} divergences (0). Take more "
+            "draws, or write the model in other coordinates."
+        )
+    draws = next(iter(chains.values())).shape[:2].numel()
+    with eval_mode(pair, seed, "reference"):
+        args = arguments(pair, x, given)
+        if chains.keys() != (sites := inspect_pair(pair, args).guide_sites).keys():
+            raise InferenceError(f"NUTS draws {', '.join(chains)} and the guide {', '.join(sites)}.")
+        traces = [latent_sites(poutine.trace(pair.guide).get_trace(*args)) for _ in range(draws)]
+
+    def flat(parts: Iterable[Tensor], dims: int) -> Tensor:
+        return torch.cat([part.reshape(*part.shape[:dims], -1) for part in parts], -1)
+
+    guess = torch.stack([flat((trace[name]["value"] for name in chains), 0) for trace in traces])
+    reference = flat(chains.values(), 2)
+    means, squares = summary(reference), summary((reference - reference.flatten(0, 1).mean(0)).square())
+    errors = moment_errors(guess, reference.flatten(0, 1), means["mcse"], squares["mcse"] / (2 * means["sd"]))
+    return {"draws": draws, "n": len(x), **errors}
+
+
+def mean_error(pair: Pair, x: Tensor, given: Tensor | None = None) -> float | None:
+    """Compute the distance of the guide's means from those of the exact posterior, without draws.
+
+    :param x: (n, ...)
+    :param given: (n, ...) what a conditional model conditions on
+    :return: root mean square over data points and coordinates, in sds of the posterior; None if the model knows no
+        posterior, or the guide has another latent than it, or no mean
+    """
+    if (posterior := exact(pair, "posterior")) is None:
+        return None
+    try:
+        codes = list(encode(pair, x, given).values())
+    except UndefinedError:
+        return None
+    with eval_mode(pair):
+        exactly = posterior(*arguments(pair, x, given))
+        if len(codes) != 1 or codes[0].shape != exactly.mean.shape:
+            return None
+        return ((codes[0] - exactly.mean) / exactly.variance.sqrt()).square().mean().sqrt().item()
 
 
 def _log_weight(pair: Pair, args: tuple[Tensor, ...], site: str, z: Tensor, local: bool) -> Tensor:
@@ -112,7 +179,9 @@ def _forward_ess(log_w: Tensor) -> Tensor:
     return (-inverse).exp()
 
 
-def moment_errors(guess: Tensor, reference: Tensor) -> dict[str, float]:
+def moment_errors(
+    guess: Tensor, reference: Tensor, mean_mc: Tensor | None = None, sd_mc: Tensor | None = None
+) -> dict[str, float]:
     """Compare means, sds and marginals of independent draws with those of a reference, over all coordinates.
 
     >>> round(moment_errors(torch.arange(5.0) + 1, torch.arange(5.0))["wasserstein"], 4)  # 1 / sqrt(2.5)
@@ -120,23 +189,28 @@ def moment_errors(guess: Tensor, reference: Tensor) -> dict[str, float]:
 
     :param guess: (draws, ...)
     :param reference: (draws, ...), as many
+    :param mean_mc: (...) Monte Carlo standard errors of the reference's means, where its draws are dependent
+    :param sd_mc: (...) and of its sds
     :return: in sd of the reference "largest_error" and "rms_error" of the mean, "largest_sd_error" and "rms_sd_error"
-        of the sd, and "wasserstein", the largest 1-Wasserstein distance of a marginal; in Monte Carlo standard errors
-        of the difference "largest_z" and "largest_sd_z". Coordinates without variance in the reference are left out
+        of the sd, "wasserstein", the largest 1-Wasserstein distance of a marginal, and "reference_error", the largest
+        Monte Carlo error of a mean of the reference; in Monte Carlo standard errors of the difference "largest_z" and
+        "largest_sd_z". Coordinates without variance in the reference are left out
     """
     q, p = (draws.flatten(1) if draws.dim() > 1 else draws.unsqueeze(1) for draws in (guess, reference))
     varies = p.std(0) > 0
     q, p = q[:, varies].double(), p[:, varies].double()
     sd = p.std(0)
     mean_error, sd_error = (q.mean(0) - p.mean(0)).abs(), (q.std(0) - sd).abs()
-    mean_mc, sd_mc = (torch.hypot(*(error(draws) for draws in (q, p))) for error in (_mean_se, _sd_se))
+    of_mean = _mean_se(p) if mean_mc is None else mean_mc.reshape(-1)[varies].double()
+    of_sd = _sd_se(p) if sd_mc is None else sd_mc.reshape(-1)[varies].double()
     return {
         "largest_error": (mean_error / sd).max().item(),
         "rms_error": (mean_error / sd).square().mean().sqrt().item(),
         "largest_sd_error": (sd_error / sd).max().item(),
         "rms_sd_error": (sd_error / sd).square().mean().sqrt().item(),
-        "largest_z": (mean_error / mean_mc).max().item(),
-        "largest_sd_z": (sd_error / sd_mc).max().item(),
+        "largest_z": (mean_error / of_mean.hypot(_mean_se(q))).max().item(),
+        "largest_sd_z": (sd_error / of_sd.hypot(_sd_se(q))).max().item(),
+        "reference_error": (of_mean / sd).max().item(),
         "wasserstein": ((q.sort(0).values - p.sort(0).values).abs().mean(0) / sd).max().item(),
     }
 

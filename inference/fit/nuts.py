@@ -57,7 +57,8 @@ def nuts(
     :param chains: number of chains
     :param seed: of the noise
     :return: "draws", {site: (chains, draws, ...)}; "summary", {site: mean, sd, mcse, r_hat and ess}; "divergences", the
-        number of draws at which the integrator diverged; "gradients", the number of gradient evaluations of the model
+        number of draws at which the integrator diverged; "gradients", the number of gradient evaluations of the model,
+        and "gradients_at", (chains, draws), those of each chain up to each draw
     :raises InferenceError: if draws < 4, warmup < 1 or chains < 1, if there is no continuous latent, or if one has a
         discrete parent or a flat prior
     """
@@ -65,6 +66,7 @@ def nuts(
         if value < least:
             raise InferenceError(f"{name} must be at least {least}, not {value}.")
     runs: list[dict[str, Tensor]] = []
+    counts: list[int] = []  # of gradients, after every step of all chains
     divergences = gradients = 0
 
     def model(*args: Tensor) -> None:
@@ -76,16 +78,20 @@ def nuts(
         args = arguments(pair, x, given)
         size = sum(site["value"].numel() for site in continuous_latents(pair, args).values())
         for _ in range(chains):
-            mcmc = MCMC(NUTS(model, full_mass=size <= DENSE), draws, warmup, disable_progbar=True)
+            kernel = NUTS(model, full_mass=size <= DENSE)
+            mcmc = MCMC(kernel, draws, warmup, disable_progbar=True, hook_fn=lambda *_: counts.append(gradients))
             mcmc.run(*args)
             runs.append(mcmc.get_samples(group_by_chain=True))
             divergences += len(mcmc.diagnostics()["divergences"]["chain 0"])
     values = {name: torch.cat([chain[name] for chain in runs]).detach() for name in runs[0]}
+    after = torch.tensor(counts).view(chains, warmup + draws)
+    begun = torch.cat([after.new_zeros(1), after[:-1, -1]])  # those of the chains before
     return {
         "draws": values,
         "summary": {name: summary(value) for name, value in values.items()},
         "divergences": divergences,
         "gradients": gradients,
+        "gradients_at": after[:, warmup:] - begun.unsqueeze(1),
     }
 
 

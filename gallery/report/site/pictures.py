@@ -65,6 +65,7 @@ CAPTIONS = {
     "experiment_2": "Evidence and ELBO as guide and model are trained in turn",
     "bound": "The ELBO of every inference algorithm against seconds",
     "variance": "The variance of the gradient for every objective",
+    "error": "Error of the posterior mean against gradient evaluations, both logarithmic",
 }
 """The caption of a picture by the name of its file, in the order of display."""
 

@@ -225,13 +225,14 @@ def test_refused_requests(arguments, words, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_prints_a_table_and_leaves_three_files(tmp_path, monkeypatch, capsys):
+def test_the_command_prints_a_table_and_leaves_its_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = "--samplers nuts --seeds 1 --epochs 1 --eval-draws 8 --nuts-draws 20 --jobs 1"
     assert main(["compare", "linear_regression", *flags.split()]) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "runs" / "compare-linear_regression-line"
-    assert {path.name for path in folder.iterdir()} == {"rows", "compare.json", "bound.png", "variance.png"}
+    pictures = {"bound.png", "variance.png", "error.png"}
+    assert {path.name for path in folder.iterdir()} == {"rows", "compare.json", *pictures}
     result = json.loads((folder / "compare.json").read_text())
     assert (
         result["objectives"]

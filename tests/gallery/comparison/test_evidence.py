@@ -13,6 +13,7 @@ import data
 from gallery.comparison import Row, tables
 from gallery.comparison.report import groups
 from gallery.figures.comparison import bound
+from gallery.figures.posterior_error import error
 from inference import sample
 from inference.evaluation.ais import gradients
 from inference.fit.checkpoint import load_tensors
@@ -111,3 +112,71 @@ def test_a_point_has_no_bound_and_comes_last(tmp_path):
     exact = result["rows"][1]["evidence"]["value"]
     level = [line.get_ydata() for line in bound(result).axes[0].lines if len(set(line.get_ydata())) == 1]
     assert [y[0] for y in level] == pytest.approx([exact])  # one line: the model has no weights to fit
+
+
+def test_modes_calibration_and_errors_of_guides_beside_gradients(tmp_path):
+    comparison = comparing("squared_gaussian", samplers=("nuts",), nuts_draws=20, settings={"epochs": 3})
+    result, _ = compared(comparison, tmp_path)
+    fit, chains = result["rows"]
+    modes = fit["posterior"]["modes"]
+    assert 0 < modes["n"] <= 100
+    assert modes["covered"] <= modes["modes"] <= 2
+    assert fit["calibration"].keys() == {"p_value", "spread", "simulations", "draws"}
+    assert fit["calibration"]["p_value"] < 1e-4  # one normal is no posterior of two modes
+    assert fit["gradients"] == fit["curve"][-1]["step"]  # one draw a step
+    assert fit["passes"] == comparison.run.settings.batch_size * fit["gradients"]
+    assert chains["curve"][-1]["gradients"] == chains["gradients"]
+    ax = error(result).axes[0]
+    for line, row in zip(ax.lines, (fit, chains), strict=True):
+        assert [*line.get_xdata()] == [point["gradients"] for point in row["curve"] if point["gradients"]]
+        assert line.get_ydata()[-1] == row["curve"][-1]["error"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    shown = {table.columns[0].header: table for table in tables(result) if not isinstance(table, str)}
+    assert {"modes", "covered", "overlap"} <= {column.header for column in shown["posterior"].columns}
+    assert "SBC: p-value" in {column.header for column in shown["fit"].columns}
+    assert "640 data points simulated" in shown["fit"].caption.plain
+    assert (tmp_path / "error.png").exists()
+
+
+SHARED = """
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q = nn.ParameterDict({"loc": torch.zeros(()), "log_scale": torch.zeros(())})
+
+    def model(self, x, total=None):
+        m = pyro.sample("m", dist.Normal(x.new_zeros(()), x.new_full((), 3.0)))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("x", dist.Normal(m.unsqueeze(-1) + torch.zeros_like(x), 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("q", self.q)
+        pyro.sample("m", dist.Normal(self.q["loc"], self.q["log_scale"].exp()))
+"""
+
+
+def test_nuts_is_the_reference_of_a_model_without_exact_posterior(tmp_path):
+    (tmp_path / "shared.py").write_text(SHARED)
+    model, data = f"{tmp_path / 'shared.py'}:Shared", "exponential_gaussian"
+    for draws, words in ((300, None), (4, "NUTS is no reference: R-hat")):
+        comparison = comparing(model, data=data, samplers=("nuts",), nuts_draws=draws)
+        result, _ = compared(comparison, tmp_path / str(draws))
+        posterior = result["rows"][0]["posterior"]
+        lines = [part for part in tables(result) if isinstance(part, str)]
+        if words is None:
+            assert posterior["draws"] == 2 * draws
+            assert posterior["largest_error"] > 0
+            assert 0 < posterior["reference_error"] < 0.5
+            captions = [part.caption.plain for part in tables(result) if not isinstance(part, str)]
+            assert any("draws of NUTS, which stand for the posterior" in caption for caption in captions)
+        else:
+            assert words in posterior["undefined"]
+            assert any(line.startswith("no comparison with the posterior: trace: NUTS is no") for line in lines)
+    assert "error" not in result["rows"][0]["curve"][0]
+    assert not (tmp_path / "300" / "error.png").exists()

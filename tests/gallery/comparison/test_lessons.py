@@ -10,6 +10,7 @@ import data
 from gallery.catalogue.lessons import LESSONS
 from gallery.comparison.report import number
 from gallery.figures.lesson import lesson as draw
+from gallery.figures.posterior_error import error
 from gallery.ledger.tables import LEDGER
 
 
@@ -25,7 +26,8 @@ def test_lessons_were_run_as_they_are_printed(name):
         assert result["command"] == f"gallery compare {model} {arguments}"
         assert {row["status"] for row in result["rows"]} == {"finished"}
         assert result["refused"] == {}
-        assert {path.name for path in folder.iterdir()} == {"compare.json", "bound.png", "variance.png", "drawn.json"}
+        drawn = {"bound.png", "variance.png"} | ({"error.png"} if error(result) else set())
+        assert {path.name for path in folder.iterdir()} == {"compare.json", "drawn.json", *drawn}
 
 
 def lesson(name, model, path):

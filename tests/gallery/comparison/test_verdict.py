@@ -51,3 +51,14 @@ def test_the_fit_whose_importance_weighted_bound_is_the_highest_is_named_if_it_i
     assert verdict(result).endswith(" For log p(x) take iwae:5: its IWAE-64 is 1 nats higher.")
     for same in (rows((-3.0, -1.6), (-5.0, -1.5)), rows((-3.0, -1.0), (-5.0, -1.5))):
         assert "log p(x)" not in verdict(result | {"rows": same})
+
+
+def test_modes_that_the_chosen_guide_leaves_out_are_named():
+    def rows(*covered):
+        found = [{"posterior": {"modes": {"modes": 2.0, "covered": of}}} for of in covered]
+        return [row(name, elbo, 1) | of for name, elbo, of in zip(("a", "b"), (-3.0, -5.0), found, strict=True)]
+
+    both = verdict({"seeds": 1, "rows": rows(1.0, 2.0)})
+    assert both.endswith(" Where the posterior has several modes, a covers 1 of 2; b covers 2.")
+    assert verdict({"seeds": 1, "rows": rows(1.0, 1.0)}).endswith("a covers 1 of 2.")
+    assert "covers" not in verdict({"seeds": 1, "rows": rows(2.0, 1.0)})

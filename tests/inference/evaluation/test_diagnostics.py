@@ -24,6 +24,7 @@ from inference import (
     sample,
     uniformity,
 )
+from inference.evaluation.diagnostics import calibration
 
 
 def shape_of_tail(log_w):
@@ -132,6 +133,41 @@ def test_calibration_of_a_global_latent_takes_a_posterior():
     assert uniformity(narrow, 63).max() < 1e-4
     with pytest.raises(InferenceError, match="needs a posterior"):
         calibration_ranks(pair, like, given=given)
+
+
+def test_the_optimum_of_mean_field_is_too_narrow_where_intercept_and_slope_are_correlated():
+    """Its variances are 1 / precision_ii. Covariates near 2 correlate the two: the variances are too small."""
+    pair, given = LinearRegression().double(), 2 + 0.5 * torch.randn(8, 1, dtype=torch.float64)
+    like = torch.zeros(8, 1, dtype=torch.float64)
+
+    def mean_field(x, given, draws):
+        exact = pair.posterior(x, given)
+        sd = exact.precision_matrix.diagonal().rsqrt()
+        return {"w": exact.mean + sd * torch.randn(draws, 2, dtype=torch.float64)}
+
+    p = uniformity(calibration_ranks(pair, like, 320, 31, given, mean_field)["w"], 31)
+    assert p.max() < 1e-4
+
+
+def test_the_summary_of_calibration_has_the_direction():
+    """The ranks of 31 draws and 640 simulations have a spread of 1, with a standard error of sqrt(0.8 / 640): the
+    kurtosis of a uniform number is 1.8. One of two coordinates, at 4 of them."""
+    like, pair = torch.zeros(1, 3, dtype=torch.float64), factor_analysis()
+    exact = calibration(pair, like)
+    assert (exact["simulations"], exact["draws"]) == (640, 31)
+    assert exact["p_value"] > 1e-4
+    assert abs(exact["spread"] - 1) < 4 * (0.8 / 640) ** 0.5
+    L = pair.phi["L"].detach().clone()
+    for widen in (0.6, 1.6):
+        with torch.no_grad():
+            pair.phi["L"].copy_(widen * L)
+        result = calibration(pair, like)
+        assert result["p_value"] < 1e-4
+        assert (result["spread"] > 1) == (widen < 1)
+    with pytest.raises(InferenceError, match="parameters for each data point"):
+        calibration(PerDatum(total=20), torch.zeros(20, 1))
+    with pytest.raises(InferenceError, match="no continuous latent"):
+        calibration(GaussianMixture(), torch.zeros(20, 2))
 
 
 def test_calibration_is_of_continuous_latents():

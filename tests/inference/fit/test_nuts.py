@@ -24,6 +24,8 @@ def test_nuts_on_linear_regression_is_the_conjugate_posterior():
     assert result["draws"]["w"].shape == (2, 150, 2)
     assert result["divergences"] == 0
     assert result["gradients"] > 500
+    assert (result["gradients_at"].diff(dim=1) > 0).all()
+    assert result["gradients_at"][:, -1].sum() == result["gradients"]
     assert ((w["mean"] - p.mean).abs() < 4 * w["mcse"]).all()
     squares = (result["draws"]["w"] - p.mean).square()  # the variance is the mean of these
     error = squares.flatten(0, 1).std(0) / w["ess"].sqrt()
