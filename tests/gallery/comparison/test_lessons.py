@@ -119,6 +119,9 @@ def test_statements_of_the_lesson_on_collapse():
 def test_statements_of_the_lesson_on_two_kls():
     squares = ("two_kls", "squared_gaussian")
     elbo, iwae, truth = (lesson(*squares, f"{name}/value") for name in ("elbo", "iwae", "evidence"))
+    overlap = lesson(*squares, "posterior/modes/overlap")
+    assert (overlap["wake-sleep"] > 0.95).all()
+    assert (overlap["trace"] < 0.7).all()
     assert (elbo["trace"] > elbo["wake-sleep"] + 3).all()
     assert (truth["wake-sleep"] - iwae["wake-sleep"] < 0.05).all()
     assert (truth["trace"] - iwae["trace"] > 0.2).all()
