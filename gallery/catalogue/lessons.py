@@ -109,9 +109,9 @@ LESSONS: dict[str, Lesson] = {
         "truncated normal (own) contains the posterior and has nearly no gap. The gamma has a larger gap. A normal "
         "of log z (normal) has the largest, although it has free parameters for each data point where the others "
         "are amortised. On linear_regression intercept and slope are correlated: mean field (normal) has a gap of "
-        "many Monte Carlo errors, full covariance (own, multivariate) closes it. NUTS has no family: its sample "
-        "means differ from the exact means by less than three Monte Carlo errors. Compare its passes, on ten data "
-        "points of the first model, with those of the others on all data points.",
+        "more than four Monte Carlo errors, full covariance (own, multivariate) closes it. NUTS has no family: its "
+        "sample means differ from the exact means by less than three Monte Carlo errors. Compare its passes, on ten "
+        "data points of the first model, with those of the others on all data points.",
         {"gap/value": "gap to log p(x), nats per data point"},
         {
             "trace": "contains the posterior",
