@@ -218,5 +218,6 @@ def progress_line(content: dict[str, Any]) -> str:
         return f"{name}: failed, {content['reason']}"
     paths = {"ELBO": "elbo/value", "from below": "lower/value", "log p(x)": "evidence/value"}
     paths |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/guide/snr"}
+    paths |= {"error of the mean, sd": "posterior/largest_error"}
     numbers = [f"{key} {value:.5g}" for key, path in paths.items() if (value := number(content, path)) is not None]
     return f"{name}: {', '.join(numbers)}" + (f", {content['seconds']:.1f} s" if "seconds" in content else "")
