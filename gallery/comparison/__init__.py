@@ -99,7 +99,7 @@ def compare(
     unknown = [row for row in fitted if row.seed in chains and "n" not in done[row].get("posterior", ())]
     references = run_all(compare_with_nuts, {row: (chains[row.seed],) for row in unknown}, ".reference.json")
     for row, content in references.items():
-        done[row] = done[row] | {name: content[name] for name in ("posterior",) if name in content}
+        done[row] = done[row] | {"posterior": content.get("posterior", {"undefined": content.get("reason")})}
     spec = json.loads(comparison.run.to_json(train))
     result = {
         "command": command,

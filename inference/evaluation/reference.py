@@ -9,7 +9,6 @@ numbers are expectations under the posterior p(z | x):
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import pyro
@@ -124,19 +123,14 @@ def against_draws(
             "draws, or write the model in other coordinates."
         )
     draws = next(iter(chains.values())).shape[:2].numel()
-    with eval_mode(pair, seed, "reference"):
-        args = arguments(pair, x, given)
-        if chains.keys() != (sites := inspect_pair(pair, args).guide_sites).keys():
-            raise InferenceError(f"NUTS draws {', '.join(chains)} and the guide {', '.join(sites)}.")
-        traces = [latent_sites(poutine.trace(pair.guide).get_trace(*args)) for _ in range(draws)]
-
-    def flat(parts: Iterable[Tensor], dims: int) -> Tensor:
-        return torch.cat([part.reshape(*part.shape[:dims], -1) for part in parts], -1)
-
-    guess = torch.stack([flat((trace[name]["value"] for name in chains), 0) for trace in traces])
-    reference = flat(chains.values(), 2)
+    with eval_mode(pair, seed, "reference"), pyro.plate("draws", draws, dim=-2):
+        sites = latent_sites(poutine.trace(pair.guide).get_trace(*arguments(pair, x, given)))
+    if chains.keys() != sites.keys():
+        raise InferenceError(f"NUTS draws {', '.join(chains)} and the guide {', '.join(sites)}.")
+    guess = torch.cat([sites[name]["value"].reshape(draws, -1) for name in chains], -1)
+    reference = torch.cat([value.reshape(*value.shape[:2], -1) for value in chains.values()], -1)
     means, squares = summary(reference), summary((reference - reference.flatten(0, 1).mean(0)).square())
-    errors = moment_errors(guess, reference.flatten(0, 1), means["mcse"], squares["mcse"] / (2 * means["sd"]))
+    errors = moment_errors(guess.detach(), reference.flatten(0, 1), means["mcse"], squares["mcse"] / (2 * means["sd"]))
     return {"draws": draws, "n": len(x), **errors}
 
 
