@@ -14,6 +14,8 @@ import data
 import gallery
 from gallery.cli.check import findings_of, sentence_of
 from gallery.cli.main import main
+from gallery.figures import draw
+from gallery.runs.metrics import squared_error
 from inference import InferenceError, check_fit
 from inference.contract import CLAUSES, Case
 
@@ -123,6 +125,14 @@ def test_the_observed_entries_are_checked_against_the_support():
             check_fit(Masked(), other)
     with pytest.raises(InferenceError, match="without a value"):
         check_fit(Masked(), torch.full((4, 3), torch.nan))
+
+
+def test_images_with_missing_pixels_are_drawn_and_compared(tmp_path):
+    x = torch.tensor([[0.0, 1.0, torch.nan], [1.0, torch.nan, 0.0]]).repeat(15, 1)
+    images = {split: data.Dataset("mine:real", split, x, (1, 3)) for split in ("train", "test")}
+    names = {path.stem for path in draw(Masked(), images, [], tmp_path)}  # a warning would be an error
+    assert names >= {"samples", "reconstructions", "latent"}
+    assert squared_error(x, torch.ones_like(x))["value"] == 1.0  # of the pixels that are known
 
 
 def test_a_hash_does_not_depend_on_the_precision():
