@@ -10,7 +10,7 @@ Hence log p(x) = log Normal(x; 0, W W' + Phi). The exact posterior is linear in 
 The guide q(z | x) = Normal(V x, L L') with a full triangular L shared by all x contains it. `DiagonalGuide` cannot
 represent the posterior correlation of the factors. `FixedVarianceGuide` learns V alone; its gap is the KL of a normal
 with the wrong scale. Both steps of EM have a closed form (Rubin and Thayer, EM algorithms for ML factor analysis,
-1982).
+1982). `MissingValues`, in factor_analysis_missing.py, has all of this for data with missing entries.
 
 W and sigma are not identified, and not only up to a rotation of z: with data_dim 3 and latent_dim 2 there are
 9 parameters for the 6 entries of a covariance matrix. Compare W W' + Phi, never W.

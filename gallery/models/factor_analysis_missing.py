@@ -34,7 +34,8 @@ __all__ = ["MissingValues"]
 class MissingValues(FactorAnalysis):
     """x: (n, data_dim), NaN where missing; z: (n, latent_dim). Missing entries are masked; q is a product of experts.
 
-    The rows u_i of U and the columns v_i of V start as standard normal draws.
+    q(z | x) = Normal(S b, S) with S^-1 = I + sum_i u_i u_i' and b = sum_i v_i x_i, over the observed entries i. The
+    rows u_i of U and the columns v_i of V start as standard normal draws.
 
     >>> import torch
     >>> pair, x = MissingValues(data_dim=3, latent_dim=2), torch.tensor([[1.0, torch.nan, 2.0], [0.5, 1.0, torch.nan]])

@@ -147,7 +147,7 @@ def test_parquet_is_read_by_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(data.DataError, match="needs pyarrow"):
         data.load("t.parquet")
-    columns = {"a": [float(i) for i in range(20)], "kind": ["u", None] * 10}
+    columns = {"a": [None, *map(float, range(19))], "kind": ["u", None] * 10}
     table = types.SimpleNamespace(to_pydict=lambda: columns)
     monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))
     sys.modules["pyarrow"].parquet = types.SimpleNamespace(read_table=lambda path: table)
@@ -155,3 +155,4 @@ def test_parquet_is_read_by_pyarrow(tmp_path, monkeypatch):
     assert train.x.shape == (18, 1)
     assert (train.labels < 0).any()
     assert train.classes == 1
+    assert train.missing + data.load("t.parquet?label=kind", "test").missing == 1
