@@ -199,7 +199,7 @@ class InAList(Base):
 
 
 class PlainTensor(Base):
-    """Of the guide, and made a leaf by hand."""
+    """Of the guide, and a leaf that is no nn.Parameter."""
 
     def __init__(self, data_dim=2):
         super().__init__(data_dim)
