@@ -9,7 +9,7 @@
 Each folder imports from the ones above it only:
 
     pairs       handlers, sites, and the structure of a pair
-    fit         SVI, its settings and objectives; EM; NUTS; gradients; checkpoints; several processes
+    fit         SVI, its settings and objectives; EM; NUTS; Pathfinder; gradients; checkpoints; several processes
     guides      guides by name, for a given model
     evaluation  bounds on the evidence, their gaps, diagnostics, predictions
     contract    the checker of the contract of a pair
@@ -27,13 +27,7 @@ from inference.errors import InferenceError
 if TYPE_CHECKING:
     from inference.evaluation.ais import ais, reverse_ais
     from inference.evaluation.bdmc import bdmc
-    from inference.evaluation.diagnostics import (
-        calibration_ranks,
-        pareto_k,
-        pareto_k_summary,
-        predictive_check,
-        uniformity,
-    )
+    from inference.evaluation.diagnostics import calibration_ranks, pareto_k_summary, predictive_check, uniformity
     from inference.evaluation.estimate import Estimate
     from inference.evaluation.gap import gap
     from inference.evaluation.log_weights import effective_sample_size, iwae, log_evidence, log_weights
@@ -43,6 +37,8 @@ if TYPE_CHECKING:
     from inference.fit.gradients import gradient_noise
     from inference.fit.nuts import nuts
     from inference.fit.objectives import OBJECTIVES, objective
+    from inference.fit.pareto import pareto_k
+    from inference.fit.pathfinder import pathfinder
     from inference.fit.settings import Settings
     from inference.fit.svi import SVI, svi
     from inference.guides.registry import GUIDES, finish, with_guide
@@ -80,6 +76,7 @@ __all__ = [
     "param_scope",
     "pareto_k",
     "pareto_k_summary",
+    "pathfinder",
     "predictive_check",
     "reconstruct",
     "reverse_ais",
@@ -92,7 +89,7 @@ __all__ = [
 _MODULES = {
     "evaluation.ais": "ais reverse_ais",
     "evaluation.bdmc": "bdmc",
-    "evaluation.diagnostics": "calibration_ranks pareto_k pareto_k_summary predictive_check uniformity",
+    "evaluation.diagnostics": "calibration_ranks pareto_k_summary predictive_check uniformity",
     "evaluation.estimate": "Estimate",
     "evaluation.gap": "gap",
     "evaluation.log_weights": "effective_sample_size iwae log_evidence log_weights",
@@ -102,6 +99,8 @@ _MODULES = {
     "fit.gradients": "gradient_noise",
     "fit.nuts": "nuts",
     "fit.objectives": "OBJECTIVES objective",
+    "fit.pareto": "pareto_k",
+    "fit.pathfinder": "pathfinder",
     "fit.settings": "Settings",
     "fit.svi": "SVI svi",
     "guides.registry": "GUIDES finish with_guide",

@@ -47,7 +47,10 @@ def _flags() -> dict[str, tuple[type, str]]:
         "out": (Path, "Folder of the comparison; finished rows in it are not run again [runs/compare-MODEL-DATA]."),
         "jobs": (int, "Processes at a time, of one thread each [the number of processors]."),
         "eval_draws": (int, "Draws of the guide for each data point in the evaluation: the k of IWAE-k [64]."),
-        "nuts_draws": (int, "Draws of each of the two chains of NUTS, after half that number to adapt [500]."),
+        "nuts_draws": (
+            int,
+            "Draws of each of the two chains of NUTS, after half that number to adapt; half those of Pathfinder [500].",
+        ),
         "validation": (bool, "Keep validation rows apart from training [that of the recipe]."),
     }
 

@@ -26,6 +26,7 @@ from gallery.comparison.report import progress_line, tables
 from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
 from gallery.comparison.verdict import verdict
 from gallery.comparison.work import (
+    approximate,
     bound_evidence,
     compare_with_nuts,
     fit,
@@ -91,7 +92,7 @@ def compare(
     def reference(row: Row) -> Row | None:
         return next((other for other in fitted if other.seed == row.seed and row.guide in ("", other.guide)), None)
 
-    for name, work in (("nuts", sample), ("ais", bound_evidence)):
+    for name, work in (("nuts", sample), ("ais", bound_evidence), ("pathfinder", approximate)):
         done |= run_all(work, {row: (reference(row),) for row in rows if row.sampler == name})
     for row, content in run_all(measure_noise, {row: (reference(row),) for row in fitted}, ".noise.json").items():
         done[row] = done[row] | {name: content[name] for name in ("at", "noise") if name in content}

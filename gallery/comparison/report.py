@@ -15,12 +15,15 @@ SAMPLERS: dict[str, Column] = {
     "seed": ("seed", "d", None),
     "data": ("n", "d", None),
     "R-hat": ("r_hat", ".4f", None),
+    "k-hat": ("k_hat", ".2f", None),
+    "ELBO": ("path_elbo/value", ".5g", None),
     "ESS": ("ess", ".0f", None),
     "constant": ("constant", "d", None),
     "ESS per gradient": ("ess_per_gradient", ".3g", None),
     "divergences": ("divergences", "d", None),
     "error of the mean, MC errors": ("largest_z", ".2g", None),
     "error of the mean, sd": ("largest_error", ".2g", None),
+    "error of the sd, sd": ("largest_sd_error", ".2g", None),
     "gradients": ("gradients", "d", None),
     "passes": ("passes", ".3g", None),
     "seconds": ("seconds", ".3g", None),
@@ -73,6 +76,10 @@ SAMPLER_CAPTION = (
     "all draws, and the same per gradient of all data; distance between the mean of the draws and that of the exact "
     "posterior, in Monte Carlo standard errors and in standard deviations of the posterior. Constant: number of "
     "coordinates that have the same value in all draws."
+)
+PATHFINDER_CAPTION = (
+    " Of Pathfinder: k-hat of the weights p / q, above 0.7 do not use the draws, blank where all weights are equal; "
+    "ELBO of the best path, in nats per data point; ESS of the resampled draws."
 )
 
 
@@ -130,8 +137,9 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
         for label, rows in fits:
             if reason := next((r for row in rows if (r := number(row, f"{path}/undefined"))), None):
                 yield f"no {what}: {label}: {reason}"
-    if chains := [row for row in result["rows"] if "r_hat" in row]:
-        yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], SAMPLER_CAPTION)
+    if chains := [row for row in result["rows"] if "ess" in row]:
+        caption = SAMPLER_CAPTION + PATHFINDER_CAPTION * any("k_hat" in row for row in chains)
+        yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], caption)
     if bounds := [row for row in result["rows"] if "lower" in row]:
         yield _table("evidence", EVIDENCE, [(row["label"], [row]) for row in bounds], _evidence_caption(bounds))
     for row in result["rows"]:
@@ -193,7 +201,7 @@ def _caption(result: dict[str, Any]) -> str:
 
 
 def _posterior_caption(rows: list[dict[str, Any]]) -> str:
-    if not any(number(row, "posterior/eubo") for row in rows):
+    if not any({"eubo", "exact"} & row.get("posterior", {}).keys() for row in rows):
         return NUTS_CAPTION
     return POSTERIOR_CAPTION + MODES_CAPTION * any("modes" in row["posterior"] for row in rows)
 
@@ -216,8 +224,13 @@ def progress_line(content: dict[str, Any]) -> str:
     name = " ".join(filter(None, (row["name"], row["guide"], f"seed {row['seed']}")))
     if content["status"] == "failed":
         return f"{name}: failed, {content['reason']}"
-    paths = {"ELBO": "elbo/value", "from below": "lower/value", "log p(x)": "evidence/value"}
-    paths |= {"from above": "upper/value", "ESS": "ess", "SNR": "noise/guide/snr"}
+    paths = {
+        "ELBO": "elbo/value",
+        "ELBO of the best path": "path_elbo/value",
+        "from below": "lower/value",
+        "log p(x)": "evidence/value",
+    }
+    paths |= {"from above": "upper/value", "ESS": "ess", "k-hat": "k_hat", "SNR": "noise/guide/snr"}
     paths |= {"error of the mean, sd": "posterior/largest_error"}
     numbers = [f"{key} {value:.5g}" for key, path in paths.items() if (value := number(content, path)) is not None]
     return f"{name}: {', '.join(numbers)}" + (f", {content['seconds']:.1f} s" if "seconds" in content else "")

@@ -20,6 +20,7 @@ from gallery.runs.specification import Run
 from inference import SVI, Pair
 from inference.evaluation.ais import supports_of
 from inference.fit.objectives import parse_objective
+from inference.fit.pathfinder import shared_latents
 from inference.guides.registry import GUIDES, parse_guide, with_guide
 from inference.pairs.capabilities import exact
 from inference.pairs.info import continuous_latents, inspect_pair
@@ -43,28 +44,33 @@ SAMPLERS = {
     "em": "exact EM, one iteration an epoch",
     "ais": "bounds on the evidence by annealed importance sampling, from both sides, for data simulated by the fit",
     "ais:STEPS": "the same through STEPS temperatures",
+    "pathfinder": "Pathfinder, four paths: normals along the way of L-BFGS, resampled; for latents that all data share",
+    "pathfinder:PATHS": "the same with PATHS paths; the draws of one path are not resampled",
 }
 DEFAULT_OBJECTIVES = ("trace", "analytic", "enum", "enum_analytic", "score", "iwae:5")
 KEYS = {"eval_draws": "judge_draws"}  # fields of Comparison whose keys in files are older
 NUTS_ROWS = 10  # data points whose latents NUTS samples, where latents are local
-STEPS = 500  # temperatures of annealed importance sampling
+NUMBERS = {"ais": ("STEPS", 500), "pathfinder": ("PATHS", 4)}  # temperatures; paths of the optimiser, by default
+
+LATENTS = {"nuts": continuous_latents, "ais": supports_of, "pathfinder": shared_latents}  # refuse a pair
 
 
 def parse_sampler(name: str) -> tuple[str, int]:
     """Parse the name of a sampler, such as "ais:200" for "ais:STEPS".
 
-    :return: (sampler, number of temperatures; 0 of samplers that have none)
+    :return: (sampler, number of temperatures or of paths; 0 of samplers that have none)
 
-    :raises RunError: if there is no sampler of that name, or STEPS is not a whole number of at least 1
+    :raises RunError: if there is no sampler of that name, or STEPS or PATHS is not a whole number of at least 1
     """
-    kind, colon, steps = name.partition(":")
-    if kind == "ais" and colon:
-        if not steps.isdecimal() or int(steps) < 1:
-            raise RunError(f"sampler {name!r}: STEPS must be a whole number of at least 1, as in ais:500.")
-        return kind, int(steps)
+    kind, colon, number = name.partition(":")
+    if kind in NUMBERS and colon:
+        what, usual = NUMBERS[kind]
+        if not number.isdecimal() or int(number) < 1:
+            raise RunError(f"sampler {name!r}: {what} must be a whole number of at least 1, as in {kind}:{usual}.")
+        return kind, int(number)
     if name not in SAMPLERS:
         raise RunError(f"there is no sampler {name!r}: it is one of {', '.join(SAMPLERS)}.")
-    return name, STEPS if name == "ais" else 0
+    return name, NUMBERS[name][1] if name in NUMBERS else 0
 
 
 MOST = {"seeds": 10_000, "eval_draws": 1_000_000, "nuts_draws": 1_000_000}
@@ -108,7 +114,8 @@ class Comparison:
     :param samplers: names of SAMPLERS
     :param seeds: number of seeds, from 0
     :param eval_draws: draws of the guide for each data point in the evaluation of rows
-    :param nuts_draws: draws of each of the two chains of NUTS, after half that number to adapt
+    :param nuts_draws: draws of each of the two chains of NUTS, after half that number to adapt. Pathfinder has
+        twice this number
     :raises RunError: if a name is not known, or a number out of range
     """
 
@@ -214,9 +221,9 @@ def refusal(comparison: Comparison, row: Row, train: Dataset) -> tuple[Exception
             if row.sampler:
                 pair = comparison.pair(row, train)
                 args = Batch(train.x, train.given)[:NUTS_ROWS].args(pair)
-                if row.sampler in ("nuts", "ais"):
+                if row.sampler in LATENTS:
                     with eval_mode(pair):
-                        (continuous_latents if row.sampler == "nuts" else supports_of)(pair, args)
+                        LATENTS[row.sampler](pair, args)
                     info = inspect_pair(pair, args)
                     train_only = info.has_global_latent  # whose posterior is that of the training data
                     if not comparison.objectives and info.generative_parameters:

@@ -2,8 +2,9 @@
 
 Rows run in two rounds: first the fits. The second round takes the weights that the first objective of each guide was
 fitted to. At these the noise of the gradient of every objective of that guide is measured, over the same minibatches,
-NUTS samples the model, and AIS bounds its evidence from both sides. Where all data share a latent, the posterior is not
-known and the model has no weights, a third round compares the guides with the draws of NUTS.
+NUTS samples the model, Pathfinder approximates its posterior, and AIS bounds its evidence from both sides. Where all
+data share a latent, the posterior is not known and the model has no weights, a third round compares the guides with the
+draws of NUTS.
 """
 
 import functools
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributions import Distribution
 
 from data import Dataset
 from gallery.comparison.follow import (
@@ -34,11 +36,13 @@ from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
 from inference.evaluation.diagnostics import calibration
-from inference.evaluation.reference import against_draws, against_posterior
+from inference.evaluation.estimate import Estimate
+from inference.evaluation.reference import against_draws, against_posterior, coordinates
 from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.gradients import gradient_noise
-from inference.fit.nuts import nuts
+from inference.fit.nuts import nuts, summary
+from inference.fit.pathfinder import pathfinder, summary_of
 from inference.guides.after_fit import after_fit
 from inference.guides.registry import finish
 from inference.pairs.capabilities import exact
@@ -48,6 +52,7 @@ from inference.pairs.streams import seeded
 from inference.products import using_products
 
 __all__ = [
+    "approximate",
     "bound_evidence",
     "compare_with_nuts",
     "fit",
@@ -136,9 +141,9 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     begun = clock()
     chains = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
     seconds, gradients = clock() - begun, chains["gradients"]
-    varies = {name: ~summary["constant"] for name, summary in chains["summary"].items()}
+    varies = {name: ~of_site["constant"] for name, of_site in chains["summary"].items()}
     r_hat, sizes = (
-        torch.cat([summary[key][varies[name]].flatten() for name, summary in chains["summary"].items()])
+        torch.cat([of_site[key][varies[name]].flatten() for name, of_site in chains["summary"].items()])
         for key in ("r_hat", "ess")
     )
     if not len(sizes):
@@ -155,14 +160,30 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
         result["constant"] = constant
     if joint and fitted is None:  # the reference of all fits
         save_tensors(row.file(folder, ".safetensors"), chains["draws"], {"divergences": chains["divergences"]})
-    posterior = exact(pair, "posterior")
-    if posterior and len(chains["summary"]) == 1:
-        with eval_mode(pair):
-            ((name, summary),) = chains["summary"].items()
-            exactly = posterior(*arguments(pair, x, given))
-            result |= posterior_error(summary, exactly)
-            result["curve"] = error_curve(chains["draws"][name], chains["gradients_at"], exactly)
+    if (value := coordinates(pair, chains["draws"])) is not None:
+        exactly = _posterior(pair, x, given)
+        result |= posterior_error(summary(value), exactly)
+        result["curve"] = error_curve(value, chains["gradients_at"], exactly)
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
+
+
+def approximate(comparison: Comparison, row: Row, folder: Path, split: str, at: Row | None) -> dict[str, Any]:
+    """Approximate the posterior of all training data by Pathfinder, with as many draws as both chains of NUTS have."""
+    pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
+    draws, paths = max(25, 2 * comparison.nuts_draws), parse_sampler(row.name)[1]
+    begun = clock()
+    found = pathfinder(pair, x, given, draws, paths, row.seed)
+    seconds, best = clock() - begun, found["log_weights"][found["elbo"].argmax()]
+    result = {name: found[name] for name in ("k_hat", "ess", "steps", "gradients", "densities")}
+    result |= {"path_elbo": Estimate.of_draws(best.unsqueeze(1), len(x), particles=draws), "at": fitted, "n": len(x)}
+    if (value := coordinates(pair, found["draws"])) is not None:
+        result |= posterior_error(summary_of(value, found["ess"]), _posterior(pair, x, given))
+    return {**result, "passes": (found["gradients"] + found["densities"]) * len(x), "seconds": seconds}
+
+
+def _posterior(pair: Pair, x: torch.Tensor, given: torch.Tensor | None) -> Distribution:
+    with eval_mode(pair):
+        return exact(pair, "posterior")(*arguments(pair, x, given))  # type: ignore[misc]
 
 
 def compare_with_nuts(comparison: Comparison, row: Row, folder: Path, split: str, at: Row) -> dict[str, Any]:

@@ -87,6 +87,12 @@ class EightSchools(nn.Module):
         """Return p(mu, tau, theta | x), event shape (2 + n,), by quadrature over tau."""
         return HierarchyPosterior(x.squeeze(-1), given.squeeze(-1), self.mu_scale, self.tau_scale)
 
+    def coordinates(self, latents: dict[str, Tensor]) -> Tensor:
+        """Return mu, tau and theta, (..., 2 + n), the event of `posterior`, of draws of the latents."""
+        mu, tau = latents["mu"].unsqueeze(-1), latents["tau"].unsqueeze(-1)
+        theta = latents["theta"] if "theta" in latents else mu + tau * latents["eta"]
+        return torch.cat([mu, tau, theta], -1)
+
     def log_evidence(self, x: Tensor, given: Tensor) -> Tensor:
         """Compute log p(x_1, ..., x_n) in nats, one number: the schools are dependent through mu and tau."""
         return self.posterior(x, given).log_evidence

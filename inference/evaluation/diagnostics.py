@@ -1,7 +1,6 @@
 """Diagnose an approximation: Pareto k-hat, simulation-based calibration and posterior predictive checks.
 
 Vehtari, Simpson, Gelman, Yao and Gabry, Pareto smoothed importance sampling, 2024 (k-hat).
-Zhang and Stephens, A new and efficient estimation method for the generalized Pareto distribution, 2009.
 Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference algorithms with simulation-based
 calibration, 2018.
 Gelman, Meng and Stern, Posterior predictive assessment of model fitness via realized discrepancies, 1996.
@@ -13,13 +12,13 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_weights
 from inference.evaluation.predictive import observed_value, posterior_trace, sample
+from inference.fit.pareto import pareto_k
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete
@@ -30,52 +29,12 @@ __all__ = [
     "K_HAT_THRESHOLD",
     "calibration",
     "calibration_ranks",
-    "pareto_k",
     "pareto_k_summary",
     "predictive_check",
     "uniformity",
 ]
 
 K_HAT_THRESHOLD = 0.7  # above, no practical number of draws makes the mean of the weights reliable
-
-
-def pareto_k(log_w: Tensor) -> Tensor:
-    """Estimate k-hat of each data point, (n,), from (k, n) log-weights: the shape of the Pareto tail of its weights.
-
-    Moments of the weights of order above 1 / k-hat do not exist. The mean of k weights is unreliable where k-hat is
-    above min(1 - 1 / log10 k, 0.7); at k-hat >= 1 the weights have no finite mean. The tail consists of the largest
-    min(k / 5, 3 sqrt(k)) weights. A prior worth 10 further weights draws the estimate towards 1/2.
-
-    Each data point has a separate estimate. The product of the weights of n data points has a tail that grows heavier
-    with n for the same guide.
-
-    k-hat is -inf where the largest weights are all equal, as under the exact posterior: there is no tail. It is inf
-    where most of the largest weights underflow beside the largest one.
-
-    Vehtari, Simpson, Gelman, Yao and Gabry, Pareto smoothed importance sampling, 2024.
-
-    >>> pareto_k(torch.zeros(100, 2))
-    tensor([-inf, -inf], dtype=torch.float64)
-
-    :param log_w: (k, n) log-weights in nats, as from `log_weights`
-    :return: float64, without a unit
-    :raises InferenceError: if k < 25
-    """
-    draws = len(log_w)
-    if draws < 25:
-        raise InferenceError(f"k-hat needs at least 25 draws; got {draws}.")
-    size = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
-    largest = log_w.detach().cpu().double().sort(0).values[-size - 1 :]  # (size + 1, n)
-    rounding = 8 * math.sqrt(torch.finfo(log_w.dtype).eps)  # of equal log-weights
-    k_hat = []
-    for tail in (largest - largest[-1]).unbind(1):
-        excess = tail[1:].exp() - tail[0].exp()
-        if tail[0] > -rounding:
-            k_hat.append(-math.inf)
-        else:
-            heavy = excess[int(size / 4 - 0.5)] < 1e-300  # the fit divides by this quartile
-            k_hat.append(math.inf if heavy else fit_generalized_pareto(excess)[0])
-    return torch.tensor(k_hat, dtype=torch.float64)
 
 
 def pareto_k_summary(

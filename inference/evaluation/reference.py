@@ -31,7 +31,7 @@ from inference.pairs.properties import UndefinedError, is_discrete
 from inference.pairs.run import arguments, eval_mode, repeat
 from inference.pairs.sites import is_local, latent_sites
 
-__all__ = ["against_draws", "against_posterior", "mean_error", "moment_errors"]
+__all__ = ["against_draws", "against_posterior", "coordinates", "mean_error", "moment_errors"]
 
 MOST_R_HAT = 1.01  # of draws that serve as a reference
 
@@ -55,7 +55,8 @@ def against_posterior(
     :return: "eubo" and, where log p(x) is known, "forward_kl" = KL(posterior || guide), both an `Estimate`;
         "forward_ess", the effective sample size of a draw of the guide that is weighted by p / q, least of all data
         points, estimated from the posterior's draws; where it has several modes "modes", the `mode_coverage`; and of a
-        continuous latent `moment_errors`
+        continuous latent `moment_errors`. These alone, and "exact", if the posterior is over `coordinates` of several
+        latents
     :raises InferenceError: if the model knows no posterior, or the guide does not draw its one latent with a density
     """
     name = type(pair).__name__
@@ -64,6 +65,8 @@ def against_posterior(
         raise InferenceError(f"{name} has no method `posterior`, and only exact draws bound the evidence from above.")
     if draws < 4:
         raise InferenceError(f"draws must be at least 4, not {draws}.")
+    if exact(pair, "coordinates"):
+        return _several_latents(pair, x, given, draws, seed)
     with eval_mode(pair, seed, "reference"), pyro.validation_enabled(False):
         args = arguments(pair, x, given)
         info = inspect_pair(pair, args)
@@ -102,6 +105,28 @@ def against_posterior(
     if known is not None:
         result["forward_kl"] = Estimate.of_draws(weights - known, len(x), draws=draws)
     return result
+
+
+def coordinates(pair: Pair, draws: dict[str, Tensor]) -> Tensor | None:
+    """Return the vector that the exact posterior is over, (..., d), of draws of the latents by site.
+
+    :return: None if the model knows no posterior, or has several latents and no method `coordinates`
+    """
+    if not exact(pair, "posterior"):
+        return None
+    if of_latents := exact(pair, "coordinates"):
+        return of_latents(draws)
+    return next(iter(draws.values())) if len(draws) == 1 else None
+
+
+def _several_latents(pair: Pair, x: Tensor, given: Tensor | None, draws: int, seed: int) -> dict[str, Any]:
+    """Compare the moments of a guide of several latents with those of the posterior of their coordinates."""
+    with eval_mode(pair, seed, "reference"):
+        args = arguments(pair, x, given)
+        runs = [latent_sites(poutine.trace(pair.guide).get_trace(*args)) for _ in range(draws)]
+        guess = coordinates(pair, {name: torch.stack([run[name]["value"] for run in runs]) for name in runs[0]})
+        reference = exact(pair, "posterior")(*args).sample((draws,))  # type: ignore[misc]
+    return {"draws": draws, "n": len(x), "exact": True, **moment_errors(guess, reference)}  # type: ignore[arg-type]
 
 
 def against_draws(

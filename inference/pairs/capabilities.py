@@ -48,7 +48,7 @@ def capability(pair: Pair, name: str) -> Any:
 
 
 def exact(
-    pair: Pair | type[Pair], name: Literal["log_evidence", "posterior", "e_step", "m_step"]
+    pair: Pair | type[Pair], name: Literal["log_evidence", "posterior", "coordinates", "e_step", "m_step"]
 ) -> Callable[..., Any] | None:
     """Return a method for what the model computes exactly; None if it has none of that name."""
     method = getattr(pair, name, None)

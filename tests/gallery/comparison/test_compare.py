@@ -190,6 +190,10 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("factor_analysis --guides mean_field", "no guide 'mean_field'"),
         ("factor_analysis --samplers hmc", "no sampler 'hmc': it is one of nuts, em"),
         ("factor_analysis --samplers ais:0", "STEPS must be a whole number of at least 1"),
+        (
+            "factor_analysis --samplers pathfinder:none",
+            "PATHS must be a whole number of at least 1, as in pathfinder:4",
+        ),
         ("factor_analysis --samplers nuts:5", "no sampler 'nuts:5': it is one of nuts, em, ais"),
         ("factor_analysis --objectives none --samplers ais", "weights, to be fitted first"),
         ("linear_regression --objectives none --samplers ais", "w of LinearRegression is global"),
@@ -206,6 +210,10 @@ def test_a_damaged_file_is_not_taken_for_a_row(tmp_path):
         ("factor_analysis --objectives enum", "no discrete latent to enumerate. Use --objectives trace."),
         ("gaussian_mixture --objectives iwae:5", "sums out y"),
         ("gaussian_mixture --objectives none --samplers nuts", "no continuous latent"),
+        (
+            "factor_analysis --objectives none --samplers pathfinder",
+            "FactorAnalysis has latents of single data points only",
+        ),
         (
             "gmvae --data digits:threshold --objectives none --samplers nuts",
             "z of GMVAE has an enumerated parent",

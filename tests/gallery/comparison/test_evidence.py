@@ -28,7 +28,7 @@ GUIDES = {  # to compare beside the model's own
     "gaussian_mixture": (),
     "factor_analysis": ("diagonal", "normal"),
 }
-SAMPLERS = {"linear_regression": ("nuts",), "gaussian_mixture": ("em",), "factor_analysis": ("em",)}
+SAMPLERS = {"linear_regression": ("nuts", "pathfinder"), "gaussian_mixture": ("em",), "factor_analysis": ("em",)}
 
 
 @pytest.mark.parametrize("model", GUIDES)
@@ -44,8 +44,11 @@ def test_rows_are_within_their_errors_of_the_evidence_or_below(model, tmp_path):
         rows += compared(comparing(model, guides=GUIDES[model], settings=settings), tmp_path / "guides")[0]["rows"]
     assert [row["reason"] for row in rows if row["status"] == "failed"] == []
     for row in rows:
-        if row["name"] == "nuts":
+        if row["name"] in ("nuts", "pathfinder"):
             assert row["largest_z"] < 4
+            if row["name"] == "pathfinder":  # exact, since the posterior is normal
+                assert row["path_elbo"]["value"] == pytest.approx(rows[0]["evidence"]["value"], abs=1e-8)
+                assert row["passes"] == (row["gradients"] + row["densities"]) * row["n"]
         elif row["name"] == "em":  # its evidence never falls
             curve = [point["train evidence"] for point in row["curve"]]
             assert curve == sorted(curve)
@@ -72,6 +75,21 @@ def test_nuts_samples_the_latents_of_a_few_data_at_fitted_weights(tmp_path):
     weights, _ = load_tensors(Row("trace", "own", 0).file(tmp_path, ".safetensors"))
     start = comparing("factor_analysis").pair(Row("trace", "own", 0), data.load("factor_analysis")).state_dict()
     assert not torch.equal(weights["theta.W"], start["theta.W"])
+
+
+def test_several_latents_are_compared_with_the_posterior_of_their_coordinates(tmp_path):
+    """Of mu, tau and theta, for guides and samplers; largest errors of ten means in sds of the posterior."""
+    settings = {"epochs": 800, "batch_size": 8, "particles": 64, "lr": 3e-2}
+    comparison = comparing("eight_schools", samplers=("nuts", "pathfinder:20"), nuts_draws=60, settings=settings)
+    result, _ = compared(comparison, tmp_path)
+    guide, chains, paths = result["rows"]
+    assert paths["largest_z"] < 4
+    assert paths["k_hat"] < 1
+    assert max(chains["largest_error"], guide["posterior"]["largest_error"]) < 0.5
+    _, of_guide, of_samplers = (table for table in tables(result) if not isinstance(table, str))
+    assert "error of the sd, sd" in [column.header for column in of_guide.columns]
+    assert "exact posterior" in str(of_guide.caption)
+    assert "k-hat" in [column.header for column in of_samplers.columns]
 
 
 def test_annealing_bounds_the_evidence_of_the_fitted_model_from_both_sides(tmp_path):
