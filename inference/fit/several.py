@@ -68,7 +68,7 @@ class SeveralFits:
         columns = list(zip(*(tensors for _, tensors in lifted), strict=True))
         _check_storages(fits, columns)
         stacked = [torch.stack([tensor.detach() for tensor in column]) for column in columns]
-        with torch.random.fork_rng([]), torch.no_grad():
+        with torch.no_grad():
             args = [self._begin(k)[1] for k in range(len(fits))]
             batch = [torch.stack(column) for column in zip(*args, strict=True)]
             _silence_fallbacks()
@@ -98,10 +98,14 @@ class SeveralFits:
 
     @contextmanager
     def noise_of(self, k: int) -> Iterator[None]:
-        """Run a block with the random generators of a fit."""
+        """Run a block with the random generators of a fit; the global ones are restored on exit."""
+        others = random_state()
         set_random_state(self.noise[k])
-        yield
-        self.noise[k] = random_state()
+        try:
+            yield
+        finally:
+            self.noise[k] = random_state()
+            set_random_state(others)
 
     def _step(self) -> Tensor:
         before, args = zip(*map(self._begin, range(len(self.fits))), strict=True)

@@ -77,7 +77,9 @@ def test_a_fit_goes_on_alone():
     x = torch.randn(N, 1, dtype=torch.float64)
     (fits, noise), expected = fits_of(LinearGaussian, x), fits_of(LinearGaussian, x)
     several = SeveralFits(fits, noise)
+    global_noise = torch.get_rng_state()
     first = several.train_steps(10)
+    assert torch.equal(torch.get_rng_state(), global_noise)
     rest = alone(fits, several.noise)
     torch.testing.assert_close(torch.cat([first, rest], 1), alone(*expected), rtol=1e-8, atol=1e-8)
 
