@@ -16,10 +16,16 @@ every machine. The second argument of a univariate Normal below is the standard 
     loaded_die            x ~ Categorical(p), one-hot; half of the throws show the last face
     gaussian_mixture      y ~ Categorical(weights);  x | y ~ Normal(mean_y, scale_y), x in R^2; y is the label
     hmm                   y_t a Markov chain of three states, x_t | y_t ~ Normal(mean_{y_t}, scale_{y_t}), x in R^10
+    state_space           z_1 ~ Normal((1, 0), I), z_t ~ Normal(A z_{t-1}, 0.3^2 I), A a turn by 1/8 and a shrinking by
+                          0.95; x_t ~ Normal(first coordinate of z_t, 0.5), x in R^10
+                          log p(x) by the Kalman filter; mean -12.0452 (train), -11.8515 (test) nats
 
     eight_schools         not drawn: the effects of coaching in eight schools as estimated, x, and their standard
                           errors, the covariate; Rubin, Estimation in parallel randomized experiments, 1981, table 1.
                           No school is held out: the test split has the same rows
+    nile                  not drawn: the annual flow of the Nile at Aswan, 1871 to 1970, in 10^8 m^3, a row of 100;
+                          Cobb, The problem of the Nile: conditional solution to a change-point problem, 1978.
+                          It is one sequence: the test split has the same row
 
 factor_analysis is the draw of Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes: A
 tutorial, 2022. The other sets are the gallery's.
@@ -58,8 +64,12 @@ __all__ = [
     "MIXTURE_MEAN",
     "MIXTURE_SCALE",
     "MIXTURE_WEIGHTS",
+    "NILE_FLOW",
     "SCHOOLS_EFFECT",
     "SCHOOLS_ERROR",
+    "STATE_A",
+    "STATE_NOISE",
+    "STATE_START",
     "SYNTHETIC",
     "TRUTH",
 ]
@@ -78,6 +88,16 @@ MIXTURE_SCALE = np.array([[0.6, 1.2], [0.8, 0.5], [1.0, 0.6]])
 HMM_INITIAL = np.array([0.6, 0.3, 0.1])
 HMM_TRANSITION = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]])
 HMM_MEAN, HMM_SCALE = np.array([-2.0, 0.0, 2.5]), np.array([0.5, 0.8, 0.6])
+STATE_START, STATE_NOISE = np.array([1.0, 0.0]), (0.3, 0.5)  # the mean of z_1; standard deviations of z_t and x_t
+STATE_A = 0.95 * np.sqrt(0.5) * np.array([[1.0, -1.0], [1.0, 1.0]])
+_NILE = (
+    "1120 1160 963 1210 1160 1160 813 1230 1370 1140 995 935 1110 994 1020 960 1180 799 958 1140 "
+    "1100 1210 1150 1250 1260 1220 1030 1100 774 840 874 694 940 833 701 916 692 1020 1050 969 "
+    "831 726 456 824 702 1120 1100 832 764 821 768 845 864 862 698 845 744 796 1040 759 "
+    "781 865 845 944 984 897 822 1010 771 676 649 846 812 742 801 1040 860 874 848 890 "
+    "744 749 838 1050 918 986 797 923 975 815 1020 906 901 1170 912 746 919 718 714 740"
+)
+NILE_FLOW = np.array(_NILE.split(), dtype=float)
 
 
 def factor_analysis() -> Source:
@@ -161,6 +181,23 @@ def hmm() -> Source:
     return Source(_float32(np.stack(x, 1)), splits=split_slices(train=400, test=400))
 
 
+def state_space() -> Source:
+    """Draw x (800, 10), a row for each sequence."""
+    stream = np.random.RandomState(8)
+    noise, error = stream.standard_normal((10, 800, 2)), stream.standard_normal((10, 800))
+    z, x = STATE_START + noise[0], []
+    for t in range(10):
+        z = z @ STATE_A.T + STATE_NOISE[0] * noise[t] if t else z
+        x.append(z[:, 0] + STATE_NOISE[1] * error[t])
+    return Source(_float32(np.stack(x, 1)), splits=split_slices(train=400, test=400))
+
+
+def nile() -> Source:
+    """Return x (1, 100)."""
+    row = slice(0, 1)
+    return Source(_float32(NILE_FLOW[None]), splits={"train": row, "test": row, "all": row})
+
+
 def _invert(p: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Map uniforms (n,) to categories (n,) by the inverse of the distribution function of p, (k,) or (n, k)."""
     return (u[:, None] >= p.cumsum(-1)[..., :-1]).sum(-1)
@@ -188,4 +225,6 @@ SYNTHETIC: dict[str, Callable[[], Source]] = {
     "loaded_die": loaded_die,
     "gaussian_mixture": gaussian_mixture,
     "hmm": hmm,
+    "state_space": state_space,
+    "nile": nile,
 }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gallery.models.sparse_autoencoder import SparseAutoencoder
     from gallery.models.squared_gaussian import SquaredGaussian
     from gallery.models.ss_vae import SSVAE
+    from gallery.models.state_space import StateSpace
     from gallery.models.vae import VAE
     from gallery.models.vrnn_vectorised import VectorisedVRNN as VRNN  # noqa: N814
     from gallery.python.comparing import compare
@@ -61,6 +62,7 @@ __all__ = [
     "LogisticRegression",
     "SparseAutoencoder",
     "SquaredGaussian",
+    "StateSpace",
     "compare",
     "fit",
     "load",
@@ -75,6 +77,7 @@ _MODELS = {
     "LoadedDie": "loaded_die",
     "GaussianMixture": "gaussian_mixture",
     "HMM": "hmm",
+    "StateSpace": "state_space",
     "FactorAnalysis": "factor_analysis",
     "Autoencoder": "autoencoder",
     "DenoisingAutoencoder": "denoising_autoencoder",

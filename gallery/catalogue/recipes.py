@@ -108,6 +108,12 @@ def _enumerated(name: str) -> Recipe:
     return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
 
 
+def _state_space(name: str) -> Recipe:
+    settings = {"epochs": 240, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    source = "Durbin and Koopman, Time series analysis by state space methods, 2012"
+    return Recipe(name, name, name, source, settings=settings, extra_metrics=("k_hat",))
+
+
 def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL, epochs: int = 240) -> Recipe:
     name = f"factor_analysis{variant}"
     settings = {"epochs": epochs, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
@@ -226,6 +232,7 @@ RECIPES: dict[str, Recipe] = {
         *map(_eight_schools, ("", ":mean_field", ":centred")),
         *map(_loaded_die, ("", ":softmax")),
         *map(_enumerated, ("gaussian_mixture", "hmm")),
+        _state_space("state_space"),
         _factor_analysis(""),
         _sampled(_factor_analysis("")),
         *map(_factor_analysis, (":diagonal", ":fixed_variance")),

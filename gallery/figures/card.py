@@ -15,6 +15,7 @@ from scipy.stats import beta
 from data import Dataset
 from gallery.figures.exact import density
 from gallery.figures.style import BLUE, GREEN, GREY, ORANGE, RED, array, dress, figure, number
+from gallery.models._kalman import smooth
 from gallery.models._quadrature import GridPosterior, HierarchyPosterior
 from inference import Pair, eval_mode
 from inference.pairs.capabilities import capability, exact
@@ -70,6 +71,8 @@ def _draw(ax: Axes, pair: Pair, train: Dataset) -> tuple[str, str, str]:
             pair.m_step(statistics)
         if "transition" in statistics:
             return _states(ax, pair, x)
+        if "cross" in statistics:
+            return _smoothed(ax, pair, x)
         return _clusters(ax, pair, x) if "y" in statistics else _cloud(ax, pair, x)
     known = pair.posterior(*arguments(pair, x, train.given))
     if isinstance(known, GridPosterior):
@@ -187,6 +190,18 @@ def _states(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
         mine = share.argmax(1) == k
         ax.scatter(array(t[mine]), array(row[0, mine]), color=colour, s=60, zorder=3, label=f"state {k + 1}")
     return "One sequence, each measurement in the colour of its most probable state", "step t", "x_t"
+
+
+def _smoothed(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
+    """Draw a sequence, and the posterior of what it measures at each step: the mean, and 95 % around it."""
+    of, t = pair.matrices(pair.theta), torch.arange(1, x.shape[1] + 1)
+    means, covariances, _ = smooth(x[:1], of)
+    mean, sd = means[0] @ of.c, (covariances[0] @ of.c @ of.c).sqrt()
+    ax.plot(array(t), array(mean), color=RED, linewidth=2, label="posterior mean of c'z_t")
+    ends = (array(mean - 1.96 * sd), array(mean + 1.96 * sd))
+    ax.fill_between(array(t), *ends, color=RED, alpha=0.2, label="95 % of the posterior")
+    ax.scatter(array(t), array(x[0]), color=BLUE, s=60, zorder=3, label="measurements x_t")
+    return "One sequence, and the state behind its measurements by the smoother, after EM", "step t", "x_t"
 
 
 def _cloud(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:

@@ -39,6 +39,7 @@ _CLASSES = {
     "loaded_die:softmax": "loaded_die.SoftmaxGuide",
     "gaussian_mixture": "gaussian_mixture.GaussianMixture",
     "hmm": "hmm.HMM",
+    "state_space": "state_space.StateSpace",
     "factor_analysis": "factor_analysis.FactorAnalysis",
     "factor_analysis:diagonal": "factor_analysis.DiagonalGuide",
     "factor_analysis:fixed_variance": "factor_analysis.FixedVarianceGuide",

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from gallery.catalogue.recipes import recipe_for
 from gallery.models import MODELS
 from gallery.models.factor_analysis import FactorAnalysis
+from gallery.models.state_space import StateSpace, inverse_softplus
 from gallery.runs.registry import constructor
 from inference.pairs.capabilities import declared
 
@@ -54,6 +55,17 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     if family in ("linear_regression", "logistic_regression"):
         return x.to(dtype), torch.randn(N, SMALL["given_dim"], generator=generator, dtype=torch.float64).to(dtype)
     return (x.to(dtype),)
+
+
+def local_level(Q, R, P):
+    """A random walk that is measured with noise, in float64: A = c = 1, m = 0, and these variances."""
+    pair = StateSpace(latent_dim=1).double()
+    to = {"m": 0.0, "A": 1.0, "c": 1.0, "pre_P": P**0.5, "pre_Q": Q**0.5, "pre_r": R**0.5}
+    with torch.no_grad():
+        for name, value in to.items():
+            given = torch.tensor(value, dtype=torch.float64)
+            pair.theta[name].copy_(inverse_softplus(given) if name.startswith("pre_") else given)
+    return pair
 
 
 def exact_factor_analysis(n=50):

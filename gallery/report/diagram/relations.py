@@ -104,7 +104,7 @@ def _steps_read(run: Run, args: tuple[Tensor, ...], values: poutine.Trace) -> di
         steps = {name: site["value"] for name, site in observed_sites(run("model", (x, *args[1:]), values)).items()}
         if not all(value.requires_grad for value in steps.values()):
             return {}
-        parts = {name: torch.autograd.grad(value.sum(), x)[0] != 0 for name, value in steps.items()}
+        parts = {name: torch.autograd.grad(value.sum(), x, retain_graph=True)[0] != 0 for name, value in steps.items()}
     usual = densities(args[0])
     try:
         others = {name: densities(args[0].masked_fill(part, torch.nan)) for name, part in parts.items()}

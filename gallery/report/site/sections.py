@@ -43,6 +43,7 @@ PATH = (
     "squared_gaussian",
     "gaussian_mixture",
     "hmm",
+    "state_space",
     "eight_schools",
     "factor_analysis",
     "autoencoder",

@@ -6,16 +6,17 @@ from fractions import Fraction
 
 import pytest
 import torch
-from cases import arguments, build
+from cases import arguments, build, local_level
 from torch import tensor
 from torch.distributions import Bernoulli, Exponential, MultivariateNormal, Normal, kl_divergence
 from torch.special import ndtr
 
-from data.synthetic import FA_SIGMA, FA_W, SCHOOLS_EFFECT, SCHOOLS_ERROR
+from data.synthetic import FA_SIGMA, FA_W, NILE_FLOW, SCHOOLS_EFFECT, SCHOOLS_ERROR
 from gallery.catalogue.entries import NAMES, entry
 from gallery.catalogue.plain import LOSSES
 from gallery.catalogue.recipes import RECIPES
 from gallery.models._distributions import ContinuousBernoulli, Softmax
+from gallery.models._kalman import filter_forward, smooth
 from gallery.models.autoencoder import Autoencoder
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
@@ -187,6 +188,31 @@ def hmm():
     weights, every = pair.theta["initial"].log_softmax(0), torch.arange(3)
     mixture = (weights + pair.likelihood(every).log_prob(x.unsqueeze(2))).logsumexp(2).sum(1)
     close(pair.log_evidence(x), mixture)
+
+
+def state_space():
+    Q, R = 1469.1, 15099.0
+    variance = (Q + math.sqrt(Q * Q + 4 * Q * R)) / 2
+    pair, x = local_level(Q, R, 1e7), torch.from_numpy(NILE_FLOW)[None]
+    _, _, of_filter = filter_forward(x, pair.matrices(pair.theta))
+    close(of_filter[0, -1, 0, 0] / R, variance / (variance + R))  # the filtered variance is the gain times r^2
+    yield 0, f"{variance / (variance + R):.4f}"
+    yield 0, f"{pair.log_evidence(x).item():.4f} nats"
+    x[0, 20:40] = torch.nan
+    of = pair.matrices(pair.theta)
+    (_, _, of_filter), (mean, of_smoother, _) = filter_forward(x, of), smooth(x, of)
+    yield 1, f"{of_filter[0, 39].item() ** 0.5:.1f}, from {of_filter[0, 19].item() ** 0.5:.1f} in 1890"
+    close(mean[0, 20:40].diff(n=2, dim=0), torch.zeros(18, 1))
+    assert of_smoother.argmax() in (29, 30)
+    yield 1, f"at {of_smoother.max().item() ** 0.5:.1f}"
+    d = 2 / Q + 1 / R
+
+    def gap(steps):
+        off = torch.full((steps - 1,), -1 / Q).diag(1)
+        precision = d * torch.eye(steps) + off + off.T
+        return (steps * math.log(d) - precision.logdet().item()) / 2
+
+    yield 2, f"{gap(201) - gap(200):.4f} nats a year"
 
 
 def factor_analysis():

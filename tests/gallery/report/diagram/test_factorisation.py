@@ -18,6 +18,8 @@ FOLDED = {
     "q(z_t | x_1:T, z_1:t-1; encoder, backward_recurrence, C, recurrence)",
     ("hmm", "model"): "product over t = 1, ..., 6 of p(y_t | y_t-1; theta) p(x_t | y_t; theta)",
     ("hmm", "guide"): "1",
+    ("state_space", "model"): "product over t = 1, ..., 6 of p(z_t | z_t-1; theta) p(x_t | z_t; theta)",
+    ("state_space", "guide"): "product over t = 1, ..., 6 of q(z_t | x_t:T, z_t-1; phi)",
     ("denoising_autoencoder", "guide"): "q(u) q(corrupted | x, u) q(z | corrupted; encoder)",
     ("contractive_autoencoder", "guide"): "q(z | x; encoder) exp(contraction(z; encoder))",
     ("cvae", "model"): "p(z | given; prior) p(x | z, given; decoder)",

@@ -107,7 +107,7 @@ def test_no_edge_is_missing(name, of):
 
     for key, value in draws.items():
         check(key, held=draws | {key: value.flip(0) if value.dim() else value + 0.1})
-    steps = {"hmm": 6, "vrnn": 3}.get(name.partition(":")[0], 1)
+    steps = {"hmm": 6, "state_space": 6, "vrnn": 3}.get(name.partition(":")[0], 1)
     for t, part in enumerate(torch.eye(steps).repeat_interleave(x.shape[1] // steps, 1).bool(), start=1):
         check("x" if steps == 1 else f"x_{t}", x=torch.where(part, 1 - x, x))
     if given:
