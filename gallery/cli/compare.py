@@ -57,7 +57,7 @@ def _flags() -> dict[str, tuple[type, str]]:
 
 def compare_command(name: str) -> Callable[..., None]:
     """Return `gallery compare NAME` as a function of its flags."""
-    hyper, settings, signature = flags_of(name, _flags(), without=("objective", "seed"))
+    hyper, settings, signature = flags_of(name, _flags(), without=("objective", "seed", "until"))
 
     def compare(**flags: Any) -> None:
         chosen = {key: value for key, value in flags.items() if value is not None}

@@ -61,7 +61,18 @@ def print_run(folder: Path, metrics: dict[str, Any]) -> None:
     ]
     if "elbo" in metrics["test"] | metrics["train"]:  # without a bound the prior may be flat, as of an autoencoder
         rows.insert(3, ("", f"gallery sample {run}", "new data from the model"))
+    if convergence := metrics.get("convergence"):
+        rows.insert(1, _convergence_row(convergence, metrics["epochs"]))
     print(*aligned(rows, indent=""), sep="\n")
+
+
+def _convergence_row(convergence: dict[str, Any], epochs: int) -> tuple[str, str, str]:
+    """Return the row on the outcome of a fit until the weights have converged."""
+    error = convergence["weight_error"]
+    within = "no bound yet" if error is None else f"weights within {error:.2g} of their optimum (estimated)"
+    if convergence["converged"]:
+        return "converged", f"after {epochs:,} epochs: {within}", ""
+    return "not converged", f"after all {epochs:,} epochs: {within}", "more epochs or particles"
 
 
 def train(

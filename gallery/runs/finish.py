@@ -52,7 +52,7 @@ def finish(
     metrics |= {
         "seconds": round(seconds, 3),
         "steps_per_second": round(svi.steps / seconds, 2) if seconds else None,
-        "epochs": run.settings.epochs,
+        "epochs": svi.epoch,
         "steps": svi.steps,
         "device": str(svi.x.device),
         "processor": processor(),
@@ -60,6 +60,8 @@ def finish(
         "data": run.data,
         "data_hash": train.hash,
     }
+    if svi.convergence is not None:
+        metrics["convergence"] = svi.convergence.summary()
     draw(svi.pair, splits, history, folder / FIGURES, seed)
     write_metrics(folder, metrics)
     return metrics

@@ -200,9 +200,12 @@ class Training:
             "loss": self.total.item() / self.count,
             "loss_is_bound": svi.is_bound,
         }
-        evaluated = is_evaluated(self.epoch, svi.settings.epochs, svi.steps // svi.settings.epochs)
+        ends = svi.step == svi.steps
+        evaluated = ends or is_evaluated(self.epoch, svi.settings.epochs, svi.steps // svi.settings.epochs)
         if self.writes and evaluated:
             line |= held_out(svi, self.splits)
+        if svi.convergence is not None and svi.convergence.rates > 1:
+            line["weight_error"] = svi.convergence.error
         line |= {"lr": svi.lr, "beta": svi.beta, "seconds": round(self.seconds, 3)}
         if self.writes:
             line |= collapsed_latents(svi, evaluated)

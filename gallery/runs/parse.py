@@ -58,6 +58,7 @@ class HistoryLine:
     validation: dict[str, Number] | None = None
     collapsed: list[str] | None = None
     evaluated: bool | None = None
+    weight_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Metrics:
     processor: str | None = None
     products: str | None = None
     simulated: dict[str, Any] | None = None
+    convergence: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def parse(cls: type[T], content: Any, where: str, others: bool = False) -> T:
 
 
 def renamed(content: Any) -> Any:
-    """Return an object of a file with the setting `compile` of earlier versions as `engine`.
+    """Return an object of a file with the setting `compile` of earlier versions as `engine`, and `until` as it was.
 
     >>> renamed({"lr": 0.1, "compile": False})
     {'lr': 0.1, 'engine': 'pyro'}
@@ -226,7 +228,7 @@ def renamed(content: Any) -> Any:
     :param content: settings, or an object with them; anything else is returned as it is
     """
     if isinstance(content, dict) and isinstance(content.get("settings"), dict):
-        return content | {"settings": renamed(content["settings"])}
+        return content | {"settings": {"until": "epochs"} | renamed(content["settings"])}
     if not isinstance(content, dict) or content.get("compile", "") not in (None, True, False):
         return content
     engine = {None: "auto", True: "compiled", False: "pyro"}[content["compile"]]

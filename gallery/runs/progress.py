@@ -65,6 +65,8 @@ def describe_line(line: dict[str, Any], width: int = 0) -> str:
         parts[-1] += f" (beta {beta:.2g}: a looser bound)"
     for split in ("validation", "test"):
         parts += [f"{split} {name} {value:.3f}" for name, value in line.get(split, {}).items()]
+    if "weight_error" in line:
+        parts.append(f"weights within {line['weight_error']:.2g}")
     return ", ".join(part.replace("elbo", "ELBO") for part in parts) + f", {line['seconds']:.1f} s"
 
 
@@ -97,7 +99,7 @@ class PlainProgress:
 
     def begin(self, svi: SVI, run: "Run") -> None:
         self.collapse = CollapseWarning(run.settings)
-        self.every, self.last = run.settings.epochs / LINES, run.settings.epochs
+        self.svi, self.every, self.last = svi, run.settings.epochs / LINES, run.settings.epochs
         self.next = 1.0
         where = f"{svi.steps} steps on {svi.x.device}, {MODES[svi.mode]}"
         if svi.settings.precision == "bfloat16" and not has_bfloat16(svi.x.device):
@@ -108,7 +110,7 @@ class PlainProgress:
         pass
 
     def epoch(self, line: dict[str, Any]) -> None:
-        if (line["epoch"] >= self.next and line.get("evaluated", True)) or line["epoch"] == self.last:
+        if (line["epoch"] >= self.next and line.get("evaluated", True)) or line["step"] == self.svi.steps:
             print(describe_line(line, len(str(self.last))), flush=True)
             self.next = line["epoch"] + self.every
         if warning := self.collapse(line):

@@ -13,6 +13,7 @@ from inference.fit.objectives import parse_objective
 __all__ = ["DEFAULTS", "OPTIMISERS", "SCHEDULES", "Settings"]
 
 MOST_PARTICLES = 100_000  # of a step, which runs them one after the other
+TOLERANCE = 0.02  # of until converged, in units of a weight
 FLAT = 0.8  # share of a run before the rate of flat_cosine falls
 
 
@@ -50,8 +51,12 @@ class Settings:
     >>> from inference import Settings
     >>> Settings(epochs=5, objective="iwae:5").lr
     0.001
+    >>> Settings(until="converged:0.05").tolerance
+    0.05
 
-    :param epochs: passes over the data
+    :param epochs: passes over the data; with until converged, the most
+    :param until: when a fit ends: epochs, after all; or converged:TOLERANCE (0.02 if it is left out), once no weight is
+        estimated to be further than TOLERANCE from its optimum: the rate falls from lr on, and iterates are averaged
     :param batch_size: rows of a minibatch, for each of the processes of a fit; all rows if there are fewer
     :param optimiser: the class of torch.optim that makes the updates, with torch's defaults in all but lr and betas
     :param lr: learning rate; the gradient is that of the loss of all data together, as in Pyro, so SGD, which does not
@@ -80,6 +85,7 @@ class Settings:
     """
 
     epochs: int = 10
+    until: str = "epochs"
     batch_size: int = 100
     optimiser: str = "Adam"
     lr: float = 1e-3
@@ -113,6 +119,8 @@ class Settings:
         if self.final_temperature is not None and not 0 < self.final_temperature < math.inf:
             raise InferenceError(f"final_temperature must be positive and finite, not {self.final_temperature}.")
         parse_objective(self.objective)
+        if self.until != "epochs" and not 0 < self.tolerance < math.inf:
+            raise InferenceError(f"until must be epochs, converged or converged:TOLERANCE, not {self.until!r}.")
         if self.seed < 0:
             raise InferenceError(f"seed must be at least 0, not {self.seed}.")
         if self.seed >= 2**63:
@@ -129,6 +137,15 @@ class Settings:
                 value = getattr(self, name)
                 why = f", which {_EXCLUDED[value]}" if value in _EXCLUDED else ""
                 raise InferenceError(f"{name} must be one of {', '.join(known)}, not {value!r}{why}.")
+
+    @property
+    def tolerance(self) -> float:
+        """The distance of a weight from its optimum at which a fit has converged; NaN if it runs for all epochs."""
+        head, _, value = self.until.partition(":")
+        try:
+            return float(value or TOLERANCE) if head == "converged" else math.nan
+        except ValueError:
+            return math.nan
 
     @property
     def scales_kl(self) -> bool:

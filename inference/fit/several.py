@@ -27,9 +27,9 @@ REMEDY = "Fit them one by one."
 
 
 def can_be_joined(fit: SVI) -> bool:
-    """Return whether a fit is one of a small model, run as a graph in one process."""
+    """Return whether a fit is one of a small model for all epochs, run as a graph in one process."""
     small = sum(parameter.numel() for parameter in fit.parameters) <= MOST_WEIGHTS
-    return small and fit.mode == "graph" and distributed.workers() == 1
+    return small and fit.convergence is None and fit.mode == "graph" and distributed.workers() == 1
 
 
 class SeveralFits:

@@ -10,7 +10,7 @@ from inference.pairs.pair import Pair
 
 __all__ = ["fit_state", "restore_fit_state"]
 
-PREFIXES = ("weights.", "worker.", "optimiser.", "epoch.")  # the last is written by the caller of a fit
+PREFIXES = ("weights.", "worker.", "optimiser.", "until.", "epoch.")  # the last is written by the caller of a fit
 
 
 def fit_state(pair: Pair, updates: Updates) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -56,6 +57,13 @@ class StepRunner:
         self.step, self.lr = step, self.schedules.lr(step)
         self.loss.beta = self.schedules.beta(step)
         self.schedules.set_temperature(self.loss.pair, step)
+
+    def set_rate(self, lr: float, adam_beta2: float) -> None:
+        """Change the constant learning rate, and the decay of squared gradients where the optimiser has one."""
+        self.schedules.settings = replace(self.schedules.settings, lr=lr)
+        self.lr = lr
+        if self.updates.set_beta2(adam_beta2) and self._prepared is not None and self._prepared[1] is not None:
+            self._prepared = None  # the compiled step has the former
 
     def restart(self, step: int) -> None:
         """Go on from a step with other weights; what was compiled may hold the former tensors of the optimiser."""

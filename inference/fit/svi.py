@@ -9,6 +9,7 @@ step.py         how a step is run: by Pyro, as a graph, or compiled
 library.py      compiled graphs, kept on disk
 whole_step.py   gradient and update in one compiled call, for small models
 updates.py      the optimiser
+converged.py    falling rates until the weights have converged
 guard.py        losses that are not finite
 distributed.py  averages over processes
 state.py        the state, from which a fit continues to the same bits
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from inference.fit import distributed
+from inference.fit.converged import Convergence
 from inference.fit.guard import LossGuard
 from inference.fit.loss import MinibatchLoss, unchanged
 from inference.fit.minibatches import Minibatches
@@ -78,13 +80,14 @@ class SVI:
         self.minibatches = Minibatches(x, settings, self.plan.labelled)
         self.batch_size, self.rows = self.minibatches.batch_size, self.minibatches.rows
         self.loss = MinibatchLoss(pair, x, given, settings, self.transform, self.plan, self.minibatches.weights)
-        self.steps = math.ceil(settings.epochs * len(x) / self.batch_size)
+        steps = math.ceil(settings.epochs * len(x) / self.batch_size)
         guard = LossGuard(x)
         self.updates = Updates(settings, self.parameters, guard.failed)
-        schedules = Schedules(settings, self.steps, len(x), self.batch_size, self.plan.temperature)
-        mode = choose_mode(settings.engine, self.steps)
+        schedules = Schedules(settings, steps, len(x), self.batch_size, self.plan.temperature)
+        mode = choose_mode(settings.engine, steps)
         distributed.seed_noise(settings.seed)
-        self.runner = StepRunner(self.loss, self.minibatches, schedules, guard, self.updates, self.steps, mode)
+        self.runner = StepRunner(self.loss, self.minibatches, schedules, guard, self.updates, steps, mode)
+        self.convergence = Convergence(self.runner, self.parameters, settings) if settings.until != "epochs" else None
 
     @property
     def mode(self) -> Mode:
@@ -95,6 +98,11 @@ class SVI:
     def step(self) -> int:
         """The number of steps done."""
         return self.runner.step
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of the whole fit: of all epochs, or of those until it has converged."""
+        return self.runner.steps
 
     @property
     def lr(self) -> float:
@@ -109,7 +117,11 @@ class SVI:
     @property
     def steps_left_of_epoch(self) -> int:
         """The number of steps until the present epoch is whole."""
-        return min(math.ceil((self.epoch + 1) * len(self.x) / self.batch_size), self.steps) - self.step
+        return min(self._end_of(self.epoch + 1), self.steps) - self.step
+
+    def _end_of(self, epoch: int) -> int:
+        """Return the step at which an epoch ends."""
+        return math.ceil(epoch * len(self.x) / self.batch_size)
 
     @property
     def is_bound(self) -> bool:
@@ -135,7 +147,19 @@ class SVI:
         :raises InferenceError: if a loss is not finite; the weights are then those before that step
         """
         with using_products(self.products):
-            return self.runner.run(most)
+            if self.convergence is None:
+                return self.runner.run(most)
+            losses = self.runner.run(self.convergence.most(most))
+        self.convergence.record()
+        self._end_if_converged()
+        if self.step == self.steps:
+            self.convergence.average()
+        return losses
+
+    def _end_if_converged(self) -> None:
+        """End a fit that has converged, once its epoch is whole."""
+        if self.convergence is not None and self.convergence.is_over and self.step == self._end_of(self.epoch):
+            self.runner.steps = self.step
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         self.pair.train()
@@ -148,7 +172,7 @@ class SVI:
         self.pair.train()
         end = self.steps if steps is None else self.step + steps
         losses = []
-        while self.step < end:
+        while self.step < (end if self.convergence is None else min(end, self.steps)):
             losses.append(self.train_steps(end - self.step))
         return torch.cat(losses) if losses else self.x.new_zeros(0)
 
@@ -158,7 +182,10 @@ class SVI:
         :raises InferenceError: if a loss was not finite
         """
         self.runner.check()
-        return fit_state(self.pair, self.updates), {"step": self.step}
+        tensors = fit_state(self.pair, self.updates)
+        if self.convergence is not None:
+            tensors |= {f"until.{name}": value.clone() for name, value in self.convergence.state().items()}
+        return tensors, {"step": self.step}
 
     def set_state(self, tensors: dict[str, Tensor], about: dict[str, int]) -> None:
         """Restore what `state` returned.
@@ -166,7 +193,11 @@ class SVI:
         :raises InferenceError: if it is of another number of processes or another version; nothing is changed then
         """
         restore_fit_state(self.pair, self.updates, tensors, begun=about["step"] > 0)
+        if self.convergence is not None:
+            of_until = {name[6:]: value for name, value in tensors.items() if name.startswith("until.")}
+            self.convergence.set_state(of_until)
         self.runner.restart(about["step"])
+        self._end_if_converged()
 
 
 def svi(

@@ -82,6 +82,14 @@ class Updates:
         first, second = ([self.optimiser.state[p][name] for p in parameters] for name in MOMENTS)
         return first, second
 
+    def set_beta2(self, value: float) -> bool:
+        """Change the decay of the average of squared gradients; return whether it was another."""
+        groups = self.optimiser.param_groups if self.optimiser is not None else []
+        if not groups or "betas" not in groups[0] or groups[0]["betas"][1] == value:
+            return False
+        groups[0]["betas"] = (groups[0]["betas"][0], value)
+        return True
+
     def count(self, steps: int) -> None:
         """Count steps of Adam that were made outside of `apply`."""
         assert self.optimiser is not None
