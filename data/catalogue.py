@@ -253,8 +253,7 @@ def _read(
 ) -> list[Source]:
     """Read the files of a set that hold the splits, once the name and the pixel transform are valid."""
     if base in PLAIN and transform is not None:
-        kind = "synthetic" if base in SYNTHETIC else "binary"
-        raise DataError(f"{base!r} is {kind} and takes no pixel transform {transform!r}. Use {base!r} alone.")
+        raise DataError(f"{base!r} has no grey levels, and takes no pixel transform {transform!r}. Use {base!r} alone.")
     if base in SYNTHETIC:
         return [SYNTHETIC[base]()]
     wanted = dict.fromkeys("test" if split == "test" else "train" for split in splits)
