@@ -97,8 +97,8 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     for column in encoded:
         if column not in read:
             raise DataError(
-                f"{path}: column {column!r} of one_hot or codes is not read. Use columns of x, or covariates: "
-                f"{', '.join(read)}."
+                f"{path}: column {column!r} is encoded by one_hot or codes, and is neither a column of x nor a "
+                f"covariate: {', '.join(read)}. Add it to columns or covariates."
             )
         if encoded.count(column) > 1:
             raise DataError(f"{path}: column {column!r} is named twice in one_hot and codes. Name it once.")
@@ -111,7 +111,10 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     if (arrays["x"] == np.rint(arrays["x"])).all() and np.abs(arrays["x"]).max(initial=0) < 2**53:
         arrays["x"] = arrays["x"].astype(np.int64)  # as pixels are
     if chosen["label"]:
-        arrays["labels"] = _labels(table[chosen["label"][0]])
+        (column,) = chosen["label"]
+        arrays["labels"] = _labels(table[column])
+        if empty := sum(value in (None, "") for value in table[column]):
+            notes.append(f"{column}: no value in {empty} row{'s' if empty > 1 else ''}, read as unlabelled")
     if chosen["covariates"]:
         arrays["covariates"] = matrix(chosen["covariates"], gaps=False)
     return {"": arrays}, notes

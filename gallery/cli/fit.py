@@ -19,7 +19,7 @@ from gallery.runs.specification import Run
 from gallery.runs.table import aligned, file_name
 from inference.fit import distributed
 
-__all__ = ["demo", "fit_app", "fit_command", "print_run", "train"]
+__all__ = ["demo", "demo_runs", "fit_app", "fit_command", "print_run", "train"]
 
 fit_app = App(
     name="fit",
@@ -168,6 +168,13 @@ DEMO: dict[str, dict[str, Any]] = {  # by model: settings other than those of it
 }
 
 
+def demo_runs() -> dict[str, Run]:
+    """Return the runs of the demo by model; none needs data that are not embedded."""
+    runs = {name: Run.of(name, RECIPES[name], None, {}, settings) for name, settings in DEMO.items() if name != "vae"}
+    plane = {"latent_dim": 2, "hidden": [128, 128], "dropout": 0.0}
+    return runs | {"vae": Run.of("vae", None, "digits:dequantized", plane, DEMO["vae"], validation=True)}
+
+
 def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
     """Fit three models with exact answers and a VAE, and write the gallery's pages with them; about a minute.
 
@@ -176,11 +183,7 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
     """
     from gallery.report.site import write_site
 
-    for name, settings in DEMO.items():
-        run = Run.of(name, RECIPES[name], None, {}, settings)
-        if name == "vae":  # on embedded digits, with a plane as its code
-            keywords = {"latent_dim": 2, "hidden": [128, 128], "dropout": 0.0}
-            run = Run.of(name, None, "digits:dequantized", keywords, settings, validation=True)
+    for name, run in demo_runs().items():
         folder = out / "runs" / name
         print_run(folder, train(partial(training.start, run, folder, overwrite)))
         print()

@@ -74,6 +74,8 @@ def compare(
     for label, reason in refused.items():
         log(f"refused: {label}: {reason}")
     rows = [row for row in comparison.rows if checked[row.name, row.guide][0] is None]
+    labels = dict.fromkeys(row.label for row in rows)
+    log(f"{len(rows)} rows, {comparison.seeds} for each of: {'; '.join(labels)}")
     make_folder(folder / "rows")
     path = folder.absolute()  # processes that are used again keep the working directory of their start
 

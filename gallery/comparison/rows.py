@@ -139,6 +139,8 @@ class Comparison:
                     parse(name)
         for name in self.samplers:
             parse_sampler(name)
+        if self.run.settings.until != "epochs":
+            raise RunError("rows are compared after the same epochs, not until convergence.", ("until", "epochs"))
         if not self.rows:
             raise RunError("there is nothing to compare: name objectives with guides, or samplers.")
 

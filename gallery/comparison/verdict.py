@@ -10,9 +10,36 @@ __all__ = ["verdict"]
 
 ERRORS = 2.0  # two bounds closer than this many standard errors of their difference are a tie
 LEFT_OUT = 0.05  # share of the modes, from which on the sentence names them
+SHOWN = 4  # rows whose errors are listed
 
 
 def verdict(result: dict[str, Any]) -> str:
+    """Return what to take: by the bounds of the fits, and by the errors of posterior means, of samplers too.
+
+    :param result: the content of compare.json
+    :return: "" if there is nothing to choose between
+    """
+    return f"{_by_bound(result)}{_by_mean(result)}".strip()
+
+
+def _by_mean(result: dict[str, Any]) -> str:
+    """Return a sentence on the errors of posterior means, where those of a sampler are known beside others."""
+    errors: dict[str, list[float]] = {}
+    samplers = False
+    for row in result["rows"]:
+        of_sampler, of_guide = number(row, "largest_error"), number(row, "posterior/largest_error")
+        value = of_guide if of_sampler is None else of_sampler
+        if value is not None:
+            errors.setdefault(row["label"], []).append(value)
+            samplers = samplers or of_sampler is not None
+    if not samplers or len(errors) < 2:
+        return ""
+    means = sorted((mean(values), label) for label, values in errors.items())
+    listed = ", ".join(f"{label} {value:.2g}" for value, label in means[:SHOWN])
+    return f" Largest error of a posterior mean, in sds of the posterior: {listed}."
+
+
+def _by_bound(result: dict[str, Any]) -> str:
     """Return a sentence that names the fit with the highest ELBO, or the cheapest of those that tie with it.
 
     The standard error of a fit's mean over seeds has its Monte Carlo error, and the spread of its seeds. A fit with a

@@ -143,7 +143,7 @@ def weights_verdict(entries: dict[str, Any]) -> str:
     """Return what k-hat says about the importance weights of a split; empty where there is none.
 
     >>> weights_verdict({"k_hat": {"value": 0.9}, "k_hat_above": {"value": 1.0, "n": 50}})
-    'not to be trusted, nor is IWAE (median k-hat 0.90; above 0.7 for 100 % of 50 rows)'
+    'not to be trusted: IWAE may lie far below log p(x) (median k-hat 0.90; above 0.7 for 100 % of 50 rows)'
     """
     if "value" not in (above := entries.get("k_hat_above", {})):
         return ""
@@ -153,7 +153,8 @@ def weights_verdict(entries: dict[str, Any]) -> str:
     elif heavy <= MOST:
         verdict = "fine for most of the data"
     else:
-        verdict = "unreliable for part of the data" if heavy < 0.5 else "not to be trusted, nor is IWAE"
+        far = "not to be trusted: IWAE may lie far below log p(x)"
+        verdict = "unreliable for part of the data" if heavy < 0.5 else far
     middle = f"median k-hat {median['value']:.2f}; " if "value" in median else ""
     return f"{verdict} ({middle}above {K_HAT_THRESHOLD} for {100 * heavy:.3g} % of {above['n']} rows)"
 

@@ -48,7 +48,9 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
         rows: list[dict[str, Any]] = []
         for name, (draws, discrete) in _draws(pair, dataset, info).items():
             rows += _discrete_rows(name, draws) if discrete else _rows(name, draws, truth.get(name))
-    shared = "given the training data" if info.has_global_latent else f"over {len(dataset):,} {split} rows"
+    shared = (
+        "given the training data" if info.has_global_latent else f"draws of all {len(dataset):,} {split} rows together"
+    )
     return Table(rows, f"latents under the guide, {shared}" if rows else "no latents: all are summed out")
 
 

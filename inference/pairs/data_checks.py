@@ -131,8 +131,8 @@ def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[f
     if given is not None and width is not None and given.shape[1:] != (width,):
         got = "labels" if given.dim() == 1 else f"{given.shape[1]} covariates"
         raise InferenceError(
-            f"{name} conditions on {width} covariates of each data point; got {got}.",
-            f"Choose data with {width} covariates, or a model of other given_dim.",
+            f"{name} conditions on {width} covariate{'s'[: width != 1]} of each data point; got {got}.",
+            f"Choose data with {width} covariate{'s'[: width != 1]} (of a table: named columns), or another given_dim.",
         )
     if total is not None and total != len(x):
         raise InferenceError(

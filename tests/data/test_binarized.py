@@ -71,7 +71,7 @@ def test_text_that_is_cut_or_altered_is_named(small):
 
 
 def test_names_that_the_set_has_not(tmp_path):
-    fault("'static_mnist' is binary", "'static_mnist' alone", name="static_mnist:threshold")
+    fault("'static_mnist' has no grey levels", "'static_mnist' alone", name="static_mnist:threshold")
     fault("no labels to show", name="static_mnist:100-labels") if HERE else None
     fault("Did you mean 'static_mnist'?", name="static-mnist")
     with pytest.raises(data.DataError, match="no download") as caught:

@@ -41,7 +41,7 @@ counts = torch.tensor([1.0, 0.0, 2.0, 1.0, 1.0, 2.0])  # of the faces 1 to 6 in 
 # Write $p = (p_1, \dots, p_6)$ for the probabilities of the faces. Before any throw every $p$ is as plausible as any
 # other. A throw $x$ is one-hot: a vector with a 1 at the face that shows.
 #
-# $$p \sim \mathrm{Dirichlet}(1, \dots, 1), \qquad x_i \mid p \sim \mathrm{Categorical}(p), \quad i = 1, \dots, n$$
+# $$p \sim \mathrm{Dirichlet}(1, \dots, 1), \quad x_i \mid p \sim \mathrm{OneHotCategorical}(p), \; i = 1, \dots, n$$
 #
 # This is the **model**: a recipe by which the data could have come about. Inference runs it backwards. Bayes' rule
 # says how plausible each $p$ is after the throws, the **posterior**:
@@ -55,7 +55,9 @@ counts = torch.tensor([1.0, 0.0, 2.0, 1.0, 1.0, 2.0])  # of the faces 1 to 6 in 
 # ## Exercise 1: model and guide
 #
 # Complete the class. All throws share one $p$, so `pyro.sample("p", ...)` stands *outside* the plate, and the throws
-# stand *inside*. The guide is a Dirichlet whose six concentrations are learnt: `self.q["log_concentration"].exp()`.
+# stand *inside* `with pyro.plate("data", total or len(x), subsample_size=len(x)):`, where `total` is the number of all
+# throws, of which x is a minibatch. New tensors are made from x, as `x.new_ones(6)`. The guide is a Dirichlet whose
+# six concentrations are learnt: `self.q["log_concentration"].exp()`.
 
 
 # %%

@@ -82,7 +82,8 @@ TERMS = (
     Term(
         "k-hat",
         "A number that describes how heavy the tail of the importance weights is. Above 0.7 a few samples "
-        "dominate the average, and estimates from them, IWAE among them, are not to be trusted.",
+        "dominate the average, and estimates from them are not to be trusted; IWAE is a bound still, but may lie far "
+        "below log p(x).",
         r"k-hat",
     ),
     Term(

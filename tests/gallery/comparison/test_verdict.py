@@ -62,3 +62,15 @@ def test_modes_that_the_chosen_guide_leaves_out_are_named():
     assert both.endswith(" Where the posterior has several modes, a covers 1 of 2; b covers 2.")
     assert verdict({"seeds": 1, "rows": rows(1.0, 1.0)}).endswith("a covers 1 of 2.")
     assert "covers" not in verdict({"seeds": 1, "rows": rows(2.0, 1.0)})
+
+
+def test_errors_of_posterior_means_stand_beside_those_of_samplers():
+    fit = row("trace", -3.0, 1) | {"posterior": {"largest_error": 0.19}}
+    sampler = {"name": "pathfinder", "label": "pathfinder", "guide": "", "seed": 0, "status": "finished"}
+    sampler |= {"largest_error": 0.08}
+    sentence = " Largest error of a posterior mean, in sds of the posterior: pathfinder 0.08, trace 0.19."
+    assert verdict({"seeds": 1, "rows": [fit, sampler]}) == sentence.strip()
+    others = [fit, row("iwae:5", -1.0, 5), sampler]
+    assert verdict({"seeds": 1, "rows": others}).startswith("Take iwae:5")
+    assert verdict({"seeds": 1, "rows": others}).endswith(sentence)
+    assert verdict({"seeds": 1, "rows": [fit]}) == ""
