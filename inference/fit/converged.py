@@ -111,7 +111,7 @@ class Convergence:
             self._restart(self.sums.view(BATCHES // 2, 2, 2, -1).sum(1), 2 * self.length)
 
     def _restart(self, kept: Tensor, length: int) -> None:
-        self.sums[: len(kept)] = kept.clone()
+        self.sums[: len(kept)] = kept
         self.sums[len(kept) :] = 0
         self.full, self.count, self.length = len(kept), 0, length
 
