@@ -33,7 +33,9 @@ def error(result: dict) -> Figure | None:
     dress(ax, f"{result['model']} on {result['data']}", words)
     ax.set_ylabel("error of the posterior mean, in its sds", fontsize=9, color=INK)
     logarithmic(ax)
-    ax.xaxis.set_major_locator(LogLocator())
+    gradients = np.concatenate([x for curves in lines.values() for x, _ in curves])
+    if gradients.max() > 100 * gradients.min():
+        ax.xaxis.set_major_locator(LogLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -129,6 +129,20 @@ def test_statements_of_the_lesson_on_two_kls():
     assert (variances["wake-sleep"] > variances["trace"]).all()
 
 
+def test_statements_of_the_lesson_on_coordinates():
+    apart, centred = (("coordinates", model) for model in ("eight_schools", "centred"))
+    error, far = (lesson(*of, "largest_error") for of in (apart, centred))
+    assert all((error[name] < 0.1).all() for name in ("nuts", "pathfinder:20"))
+    assert (far["pathfinder:20"] > 1).all()
+    assert (lesson(*apart, "k_hat")["pathfinder:20"] < 0.7).all()
+    assert (lesson(*centred, "k_hat")["pathfinder:20"] > 0.7).all()
+    gradients, of_centred = (lesson(*of, "gradients") for of in (apart, centred))
+    assert (20 * gradients["pathfinder:20"] < gradients["nuts"]).all()
+    assert of_centred["nuts"].min() > 2 * gradients["nuts"].max()
+    assert 5 * lesson(*centred, "ess")["nuts"].max() < lesson(*apart, "ess")["nuts"].min()
+    assert (lesson(*centred, "r_hat")["nuts"] > 1.01).all()
+
+
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_figure_of_a_lesson_has_its_rows_in_words(name):
     of = LESSONS[name]
