@@ -145,7 +145,7 @@ def test_em_of_sequences_of_one_step_is_a_normal():
 
 def test_the_nile_has_the_published_likelihood():
     """Of the local level model of Durbin and Koopman, in the tests of Siphon.jl, from the R package KFAS."""
-    x, pair = torch.from_numpy(NILE_FLOW)[None], local_level(1469.1, 15099.0, 1e7)
+    x, pair = torch.tensor(NILE_FLOW).unsqueeze(0), local_level(1469.1, 15099.0, 1e7)
     assert torch.equal(data.load("nile").x, x.float())
     assert pair.log_evidence(x).item() == pytest.approx(-641.5856, abs=5e-5)
     assert pair.posterior(x).mean[0, -1].item() == pytest.approx(798.37, abs=5e-3)
@@ -157,7 +157,7 @@ def test_the_nile_has_the_published_likelihood():
 
 def test_missing_years_are_left_out_of_the_nile():
     """A row with missing years has the density of its other years, which is that of the joint normal."""
-    pair, x = local_level(1469.1, 15099.0, 1e7), torch.from_numpy(NILE_FLOW)[None]
+    pair, x = local_level(1469.1, 15099.0, 1e7), torch.tensor(NILE_FLOW).unsqueeze(0)
     x[0, 20:40], x[0, 60:80] = torch.nan, torch.nan
     o, t = ~x[0].isnan(), torch.arange(100)
     covariance = 1e7 + 1469.1 * torch.minimum(t, t[:, None]).double() + 15099.0 * torch.eye(100).double()

@@ -193,7 +193,7 @@ def hmm():
 def state_space():
     Q, R = 1469.1, 15099.0
     variance = (Q + math.sqrt(Q * Q + 4 * Q * R)) / 2
-    pair, x = local_level(Q, R, 1e7), torch.from_numpy(NILE_FLOW)[None]
+    pair, x = local_level(Q, R, 1e7), torch.tensor(NILE_FLOW).unsqueeze(0)
     _, _, of_filter = filter_forward(x, pair.matrices(pair.theta))
     close(of_filter[0, -1, 0, 0] / R, variance / (variance + R))  # the filtered variance is the gain times r^2
     yield 0, f"{variance / (variance + R):.4f}"
