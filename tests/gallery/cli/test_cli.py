@@ -120,7 +120,7 @@ def test_data_in_a_users_file(run, tmp_path):
         ("fit vae --recipe cvae", ["no recipe for vae", "gallery show vae"]),
         ("fit vae:slides", ["is a recipe", "gallery fit vae", "vae:slides"]),
         ("reproduce vae:slide", ["Did you mean 'vae:slides'", "gallery show MODEL"]),
-        ("fit linear_regression --data digits:grey", ["1 covariates", "labels"]),
+        ("fit linear_regression --data digits:grey", ["1 covariate ", "labels"]),
         ("fit exponential_gaussian:per_datum --total 10", ["10 data", "2000"]),
         ("fit loaded_die --data digits:grey", ["one-hot"]),
         ("fit cvae --data factor_analysis", ["labels or covariates"]),
