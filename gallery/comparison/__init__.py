@@ -36,7 +36,7 @@ from gallery.comparison.work import (
     specification,
 )
 from gallery.errors import RunError
-from gallery.runs.parse import renamed
+from gallery.runs.parse import renamed, rounded
 from gallery.runs.prepare import check_missing
 from gallery.runs.system import processor
 from inference.files import make_folder, write_atomically
@@ -117,7 +117,7 @@ def compare(
         "jobs": jobs,
         "refused": refused,
         "rows": [
-            asdict(row) | {"label": row.label} | {name: v for name, v in done[row].items() if name != "asked"}
+            asdict(row) | {"label": row.label} | rounded({name: v for name, v in done[row].items() if name != "asked"})
             for row in rows
         ],
     }

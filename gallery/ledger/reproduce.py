@@ -27,7 +27,7 @@ from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.runs import training
 from gallery.runs.folder import read_history, write_metrics
-from gallery.runs.parse import has_type, parse_metrics, read_json, wrong
+from gallery.runs.parse import has_type, parse_metrics, read_json, rounded, wrong
 from gallery.runs.progress import PlainProgress
 from gallery.runs.several import fit_several
 from gallery.runs.specification import Run, run_of
@@ -35,7 +35,7 @@ from gallery.runs.system import processor
 from inference import InferenceError
 from inference.files import is_regular, make_folder, write_atomically, writing
 
-__all__ = ["entry", "measured", "read", "reproduce"]
+__all__ = ["entry", "measured", "read", "reproduce", "shortened"]
 
 TRAIN_METRICS = ("elbo", "reconstruction", "evidence")
 KEPT = 300_000  # bytes: a larger picture of a run is not kept
@@ -178,7 +178,12 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
     others = read_json(folder / "judged.json")
     if not isinstance(others, dict):
         raise wrong(f"{folder / 'judged.json'}", others, dict)
-    return entry(folder) | others
+    return shortened(entry(folder) | others)
+
+
+def shortened(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a ledger entry with its measured numbers rounded."""
+    return {name: of if name in ("keywords", "settings") else rounded(of) for name, of in entry.items()}
 
 
 def _keep_pictures(run: Path, folder: Path) -> None:

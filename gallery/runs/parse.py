@@ -25,6 +25,7 @@ __all__ = [
     "parse_metrics",
     "read_json",
     "renamed",
+    "rounded",
     "wrong",
 ]
 
@@ -217,6 +218,19 @@ def parse(cls: type[T], content: Any, where: str, others: bool = False) -> T:
         return cls(**values)
     except InferenceError as error:
         raise RunError(f"{where.rstrip('.')}: {error.message}") from error
+
+
+def rounded(content: Any, digits: int = 12, of_lists: int = 8) -> Any:
+    """Return JSON with its numbers rounded to significant digits, those in lists, such as curves, to fewer.
+
+    >>> rounded({"value": 0.12345678901234, "curve": [{"elbo": 0.12345678901234}]})
+    {'value': 0.123456789012, 'curve': [{'elbo': 0.12345679}]}
+    """
+    if isinstance(content, dict):
+        return {key: rounded(value, digits, of_lists) for key, value in content.items()}
+    if isinstance(content, list):
+        return [rounded(value, of_lists, of_lists) for value in content]
+    return float(f"{content:.{digits}g}") if isinstance(content, float) else content
 
 
 def renamed(content: Any) -> Any:

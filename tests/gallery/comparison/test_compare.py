@@ -30,11 +30,12 @@ def test_an_interrupted_comparison_goes_on_with_the_rows_that_are_left(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in rows.glob("*.json")}
     assert {path.stem for path in before} == {"trace-own-0", "trace-own-1"}
     result, log = compared(comparison, tmp_path)
-    assert log[0] == "fit: 2 of 4 rows are there already"
+    assert log[0] == "4 rows, 2 for each of: trace; score"
+    assert log[1] == "fit: 2 of 4 rows are there already"
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(result["rows"]) == 4
     again, log = compared(comparison, tmp_path)
-    assert log == [f"{work}: 4 of 4 rows are there already" for work in ("fit", "measure_noise")]
+    assert log[1:] == [f"{work}: 4 of 4 rows are there already" for work in ("fit", "measure_noise")]
     assert again == result
     with pytest.raises(RunError, match=r"another epochs\. Remove the folder"):
         compared(comparing("factor_analysis", ("trace", "score"), settings={"epochs": 2}), tmp_path)
@@ -52,7 +53,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "follow", fails)
     result, log = compared(comparison, tmp_path)
     assert [row["status"] for row in result["rows"]] == ["failed", "finished", "finished"]
-    assert "failed, InferenceError: the loss is not finite at step 7" in log[1]  # after the refused rows
+    assert "failed, InferenceError: the loss is not finite at step 7" in log[2]  # after the refused rows and the list
     assert list(result["refused"]) == ["enum"]
     lines = [part for part in tables(result) if isinstance(part, str)]
     assert lines == [
@@ -62,7 +63,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     assert bound(result).axes[0].get_ylabel() == "ELBO of test data, nats per data point"
     monkeypatch.setattr(work, "follow", follow)
     result, log = compared(comparison, tmp_path)
-    assert log[1] == "fit: 2 of 3 rows are there already"
+    assert log[2] == "fit: 2 of 3 rows are there already"
     assert [row["status"] for row in result["rows"]] == ["finished"] * 3
     monkeypatch.setattr(work, "follow", fails)
     with pytest.raises(RunError, match=r"no row could be finished\. score: InferenceError"):
