@@ -56,31 +56,27 @@ POSTERIOR: dict[str, Column] = {
     "covered": ("posterior/modes/covered", ".2g", median),
     "overlap": ("posterior/modes/overlap", ".2g", median),
 }
-POSTERIOR_CAPTION = (
-    "The guide against draws of the exact posterior, median of the seeds. EUBO: upper bound on log p(x) of these data, "
-    "in nats per data point. Forward ESS: effective sample size of a draw of the guide weighted by p / q, least of all "
-    "data points. Errors and Wasserstein-1 distance: largest of all coordinates, in sds of the posterior "
-    "and in Monte Carlo standard errors, of which the largest of many coordinates is 3 or 4 where nothing is wrong."
-)
-MODES_CAPTION = (
-    " Modes: mean number where the posterior has several; covered: those to which the guide gives at least a tenth of "
-    "their mass; overlap: mass that guide and posterior have in the same modes."
-)
-NUTS_CAPTION = (
+OF_EXACT = "The guide against draws of the exact posterior, median of the seeds."
+OF_NUTS = (
     "The guide against as many draws of NUTS, which stand for the posterior: R-hat is at most 1.01, and no draw "
-    "diverged. Errors and Wasserstein-1 distance: largest of all coordinates, in sds of these draws, beside their "
-    "Monte Carlo error, and in Monte Carlo errors of the difference. Median of the seeds."
+    "diverged. Median of the seeds."
 )
-SAMPLER_CAPTION = (
-    "Worst of all coordinates of the latents that vary: R-hat, rank-normalised and folded; effective sample size of "
-    "all draws, and the same per gradient of all data; distance between the mean of the draws and that of the exact "
-    "posterior, in Monte Carlo standard errors and in standard deviations of the posterior. Constant: number of "
-    "coordinates that have the same value in all draws."
-)
-PATHFINDER_CAPTION = (
-    " Of Pathfinder: k-hat of the weights p / q, above 0.7 do not use the draws, blank where all weights are equal; "
-    "ELBO of the best path, in nats per data point; ESS of the resampled draws."
-)
+OF_SAMPLERS = "Worst of all coordinates of the latents that vary."
+NOTES = {  # sentences of a caption, by the column that they explain
+    "EUBO": "EUBO: upper bound on log p(x) of these data, in nats per data point.",
+    "forward ESS": "Forward ESS: effective sample size of a draw of the guide weighted by p / q, the least.",
+    "Wasserstein, sd": "Errors and Wasserstein-1 distance: largest of all coordinates, in sds of the reference and in "
+    "Monte Carlo standard errors, of which the largest of many coordinates is 3 or 4 where nothing is wrong.",
+    "modes": "Modes: mean number where the posterior has several; covered: those to which the guide gives at least a "
+    "tenth of their mass; overlap: mass that guide and posterior have in the same modes.",
+    "R-hat": "R-hat: rank-normalised and folded.",
+    "k-hat": "k-hat: of the weights of Pathfinder, above 0.7 do not use the draws, blank where all are equal.",
+    "ELBO": "ELBO: of the best path, in nats per data point.",
+    "ESS": "ESS: effective sample size of all draws, of Pathfinder of the resampled ones.",
+    "constant": "Constant: number of coordinates that have the same value in all draws.",
+    "error of the mean, MC errors": "Error of the mean: its distance from that of the exact posterior, in Monte Carlo "
+    "standard errors and in standard deviations of the posterior.",
+}
 
 
 def fit_columns(k: int) -> dict[str, Column]:
@@ -132,14 +128,14 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
         yield _table("fit", fit_columns(result["judge_draws"]), fits, _caption(result))
     known = [(label, rows) for label, rows in fits if any("n" in row.get("posterior", ()) for row in rows)]
     if known:
-        yield _table("posterior", POSTERIOR, known, _posterior_caption([row for _, rows in known for row in rows]))
+        exact = any({"eubo", "exact"} & row.get("posterior", {}).keys() for _, rows in known for row in rows)
+        yield _table("posterior", POSTERIOR, known, OF_EXACT if exact else OF_NUTS, NOTES)
     for what, path in (("comparison with the posterior", "posterior"), ("calibration", "calibration")):
         for label, rows in fits:
             if reason := next((r for row in rows if (r := number(row, f"{path}/undefined"))), None):
                 yield f"no {what}: {label}: {reason}"
     if chains := [row for row in result["rows"] if "ess" in row]:
-        caption = SAMPLER_CAPTION + PATHFINDER_CAPTION * any("k_hat" in row for row in chains)
-        yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], caption)
+        yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], OF_SAMPLERS, NOTES)
     if bounds := [row for row in result["rows"] if "lower" in row]:
         yield _table("evidence", EVIDENCE, [(row["label"], [row]) for row in bounds], _evidence_caption(bounds))
     for row in result["rows"]:
@@ -149,13 +145,24 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
         yield f"refused: {label}: {reason}"
 
 
-def _table(first: str, columns: dict[str, Column], rows: list[tuple[str, list[dict[str, Any]]]], caption: str) -> Table:
+def _table(
+    first: str,
+    columns: dict[str, Column],
+    rows: list[tuple[str, list[dict[str, Any]]]],
+    caption: str,
+    notes: dict[str, str] | None = None,
+) -> Table:
+    """Return a table of the columns that have a number.
+
+    :param notes: sentences of the caption, by the column that they explain
+    """
     cells = {
         heading: [_cell([number(row, path) for row in seeds], form, one) for _, seeds in rows]
         for heading, (path, form, one) in columns.items()
     }
     shown = {heading: column for heading, column in cells.items() if any(column)}
-    table = Table(first, *shown, box=None, caption=Text(caption), caption_justify="left")
+    words = [caption, *(note for heading, note in (notes or {}).items() if heading in shown)]
+    table = Table(first, *shown, box=None, caption=Text(" ".join(words)), caption_justify="left")
     for i, (label, _) in enumerate(rows):
         table.add_row(label, *(column[i] for column in shown.values()))
     return table
@@ -198,12 +205,6 @@ def _caption(result: dict[str, Any]) -> str:
             "guide; at an SNR of 0 this estimate cannot separate the signal from the noise."
         )
     return " ".join(sentences)
-
-
-def _posterior_caption(rows: list[dict[str, Any]]) -> str:
-    if not any({"eubo", "exact"} & row.get("posterior", {}).keys() for row in rows):
-        return NUTS_CAPTION
-    return POSTERIOR_CAPTION + MODES_CAPTION * any("modes" in row["posterior"] for row in rows)
 
 
 def _evidence_caption(rows: list[dict[str, Any]]) -> str:

@@ -161,9 +161,9 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     if joint and fitted is None:  # the reference of all fits
         save_tensors(row.file(folder, ".safetensors"), chains["draws"], {"divergences": chains["divergences"]})
     if (value := coordinates(pair, chains["draws"])) is not None:
-        exactly = _posterior(pair, x, given)
-        result |= posterior_error(summary(value), exactly)
-        result["curve"] = error_curve(value, chains["gradients_at"], exactly)
+        p = _posterior(pair, x, given)
+        result |= posterior_error(summary(value), p)
+        result["curve"] = error_curve(value, chains["gradients_at"], p)
     return {**result, "n": len(x), "gradients": gradients, "passes": gradients * len(x), "seconds": seconds}
 
 

@@ -220,11 +220,11 @@ def parse(cls: type[T], content: Any, where: str, others: bool = False) -> T:
         raise RunError(f"{where.rstrip('.')}: {error.message}") from error
 
 
-def rounded(content: Any, digits: int = 12, of_lists: int = 8) -> Any:
+def rounded(content: Any, digits: int = 12, of_lists: int = 7) -> Any:
     """Return JSON with its numbers rounded to significant digits, those in lists, such as curves, to fewer.
 
     >>> rounded({"value": 0.12345678901234, "curve": [{"elbo": 0.12345678901234}]})
-    {'value': 0.123456789012, 'curve': [{'elbo': 0.12345679}]}
+    {'value': 0.123456789012, 'curve': [{'elbo': 0.1234568}]}
     """
     if isinstance(content, dict):
         return {key: rounded(value, digits, of_lists) for key, value in content.items()}

@@ -81,8 +81,8 @@ def against_posterior(
         def guess_at(args: tuple[Tensor, ...]) -> Tensor:
             return poutine.trace(pair.guide).get_trace(*args).nodes[site]["value"]  # type: ignore[return-value]
 
-        exactly = posterior(*args)
-        reference = exactly.sample((draws,))  # (draws, n, ...) or (draws, ...)
+        p = posterior(*args)
+        reference = p.sample((draws,))  # (draws, n, ...) or (draws, ...)
         if is_local(of_guide):
             rows = torch.arange(len(x), device=x.device).repeat(draws)
             with SetRows(rows):
@@ -93,7 +93,7 @@ def against_posterior(
             guess = torch.stack([guess_at(args) for _ in reference])
             weights = torch.stack([_log_weight(pair, args, site, z, False) for z in reference]).view(draws, 1)
         known = log_evidence(pair, x, given)
-        modes = mode_coverage(exactly, reference, guess)
+        modes = mode_coverage(p, reference, guess)
     result: dict[str, Any] = {"draws": draws, "n": len(x)} | ({"modes": modes} if modes else {})
     if not is_discrete(of_guide["fn"]):
         result |= moment_errors(guess, reference)
@@ -174,10 +174,10 @@ def mean_error(pair: Pair, x: Tensor, given: Tensor | None = None) -> float | No
     except UndefinedError:
         return None
     with eval_mode(pair):
-        exactly = posterior(*arguments(pair, x, given))
-        if len(codes) != 1 or codes[0].shape != exactly.mean.shape:
+        p = posterior(*arguments(pair, x, given))
+        if len(codes) != 1 or codes[0].shape != p.mean.shape:
             return None
-        return ((codes[0] - exactly.mean) / exactly.variance.sqrt()).square().mean().sqrt().item()
+        return ((codes[0] - p.mean) / p.variance.sqrt()).square().mean().sqrt().item()
 
 
 def _log_weight(pair: Pair, args: tuple[Tensor, ...], site: str, z: Tensor, local: bool) -> Tensor:

@@ -58,8 +58,11 @@ def test_a_normal_density_is_known_after_as_many_steps_as_coordinates(d):
 
 def test_directions_that_no_step_takes_are_probed():
     """From the mode of one coordinate the climb has the other direction alone."""
-    evaluate = lambda u: (u, -0.5 * (u.square() / scales).sum(), -u / scales)  # noqa: E731
     scales = torch.tensor([0.3, 4.0, 4.0, 90.0])
+
+    def evaluate(u):
+        return u, -0.5 * (u.square() / scales).sum(), -u / scales
+
     path = list(lbfgs(evaluate, evaluate(torch.tensor([0.0, 0.0, 3.0, 0.0])), torch.ones(4)))
     assert len(path) == 4
     torch.testing.assert_close(path[-1][1] @ path[-1][1].T, scales.diag(), rtol=0, atol=1e-8)

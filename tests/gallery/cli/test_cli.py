@@ -12,7 +12,6 @@ import sys
 import numpy as np
 import pytest
 
-from gallery.cli.fit import demo_runs
 from gallery.cli.main import message_of
 from gallery.errors import RunError
 from gallery.models import MODELS, title
@@ -299,9 +298,3 @@ def test_a_file_that_changed_since_the_fit_is_refused_and_taken_as_other_data(ru
         assert err.count("\n") == 1
         assert "its hash differs" in err
     assert run("evaluate", folder, "--split", split, "--data", file)[0] == 0
-
-
-def test_the_demo_needs_no_data_that_are_not_embedded(tmp_path, monkeypatch):
-    monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
-    for run in demo_runs().values():
-        assert len(run.datasets()["train"]) > 0

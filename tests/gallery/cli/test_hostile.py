@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(fitted, capsys, monkeypatch
 
 
 class Full:
-    """A disk with room for so many bytes in files of this process."""
+    """A disk on which `room` bytes are left for the files of this process."""
 
     def __init__(self, patch, room):
         self.room, self.temporary = room, tempfile.NamedTemporaryFile
