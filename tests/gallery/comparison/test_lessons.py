@@ -136,6 +136,10 @@ def test_statements_of_the_lesson_on_coordinates():
     assert (far["pathfinder:20"] > 1).all()
     assert (lesson(*apart, "k_hat")["pathfinder:20"] < 0.7).all()
     assert (lesson(*centred, "k_hat")["pathfinder:20"] > 0.7).all()
+    k_hats = [lesson(*of, "k_hat")["pathfinder:20"] for of in (apart, centred)]
+    assert [f"{k:.2f}" for of in k_hats for k in of.tolist()] == ["0.37", "0.45", "0.93", "0.89"]  # of the page
+    assert error["pathfinder:20"].max() < 0.07
+    assert [f"{value:.1f}" for value in far["pathfinder:20"].tolist()] == ["1.2", "1.2"]
     gradients, of_centred = (lesson(*of, "gradients") for of in (apart, centred))
     assert (20 * gradients["pathfinder:20"] < gradients["nuts"]).all()
     assert of_centred["nuts"].min() > 2 * gradients["nuts"].max()
