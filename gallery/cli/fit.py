@@ -72,7 +72,11 @@ def _convergence_row(convergence: dict[str, Any], epochs: int) -> tuple[str, str
     within = "no bound yet" if error is None else f"weights within {error:.2g} of their optimum (estimated)"
     if convergence["converged"]:
         return "converged", f"after {epochs:,} epochs: {within}", ""
-    return "not converged", f"after all {epochs:,} epochs: {within}", "more epochs or particles"
+    remedy = "more epochs or particles"
+    if name := convergence["drifts"]:
+        within += f"; {name} drifts"
+        remedy = f"more epochs, or a {name} that the loss determines"
+    return "not converged", f"after all {epochs:,} epochs: {within}", remedy
 
 
 def train(

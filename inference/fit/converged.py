@@ -45,13 +45,16 @@ MOST_WEIGHTS = 100_000  # for each of which there are 2 BATCHES numbers
 class Convergence:
     """The rate of a fit, and when it ends. The bound is on the largest distance of a weight from its optimum.
 
+    Weights may drift without end: in a direction in which the loss is flat, such as the common shift of the logits of a
+    softmax, nothing holds them against the noise of Adam's steps. `summary` then names the parameter.
+
     :param runner: the steps of the fit
-    :param parameters: that are fitted
+    :param parameters: that are fitted, by name
     :param settings: of the fit, with the tolerance
     :raises InferenceError: if rate or objective have a schedule, or there are too many weights or processes
     """
 
-    def __init__(self, runner: StepRunner, parameters: list[nn.Parameter], settings: Settings):
+    def __init__(self, runner: StepRunner, parameters: dict[str, nn.Parameter], settings: Settings):
         if settings.lr_schedule != "constant":
             raise InferenceError(
                 f"until {settings.until!r} chooses the rates itself; lr_schedule is {settings.lr_schedule}.",
@@ -60,7 +63,8 @@ class Convergence:
         if settings.warmup or settings.final_temperature is not None:
             name = "warmup" if settings.warmup else "final_temperature"
             raise InferenceError(f"until {settings.until!r} needs one objective; {name} changes it at each step.")
-        size = sum(parameter.numel() for parameter in parameters)
+        sizes = [parameter.numel() for parameter in parameters.values()]
+        size = sum(sizes)
         if not 0 < size <= MOST_WEIGHTS:
             raise InferenceError(
                 f"until {settings.until!r} follows each weight, 1 to {MOST_WEIGHTS:,} of them; there are {size:,}.",
@@ -68,14 +72,16 @@ class Convergence:
             )
         if distributed.workers() > 1:
             raise InferenceError(f"until {settings.until!r} is for fits in one process.", ("until", "epochs"))
-        self.runner, self.parameters, self.settings = runner, parameters, settings
-        new = torch.zeros(size, dtype=torch.float64, device=parameters[0].device)
+        self.runner, self.parameters, self.settings = runner, list(parameters.values()), settings
+        self.names = [name for name, count in zip(parameters, sizes, strict=True) for _ in range(count)]
+        new = torch.zeros(size, dtype=torch.float64, device=self.parameters[0].device)
         self.sums = new.repeat(BATCHES, 2, 1)  # of the iterates of each batch, and of their squares
         self.mean, self.mcse = new, new.clone()  # average at the last whole rate, and its Monte Carlo error
         self.full, self.count, self.length = 0, 0, SHORTEST  # batches, iterates of the present one, and of a whole one
         self.first, self.rates = settings.lr, 0  # first rate, and number of the rates that are whole
         self.error = math.nan  # bound at the last whole rate; NaN before the second
         self.at = 0  # the step at which the error was below the tolerance; 0 if it was not yet
+        self.drifts = -1  # the weight with the largest R-hat of the longest window, if it was too large; else -1
 
     @property
     def is_over(self) -> bool:
@@ -126,9 +132,12 @@ class Convergence:
             within = (variance - between / 2).clamp(min=0)
             pairs = means.view(size // 2, 2, -1).mean(1)
             mcse = torch.maximum(means.std(0) / size**0.5, pairs.std(0) / (size // 2) ** 0.5)
-            fits = (between <= (R_HAT**2 - 1) * within) & (variance >= ESS * mcse.square())
-            if (fits | (variance.sqrt() <= STILL * (1 + mean.abs()))).all():
+            still = variance.sqrt() <= STILL * (1 + mean.abs())
+            drifts = (between > (R_HAT**2 - 1) * within) & ~still
+            if not (drifts | (variance < ESS * mcse.square()) & ~still).any():
                 return mean, mcse
+        ratio = torch.where(drifts, between / within, 0.0)
+        self.drifts = int(ratio.argmax()) if drifts.any() else -1
         return None
 
     def _end_rate(self, mean: Tensor, mcse: Tensor) -> None:
@@ -136,7 +145,7 @@ class Convergence:
         if self.rates:
             change = (mean - self.mean).abs() + ERRORS * (mcse.square() + self.mcse.square()).sqrt()
             self.error = (change + ERRORS * mcse).max().item()
-        self.rates += 1
+        self.rates, self.drifts = self.rates + 1, -1
         self.mean, self.mcse = mean, mcse
         if self.error <= self.settings.tolerance:
             self.at = self.runner.step
@@ -159,19 +168,21 @@ class Convergence:
             for parameter, part in zip(self.parameters, parts, strict=True):
                 parameter.copy_(part.view_as(parameter))
 
-    def summary(self) -> dict[str, float | bool | None]:
-        """Return the outcome: whether the fit has converged, the bound on the error (None without one), the rate."""
+    def summary(self) -> dict[str, float | bool | str | None]:
+        """Return the outcome: whether the fit has converged, the bound on the error (None without one), the rate, and
+        the parameter that drifted most at the last check (None if none did)."""
         error = None if math.isnan(self.error) else self.error
         return {
             "converged": self.is_over,
             "weight_error": error,
             "tolerance": self.settings.tolerance,
             "lr": self.runner.lr,
+            "drifts": None if self.drifts < 0 else self.names[self.drifts],
         }
 
     def state(self) -> dict[str, Tensor]:
         """Return all that a fit continues from."""
-        numbers = [self.full, self.count, self.length, self.rates, self.at, self.first, self.error]
+        numbers = [self.full, self.count, self.length, self.rates, self.at, self.drifts, self.first, self.error]
         tensors = {"sums": self.sums, "mean": self.mean, "mcse": self.mcse}
         return tensors | {"numbers": torch.tensor(numbers, dtype=torch.float64)}
 
@@ -180,5 +191,5 @@ class Convergence:
         for tensor, name in ((self.sums, "sums"), (self.mean, "mean"), (self.mcse, "mcse")):
             tensor.copy_(tensors[name])
         *whole, self.first, self.error = tensors["numbers"].tolist()
-        self.full, self.count, self.length, self.rates, self.at = map(int, whole)
+        self.full, self.count, self.length, self.rates, self.at, self.drifts = map(int, whole)
         self.set_rate()

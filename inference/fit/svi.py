@@ -87,7 +87,9 @@ class SVI:
         mode = choose_mode(settings.engine, steps)
         distributed.seed_noise(settings.seed)
         self.runner = StepRunner(self.loss, self.minibatches, schedules, guard, self.updates, steps, mode)
-        self.convergence = Convergence(self.runner, self.parameters, settings) if settings.until != "epochs" else None
+        fitted = {id(parameter) for parameter in self.parameters}
+        named = {name: parameter for name, parameter in pair.named_parameters() if id(parameter) in fitted}
+        self.convergence = Convergence(self.runner, named, settings) if settings.until != "epochs" else None
 
     @property
     def mode(self) -> Mode:

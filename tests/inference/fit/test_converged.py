@@ -46,7 +46,7 @@ def test_the_bound_is_at_least_the_distance_where_it_falls_as_a_power_of_the_rat
         torch.manual_seed(seed)
         weights = nn.Parameter(torch.randn(20, dtype=torch.float64))
         runner = Runner(weights, torch.linspace(-0.5, 0.5, 20, dtype=torch.float64), kappa)
-        rule = Convergence(runner, [weights], Settings(until=f"converged:{TOLERANCE}", lr=lr, optimiser="SGD"))
+        rule = Convergence(runner, {"w": weights}, Settings(until=f"converged:{TOLERANCE}", lr=lr, optimiser="SGD"))
         rule.set_rate()
         while not rule.is_over:
             runner.run()
@@ -62,12 +62,14 @@ def test_a_rate_at_which_iterates_still_drift_does_not_end():
     for rate, noise in ((0.0, 1.0), (1e-3, 0.0)):
         torch.manual_seed(0)
         weights = nn.Parameter(torch.zeros(3, dtype=torch.float64))
-        rule = Convergence(SimpleNamespace(step=0), [weights], Settings(until="converged:1e9", optimiser="SGD"))
+        settings = Settings(until="converged:1e9", optimiser="SGD")
+        rule = Convergence(SimpleNamespace(step=0, lr=0.0), {"w": weights}, settings)
         for rule.runner.step in range(5, 50_000, 5):
             with torch.no_grad():
                 weights += rate + noise * torch.randn_like(weights)
             rule.record()
         assert rule.rates == 0
+        assert rule.summary()["drifts"] == "w"
 
 
 def fit(pair, x, given=None, **settings):
@@ -133,7 +135,8 @@ def test_a_fit_ends_at_the_exact_guide_and_resumes_to_the_bit():
 def test_a_fit_that_has_not_converged_states_so():
     svi = fit(LinearGaussian(), standard_normal(), epochs=20, engine="pyro")
     assert svi.step == svi.steps == 100
-    assert svi.convergence.summary() == {"converged": False, "weight_error": None, "tolerance": TOLERANCE, "lr": 0.1}
+    expected = {"converged": False, "weight_error": None, "tolerance": TOLERANCE, "lr": 0.1, "drifts": None}
+    assert svi.convergence.summary() == expected
 
 
 @pytest.mark.parametrize(
