@@ -17,8 +17,9 @@ which it does not contain. (For a labelled image the paper bounds log p(x, y), w
 -ln(number of classes).)
 
 In training mode: `alpha` log q(label | x) is added for every label, so that labels train the classifier. It lowers the
-objective, which stays a bound.
-In evaluation mode: that term is left out.
+objective, which stays a bound. `dropout` hides pixels from the classifier, others at each step: it would know a few
+labelled images by single pixels. With whatever pixels hidden, the ELBO is a bound.
+In evaluation mode: the term is left out, and the classifier sees all pixels.
 
     >>> import torch
     >>> pair = SSVAE(data_dim=6, classes=3, latent_dim=2, hidden=(8,))
@@ -39,7 +40,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from gallery.models._nn import Likelihood, PairEncoder, PixelHead, mlp
+from gallery.models._nn import Dropout, Likelihood, PairEncoder, PixelHead, mlp
 
 __all__ = ["SSVAE"]
 
@@ -59,7 +60,9 @@ class SSVAE(nn.Module):
     :param likelihood: p(x | z, y) of a pixel: bernoulli for {0, 1}, continuous_bernoulli for [0, 1], gaussian
     :param scale: standard deviation of the Gaussian likelihood; learned if None
     :param alpha: weight of each label in the classifier's log-likelihood; in the paper 0.1 total / number of labels
-    :raises ValueError: if alpha is negative or not finite, the likelihood is unknown, or the scale is not positive
+    :param dropout: probability of hiding a pixel from the classifier in training mode
+    :raises ValueError: if alpha is negative or not finite, dropout not in [0, 1), the likelihood unknown, or the scale
+        not positive
     """
 
     capabilities: tuple[str, ...] = ("classify",)
@@ -74,15 +77,19 @@ class SSVAE(nn.Module):
         likelihood: Likelihood = "bernoulli",
         scale: float | None = None,
         alpha: float = 60.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= alpha < math.inf:
             raise ValueError(f"alpha is a weight and must be finite and not negative, not {alpha}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is a probability below 1, not {dropout}.")
         self.classes, self.latent_dim, self.alpha = classes, latent_dim, alpha
         self.decoder = nn.Sequential(
             mlp((latent_dim + classes, *reversed(hidden))), PixelHead(hidden[0], data_dim, likelihood, scale)
         )
-        self.classifier = nn.Sequential(mlp((data_dim, *hidden)), nn.Linear(hidden[-1], classes))
+        seen = [Dropout(dropout)] if dropout else []
+        self.classifier = nn.Sequential(*seen, mlp((data_dim, *hidden)), nn.Linear(hidden[-1], classes))
         self.encoder = PairEncoder(data_dim, classes, hidden, latent_dim)
 
     def label(self, given: Tensor, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from cases import SMALL
+from pyro import poutine
 from vae_cases import C, N, close, drawn_z, loss, small, svi
 
 import data
@@ -86,6 +87,22 @@ def test_without_labels_alpha_does_nothing_and_no_label_is_shown(x):
     unlabelled = data.load("digits:threshold:0-labels")
     assert (unlabelled.given == -1).all()
     assert torch.equal(unlabelled.labels, data.load("digits:threshold").labels)  # for its evaluation
+
+
+def test_dropout_hides_pixels_from_the_classifier_in_training_mode(x):
+    given = torch.full((N,), -1)
+    pair, all_pixels = small(SSVAE, dropout=0.2), small(SSVAE)
+    for training in (True, False):
+        torch.manual_seed(0)
+        kept = torch.rand(x.shape) >= 0.2
+        seen = x.where(kept, 0) / 0.8 if training else x
+        torch.manual_seed(0)
+        trace = poutine.trace(pair.train(training).guide).get_trace(x, given)
+        close(trace.nodes["y"]["fn"].probs, all_pixels.classify(seen))
+        q, y = trace.nodes["z"]["fn"], trace.nodes["y"]["value"]
+        close(q.mean, all_pixels.encoder(x, y).mean)
+    with pytest.raises(ValueError, match="dropout is a probability below 1, not 1"):
+        SSVAE(dropout=1.0)
 
 
 def test_labels_outside_the_classes_are_refused(x):
