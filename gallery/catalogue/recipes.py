@@ -19,6 +19,7 @@ VARIATIONAL = "Lecture slides on variational inference"
 BERNOULLI = "Notes on Bernoulli VAEs"
 BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 2013"
 SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
+STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 2012"
 MISSING = "Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
@@ -110,8 +111,12 @@ def _enumerated(name: str) -> Recipe:
 
 def _state_space(name: str) -> Recipe:
     settings = {"epochs": 240, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
-    source = "Durbin and Koopman, Time series analysis by state space methods, 2012"
-    return Recipe(name, name, name, source, settings=settings, extra_metrics=("k_hat",))
+    return Recipe(name, name, name, STATE_SPACE, settings=settings, extra_metrics=("k_hat",))
+
+
+def _local_level() -> Recipe:
+    settings = {"epochs": 180, "batch_size": 1, "lr": 1e-1, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    return Recipe("state_space:local_level", "state_space:local_level", "nile", STATE_SPACE, settings=settings)
 
 
 def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL, epochs: int = 240) -> Recipe:
@@ -234,6 +239,7 @@ RECIPES: dict[str, Recipe] = {
         *map(_loaded_die, ("", ":softmax")),
         *map(_enumerated, ("gaussian_mixture", "hmm")),
         _state_space("state_space"),
+        _local_level(),
         _factor_analysis(""),
         _sampled(_factor_analysis("")),
         *map(_factor_analysis, (":diagonal", ":fixed_variance")),

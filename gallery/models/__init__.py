@@ -40,6 +40,7 @@ _CLASSES = {
     "gaussian_mixture": "gaussian_mixture.GaussianMixture",
     "hmm": "hmm.HMM",
     "state_space": "state_space.StateSpace",
+    "state_space:local_level": "state_space.LocalLevel",
     "factor_analysis": "factor_analysis.FactorAnalysis",
     "factor_analysis:diagonal": "factor_analysis.DiagonalGuide",
     "factor_analysis:fixed_variance": "factor_analysis.FixedVarianceGuide",

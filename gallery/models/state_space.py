@@ -19,7 +19,9 @@ The guide is this chain with parameters phi of the same shapes. It is amortised,
 contains the posterior, at phi = theta, for each length and each pattern of missing steps. Run forward, the chain gives
 the moments of the smoother, the statistics of EM.
 
-z is identified up to a linear map: compare the distribution of x, never A or c.
+z is identified up to a linear map: compare the distribution of x, never A or c. `LocalLevel` is a random walk plus
+noise: m = 0 and A = c = 1 are fixed, and so is P, at 1e7, which leaves the first level all but free. Its level is
+identified, and so are its variances Q and R = r^2.
 
     >>> import torch
     >>> pair, x = StateSpace(latent_dim=2), torch.randn(20, 5)
@@ -33,6 +35,7 @@ z is identified up to a linear map: compare the distribution of x, never A or c.
     Kalman, A new approach to linear filtering and prediction problems, 1960.
     Rauch, Tung and Striebel, Maximum likelihood estimates of linear dynamic systems, 1965 (the smoother).
     Shumway and Stoffer, An approach to time series smoothing and forecasting using the EM algorithm, 1982.
+    Durbin and Koopman, Time series analysis by state space methods, 2012 (the local level model).
 """
 
 import pyro
@@ -43,7 +46,7 @@ from torch import Tensor, nn
 
 from gallery.models._kalman import Matrices, filter_forward, posterior_chain, smooth
 
-__all__ = ["StateSpace"]
+__all__ = ["LocalLevel", "StateSpace"]
 
 
 class StateSpace(nn.Module):
@@ -142,6 +145,36 @@ class StateSpace(nn.Module):
         with torch.no_grad():
             for name, value in (to | {"pre_r": inverse_softplus(r)}).items():
                 self.theta[name].copy_(value)
+
+
+class LocalLevel(StateSpace):
+    """x: (n, T), NaN where missing; z_t: (n, 1). z_1 ~ Normal(0, 1e7), z_t ~ Normal(z_{t-1}, Q), x_t ~ Normal(z_t, R).
+
+    Q and R start as 1e4. Their logarithms are the parameters.
+    """
+
+    first_variance = 1e7
+
+    def __init__(self) -> None:
+        super().__init__(latent_dim=1)
+
+    def parameters_at_start(self) -> dict[str, Tensor]:
+        """Return the initial parameters of the model, or of the guide."""
+        return {name: torch.tensor(1e4).log() for name in ("log_Q", "log_R")}
+
+    def matrices(self, of: nn.ParameterDict) -> Matrices:
+        """Return the matrices of parameters, theta or phi, of which Q and r alone are free."""
+        one = of["log_Q"].new_ones(1, 1)
+        Q_tril, r = (of["log_Q"] / 2).exp() * one, (of["log_R"] / 2).exp()
+        return Matrices(0 * one[0], self.first_variance**0.5 * one, one, Q_tril, one[0], r)
+
+    def m_step(self, statistics: dict[str, Tensor]) -> None:
+        """Set Q and R to the maximisers of the expected log joint density; Q stays where T = 1."""
+        s = {name: value.squeeze() for name, value in statistics.items()}
+        with torch.no_grad():
+            self.theta["log_R"].copy_(((s["xx"] - 2 * s["xz"] + s["zz"]) / s["observed"]).log())
+            if s["moves"] > 0:
+                self.theta["log_Q"].copy_(((s["after"] - 2 * s["cross"] + s["before"]) / s["moves"]).log())
 
 
 def pre_tril(covariance: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 import data
 from data.synthetic import NILE_FLOW, STATE_A, STATE_NOISE, STATE_START
 from gallery.models._kalman import filter_forward, posterior_chain, smooth
-from gallery.models.state_space import StateSpace, inverse_softplus, pre_tril
+from gallery.models.state_space import LocalLevel, StateSpace, inverse_softplus, pre_tril
 from inference import SVI, Settings, em, encode, eval_mode, log_weights, sample
 from inference.pairs.run import importance_traces
 
@@ -196,3 +196,57 @@ def expected_evidence(pair):
 def test_no_state_is_refused():
     with pytest.raises(ValueError, match="latent_dim must be at least 1"):
         StateSpace(latent_dim=0)
+
+
+def newton(pair, x, steps):
+    """Maximise the log evidence of a local level model in log Q and log R; return its value."""
+    of = list(pair.theta.values())
+    for _ in range(steps):
+        gradient = torch.autograd.grad(pair.log_evidence(x).sum(), of, create_graph=True)
+        rows = [torch.stack(torch.autograd.grad(g, of, retain_graph=True)) for g in gradient]
+        with torch.no_grad():
+            for p, change in zip(of, torch.linalg.solve(torch.stack(rows), torch.stack(gradient)), strict=True):
+                p -= change
+    return pair.log_evidence(x).item()
+
+
+def test_the_local_level_of_the_nile_has_the_published_maximum_likelihood():
+    """Published for a first level of infinite variance P, whose log likelihood is the limit with log(2 pi P) / 2 more.
+
+    With P = 1e7 the maximum is where EM stays. Both differ by the score of the log density of the first level, of order
+    1 / P, times the covariance of the estimates: by 1.2 in R, whose standard error is 3146.
+    """
+    x, pair = torch.tensor(NILE_FLOW).unsqueeze(0), LocalLevel().double()
+    start = list(em(pair, x, 8))
+    assert min(np.diff(start)) > 0
+    value = newton(pair, x, 5)
+    assert value == pytest.approx(-641.5856, abs=5e-5)
+    best = {name: p.exp().item() for name, p in pair.theta.items()}
+    list(em(pair, x, 1))
+    for name, p in pair.theta.items():
+        assert p.exp().item() == pytest.approx(best[name], rel=1e-8)
+    assert best["log_Q"] == pytest.approx(1469.178, abs=1)
+    assert best["log_R"] == pytest.approx(15098.53, abs=2)
+    pair.first_variance = 1e11
+    value = newton(pair, x, 3)
+    assert value + np.log(2 * np.pi * 1e11) / 2 == pytest.approx(-632.5456, abs=5e-5)
+    assert pair.theta["log_Q"].exp().item() == pytest.approx(1469.178, abs=2e-3)
+    assert pair.theta["log_R"].exp().item() == pytest.approx(15098.53, abs=2e-2)
+    assert pair.posterior(x).mean[0, -1].item() == pytest.approx(798.37, abs=5e-3)
+
+
+def test_a_local_level_is_the_state_space_model_with_fixed_matrices():
+    x, pair = torch.tensor(NILE_FLOW[:20]).unsqueeze(0), LocalLevel().double()
+    x[0, 5:9] = torch.nan
+    with torch.no_grad():
+        for of in (pair.theta, pair.phi):
+            for name, variance in (("log_Q", 1469.1), ("log_R", 15099.0)):
+                of[name].fill_(np.log(variance))
+    general = local_level(1469.1, 15099.0, 1e7)
+    exact = general.log_evidence(x)
+    torch.testing.assert_close(pair.log_evidence(x), exact, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(log_weights(pair, x, k=3), exact.expand(3, -1), rtol=1e-8, atol=1e-8)
+    gradients = torch.autograd.grad(
+        SVI(pair, x, settings=Settings(objective="stl")).loss(torch.arange(1)), list(pair.phi.values())
+    )
+    assert max(g.abs() for g in gradients) < 1e-6

@@ -47,7 +47,7 @@ def test_half_the_epochs_are_enough(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 2])
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", [name for name in EXACT if name != "state_space:local_level"])  # minutes a fit
 def test_half_and_twice_the_epochs_end_where_the_recipe_ends(name, factor):
     assert [seed for seed in SEEDS if not close(name, seed, factor)] == []
 
