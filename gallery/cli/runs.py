@@ -49,6 +49,7 @@ def evaluate(
     split: str = "test",
     particles: int = 16,
     at_a_time: int = MAX_ROWS,
+    fivo: bool = False,
     as_json: bool = False,
     trust: bool = False,
 ) -> None:
@@ -59,6 +60,7 @@ def evaluate(
     :param split: train, validation, test or all.
     :param particles: Number of draws of the guide for each data point, which is also the k of IWAE-k.
     :param at_a_time: Rows (data points times draws) that are evaluated together. Fewer rows need less memory.
+    :param fivo: Add the bound of a particle filter with as many particles, for sequences with a latent at each step.
     :param as_json: Print JSON instead of text.
     :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
@@ -67,7 +69,7 @@ def evaluate(
     spec, pair = training.load(run, trust)
     dataset = _dataset(run, spec, pair, data, split)
     check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
-    metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed)
+    metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed, fivo)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:

@@ -85,6 +85,7 @@ def fit_columns(k: int) -> dict[str, Column]:
         "ELBO": ("elbo/value", ".5g", None),
         "MC error": ("elbo/mc_se", ".1g", max),
         f"IWAE-{k}": ("iwae/value", ".5g", median),
+        f"FIVO-{k}": ("fivo/value", ".5g", median),
         "log p(x)": ("evidence/value", ".5g", None),
         "gap": ("gap/value", ".3g", None),
         "guide's gradient: variance": ("noise/guide/variance", ".3g", median),

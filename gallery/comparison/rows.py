@@ -149,6 +149,11 @@ class Comparison:
         return f"{self.run.model}:{name}" if f"{self.run.model}:{name}" in MODELS and name not in GUIDES else None
 
     @property
+    def filters(self) -> bool:
+        """Whether a row is fitted by a particle filter, so that all are evaluated by one too."""
+        return any(name.startswith("fivo:") for name in self.objectives)
+
+    @property
     def ways(self) -> list[tuple[str, str]]:
         """(name, guide) of the rows of one seed: objectives, then samplers."""
         return [*product(self.objectives, self.guides), *((name, "") for name in self.samplers)]

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
 from inference.evaluation.diagnostics import calibration
 from inference.evaluation.estimate import Estimate
+from inference.evaluation.particle_filter import estimate_fivo
 from inference.evaluation.reference import against_draws, against_posterior, coordinates
 from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
@@ -85,6 +87,9 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
         pair = finish(pair, *_values(train))
         metrics = final_evaluation(pair, x, given, comparison.eval_draws, split == "test", row.seed)
         result = {name: metrics[name] for name in METRICS if name in metrics}
+        if comparison.filters and "iwae" in result:
+            with suppress(InferenceError):  # of a guide that draws in another order: it has none
+                result["fivo"] = estimate_fivo(pair, x, given, comparison.eval_draws, row.seed)
         if exact(pair, "posterior"):
             result["posterior"] = _against_posterior(pair, x, given, row.seed)
         result["calibration"] = _calibration(pair, svi.pair, x, given, row.seed)
@@ -242,7 +247,7 @@ def specification(comparison: Comparison, row: Row, split: str, data_hash: str) 
     del run["threads"]
     spec = asdict(row) | run.pop("settings") | run | {"split": split, "data_hash": data_hash}
     numbers = {KEYS.get(name, name): getattr(comparison, name) for name in ("eval_draws", "nuts_draws")}
-    return json.loads(json.dumps(spec | numbers))
+    return json.loads(json.dumps(spec | numbers | ({"fivo": True} if comparison.filters else {})))
 
 
 def run_row_of(parent: int, *call: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from inference.evaluation.classification import accuracy, class_bounds, label_me
 from inference.evaluation.clustering import cluster, component_probabilities
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import MAX_ROWS
+from inference.evaluation.particle_filter import estimate_fivo
 from inference.pairs.capabilities import capability, count
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
@@ -211,16 +212,27 @@ METRICS: tuple[Metric, ...] = (
 
 
 def evaluate_split(
-    pair: Pair, dataset: Dataset, particles: int = 16, at_a_time: int = MAX_ROWS, seed: int = 0
+    pair: Pair,
+    dataset: Dataset,
+    particles: int = 16,
+    at_a_time: int = MAX_ROWS,
+    seed: int = 0,
+    filtered: bool = False,
 ) -> dict[str, Any]:
     """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
 
     :param particles: draws of the guide for each data point, and the k of IWAE-k
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
     :param seed: of the noise
+    :param filtered: whether to add "fivo", the bound of a particle filter, where the pair has a bound
+    :raises InferenceError: if it has no steps for a particle filter
     """
     with OffsetRows(dataset.first_row or 0):
-        return compute(METRICS, Subject(pair, dataset, particles, at_a_time, seed))
+        subject = Subject(pair, dataset, particles, at_a_time, seed)
+        entries = compute(METRICS, subject)
+        if filtered and "iwae" in entries:
+            entries["fivo"] = estimate_fivo(pair, subject.x, dataset.given, particles, seed, at_a_time)
+    return entries
 
 
 def monitor_clustering(pair: Pair, dataset: Dataset, seed: int = 0) -> dict[str, float]:

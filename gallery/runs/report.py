@@ -22,7 +22,8 @@ MOST = 0.1  # fraction of the data with heavy weights, up to which importance we
 FULL = 0.99  # share of the largest component, from which the components have collapsed
 UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it is undecided
 READING = "  the terms: 'How to read the numbers', page numbers.html of `gallery site`"
-SHOWN = {"evidence", "elbo", "iwae", "reconstruction", "kl", "kl_per_latent", "active_units", "k_hat", "k_hat_above"}
+SHOWN = {"evidence", "elbo", "iwae", "fivo", "reconstruction", "kl", "kl_per_latent", "active_units"}
+SHOWN |= {"k_hat", "k_hat_above"}
 
 
 def report_table(metrics: dict[str, Any], model: str, data: str) -> list[str]:
@@ -96,6 +97,8 @@ def _bound_rows(entries: dict[str, Any], split: str) -> list[Row]:
         rows.append(("reconstruction", _number(reconstruction), "log p(x | latents); it is no bound on log p(x)"))
     if iwae:
         rows.append((f"IWAE-{iwae['k']}", _number(iwae), "" if exact or not elbo else _above(elbo, iwae)))
+    if fivo := entries.get("fivo"):
+        rows.append((f"FIVO-{fivo['k']}", _number(fivo), "the bound of a particle filter"))
     return rows
 
 

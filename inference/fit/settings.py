@@ -66,7 +66,7 @@ class Settings:
     :param adam_beta2: decay of the average of squared gradients, of Adam and its variants only; at 0.99 large gradients
         at the start are forgotten ten times faster
     :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, graph, stl, reinforce, loo:K,
-        disarm, iwae:K, dreg:K, vimco:K, miwae:M:K, ciwae:BETA:K, piwae:M:K, renyi:ALPHA:K or wake-sleep:K
+        disarm, iwae:K, dreg:K, vimco:K, miwae:M:K, ciwae:BETA:K, piwae:M:K, fivo:K, renyi:ALPHA:K or wake-sleep:K
     :param particles: draws of the guide that the objective averages over
     :param beta: weight of the KL in the objective: below 1 the objective is no bound, above 1 a looser one (none with
         several draws, as iwae:K)

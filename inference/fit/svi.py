@@ -84,7 +84,8 @@ class SVI:
         guard = LossGuard(x)
         self.updates = Updates(settings, self.parameters, guard.failed)
         schedules = Schedules(settings, steps, len(x), self.batch_size, self.plan.temperature)
-        mode = choose_mode(settings.engine, steps)
+        traceable = getattr(self.loss.estimator, "traceable", True)
+        mode = choose_mode(settings.engine, steps) if traceable else "pyro"
         distributed.seed_noise(settings.seed)
         self.runner = StepRunner(self.loss, self.minibatches, schedules, guard, self.updates, steps, mode)
         fitted = {id(parameter) for parameter in self.parameters}

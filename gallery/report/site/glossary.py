@@ -62,6 +62,12 @@ TERMS = (
         r"evidence",
     ),
     Term(
+        "FIVO",
+        "The bound of a particle filter on the evidence of a sequence: the guide draws k particles step by step, which "
+        "are resampled when a few of them have all the weight. It is IWAE as long as that does not happen.",
+        r"FIVO(?:-\d+)?",
+    ),
+    Term(
         "gap",
         "Log evidence minus ELBO. It is the KL from the guide to the posterior: at 0 the two are equal. "
         "It can be computed only where the evidence is known.",

@@ -4,6 +4,7 @@ checks.py          requirements of estimators on the traces of a pair
 mean_field.py      KL in closed form, also beside enumerated sites; free bits
 score_function.py  gradients of draws that are not reparametrised
 importance.py      Renyi's bounds, IWAE-K, means and mixtures of it, reweighted wake-sleep
+filtering.py       FIVO: the bound of a particle filter, for sequences
 path_gradients.py  sticking the landing, DReG, PIWAE: gradients of the guide through the draws alone
 baselines.py       leave-one-out, VIMCO, DisARM: score functions with a baseline from other draws
 registry.py        names

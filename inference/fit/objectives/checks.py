@@ -32,6 +32,8 @@ class Checked:
     requirements: ClassVar[tuple[Requirement, ...]] = ()
     samples_enumerated: ClassVar[bool] = False
     """Whether sites that are marked for enumeration are sampled."""
+    traceable: ClassVar[bool] = True
+    """Whether a step runs the same operations whatever the values of weights and draws."""
 
     @classmethod
     def check(cls, model: poutine.Trace, guide: poutine.Trace) -> None:

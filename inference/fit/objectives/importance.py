@@ -101,27 +101,33 @@ class Renyi_ELBO(Checked, ELBO):  # noqa: N801 (Pyro's names)
         log-density for all the data: n is 1, and the scale is 1. A factor of the guide is no density of a draw: it
         counts, with a minus, as a term of the model.
         """
-        n, k = len(args[0]), self.num_particles
+        n = len(args[0])
         total = kwargs.get("total") or n
+        scale: Tensor | float = 1.0
         if self.vectorize_particles:
             if total != n and self.needs_all_data:
                 raise InferenceError(
                     f"a latent is global, so a weight needs all {total} data points: a minibatch of {n} has none.",
                     ("batch_size", str(total)),
                 )
-            traces, scale = next(self._get_traces(model, guide, args, kwargs)), 1.0
+            traces = next(self._get_traces(model, guide, args, kwargs))
         else:
-            with TileRows(n, k):
-                traces = self._get_trace(model, guide, repeat(args, k), kwargs | {"total": total * k})
-            if not all(is_local(site) for trace in traces for site in latent_sites(trace).values()):
-                raise InferenceError("a latent is global: its draws need a new dimension.", ("vectorize", "True"))
-            scale = next(iter(observed_sites(traces[0]).values()))["scale"]  # total / n, times the row's weight
+            traces, scale = self._traces_of_rows(model, guide, args, kwargs)
         of_model, of_guide = traces[0].nodes.values(), traces[1].nodes.values()
         log_p = self._total([site for site in of_model if site["type"] == "sample"], scale)
         if factors := [site for site in of_guide if site["type"] == "sample" and site["is_observed"]]:
             log_p = log_p - self._total(factors, scale)
         log_q = self._total(drawn_sites(traces[1]), scale)
         return log_p, log_q, of_rows(scale, n), traces[1]
+
+    def _traces_of_rows(self, model, guide, args, kwargs) -> tuple[tuple[poutine.Trace, ...], Tensor | float]:
+        """Return the traces of model and guide with every row repeated K times, and the scale of these rows."""
+        n, k = len(args[0]), self.num_particles
+        with TileRows(n, k):
+            traces = self._get_trace(model, guide, repeat(args, k), kwargs | {"total": (kwargs.get("total") or n) * k})
+        if not all(is_local(site) for trace in traces for site in latent_sites(trace).values()):
+            raise InferenceError("a latent is global: its draws need a new dimension.", ("vectorize", "True"))
+        return traces, next(iter(observed_sites(traces[0]).values()))["scale"]  # total / n, times the row's weight
 
     def _total(self, sites: Iterable[Site], scale: Tensor | float = 1.0, key: str = "log_prob") -> Tensor:
         """Return the sum of the log-densities of sites, (K, particles, n).

@@ -9,6 +9,7 @@ from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from inference.errors import InferenceError
 from inference.fit.objectives.baselines import VIMCO_ELBO, DisARM_ELBO, LeaveOneOut_ELBO
 from inference.fit.objectives.checks import Checked
+from inference.fit.objectives.filtering import FIVO_ELBO
 from inference.fit.objectives.importance import CIWAE_ELBO, MIWAE_ELBO, Renyi_ELBO, WakeSleep_ELBO
 from inference.fit.objectives.mean_field import FreeBits_ELBO, MeanField_ELBO, TraceEnumMeanField_ELBO
 from inference.fit.objectives.path_gradients import PIWAE_ELBO, STL_ELBO, DReG_ELBO
@@ -58,6 +59,7 @@ OBJECTIVES: dict[str, tuple[Callable[..., Estimator], str]] = {
     "miwae:M:K": (MIWAE_ELBO, "the mean of M bounds of iwae:K: a less noisy gradient of the guide"),
     "ciwae:BETA:K": (CIWAE_ELBO, "BETA times the ELBO and 1 - BETA times the bound of iwae:K, of the same K draws"),
     "piwae:M:K": (PIWAE_ELBO, "the bound of M K draws for the model, and that of miwae:M:K for the guide"),
+    "fivo:K": (FIVO_ELBO, "the bound of a particle filter of K particles, for sequences with a latent at each step"),
     "renyi:ALPHA:K": (Renyi_ELBO, "Renyi's bound of order ALPHA of K draws for each data point; order 0 is iwae:K"),
     "wake-sleep": (WakeSleep_ELBO, "reweighted wake-sleep, wake phases only, with 10 draws for each data point"),
     "wake-sleep:K": (WakeSleep_ELBO, "wake-sleep with K draws for each data point"),
