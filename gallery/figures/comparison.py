@@ -7,6 +7,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from gallery.figures.curves import window
 from gallery.figures.style import BLUE, CLASSES, GREY, INK, ORANGE, dress, figure, label_ends, number
+from inference.evaluation.metrics import GLOBAL_DRAWS
 
 __all__ = ["bound", "logarithmic", "variance"]
 
@@ -24,7 +25,9 @@ def logarithmic(ax: Axes) -> None:
 def bound(result: dict) -> Figure | None:
     """Draw the ELBO against the seconds of the fits, one line per seed, and the exact evidence if it is known.
 
-    The evidence is one line if it is the same for all fits, else one dashed line per fit at its weights.
+    The evidence is one line if it is the same for all fits, else one dashed line per fit at its weights. A point of a
+    line is an estimate from few draws, and can lie above the evidence. A dot is the ELBO of the final evaluation, with 2
+    standard errors of its draws to either side.
 
     :param result: the content of compare.json
     :return: None if no row has a curve
@@ -51,25 +54,39 @@ def bound(result: dict) -> Figure | None:
         key = "elbo" if label in curves["elbo"] else "evidence"
         values = [row[key]["value"] for row in result["rows"] if row["label"] == label and key in row]
         words = f"{label}{', log p(x)' if key == 'evidence' else ''} {number(np.median(values), '#.5g')}"
-        ends.append((float(np.median([y[-1] for _, y in lines])), words, colours[label]))
+        ends.append((float(np.median(values)), words, colours[label]))
     fig = figure(8.4, 4.4)
     dashed = "" if fixed or not len(truth) else "; dashed: exact log p(x) of the fitted model"
     ax = fig.subplots()
-    errors = [row["elbo"]["mc_se"] for row in result["rows"] if "elbo" in row]
-    drawn = f"; numbers from {result['judge_draws']} particles (MC error {max(errors):.1g})" if errors else ""
-    dress(ax, f"{result['model']} on {result['data']}{dashed}", f"seconds of fitting, one thread{drawn}")
+    finals = [row for row in result["rows"] if "elbo" in row and row.get("curve")]
+    dress(ax, f"{result['model']} on {result['data']}{dashed}{_drawn(result, finals)}", "seconds of fitting, one thread")
     ax.set_ylabel(f"ELBO of {result['split']} data, nats per data point", fontsize=9, color=INK)
     logarithmic(ax)
-    ax.set_ylim(*window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series]))
+    low, high = window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series])
+    tops = [row["elbo"]["value"] + 2 * row["elbo"]["mc_se"] for row in finals]
+    ax.set_ylim(low, max([high, *(top + 0.06 * (high - low) for top in tops)]))
     if fixed:
         ax.axhline(truth[0], color=INK, linewidth=0.9)
         ends.append((truth[0], f"log p(x) {number(truth[0], '#.5g')}", INK))
     for key, style in (("elbo", "-"), ("evidence", "--")):
         for label, lines in curves[key].items():
             for x, y in lines:
-                ax.plot(x, y, style if len(x) > 1 else "o", color=colours[label], linewidth=1.2, alpha=0.8)
+                ax.plot(x, y, style if len(x) > 1 else "o", color=colours[label], linewidth=1.2, alpha=0.6)
+    for row in finals:
+        value, error = row["elbo"]["value"], 2 * row["elbo"]["mc_se"]
+        ax.errorbar(row["seconds"], value, error, fmt="o", color=colours[row["label"]], markersize=4, capsize=3, zorder=3)
     label_ends(ax, ends)
     return fig
+
+
+def _drawn(result: dict, finals: list[dict]) -> str:
+    """Return a line of text on the draws behind lines and dots; empty without an estimated ELBO."""
+    if not finals:
+        return ""
+    joint = "se" not in finals[0]["elbo"]  # draws that all data share
+    few = f"{GLOBAL_DRAWS} joint draws" if joint else "1 draw per data point"
+    above = ", so it can lie above log p(x)" if any(row.get("evidence") for row in finals) else ""
+    return f"\nline: {few}{above}; dot: {result['judge_draws']} draws, ± 2 Monte Carlo standard errors"
 
 
 def variance(result: dict) -> Figure | None:

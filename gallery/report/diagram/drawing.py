@@ -29,10 +29,11 @@ SMALL: dict[str, Any] = {"font_size": 11, "fill_opacity": 0.8}
 
 
 def svg(diagram: Diagram, title: str) -> str:
-    """Draw a diagram as SVG, with its factorisation as the description.
+    """Draw a diagram as SVG, with its factorisation as the description. Names of Greek letters are drawn as letters.
 
     :param title: the accessible name
     """
+    diagram = diagram.in_greek()
     folded = fold(diagram)
     steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
     shown = diagram

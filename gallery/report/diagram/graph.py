@@ -1,12 +1,23 @@
 """The graph of a diagram: nodes, edges and plates."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["ROW", "Diagram", "Kind", "Node"]
+__all__ = ["ROW", "Diagram", "Kind", "Node", "in_greek"]
 
 ROW = "row"
 """The input of a guide with parameters per data point, which it looks up by row."""
+
+GREEK = dict(
+    zip(
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi "
+        "chi psi omega".split(),
+        "αβγδεζηθικλμνξοπρστυφχψω",
+        strict=True,
+    )
+)
+LETTER = re.compile(rf"(?<![^\W_])({'|'.join(GREEK)})(?![^\W\d_])")  # a part of a name, between underscores or digits
 
 Kind = Literal["latent", "enumerated", "observed", "deterministic", "factor", "input", "network"]
 
@@ -61,5 +72,28 @@ class Diagram:
         nodes = tuple(replace(node, name=names.get(node.name, node.name)) for node in self.nodes)
         return replace(self, nodes=nodes, edges=tuple((names.get(a, a), names.get(b, b)) for a, b in self.edges))
 
+    def in_greek(self) -> "Diagram":
+        """Return the graph with the names of Greek letters in names as these letters: "theta_1" as "θ_1".
+
+        It is unchanged where two names would be one.
+        """
+        names = {node.name: in_greek(node.name) for node in self.nodes}
+        if len(set(names.values())) < len(names):
+            return self
+        nodes = tuple(
+            replace(n, name=names[n.name], parameters=tuple((in_greek(name), of) for name, of in n.parameters))
+            for n in self.nodes
+        )
+        return replace(self, nodes=nodes, edges=tuple((names[a], names[b]) for a, b in self.edges))
+
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
+
+
+def in_greek(name: str) -> str:
+    """Return a name with its parts that are names of Greek letters as these letters.
+
+    >>> in_greek("theta_1"), in_greek("log_sigma"), in_greek("data")
+    ('θ_1', 'log_σ', 'data')
+    """
+    return LETTER.sub(lambda match: GREEK[match[1]], name)

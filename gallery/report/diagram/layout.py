@@ -77,8 +77,12 @@ def notes(node: Node) -> list[str]:
         if len(node.parameters) <= 4 and not any("." in name for name, _ in node.parameters):
             return [f"{name}  {_times(shape) or 'scalar'}" for name, shape in node.parameters]
         return [f"{sum(math.prod(shape) for _, shape in node.parameters):,} parameters"]
-    more = ["summed out"] * (node.kind == "enumerated") + ["masked"] * node.masked
-    return [node.distribution or "input", *more, f"shape {_times(node.shape)}" if node.shape else "scalar"]
+    about = [node.distribution or "input"] + ["summed out"] * (node.kind == "enumerated")
+    if node.kind == "deterministic":
+        about = ["deterministic"]
+    elif node.masked:
+        about = [node.distribution, "not scored"] if node.auxiliary else ["flat prior"]
+    return [*about, f"shape {_times(node.shape)}" if node.shape else "scalar"]
 
 
 def frame(shapes: Iterable[Shape], plate: str, folded: bool) -> tuple[float, float, float, float]:

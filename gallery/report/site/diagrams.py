@@ -69,7 +69,7 @@ def diagrams(family: str) -> list[Drawing]:
             pair, args, total = example(name)
             for of in ("model", "guide"):
                 diagram = relations(pair, args, of, total)
-                diagram = diagram.renamed("given", _symbol(pair, diagram))
+                diagram = diagram.renamed("given", _symbol(pair, diagram)).in_greek()
                 if (of, repr(diagram)) not in drawn:
                     picture = Markup(svg(diagram, f"The {of} of {name}"))
                     drawn[of, repr(diagram)] = Drawing(picture, name, of, factorisation(diagram))

@@ -15,6 +15,7 @@ from gallery.cli.main import main
 from gallery.models import MODELS
 from gallery.report.diagram import Diagram, factorisation, relations, svg
 from gallery.report.diagram.factorisation import fold, series
+from gallery.report.diagram.graph import in_greek
 from gallery.report.diagram.layout import arrange, frame
 from inference import param_scope
 
@@ -26,11 +27,12 @@ of_both = pytest.mark.parametrize("of", ["model", "guide"])
 @every
 def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
     diagram = drawn(name, of)
-    picture, folded = svg(diagram, f"The {of} of {name}"), fold(diagram)
+    picture, diagram = svg(diagram, f"The {of} of {name}"), diagram.in_greek()
+    folded = fold(diagram)
     with param_scope():
         trace = poutine.trace(getattr(build(name).train("vrnn" not in name), of)).get_trace(*arguments(name))
     sites = {key for key, site in trace.nodes.items() if site["type"] == "sample" and key != "data"}
-    assert sites <= {node.name for node in diagram.nodes}
+    assert {in_greek(site) for site in sites} <= {node.name for node in diagram.nodes}
     steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
     shown = [node for node in diagram.nodes if not folded or steps.get(node.name, 0) <= 2]
     written = texts(picture)
@@ -63,6 +65,30 @@ def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
         assert box[3] <= top + height
 
 
+def test_names_of_greek_letters_are_letters():
+    names = ("theta_12", "log_sigma", "mu", "eta1", "lambda_x", "data", "weight", "pins", "phis", "zeta")
+    assert [in_greek(name) for name in names] == "θ_12 log_σ μ η1 λ_x data weight pins phis ζ".split()
+    written = texts(svg(drawn("factor_analysis", "model"), "title"))
+    assert "θ" in written  # a box, and a parameter in it
+    assert any(text.startswith("pre_σ  ") for text in written)
+    assert "p(z_t | z_t-1; θ)" in texts(svg(drawn("state_space", "model"), "title"))
+
+    def model(self, x, total=None):
+        for name in ("mu", "μ"):
+            pyro.sample(name, dist.Normal(x.new_zeros(()), 1))
+
+    assert {"mu", "μ"} <= set(texts(svg(relations(pair_of(model), (torch.ones(3, 1),)), "title")))
+
+
+def test_notes_on_what_has_no_density():
+    written = texts(svg(drawn("eight_schools", "model"), "title"))
+    assert written[written.index("θ") + 1 :][:2] == ["deterministic", "scalar"]
+    written = texts(svg(drawn("denoising_autoencoder", "guide"), "title"))
+    assert written[written.index("u") + 1 :][:2] == ["Uniform", "not scored"]
+    assert written[written.index("z") + 1] == "deterministic"
+    assert "flat prior" in texts(svg(drawn("autoencoder", "model"), "title"))
+
+
 def test_a_hostile_name_is_text_and_nothing_else():
     hostile = """</text><script>alert("1")</script>&'\x00\ud800"""
 
@@ -85,7 +111,7 @@ def test_a_hostile_name_is_text_and_nothing_else():
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "fa.svg"
     assert main(["show", "factor_analysis", "--diagram", str(path), "--of", "guide"]) == 0
-    assert ET.parse(path).getroot().find(f"{SVG}desc").text == "q(z | x; phi)"
+    assert ET.parse(path).getroot().find(f"{SVG}desc").text == "q(z | x; φ)"
     for wrong, message in (("fa.png", "expected a path that ends in .svg"), ("none/fa.svg", "Create it first")):
         assert main(["show", "factor_analysis", "--diagram", str(tmp_path / wrong)]) == 2
         assert message in capsys.readouterr().err

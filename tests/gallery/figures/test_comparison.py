@@ -1,0 +1,37 @@
+"""The picture of the bounds of a comparison: what an estimate above the exact evidence is."""
+
+import pytest
+
+from gallery.figures.comparison import bound
+
+
+def result_of(joint=False, evidence=-4.0):
+    """Return the content of compare.json of one fit, whose line ends above the evidence, and its dot below."""
+    curve = [{"seconds": float(t), "elbo": elbo, "evidence": evidence} for t, elbo in enumerate((-9, -5, -3.9), 1)]
+    elbo = {"value": -4.1, "mc_se": 0.03} | ({} if joint else {"se": 0.2})
+    row = {"label": "trace", "seconds": 3.0, "curve": curve, "elbo": elbo}
+    if evidence is not None:
+        row["evidence"] = {"value": evidence}
+    return {"model": "m", "data": "d", "split": "test", "judge_draws": 64, "rows": [row]}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "line"),
+    [
+        ({}, "1 draw per data point, so it can lie above log p(x)"),
+        ({"joint": True}, "8 joint draws, so it can lie above log p(x)"),
+        ({"evidence": None}, "1 draw per data point"),
+    ],
+)
+def test_the_draws_behind_lines_and_dots_are_stated(chosen, line):
+    ax = bound(result_of(**chosen)).axes[0]
+    title = ax.get_title(loc="left").splitlines()
+    assert title[1] == f"line: {line}; dot: 64 draws, ± 2 Monte Carlo standard errors"
+
+
+def test_the_dot_and_the_number_are_the_final_evaluation():
+    ax = bound(result_of()).axes[0]
+    ((dot, caps, bars),) = ax.containers
+    assert dot.get_xydata().tolist() == [[3.0, -4.1]]
+    assert [end for _, end in bars[0].get_segments()[0]] == pytest.approx([-4.16, -4.04])
+    assert "trace −4.1000" in {text.get_text() for text in ax.texts}
