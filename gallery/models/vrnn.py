@@ -116,7 +116,7 @@ class VRNN(nn.Module):
         :raises ValueError: if x has another number of pixels
         """
         if x.shape[1] != self.steps * self.row_dim:
-            raise ValueError(f"x has sequences of {x.shape[1]} pixels, not {self.steps} rows of {self.row_dim}.")
+            raise ValueError(f"x has {x.shape[1]} pixels, not {self.steps} x {self.row_dim}.")
         return x.reshape(len(x), self.steps, self.row_dim)
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor, Memory]:

@@ -137,6 +137,6 @@ def test_sequences_of_another_length_are_refused(x):
         VectorisedVRNN(data_dim=10, steps=3)
     with pytest.raises(
         InferenceError,
-        match=r"VectorisedVRNN refuses rows of shape \(8,\): x has sequences of 8 pixels, not 3 rows of 2",
+        match=r"VectorisedVRNN refuses rows of shape \(8,\): x has 8 pixels, not 3 x 2",
     ):
         SVI(small(VectorisedVRNN), torch.cat([x, x[:, :2]], 1))

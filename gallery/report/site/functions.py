@@ -1,10 +1,14 @@
-"""The functions `model` and `guide` of a class, cut out of its file and folded to 80 columns."""
+"""The functions `model` and `guide` of a class, and its methods that they call, cut out of its files and folded to 80
+columns."""
 
+import ast
 import inspect
 import io
 import textwrap
 import tokenize
 from itertools import pairwise
+
+from torch import nn
 
 from gallery.models import MODELS
 
@@ -14,9 +18,37 @@ COLUMNS = 80
 
 
 def model_and_guide(name: str) -> str:
-    """Return the source of `model` and `guide` of a registered model, without the indentation of the class."""
-    cls = MODELS[name]
-    return "\n".join(fold(textwrap.dedent(inspect.getsource(getattr(cls, part)))) for part in ("model", "guide"))
+    """Return the source of `model` and `guide` of a registered model, and then of the methods that they call.
+
+    Methods are those of the model, at whatever depth, and not those of `nn.Module`. The indentation of the class is
+    removed, and long lines of docstrings are wrapped.
+    """
+    cls, sources = MODELS[name], dict[str, str]()
+    waiting = ["model", "guide"]
+    while waiting:
+        part = waiting.pop(0)
+        sources[part] = textwrap.dedent(inspect.getsource(getattr(cls, part)))
+        called = [node.func for node in ast.walk(ast.parse(sources[part])) if isinstance(node, ast.Call)]
+        names = [f.attr for f in called if isinstance(f, ast.Attribute) and ast.unparse(f.value) == "self"]
+        waiting += [n for n in dict.fromkeys(names) if _is_method(cls, n) and n not in sources and n not in waiting]
+    return "\n".join(fold(_wrapped(source)) for source in sources.values())
+
+
+def _wrapped(function: str) -> str:
+    """Wrap the lines of the docstring of a function."""
+    first = ast.parse(function).body[0].body[0]  # type: ignore[attr-defined]
+    spans = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = range(first.lineno, first.end_lineno + 1) if spans else ()
+    lines = []
+    for number, line in enumerate(function.splitlines(), 1):
+        indent = line[: len(line) - len(line.lstrip())]
+        fits = number not in docstring or len(line) <= COLUMNS
+        lines += [line] if fits else textwrap.wrap(line, COLUMNS, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines) + "\n"
+
+
+def _is_method(cls: type, name: str) -> bool:
+    return inspect.isfunction(getattr(cls, name, None)) and not hasattr(nn.Module, name)
 
 
 def fold(source: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote_plus
 
 from gallery.catalogue import plain
 from gallery.catalogue.recipes import Recipe
+from gallery.ledger.tables import headline
 from gallery.models import MODELS, family_module
 from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
@@ -41,6 +42,7 @@ class Measured:
     :param about: the settings of the recipe
     :param bounds: lower bounds and evidence of the first seed
     :param kl: see `kl_bars`, of the first seed
+    :param headline: the number that represents the recipe, in a sentence; empty if it was not measured
     :param verdicts: (name, verdict in words) of the first seed
     """
 
@@ -55,6 +57,7 @@ class Measured:
     bounds: list[Number] = field(default_factory=list)
     kl: dict[str, Any] | None = None
     information: str = ""
+    headline: str = ""
     verdicts: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -130,7 +133,24 @@ def _verdicts(entry: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the verdicts on a run: of its training data where a latent or the guide is of these alone."""
     test, train = entry["test"], entry.get("train", {})
     of_training = "elbo" in train and ("se" in test.get("undefined", {}) or "elbo" not in test)
-    return verdicts(train, "train") if of_training else verdicts(test, "test")
+    rows = verdicts(train, "train") if of_training else verdicts(test, "test")
+    return [(name, re.sub(r"(?<!\w)-(?=\d)", "−", verdict.replace("+-", "±"))) for name, verdict in rows]
+
+
+def _headline(recipe: Recipe, row: dict[str, Any] | None, of: list[Number]) -> str:
+    """Return the number that represents a recipe as a sentence, with the published one; empty if it was not measured.
+
+    :param of: the numbers of the recipe
+    """
+    shown = headline(recipe, row)
+    if shown is None:
+        return ""
+    it = next(number for number in of if number.name == shown.name)
+    unit = re.sub(r",? *\d+ particles?$|^fraction", "", it.unit.removeprefix(shown.name)).strip()
+    seeds = f"median and range of {it.seeds} seeds" if "[" in it.measured else ""
+    published = f"published: {it.published}" if it.published else ""
+    words = [f"{it.name}: {it.measured} {unit}".strip(), *filter(None, (seeds, published))]
+    return f"{words[0][0].upper()}{words[0][1:]}{''.join(f'; {part}' for part in words[1:])}."
 
 
 def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Path) -> Measured:
@@ -151,6 +171,7 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
             f"{minutes:.1f} minutes{' each' if len(seeds) > 1 else ''}, {first['processor']}, {first['device']}"
             f"{'' if len(seeds) > 1 else '. One seed: the spread between seeds is not known'}"
         )
+    rows_of = numbers(recipe, row)
     return Measured(
         recipe,
         (row or {}).get("command", f"gallery reproduce {recipe.name}"),
@@ -158,11 +179,12 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
         seeds,
         caption,
         _settings(recipe),
-        numbers(recipe, row),
+        rows_of,
         copy_pictures(ledger / "pictures" / folder, site, folder, of, {"learning_curve": _learning_curve(first)}),
         bounds(first) if first else [],
         kl_bars(first) if first else None,
         information(first) if first else "",
+        _headline(recipe, row, rows_of),
         _verdicts(first) if first else [],
     )
 

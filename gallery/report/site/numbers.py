@@ -49,7 +49,7 @@ class Number:
     @property
     def unit(self) -> str:
         """The unit, with the number of particles it averages over. Monitoring after an epoch uses one."""
-        if not self.entry and self.name.startswith("ELBO"):
+        if not self.entry and self.name.startswith(("ELBO", "log p(x)")):
             return "nats per data point" + (", 1 particle" if "epoch" in self.name else "")
         draws = f", {self.entry['particles']} particles" if "particles" in self.entry else ""
         return self.entry.get("unit", "") + draws

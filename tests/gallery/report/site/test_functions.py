@@ -11,12 +11,39 @@ from gallery.report.site.functions import COLUMNS, fold, model_and_guide
 from gallery.report.site.model_page import definition, references
 
 
+def tree(source):
+    """Return the syntax tree of functions as text, their docstrings with single spaces."""
+    functions = ast.parse(source)
+    for function in functions.body:
+        first = function.body[0]
+        if ast.get_docstring(function):
+            first.value.value = " ".join(first.value.value.split())
+    return ast.dump(functions)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_folded_function_is_the_same_function(name):
-    whole = [textwrap.dedent(inspect.getsource(getattr(MODELS[name], part))) for part in ("model", "guide")]
     folded = model_and_guide(name)
-    assert ast.dump(ast.parse(folded)) == ast.dump(ast.parse("\n".join(whole)))
+    parts = [function.name for function in ast.parse(folded).body]
+    assert parts[:2] == ["model", "guide"]
+    assert len(set(parts)) == len(parts)
+    whole = [textwrap.dedent(inspect.getsource(getattr(MODELS[name], part))) for part in parts]
+    assert tree(folded) == tree("\n".join(whole))
     assert max(map(len, folded.splitlines())) <= COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [
+        ("squared_gaussian", []),
+        ("gmvae", ["component"]),
+        ("denoising_autoencoder", ["prior", "corrupt", "expected"]),  # `expected` by `corrupt`
+        ("vrnn:smoothing", ["register_generative", "rows", "infer", "future", "start", "advance"]),
+    ],
+)
+def test_the_methods_that_model_and_guide_call_are_shown(name, methods):
+    shown = [function.name for function in ast.parse(model_and_guide(name)).body]
+    assert sorted(shown) == sorted(["model", "guide", *methods])
 
 
 def test_folding_keeps_strings_and_comments():

@@ -127,6 +127,19 @@ def test_a_model_page_has_its_numbers_code_and_answers(pages):
         assert re.split(r"[$`]", exercise["answer"])[0].strip() in text
 
 
+def test_the_headline_of_a_recipe_is_not_folded(pages):
+    """It is the number of the overview table of README.md, above the folded tables."""
+    ledger = read(tables.LEDGER / "ledger.json")
+    for name, page in pages.items():
+        for recipe in recipes_of(name.removesuffix(".html")):
+            if (shown := tables.headline(recipe, ledger.get(recipe.name))) is None:
+                continue
+            number = next(it for it in numbers(recipe, ledger[recipe.name]) if it.name == shown.name)
+            text = page.text[page.text.index(f"gallery reproduce {recipe.name}\n") :]
+            words = f"{number.name[1:]}: {number.measured}"
+            assert words in text[: text.index(f"Numbers and pictures of {recipe.name}")], recipe.name
+
+
 def test_a_model_without_a_guide_states_it(pages):
     without = {name for name in NAMES if "No guide is needed: the hidden" in pages[f"{name}.html"].text}
     assert without == {"gaussian_mixture", "hmm"}
