@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 
 from data.dataset import Dataset
+from data.tables import NO_VALUE
 
 __all__ = ["describe_missing", "summary"]
 
@@ -50,14 +51,31 @@ def summary(splits: Mapping[str, Dataset]) -> list[str]:
     return lines + [f"  {note}" for note in first.notes]
 
 
-def describe_missing(splits: Collection[Dataset]) -> str | None:
-    """Return how many entries of x are missing, in words; None if none is."""
+def describe_missing(splits: Collection[Dataset], columns: bool = False) -> str | None:
+    """Return how many entries of x are missing, in words; None if none is.
+
+    >>> import data
+    >>> describe_missing([data.load("nile", "train")]) is None
+    True
+
+    :param columns: whether to add which columns they are in: by name where the notes of a table have it, else by number
+    """
     missing, entries = sum(split.missing for split in splits), sum(split.x.numel() for split in splits)
     if not missing:
         return None
     empty = sum(int(split.x.isnan().all(1).sum()) for split in splits)
     rows = f"; rows without an entry: {empty:,}" if empty else ""
-    return f"{missing:,} of {entries:,} entries of x are missing (NaN), {100 * missing / entries:.1f} %{rows}"
+    where = _columns_without_values(splits) if columns else ""
+    return f"{missing:,} of {entries:,} entries of x are missing (NaN), {100 * missing / entries:.1f} %{where}{rows}"
+
+
+def _columns_without_values(splits: Collection[Dataset]) -> str:
+    notes = [note for split in splits for note in split.notes if NO_VALUE in note]
+    gaps = torch.stack([split.x.isnan().any(0) for split in splits]).any(0)
+    named = list(dict.fromkeys(notes)) or [str(int(k) + 1) for k in gaps.nonzero()]
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    before = "; " if notes else ", in column " if len(named) == 1 else ", in columns "
+    return f"{before}{', '.join(named[:SHOWN])}{more}{'' if notes else f' of {len(gaps)}'}"
 
 
 def _mapping(dataset: Dataset) -> str:

@@ -22,7 +22,8 @@ __all__ = ["encoded", "from_table", "is_table", "table_name"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
 PARTS = ("columns", "label", "covariates", "one_hot", "codes")
-REMEDY = "Leave it out by naming the columns of x, name it as the label, or have it encoded by one_hot or codes."
+REMEDY = "Leave it out with `columns`, make it the `label`, or encode it with `one_hot` or `codes`."
+NO_VALUE = ": no value in "  # of a note on a column of x
 MOST = 1000  # categories of a column
 SHOWN = 6  # of them in a note
 
@@ -97,11 +98,11 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     for column in encoded:
         if column not in read:
             raise DataError(
-                f"{path}: column {column!r} is encoded by one_hot or codes, and is neither a column of x nor a "
-                f"covariate: {', '.join(read)}. Add it to columns or covariates."
+                f"{path}: column {column!r} is encoded by `one_hot` or `codes`, and is neither a column of x nor "
+                f"a covariate: {', '.join(read)}. Add it to `columns` or `covariates`."
             )
         if encoded.count(column) > 1:
-            raise DataError(f"{path}: column {column!r} is named twice in one_hot and codes. Name it once.")
+            raise DataError(f"{path}: column {column!r} is named twice in `one_hot` and `codes`. Name it once.")
     notes: list[str] = []
 
     def matrix(columns: list[str], gaps: bool) -> np.ndarray:
@@ -114,7 +115,7 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
         (column,) = chosen["label"]
         arrays["labels"] = _labels(table[column])
         if empty := sum(value in (None, "") for value in table[column]):
-            notes.append(f"{column}: no value in {empty} row{'s' if empty > 1 else ''}, read as unlabelled")
+            notes.append(f"{column}: unlabelled, since empty, in {empty} row{'s' if empty > 1 else ''}")
     if chosen["covariates"]:
         arrays["covariates"] = matrix(chosen["covariates"], gaps=False)
     return {"": arrays}, notes
@@ -198,7 +199,7 @@ def _matrix(
         )
     if empty:
         rows = f"{len(empty)} rows, the first of them row" if empty[1:] else "row"
-        notes.append(f"{column}: no value in {rows} {empty[0]}")
+        notes.append(f"{column}{NO_VALUE}{rows} {empty[0]}")
     if is_number:
         return _numbers(path, column, ["nan" if _is_empty(value) else value for value in values])[:, None]
     matrix, categories = encoded(values, one_hot, f"{path}: column {column!r}")

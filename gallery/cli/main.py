@@ -20,6 +20,7 @@ import importlib
 import importlib.metadata
 import itertools
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -195,6 +196,8 @@ def _main(argv: Sequence[str] | None) -> int:
     return outcome if type(outcome) is int else 0
 
 
+COLUMNS = re.compile(r"`(columns|label|covariates|one_hot|codes)`")
+"""Settings of a table in a message."""
 FORMER = {"--compile": "--engine compiled", "--no-compile": "--engine pyro"}
 """Flags of earlier versions, and what is in their place."""
 
@@ -244,10 +247,12 @@ def _largest_setting(arguments: list[str]) -> str | None:
 def message_of(error: Exception, command: str = "") -> str:
     """Return the message of an error in one line, with a remedy (setting, value) as a flag: `Use --setting value.`
 
+    What chooses the columns of a table becomes a flag too: `one_hot`, between backquotes, is --one-hot.
+
     :param command: whose flag it is; `compare` takes objectives, in the plural
     """
     if not (isinstance(error, UserError) and isinstance(error.remedy, tuple)):
-        return " ".join(str(error).split())
+        return COLUMNS.sub(lambda match: f"--{match[1].replace('_', '-')}", " ".join(str(error).split()))
     name, value = error.remedy
     if command == "compare" and name == "objective":
         name = "objectives"

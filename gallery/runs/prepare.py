@@ -12,6 +12,7 @@ from gallery.errors import RunError
 from gallery.runs.folder import SPECIFICATION
 from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
+from gallery.runs.table import file_name
 from inference import SVI, InferenceError, Pair
 from inference.fit import distributed
 from inference.pairs.capabilities import capability, count
@@ -39,12 +40,12 @@ def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None)
             message, remedy = f"{message} {_binary_transforms(run, train.name)}", None
         if isinstance(error, ContractError):
             remedy = f"`gallery check {run.model}` checks all clauses."
-        raise RunError(f"{run.model} on {run.data}: {message}", remedy) from error
+        raise RunError(f"{_subject(run)}: {message}", remedy) from error
     registered = {id(parameter) for parameter in svi.parameters}
     unregistered = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered]
     if unregistered:
         raise RunError(
-            f"{run.model} on {run.data}: {', '.join(unregistered)} would not be learnt: neither model nor guide "
+            f"{_subject(run)}: {', '.join(unregistered)} would not be learnt: neither model nor guide "
             "registers it with pyro.module.",
             f"`gallery check {run.model}` shows the clause of the contract.",
         )
@@ -73,14 +74,28 @@ def print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressL
         print(*data.summary(splits), sep="\n", flush=True)
 
 
+def _subject(run: Run) -> str:
+    """Return the model and the data of a run, without the folder of a file and the choice of its columns."""
+    return f"{run.model} on {file_name(run.data)}"
+
+
 def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None:
-    """:raises RunError: if a label is unknown that the model conditions on, and the model has no `missing` label"""
-    if "given" not in inspect.signature(pair.model).parameters or count(pair, "missing") is not None:
+    """:raises RunError: if the model conditions on labels or covariates, and the data have none; or a label is unknown
+    that it conditions on, and it has no `missing` label
+    """
+    if "given" not in inspect.signature(pair.model).parameters:
+        return
+    if splits["train"].given is None:
+        raise RunError(
+            f"{_subject(run)}: the model conditions on labels or covariates, and the data have none.",
+            "Choose data that have them, or name them: `label`, `covariates`.",
+        )
+    if count(pair, "missing") is not None:
         return
     for name, split in splits.items():
         if split.covariates is None and split.labels is not None and (split.labels < 0).any():
             raise RunError(
-                f"{run.model} on {run.data}: {name} has unknown labels, and the model conditions on the label of every "
+                f"{_subject(run)}: {name} has unknown labels, and the model conditions on the label of every "
                 "data point.",
                 "Remove these rows, or fit a model with the attribute `missing`, such as ss_vae.",
             )
@@ -88,11 +103,10 @@ def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None
 
 def check_missing(run: Run, pair: Pair, splits: Mapping[str, data.Dataset]) -> None:
     """:raises RunError: if x has missing values that the pair does not mask"""
-    described = describe_missing(splits.values())
+    described = describe_missing(splits.values(), columns=True)
     if described and not capability(pair, "missing_values"):
-        notes = "".join(f"; {note}" for note in splits["train"].notes)
         raise RunError(
-            f"{run.model} on {run.data}: {described}, and the model does not mask them{notes}.",
+            f"{_subject(run)}: {described}. The model does not mask them.",
             "Remove these rows or columns, or fit a model that declares the capability missing_values, such as "
             "factor_analysis:missing.",
         )

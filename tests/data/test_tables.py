@@ -81,8 +81,8 @@ def test_pixels_in_a_table(tmp_path):
         (None, "t.csv", ["'kind'", "row 2", "expected a number", "label"]),
         (None, "t.csv?columns=wide", ["no column 'wide'", "width, length: cm, kind, age"]),
         (None, "t.csv?wide=1", ["unknown part 'wide'"]),
-        (None, "t.csv?columns=age&one_hot=kind", ["'kind' is encoded by one_hot or codes", "covariate: age"]),
-        (None, "t.csv?label=kind&codes=kind", ["'kind' is encoded by one_hot or codes"]),
+        (None, "t.csv?columns=age&one_hot=kind", ["'kind' is encoded by `one_hot` or `codes`", "covariate: age"]),
+        (None, "t.csv?label=kind&codes=kind", ["'kind' is encoded by `one_hot` or `codes`"]),
         (None, "t.csv?one_hot=kind&codes=kind", ["'kind' is named twice"]),
         ("a,b\n1,u\n3,\n", "t.csv?one_hot=b", ["column 'b' has no value in row 3"]),
         ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), "t.csv?codes=b", ["1001 categories, expected at most"]),
@@ -127,7 +127,7 @@ def test_an_empty_cell_of_x_is_nan(tmp_path, empty):
     assert sum(int((split.labels < 0).sum()) for split in splits.values()) == 1  # as before
     assert splits["train"].notes == (
         "b: no value in 2 rows, the first of them row 5",
-        "kind: no value in 1 row, read as unlabelled",
+        "kind: unlabelled, since empty, in 1 row",
     )
     assert "  2 of 80 entries of x are missing (NaN), 2.5 %" in data.summary(splits)
     assert "  x in [0, 39.5]" in data.summary(splits)

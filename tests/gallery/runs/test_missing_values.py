@@ -40,8 +40,41 @@ def test_a_model_that_does_not_mask_refuses_them(command, name, tmp_path, capsys
     assert error.count("\n") == 1, error
     words = ["entries of x are missing (NaN)", "does not mask them", "capability missing_values"]
     assert all(word in error for word in words), error
-    assert ("b: no value in" in error) == (name == "t.csv")  # with the columns where they have names
+    named = [f"{column}: no value in" in error for column in "abc"]
+    numbered = ", in columns 1, 2, 3 of 3. The model" in error
+    assert (all(named), numbered) == (name == "t.csv", name != "t.csv")  # by their names where they have some
     assert not (tmp_path / "new").exists()
+
+
+def test_the_error_has_no_notes_on_other_columns(tmp_path, capsys):
+    rows = [f"{i},{'uv'[i % 2]},{'' if i == 4 else i % 3}" for i in range(20)]
+    (tmp_path / "mixed.csv").write_text("\n".join(["a,kind,b", *rows]))
+    data = ["--data", "mixed.csv", "--columns", "a,b,kind", "--one-hot", "kind"]
+    assert main(["fit", "factor_analysis", "--run", "new", *data]) == 2
+    assert capsys.readouterr().err == (
+        "gallery: factor_analysis on mixed.csv: 1 of 80 entries of x are missing (NaN), 1.2 %; b: no value in row 6. "
+        "The model does not mask them. Remove these rows or columns, or fit a model that declares the capability "
+        "missing_values, such as factor_analysis:missing.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "Leave it out with --columns, make it the --label, or encode it with --one-hot or --codes."),
+        ("--columns a --codes kind", "is encoded by --one-hot or --codes, and is neither a column of x nor a covariate"),
+        ("--columns a,kind --codes kind --one-hot kind", "is named twice in --one-hot and --codes."),
+    ],
+)
+def test_errors_of_tables_name_flags(arguments, words, tmp_path, capsys):
+    (tmp_path / "kinds.csv").write_text("\n".join(["a,kind", *[f"{i},{'uv'[i % 2]}" for i in range(20)]]))
+    assert main(["fit", "factor_analysis", "--data", "kinds.csv", *arguments.split()]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_conditional_model_names_the_flags_that_are_missing(capsys):
+    assert main(["fit", "linear_regression", "--data", "t.csv", "--run", "new"]) == 2
+    assert "or name them: --label, --covariates." in capsys.readouterr().err
 
 
 def test_a_table_with_empty_cells_goes_through_every_command(capsys, tmp_path):
