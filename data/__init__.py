@@ -19,8 +19,10 @@ Importing this package reads neither the network nor any data on disk. No file i
 
     >>> import data
     >>> train = data.load("digits:threshold", "train")
-    >>> train.x.shape, train.support
-    (torch.Size([1200, 64]), Boolean())
+    >>> train
+    digits:threshold, train: 1,200 rows of shape (8, 8), float32 in {0, 1}, 10 classes
+    >>> train.x.shape
+    torch.Size([1200, 64])
 """
 
 import os

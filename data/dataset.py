@@ -50,8 +50,10 @@ class Dataset:
 
     >>> import data
     >>> test = data.load("digits:grey", "test")
-    >>> len(test), test.x.shape, test.shape, test.labels.shape, test.classes
-    (297, torch.Size([297, 64]), (8, 8), torch.Size([297]), 10)
+    >>> test
+    digits:grey, test: 297 rows of shape (8, 8), float32 in [0, 1], 10 classes
+    >>> test.x.shape, test.labels.shape
+    (torch.Size([297, 64]), torch.Size([297]))
 
     :param name: data set and pixel transform, such as "mnist:threshold"
     :param split: "train", "validation", "test", or "all" (train, then validation)
@@ -86,6 +88,21 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        names = {constraints.boolean: "{0, 1}", constraints.unit_interval: "[0, 1]", constraints.real: "the reals"}
+        support = names.get(self.support, str(self.support))
+        kind = str(self.x.dtype).removeprefix("torch.")
+        parts = [f"{_counted(len(self), 'row')} of shape {self.shape}", f"{kind} in {support}"]
+        if self.labels is not None:
+            parts.append(f"{self.classes} classes")
+        if self.known is not None:
+            parts.append(f"{_counted(int(self.known.sum()), 'label')} shown to the model")
+        if self.covariates is not None:
+            parts.append(_counted(self.covariates.shape[1], "covariate"))
+        if self.missing:
+            parts.append(f"{self.missing:,} of {self.x.numel():,} entries missing (NaN)")
+        return f"{self.name}, {self.split}: {', '.join(parts)}"
 
     @property
     def is_image(self) -> bool:
@@ -174,6 +191,10 @@ class Dataset:
             covariates=None if self.covariates is None else self.covariates.to(device, dtype),
             known=None if self.known is None else self.known.to(device),
         )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _exact_type(tensor: Tensor) -> torch.dtype:

@@ -81,3 +81,15 @@ def test_moving_keeps_the_hash_and_the_labels():
     assert line.hash == data.load("line").hash
     assert digits.hash == data.load("digits:grey").hash
     assert data.load("line").to().x.dtype == torch.float32
+
+
+def test_a_data_set_is_shown_in_one_line():
+    assert repr(data.load("line")) == "line, train: 200 rows of shape (1,), float32 in the reals, 1 covariate"
+    shown = repr(data.load("digits:threshold:100-labels"))
+    assert shown == (
+        "digits:threshold:100-labels, train: 1,200 rows of shape (8, 8), float32 in {0, 1}, 10 classes, 100 labels "
+        "shown to the model"
+    )
+    x = np.array([[1.5, np.nan], [2.5, 3.0], [0.5, np.nan]] * 10)
+    whole = data.from_arrays({"x": x})["all"]
+    assert repr(whole).endswith(f"rows of shape (2,), float32 in the reals, {whole.missing} of 54 entries missing (NaN)")
