@@ -70,12 +70,12 @@ LESSONS: dict[str, Lesson] = {
             "vae": "--data digits:threshold --objectives trace,iwae:5,iwae:50,dreg:5,dreg:50 --seeds 2 "
             "--latent-dim 8 --hidden 64 64 --dropout 0.0 --epochs 60 --batch-size 100 --lr 0.002"
         },
-        "By the metric IWAE-64, fits with more samples K, and so with more passes, are better. With dreg the gain "
-        "from K = 5 to 50 is within the Monte Carlo error in one seed of two. At K = 50 the ELBO is worse, because "
-        "the guide is fitted for 50 samples jointly and not for one. At the same weights the signal-to-noise ratio "
-        "of the model's gradient grows with K, and that of the guide's gradient falls. With double "
-        "reparametrisation (dreg) the guide's ratio is higher than with the ELBO, and far higher than with iwae at "
-        "the same K. It falls from 5 to 50 too, but the fits are better than with iwae.",
+        "By IWAE-64, which evaluates all fits alike, those with more samples K, and so with more passes, are better. "
+        "With double reparametrisation (dreg) the gain from K = 5 to 50 is within the Monte Carlo error in one seed of "
+        "two. At K = 50 the ELBO is worse, because the guide is fitted for 50 samples jointly and not for one. At the "
+        "same weights the signal-to-noise ratio of the model's gradient grows with K, and that of the guide's gradient "
+        "falls. Double reparametrisation gives the guide a higher ratio than the ELBO does, and a far higher one than "
+        "IWAE at the same K. It falls from 5 to 50 too, but the fits are better than those of IWAE.",
         {"iwae/value": "IWAE-64, nats per data point", "noise/guide/snr": "signal-to-noise ratio, guide's gradient"},
         {
             "trace": "ELBO, 1 sample",
@@ -179,13 +179,13 @@ LESSONS: dict[str, Lesson] = {
             ("eight_schools", "eight_schools:centred"),
             "--objectives trace --samplers nuts,pathfinder:20 --seeds 2",
         ),
-        "The effects of eight schools share a mean and a spread. Either the effect itself is the latent "
-        "(eight_schools:centred), or its distance from the mean in spreads (eight_schools); the model is the "
-        "same. In the second way both samplers find the posterior mean of every effect to within a tenth of its "
-        "sd, Pathfinder with less than a twentieth of the gradients of NUTS, and its k-hat is below 0.7. In the "
-        "first a small spread ties all effects together, a funnel, which no normal and no single step size fits. "
-        "Pathfinder is off by more than a whole sd, and its k-hat, above 0.7, warns of it. NUTS needs more than "
-        "twice the gradients for less than a fifth of the effective draws, and its R-hat stays above 1.01.",
+        "The effects of eight schools share a mean mu and a spread tau. The latent of a school is either its effect "
+        "theta (eight_schools:centred), or eta, with theta = mu + tau eta (eight_schools): one model in two "
+        "coordinates. With eta, both samplers have the posterior mean of every effect to within a tenth of its sd, "
+        "Pathfinder with less than a twentieth of the gradients of NUTS, and its k-hat is below 0.7. With theta, a "
+        "small tau ties all effects to mu: the posterior is a funnel, which no normal and no single step size fits. "
+        "Pathfinder is off by more than a whole sd, and its k-hat, above 0.7, warns of it. NUTS needs more than twice "
+        "the gradients for less than a fifth of the effective draws, and its R-hat stays above 1.01.",
         {"largest_error": "error of the posterior mean, in its sds", "gradients": "gradient evaluations"},
         {"nuts": "NUTS", "pathfinder:20": "Pathfinder, 20 paths"},
     ),
@@ -199,16 +199,16 @@ LESSONS: dict[str, Lesson] = {
             "vae": "--data digits:threshold --objectives trace,iwae:16,miwae:4:4,piwae:4:4 --seeds 2 --latent-dim 8 "
             "--hidden 64 64 --dropout 0.0 --epochs 15 --batch-size 100 --lr 0.002",
         },
-        "For a continuous latent, stl: on factor analysis, at a guide near the posterior, its guide gradient has less "
-        "than a fiftieth of the variance of trace from the same draws, and the fits end with a smaller gap. Without "
-        "reparametrisation one draw (reinforce) has more than twenty times the variance of trace, and four draws, each "
-        "with the others as its baseline (loo:4), less than a tenth. For a few binary latents, enum: the sum has no "
-        "noise and the highest ELBO, at more than three times the seconds. Where it is too long, disarm: at the same "
-        "weights and passes its gradient has less variance than that of loo:2, although which of the two ends higher "
-        "depends on the seed. vimco:4 fits the bound of four draws: log p(x) is the highest, and the gap too. For a "
-        "bound of several draws, piwae: of 16 draws, piwae:4:4 gives the model the gradient of iwae:16, and the guide "
-        "three to five times its signal-to-noise ratio, as miwae:4:4 does. After these few epochs it is the best of "
-        "the three by the metrics IWAE-64 and ELBO.",
+        "Continuous latent, factor analysis: near the posterior the gradient of sticking the landing (stl) has less "
+        "than a fiftieth of the variance of the reparametrised one (trace) from the same draws, and its fits end with "
+        "a smaller gap. Without reparametrisation, one draw (reinforce) has more than twenty times the variance of "
+        "trace; four draws, each with the mean of the others as its baseline (loo:4), have less than a tenth. A few "
+        "binary latents: their sum (enum) has no noise and the highest ELBO, for more than three times the seconds. "
+        "Where the sum has too many terms, take DisARM: at the same weights and passes its gradient has less variance "
+        "than that of two draws (loo:2), although which of the two ends higher depends on the seed. VIMCO (vimco:4) "
+        "maximises the bound of four draws, so its log p(x) is the highest, and its gap too. A bound of 16 draws, for "
+        "a VAE: PIWAE (piwae:4:4) gives the model the gradient of IWAE, and the guide three to five times its signal- "
+        "to-noise ratio, as MIWAE does. After these few epochs it is the best of the three, by IWAE-64 and by ELBO.",
         names={
             "trace": "reparametrised",
             "stl": "sticking the landing",

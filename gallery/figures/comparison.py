@@ -26,8 +26,8 @@ def bound(result: dict) -> Figure | None:
     """Draw the ELBO against the seconds of the fits, one line per seed, and the exact evidence if it is known.
 
     The evidence is one line if it is the same for all fits, else one dashed line per fit at its weights. A point of a
-    line is an estimate from few draws, and can lie above the evidence. A dot is the ELBO of the final evaluation, with 2
-    standard errors of its draws to either side.
+    line is an estimate from few draws, and can lie above the evidence. A dot is the ELBO of the final evaluation, with
+    2 standard errors of its draws to either side.
 
     :param result: the content of compare.json
     :return: None if no row has a curve
@@ -50,7 +50,7 @@ def bound(result: dict) -> Figure | None:
     labels = dict.fromkeys([*curves["elbo"], *curves["evidence"]])
     colours = {label: CLASSES[i % len(CLASSES)] for i, label in enumerate(labels)}
     ends = []
-    for label, lines in (curves["evidence"] | curves["elbo"]).items():
+    for label in curves["evidence"] | curves["elbo"]:
         key = "elbo" if label in curves["elbo"] else "evidence"
         values = [row[key]["value"] for row in result["rows"] if row["label"] == label and key in row]
         words = f"{label}{', log p(x)' if key == 'evidence' else ''} {number(np.median(values), '#.5g')}"
@@ -59,7 +59,9 @@ def bound(result: dict) -> Figure | None:
     dashed = "" if fixed or not len(truth) else "; dashed: exact log p(x) of the fitted model"
     ax = fig.subplots()
     finals = [row for row in result["rows"] if "elbo" in row and row.get("curve")]
-    dress(ax, f"{result['model']} on {result['data']}{dashed}{_drawn(result, finals)}", "seconds of fitting, one thread")
+    dress(
+        ax, f"{result['model']} on {result['data']}{dashed}{_drawn(result, finals)}", "seconds of fitting, one thread"
+    )
     ax.set_ylabel(f"ELBO of {result['split']} data, nats per data point", fontsize=9, color=INK)
     logarithmic(ax)
     low, high = window([(np.linspace(0, 2, len(y)) ** 2, y) for _, y in series])
@@ -74,7 +76,9 @@ def bound(result: dict) -> Figure | None:
                 ax.plot(x, y, style if len(x) > 1 else "o", color=colours[label], linewidth=1.2, alpha=0.6)
     for row in finals:
         value, error = row["elbo"]["value"], 2 * row["elbo"]["mc_se"]
-        ax.errorbar(row["seconds"], value, error, fmt="o", color=colours[row["label"]], markersize=4, capsize=3, zorder=3)
+        ax.errorbar(
+            row["seconds"], value, error, fmt="o", color=colours[row["label"]], markersize=4, capsize=3, zorder=3
+        )
     label_ends(ax, ends)
     return fig
 

@@ -20,7 +20,8 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)  # which stay apart on a dark page, w
 def lesson(results: list[dict[str, Any]], shown: dict[str, str], names: dict[str, str]) -> Figure:
     """Draw one or two quantities of every row in words, a dot for each seed with its Monte Carlo error.
 
-    The rows of a comparison stand in the order of the first quantity, the best first.
+    The rows of a comparison stand in the order of the first quantity, the best first. The same words have the same
+    colour in all comparisons.
 
     :param results: contents of compare.json, drawn one under the other
     :param shown: path of the quantity in a row, such as "elbo/value" -> words
@@ -28,6 +29,10 @@ def lesson(results: list[dict[str, Any]], shown: dict[str, str], names: dict[str
     """
     groups = [_by_label(result, list(shown)) for result in results]
     heights = [0.62 + 0.4 * len(group) for group in groups]
+    colours: dict[str, str] = {}
+    for group in groups:  # a row that an earlier comparison has keeps its colour; others take those that are left
+        left = [colour for colour in COLOURS if colour not in {colours.get(label) for label in group}]
+        colours |= dict(zip([label for label in group if label not in colours], left, strict=False))
     fig = figure(10.0, 0.5 + sum(heights))
     axes = fig.subplots(len(results), len(shown), squeeze=False, sharey="row", height_ratios=heights)
     for line, (result, group) in enumerate(zip(results, groups, strict=True)):
@@ -42,10 +47,9 @@ def lesson(results: list[dict[str, Any]], shown: dict[str, str], names: dict[str
                     ax.xaxis.set_major_locator(LogLocator())
             else:
                 ax.xaxis.set_major_locator(MaxNLocator(5))
-            for place, rows in enumerate(group.values()):
-                colour = COLOURS[place % len(COLOURS)]
+            for place, (label, rows) in enumerate(group.items()):
                 for value, error in rows[column]:
-                    ax.errorbar(value, place, xerr=error, color=colour, fmt="o", markersize=7, alpha=0.8)
+                    ax.errorbar(value, place, xerr=error, color=colours[label], fmt="o", markersize=7, alpha=0.8)
             ax.tick_params(labelsize=11)
             ax.grid(axis="x", color=GREY, linewidth=0.3)
         axes[line, 0].set_yticks(range(len(group)), [names.get(label, label) for label in group])

@@ -92,4 +92,6 @@ def test_a_data_set_is_shown_in_one_line():
     )
     x = np.array([[1.5, np.nan], [2.5, 3.0], [0.5, np.nan]] * 10)
     whole = data.from_arrays({"x": x})["all"]
-    assert repr(whole).endswith(f"rows of shape (2,), float32 in the reals, {whole.missing} of 54 entries missing (NaN)")
+    assert repr(whole).endswith(
+        f"rows of shape (2,), float32 in the reals, {whole.missing} of 54 entries missing (NaN)"
+    )

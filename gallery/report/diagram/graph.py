@@ -9,14 +9,11 @@ __all__ = ["ROW", "Diagram", "Kind", "Node", "in_greek"]
 ROW = "row"
 """The input of a guide with parameters per data point, which it looks up by row."""
 
-GREEK = dict(
-    zip(
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi "
-        "chi psi omega".split(),
-        "αβγδεζηθικλμνξοπρστυφχψω",
-        strict=True,
-    )
-)
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
+    "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "omicron": "ο", "pi": "π", "rho": "ρ",
+    "sigma": "σ", "tau": "τ", "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
+}  # fmt: skip
 LETTER = re.compile(rf"(?<![^\W_])({'|'.join(GREEK)})(?![^\W\d_])")  # a part of a name, between underscores or digits
 
 Kind = Literal["latent", "enumerated", "observed", "deterministic", "factor", "input", "network"]

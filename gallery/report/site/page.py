@@ -27,7 +27,7 @@ PAGES = {
     "glossary.html": "Glossary",
     "api.html": "API",
     "map.html": "From the sources",
-    "corrections.html": "Corrections to the sources",
+    "corrections.html": "Corrections",
 }
 ENVIRONMENT = Environment(
     loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined

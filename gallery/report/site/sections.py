@@ -1,6 +1,7 @@
 """The index page: one card per file of gallery/models, in sections."""
 
 import inspect
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,24 +111,35 @@ def title(family: str) -> tuple[str, str]:
     return name, what
 
 
-def number_of(entry: dict[str, Any]) -> Headline | None:
-    """Return the number for a card, of a run of the ledger or of metrics.json; None if it has none of them.
+def number_of(*entries: dict[str, Any]) -> Headline | None:
+    """Return the number for a card, the median over runs of the ledger or metrics.json; None if they have none of them.
 
     Bounds are not among them: those of pixels in {0, 1} are logarithms of probabilities, others of densities.
     """
+    rows = [row for entry in entries if (row := _number(entry)) is not None]
+    if not rows:
+        return None
+    median, (_, unit, what) = statistics.median(value for value, *_ in rows), rows[0]
+    shown = written(median)
+    if what.startswith("between"):
+        shown = f"{median:.4f}" if median >= SMALLEST_GAP else f"< {SMALLEST_GAP:.4f}"  # below is rounding
+    return Headline(shown, unit, what)
+
+
+def _number(entry: dict[str, Any]) -> tuple[float, str, str] | None:
+    """Return value, unit and meaning of the number for a card of one run."""
     test, train = entry.get("test", {}), entry.get("train", {})
     joint = "se" in test.get("undefined", {})
     bounds = train if joint and "elbo" in train else test
     if "value" in (right := test.get("classifier_accuracy", {})):
-        return Headline(written(100 * (1 - right["value"])), "%", "of the test images are misclassified")
+        return 100 * (1 - right["value"]), "%", "of the test images are misclassified"
     if "evidence" in bounds and "elbo" in bounds:
         gap = bounds["evidence"]["value"] - bounds["elbo"]["value"]
-        shown = f"{gap:.4f}" if gap >= SMALLEST_GAP else f"< {SMALLEST_GAP:.4f}"  # below is rounding
-        return Headline(shown, "nats", "between the exact evidence and the bound, per data point")
+        return gap, "nats", "between the exact evidence and the bound, per data point"
     if "value" in (error := entry.get("reconstruction_error", {})) and "elbo" not in test:
-        return Headline(written(error["value"]), "squared error", "of a reconstructed test image")
+        return error["value"], "squared error", "of a reconstructed test image"
     if "value" in (kl := test.get("kl", {})):
-        return Headline(written(kl["value"]), "nats", "in the code of a test image (KL from the prior)")
+        return kl["value"], "nats", "in the code of a test image (KL from the prior)"
     return None
 
 
@@ -159,7 +171,7 @@ def card(
     measured = (rows.get(recipe.name, {"runs": {}})["runs"] for recipe in recipes_of(family))
     entries = list(next(filter(None, measured), {}).values())
     folders = [ledger / "pictures" / recipe.name.replace(":", "-") for recipe in recipes_of(family)]
-    number = number_of(entries[0]) if entries else None
+    number = number_of(*entries)
     if number is None and runs:  # with its picture, so that both are of the same run
         number, folders = number_of(runs[0].metrics), [runs[0].folder / "figures"]
     paths = [path for folder in folders for path in known_pictures(folder) if path.stem != "learning_curve"]

@@ -31,7 +31,7 @@ def test_the_draws_behind_lines_and_dots_are_stated(chosen, line):
 
 def test_the_dot_and_the_number_are_the_final_evaluation():
     ax = bound(result_of()).axes[0]
-    ((dot, caps, bars),) = ax.containers
+    ((dot, _caps, bars),) = ax.containers
     assert dot.get_xydata().tolist() == [[3.0, -4.1]]
     assert [end for _, end in bars[0].get_segments()[0]] == pytest.approx([-4.16, -4.04])
     assert "trace −4.1000" in {text.get_text() for text in ax.texts}

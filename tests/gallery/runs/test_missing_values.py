@@ -62,7 +62,10 @@ def test_the_error_has_no_notes_on_other_columns(tmp_path, capsys):
     ("arguments", "words"),
     [
         ("", "Leave it out with --columns, make it the --label, or encode it with --one-hot or --codes."),
-        ("--columns a --codes kind", "is encoded by --one-hot or --codes, and is neither a column of x nor a covariate"),
+        (
+            "--columns a --codes kind",
+            "is encoded by --one-hot or --codes, and is neither a column of x nor",
+        ),
         ("--columns a,kind --codes kind --one-hot kind", "is named twice in --one-hot and --codes."),
     ],
 )

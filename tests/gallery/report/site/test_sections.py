@@ -49,6 +49,11 @@ def test_a_gap_is_of_the_training_data_where_a_latent_is_global():
     )
 
 
+def test_the_number_of_a_card_is_the_median_of_the_seeds():
+    runs = [{"test": {"classifier_accuracy": {"value": value}}} for value in (0.9, 0.7, 0.8)]
+    assert number_of(*runs) == Headline("20.00", "%", "of the test images are misclassified")
+
+
 def test_marks_of_a_card():
     assert marks_of("loaded_die", 4.0, True) == ("no data needed", "takes seconds", "can be played with")
     assert marks_of("vae", 668.0, False) == ()
