@@ -81,7 +81,7 @@ def notes(node: Node) -> list[str]:
     if node.kind == "deterministic":
         about = ["deterministic"]
     elif node.masked:
-        about = [node.distribution, "not scored"] if node.auxiliary else ["flat prior"]
+        about.append("not scored")
     return [*about, f"shape {_times(node.shape)}" if node.shape else "scalar"]
 
 

@@ -11,7 +11,7 @@ const wide = X(1) - X(0), columns = data.share.map((share, i) => {
   shape("text", { x: X(i), y: 198, "text-anchor": "middle" }, bars, i);
   shape("rect", { x: X(i) - 0.4 * wide, y: Y(share), width: 0.8 * wide, height: Y(0) - Y(share), class: "bar" }, bars);
   const bar = shape("rect", { x: X(i) - 0.22 * wide, width: 0.44 * wide, class: "on" }, bars);
-  const frame = shape("rect", { x: X(i) - 0.47 * wide, y: 6, width: 0.94 * wide, height: 196, class: "frame" }, bars);
+  const frame = shape("rect", { x: X(i) - 0.47 * wide, y: 6, width: 0.94 * wide, height: 194, class: "frame" }, bars);
   frame.addEventListener("click", () => choose(i));
   return { bar, frame };
 });

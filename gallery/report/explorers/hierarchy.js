@@ -27,9 +27,10 @@ const paths = chart(part("paths"), 320, () => (
 ), (it) => {
   const { X, Y, field } = it, tau = spread();
   it.band(taus, taus.map(() => floor), heights.map((p) => floor + (tall * p) / most), "area truth");
+  const ends = along.at(-1).effect, rank = (i) => ends.filter((end) => end > ends[i]).length;
   x.forEach((_, i) => {
     it.curve(taus, along.map((of) => of.effect[i]), "curve k0");
-    const place = { x: X(data.reach) - 4 - 16 * (i % 3), y: Y(along.at(-1).effect[i]) - 4, "text-anchor": "end" };
+    const place = { x: X(data.reach) - 4 - 16 * (rank(i) % 4), y: Y(ends[i]) - 4, "text-anchor": "end" };
     shape("text", place, field, letters[i]);
   });
   it.curve(taus, along.map((of) => of.mean), "prior");

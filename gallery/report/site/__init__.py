@@ -38,6 +38,7 @@ from gallery.report.site.model_page import (
     references,
     source,
     variants,
+    verdicts_of,
 )
 from gallery.report.site.numbers import kl_bars
 from gallery.report.site.page import write_page
@@ -129,6 +130,7 @@ def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[
         run=run,
         home=f"{run.family}.html" if run.family in NAMES else None,
         numbers=run.numbers(),
+        verdicts=verdicts_of(run.metrics),
         undefined=run.undefined(),
         kl=kl_bars(run.metrics),
         k_hat=k_hat_verdict(run.folder),

@@ -7,8 +7,8 @@ import data
 from gallery.errors import RunError
 from gallery.runs import training
 from gallery.runs.metrics import k_hat
+from gallery.runs.report import weights_verdict
 from inference import InferenceError
-from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 
 __all__ = ["k_hat_verdict"]
 
@@ -27,10 +27,4 @@ def k_hat_verdict(folder: Path) -> str | None:
         return None
     if "k_hat_above" not in summary:
         return None
-    median, above = summary["k_hat"], summary["k_hat_above"]
-    middle = f"median {median['value']:.2f}" if "value" in median else median["undefined"]
-    return (
-        f"Pareto k-hat of {above['n']} test data points, from {above['particles']} particles each: {middle}; "
-        f"k-hat > {K_HAT_THRESHOLD} for {above['value']:.0%}. Importance-weighted estimates are unreliable there, "
-        "whatever the practical number of particles."
-    )
+    return f"Importance weights, {summary['k_hat_above']['particles']} particles each: {weights_verdict(summary)}."

@@ -4,6 +4,7 @@ import inspect
 import re
 import statistics
 import sys
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "references",
     "source",
     "variants",
+    "verdicts_of",
 ]
 
 
@@ -95,13 +97,20 @@ def references(bibtex: str) -> list[Reference]:
     works = []
     for body in re.findall(r"^@\w+\{\w+,\n(.*?)^\}$", bibtex, flags=re.MULTILINE | re.DOTALL):
         fields = dict(re.findall(r"^  (\w+) = \{(.*?)\},?$", body, flags=re.MULTILINE | re.DOTALL))
-        plain = {key: " ".join(value.replace("{", "").replace("}", "").split()) for key, value in fields.items()}
+        plain = {key: _as_text(value) for key, value in fields.items()}
         names = [name.partition(",")[0] for name in plain["author"].split(" and ")]
         authors = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
         query = f"https://scholar.google.com/scholar?q={quote_plus(plain['title'])}"
         link = f"https://arxiv.org/abs/{plain['eprint']}" if "eprint" in plain else query
         works.append(Reference(authors, plain["title"], plain.get("year", ""), link))
     return works
+
+
+def _as_text(value: str) -> str:
+    """Return a value of a BibTeX field without braces, and with its accents as characters."""
+    marks = {'"': "\u0308", "'": "\u0301", "`": "\u0300", "^": "\u0302", "~": "\u0303"}
+    letters = re.sub(r"\\([\"'`^~])\{?(\w)\}?", lambda match: match[2] + marks[match[1]], value)
+    return unicodedata.normalize("NFC", " ".join(letters.replace("{", "").replace("}", "").split()))
 
 
 def plain_step(family: str) -> str:
@@ -129,7 +138,7 @@ def _learning_curve(entry: dict[str, Any] | None) -> str:
     return f"The ELBO goes from {curve[0]:.2f} after epoch 1 to {curve[-1]:.2f} after epoch {len(curve)}."
 
 
-def _verdicts(entry: dict[str, Any]) -> list[tuple[str, str]]:
+def verdicts_of(entry: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the verdicts on a run: of its training data where a latent or the guide is of these alone."""
     test, train = entry["test"], entry.get("train", {})
     of_training = "elbo" in train and ("se" in test.get("undefined", {}) or "elbo" not in test)
@@ -185,7 +194,7 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
         kl_bars(first) if first else None,
         information(first) if first else "",
         _headline(recipe, row, rows_of),
-        _verdicts(first) if first else [],
+        verdicts_of(first) if first else [],
     )
 
 

@@ -87,7 +87,7 @@ def test_notes_on_what_has_no_density():
     written = texts(svg(drawn("denoising_autoencoder", "guide"), "title"))
     assert written[written.index("u") + 1 :][:2] == ["Uniform", "not scored"]
     assert written[written.index("z") + 1] == "deterministic"
-    assert "flat prior" in texts(svg(drawn("autoencoder", "model"), "title"))
+    assert "not scored" in texts(svg(drawn("autoencoder", "model"), "title"))
 
 
 def test_a_hostile_name_is_text_and_nothing_else():

@@ -61,7 +61,7 @@ def test_the_page_shows_the_definition_and_not_its_vectorised_twin():
 
 def test_references_have_authors_title_year_and_link():
     text = """@misc{a,
-  author = {One, A. and {Two Three}},
+  author = {On{\\"e}, A. and {Two Three}},
   title = {The {Title}},
   year = {2020},
   eprint = {2001.00001}
@@ -73,6 +73,6 @@ def test_references_have_authors_title_year_and_link():
 }
 """
     first, second = references(text)
-    assert (first.authors, first.title, first.year) == ("One and Two Three", "The Title", "2020")
+    assert (first.authors, first.title, first.year) == ("Onë and Two Three", "The Title", "2020")
     assert first.link == "https://arxiv.org/abs/2001.00001"
     assert second.link.endswith("q=A+%26+B")

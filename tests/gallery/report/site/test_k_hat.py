@@ -21,7 +21,7 @@ def test_k_hat_is_low_for_a_good_guide_and_high_for_a_narrow_one(tmp_path):
     weights, about = load_tensors(folder / "weights.safetensors")
     weights["phi.L"] = weights["phi.L"] / 10
     save_tensors(folder / "weights.safetensors", weights, about)
-    above = [int(re.search(r"for (\d+)%", text)[1]) for text in (good, k_hat_verdict(folder))]
+    above = [int(re.search(r"for (\d+) %", text)[1]) for text in (good, k_hat_verdict(folder))]
     assert above[0] < 20 < 84 - 4 * 5 < above[1]
 
 
