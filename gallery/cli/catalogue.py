@@ -52,8 +52,11 @@ def list_models() -> None:
         for label, time, needs, text in rows:
             _print_wrapped(f"  {label:{widths[0]}}  {time:>{widths[1]}}  {needs:{widths[2]}}  ", text)
         print()
-    print("Times are of a fit by the recipe on one thread of a CPU. `gallery data download mnist` fetches MNIST;")
-    print("without it, add `--data digits:threshold` or `--data digits:grey`. `gallery show MODEL` has the story.")
+    print(
+        "Times are of a fit by the recipe on one thread of a CPU; the first fit of a model compiles for up to a minute"
+    )
+    print("more. `gallery data download mnist` fetches MNIST; without it, add `--data digits:threshold` or `--data")
+    print("digits:grey`. `gallery show MODEL` has the story.")
 
 
 GROUPS = (

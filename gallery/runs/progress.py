@@ -32,7 +32,7 @@ __all__ = [
 
 LINES = 12  # of a fit in a log
 KL_ROWS = 1000  # training data points on which TensorBoard's KL is computed
-MODES = {"pyro": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled"}
+MODES = {"pyro": "run by Pyro", "graph": "traced once", "compiled": "traced once and compiled, up to a minute at first"}
 
 
 class ProgressListener(Protocol):
