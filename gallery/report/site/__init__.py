@@ -133,7 +133,7 @@ def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[
         verdicts=verdicts_of(run.metrics),
         undefined=run.undefined(),
         kl=kl_bars(run.metrics),
-        k_hat=k_hat_verdict(run.folder),
+        k_hat=None if "k_hat_above" in run.metrics["test"] else k_hat_verdict(run.folder),  # in an older run
         latents=_latents(run, trust, report),
         pictures=copy_pictures(
             run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}", report=report
