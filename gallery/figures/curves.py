@@ -53,8 +53,7 @@ def learning_curve(history: list[dict], title: str = "") -> Figure:
     end = _bounds(top, history, title)
     for ax, key in zip(below, further, strict=True):
         end = max(end, _further(ax, history, key))
-    above = "; where the ELBO is above log p(x), that is Monte Carlo error" if _above(history) else ""
-    fig.axes[-1].set_xlabel(f"epoch{above}", fontsize=9, color=INK)
+    fig.axes[-1].set_xlabel("epoch", fontsize=9, color=INK)
     top.set_xlim(0, 1.01 * end)
     top.xaxis.set_major_locator(MaxNLocator(integer=True))
     return fig
@@ -64,12 +63,6 @@ def _finite(history: list[dict], split: str, key: str) -> list[tuple[int, float]
     """Return (epoch, value) for every finite value of the split."""
     values = [(line["epoch"], line[split][key]) for line in history if key in line.get(split, {})]
     return [(epoch, value) for epoch, value in values if math.isfinite(value)]
-
-
-def _above(history: list[dict]) -> bool:
-    """Return whether an estimate of an ELBO, from few draws, is above the exact evidence of the same weights."""
-    values = [line[split] for line in history for split in SPLITS if {"elbo", "evidence"} <= line.get(split, {}).keys()]
-    return any(of["elbo"] > of["evidence"] for of in values)
 
 
 def _further(ax: Axes, history: list[dict], key: str) -> float:

@@ -35,16 +35,6 @@ def test_lines_of_a_learning_curve():
     assert all(np.isfinite(line.get_ydata()).all() for line in ax.lines)
 
 
-def test_an_elbo_above_the_evidence_is_named_monte_carlo_error():
-    history = history_of([-5.0, -2.6])
-    for line in history:
-        line["test"]["evidence"] = -2.5
-    assert learning_curve(history).axes[0].get_xlabel() == "epoch"
-    history[1]["test"]["elbo"] = -2.4
-    label = learning_curve(history).axes[0].get_xlabel()
-    assert label == "epoch; where the ELBO is above log p(x), that is Monte Carlo error"
-
-
 def test_a_loss_with_a_kl_of_weight_above_1_is_a_looser_bound():
     texts = " ".join(t.get_text() for t in learning_curve(history_of([-5.0, -4.0], beta=2.0)).axes[0].texts)
     assert "a looser bound" in texts
