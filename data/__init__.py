@@ -3,8 +3,10 @@
     dataset.py    `Dataset`, what a reader returns before the pixel transform (`Source`), and `DataError`
     pixels.py     pixel transforms: from stored pixels to the values that a likelihood scores
     synthetic.py  sets drawn from a known model
+    sequences.py  sequences of unequal length
     images.py     the digits of scikit-learn and the 28 x 28 sets of torchvision
     binarized.py  the original static binarisation of MNIST
+    chorales.py   the chorales of Bach
     files.py      the user's file or folder: splits, levels, checks
     arrays.py     arrays of an .npz or .npy file, checked and converted in blocks
     tables.py     CSV, TSV and Parquet files
@@ -32,6 +34,7 @@ from data import synthetic
 from data.catalogue import SetInfo, absolute_name, describe, download, is_file, load, load_splits
 from data.dataset import DataError, Dataset
 from data.memory import from_arrays
+from data.sequences import padded
 from data.summary import summary
 from data.tables import table_name
 
@@ -46,6 +49,7 @@ __all__ = [
     "is_file",
     "load",
     "load_splits",
+    "padded",
     "summary",
     "synthetic",
     "table_name",

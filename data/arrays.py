@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from data.dataset import DataError, blocks
+from data.sequences import padded, split_by_length
 
 __all__ = ["KEYS", "NAMES", "check_numbers", "check_size", "converted", "from_file", "lay_out", "parts_of"]
 
-KEYS = ("x", "labels", "covariates")
+KEYS = ("x", "labels", "covariates", "lengths")
 SUFFIXES = {"": "", "_train": "train", "_validation": "validation", "_val": "validation", "_test": "test"}  # to part
 NAMES = tuple(key + suffix for key in KEYS for suffix in SUFFIXES)  # of the arrays of a file
 NPY = b"\x93NUMPY"  # the first bytes of an .npy file
 COARSE = 1e-3  # share of the range of a column from which rounding to the type of the fit is stated
 
-Arrays = dict[str, np.ndarray]  # x, labels, covariates
+Arrays = dict[str, np.ndarray]  # x, labels, covariates; and lengths, until the sequences of x are rows
 
 
 def from_file(path: str) -> dict[str, Arrays]:
@@ -51,8 +52,9 @@ def parts_of(path: str, stored: Arrays) -> dict[str, Arrays]:
     """Return named arrays by the part of the data that they are of: "", or "train", "test" and perhaps "validation".
 
     :param path: of the file, for messages
-    :param stored: x, labels and covariates; or x_train, x_test, labels_train, ...
-    :raises DataError: if there is neither x nor x_train and x_test
+    :param stored: x, labels and covariates; or x_train, x_test, labels_train, ...; or x with the steps of all sequences
+        one after the other, and their `lengths` (n,)
+    :raises DataError: if there is neither x nor x_train and x_test, or `lengths` do not fit
     """
     arrays = {suffix: {key: stored[key + suffix] for key in KEYS if key + suffix in stored} for suffix in SUFFIXES}
     held = [suffix for suffix in SUFFIXES if "x" in arrays[suffix]]
@@ -62,6 +64,14 @@ def parts_of(path: str, stored: Arrays) -> dict[str, Arrays]:
         raise DataError(f"{path} has {names}. Store either x, or x_train and x_test and perhaps x_validation.")
     if "" not in parts and not {"train", "test"} <= set(parts):
         raise DataError(f"{path} has neither x nor x_train and x_test. Save it with numpy.savez(path, x=...).")
+    sequences = {
+        part: split_by_length(f"{path}: x_{part}".removesuffix("_"), of["x"], of.pop("lengths"))
+        for part, of in parts.items()
+        if "lengths" in of
+    }
+    longest = max((len(one) for of in sequences.values() for one in of), default=0)
+    for part, of_part in sequences.items():
+        parts[part]["x"] = padded(of_part, longest)
     return parts
 
 

@@ -2,6 +2,7 @@
 
     .npy    the rows x
     .npz    x, and optionally labels and covariates; or x_train and x_test, perhaps x_validation, labels_train, ...
+            and `lengths` (or lengths_train, ...) where x has the steps of all sequences one after the other
     .csv    also .tsv and .parquet: named columns, see `tables.py`
     folder  .png, .jpg, .jpeg or .bmp of one size; flat, or a sub-folder per class (labels in order of names); either
             may stand in sub-folders train, validation (or val) and test, which are the splits

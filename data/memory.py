@@ -32,7 +32,8 @@ def from_arrays(
     >>> {split: len(rows) for split, rows in splits.items()}
     {'train': 40, 'validation': 5, 'test': 5, 'all': 45}
 
-    :param arrays: x, and optionally labels or covariates; or x_train and x_test, labels_train, ...
+    :param arrays: x, and optionally labels or covariates; or x_train and x_test, labels_train, ...; with `lengths`, x
+        has the steps of all sequences one after the other
     :param transform: "real" for values as they are, else a pixel transform such as "grey" or "threshold"
     :param name: of the data set, for messages
     :param dtype: of x and covariates, torch.float32 or torch.float64

@@ -1,7 +1,8 @@
 """The recipes: model, data, settings of the fit and published numbers of each entry of the gallery.
 
 `gallery fit MODEL` starts from the first recipe of a model; a flag overrides a value of the recipe. `data_dim`,
-`classes`, `given_dim`, `total` and `likelihood` are derived from the data unless a recipe or a flag sets them.
+`steps`, `step_dim`, `classes`, `given_dim`, `total` and `likelihood` are derived from the data unless a recipe or a
+flag sets them.
 
 Where a source derives KL(guide || prior) in closed form, the first recipe uses it (objective "analytic"). A recipe
 called `...:sampled` is the same with the KL sampled, so that the difference is a number.

@@ -68,7 +68,7 @@ LAST_EPOCHS = {"ELBO, last five epochs": 5, "ELBO, last ten epochs": 10}
 """Fields that are means of the ELBO over the last epochs: the number of epochs."""
 LOCAL_ONLY = ("ELBO", "IWAE-16", "log p(x), exact", "KL")
 """Fields that are undefined on test data if a latent is global."""
-DERIVED = ("data_dim", "classes", "given_dim", "total", "likelihood")
+DERIVED = ("data_dim", "steps", "step_dim", "classes", "given_dim", "total", "likelihood")
 """Hyper-parameters that follow from the data."""
 OF_THE_RUN = ("seed", "device", "products")
 """Settings that are no part of a recipe."""

@@ -20,7 +20,9 @@ __all__ = [
     "Likelihood",
     "PairEncoder",
     "PixelHead",
+    "masked",
     "mlp",
+    "reverse",
 ]
 
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
@@ -51,6 +53,26 @@ def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: fl
         if dropout:
             layers.append(Dropout(dropout))
     return nn.Sequential(*layers)
+
+
+def masked(fn: dist.TorchDistribution, within: Tensor) -> dist.TorchDistribution:
+    """Mask the coordinates of what a head returns where a step is not in the sequence: the batch shape stays.
+
+    :param fn: batch shape (..., n) or (..., n, T), with an event (dim,) of independent coordinates
+    :param within: booleans of the batch shape
+    """
+    return fn.base_dist.mask(within.unsqueeze(-1)).to_event(1)
+
+
+def reverse(sequences: Tensor, within: Tensor) -> Tensor:
+    """Reverse the steps of each sequence from its first to its last; steps after its end stay where they are.
+
+    :param sequences: (n, T, d)
+    :param within: whether a step is in the sequence, (n, T) booleans, true up to its end
+    """
+    t, lengths = torch.arange(within.shape[1], device=within.device), within.sum(1, keepdim=True)
+    source = (lengths - 1 - t).clamp(min=0).where(within, t)
+    return sequences.gather(1, source.unsqueeze(-1).expand_as(sequences))
 
 
 class GaussianHead(nn.Module):

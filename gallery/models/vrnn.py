@@ -10,6 +10,9 @@ reparametrised, so that the gradient passes through z_t into all earlier rows.
 The sites are z_1, x_1, z_2, x_2, ..., in the order of the generative process. Each draw enters the next state, so the
 model can be run forward, and an image can be completed by conditioning on its first rows.
 
+A sequence may be shorter than the others: its rows after the end are NaN, and x_t and z_t are masked there, in model
+and guide. A row inside a sequence cannot be missing, since the next state depends on it.
+
 Three models are registered over these networks: `vrnn:steps` is this definition; `vrnn` is the same pair, vectorised
 over rows for training (vrnn_vectorised.py); `vrnn:smoothing` is `vrnn` with a guide that also depends on later rows
 (vrnn_smoothing.py).
@@ -31,7 +34,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from gallery.models._nn import GaussianHead, PixelHead, mlp
+from gallery.models._nn import GaussianHead, PixelHead, masked, mlp
 
 __all__ = ["VRNN", "Memory"]
 
@@ -45,12 +48,14 @@ class VRNN(nn.Module):
     z_t: (n, latent_dim); h_t: (n, state_dim); x_t: (n, data_dim / steps).
 
     :param data_dim: number of pixels
-    :param steps: number of rows
+    :param steps: number of rows, of the longest sequence
     :param latent_dim: length of each z_t
     :param state_dim: length of h_t, in each layer
     :param hidden: widths of the hidden layers of prior, decoder and guide
     :raises ValueError: if data_dim is not a multiple of steps
     """
+
+    capabilities: tuple[str, ...] = ("step_dim",)
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class VRNN(nn.Module):
         if steps < 1 or data_dim % steps:
             raise ValueError(f"{data_dim} pixels do not make {steps} rows of equal length: choose other steps.")
         self.steps, self.latent_dim, self.state_dim, self.row_dim = steps, latent_dim, state_dim, data_dim // steps
-        last = hidden[-1]
+        self.step_dim, last = self.row_dim, hidden[-1]
         self.recurrence = nn.ModuleList(
             [nn.LSTMCell(self.row_dim + latent_dim, state_dim), nn.LSTMCell(state_dim, state_dim)]
         )
@@ -74,16 +79,18 @@ class VRNN(nn.Module):
 
     def model(self, x: Tensor, total: int | None = None) -> None:
         self.register_generative()
-        rows, (x_t, z_t, memory) = self.rows(x), self.start(x)
+        rows, within, (x_t, z_t, memory) = self.rows(x), self.within(x), self.start(x)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            for t in range(1, self.steps + 1):
+            for t in range(1, rows.shape[1] + 1):
                 h, memory = self.advance(x_t, z_t, memory)  # (n, state_dim)
-                z_t = pyro.sample(f"z_{t}", self.prior(h))  # (n, latent_dim)
-                x_t = pyro.sample(f"x_{t}", self.decoder(torch.cat([h, z_t], dim=-1)), obs=rows[:, t - 1])
+                z_t = pyro.sample(f"z_{t}", masked(self.prior(h), within[:, t - 1]))  # (n, latent_dim)
+                p = masked(self.decoder(torch.cat([h, z_t], dim=-1)), within[:, t - 1])
+                x_t = pyro.sample(f"x_{t}", p, obs=rows[:, t - 1])
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
+        within = self.within(x)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            self.infer(x, lambda t, q: pyro.sample(f"z_{t}", q))
+            self.infer(x, lambda t, q: pyro.sample(f"z_{t}", masked(q, within[:, t - 1])))
 
     def infer(
         self, x: Tensor, draw: Callable[[int, dist.TorchDistribution], Tensor]
@@ -96,9 +103,9 @@ class VRNN(nn.Module):
         """
         pyro.module("encoder", self.encoder)
         rows, (x_t, z_t, memory) = self.rows(x), self.start(x)
-        future = self.future(rows)
+        future = self.future(rows, self.within(x))
         steps = []
-        for t in range(1, self.steps + 1):
+        for t in range(1, rows.shape[1] + 1):
             h, memory = self.advance(x_t, z_t, memory)
             x_t = rows[:, t - 1]
             q = self.encoder(torch.cat([h + future[:, t - 1], x_t], dim=-1))
@@ -106,18 +113,25 @@ class VRNN(nn.Module):
             steps.append((h, z_t, q))
         return steps
 
-    def future(self, rows: Tensor) -> Tensor:
-        """Return a summary of rows t, ..., steps, added to h_t in the guide. Zero: this guide filters."""
-        return rows.new_zeros(len(rows), self.steps, 1)
+    def future(self, rows: Tensor, within: Tensor) -> Tensor:
+        """Return a summary of rows t, ..., T, added to h_t in the guide. Zero: this guide filters.
+
+        :param within: whether a row is in the sequence, (n, steps)
+        """
+        return rows.new_zeros(*rows.shape[:2], 1)
 
     def rows(self, x: Tensor) -> Tensor:
-        """Split images into rows: (n, data_dim) to (n, steps, row_dim).
+        """Split images into rows: (n, data_dim) to (n, steps, row_dim), or fewer steps, with zeros in place of NaN.
 
-        :raises ValueError: if x has another number of pixels
+        :raises ValueError: if x has more pixels, or no whole number of rows
         """
-        if x.shape[1] != self.steps * self.row_dim:
+        if x.shape[1] % self.row_dim or not 0 < x.shape[1] <= self.steps * self.row_dim:
             raise ValueError(f"x has {x.shape[1]} pixels, not {self.steps} x {self.row_dim}.")
-        return x.reshape(len(x), self.steps, self.row_dim)
+        return x.nan_to_num().reshape(len(x), -1, self.row_dim)
+
+    def within(self, x: Tensor) -> Tensor:
+        """Return which rows are in the sequence, (n, steps) booleans: those after its end are NaN."""
+        return ~x[:, :: self.row_dim].isnan()
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor, Memory]:
         """Return x_0, z_0 and the empty memory of the LSTM."""

@@ -24,6 +24,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from gallery.models._nn import masked
 from gallery.models.vrnn import VRNN
 
 __all__ = ["VectorisedVRNN"]
@@ -41,11 +42,13 @@ class VectorisedVRNN(VRNN):
             super().model(x, total)
             return
         self.register_generative()
-        unset = x.new_full((), torch.nan).expand(len(x), self.steps, self.state_dim)  # replaced by the guide's h
+        rows, within = self.rows(x), self.within(x)
+        unset = x.new_full((), torch.nan).expand(*rows.shape[:2], self.state_dim)  # replaced by the guide's h
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             h = pyro.sample("h", _without_density(unset))  # (n, steps, state_dim)
-            z = pyro.sample("z", self.prior(h).to_event(1))  # (n, steps, latent_dim)
-            pyro.sample("x", self.decoder(torch.cat([h, z], dim=-1)).to_event(1), obs=self.rows(x))
+            z = pyro.sample("z", masked(self.prior(h), within).to_event(1))  # (n, steps, latent_dim)
+            p = masked(self.decoder(torch.cat([h, z], dim=-1)), within)
+            pyro.sample("x", p.to_event(1), obs=rows)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         if not self.training:
@@ -54,9 +57,10 @@ class VectorisedVRNN(VRNN):
         h, z, q = zip(*self.infer(x, lambda t, q: q.rsample()), strict=True)
         loc = torch.stack([q_t.base_dist.loc for q_t in q], dim=1)
         scale = torch.stack([q_t.base_dist.scale for q_t in q], dim=1)
+        q_z = masked(dist.Normal(loc, scale).to_event(1), self.within(x)).to_event(1)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("h", _without_density(torch.stack(h, dim=1)))
-            pyro.sample("z", dist.Normal(loc, scale).to_event(2), obs=torch.stack(z, 1), infer={"is_observed": False})
+            pyro.sample("z", q_z, obs=torch.stack(z, 1), infer={"is_observed": False})
 
 
 def _without_density(value: Tensor) -> dist.TorchDistribution:

@@ -7,13 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data import Dataset
+from data import Dataset, padded
 from data.tables import encoded
 from gallery.errors import RunError
 
 __all__ = ["arrays_of", "names_of", "transform_for"]
 
-FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
+FORMS = (
+    "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), a list of sequences, or an iterable of "
+    "batches of tensors"
+)
 SPLITS = ("train", "validation", "test")
 
 
@@ -31,6 +34,9 @@ def arrays_of(
     >>> {name: array.shape for name, array in arrays.items()}
     {'x': (4, 2), 'labels': (4,)}
 
+    Sequences are arrays (T_i, d) or (T_i,) of unequal length; they become rows with NaN after their end. In a list
+    where only the last array is shorter than the others, they are batches, as of a DataLoader: give {"x": [...]} there.
+
     :param data: in one of FORMS; or a dictionary of such, by split, or of arrays by their names in an .npz file
     :param label: the labels (n,), or the name of their column
     :param covariates: the covariates (n, p), or the names of their columns
@@ -46,6 +52,7 @@ def arrays_of(
                 "one_hot and codes encode the categories of one DataFrame, and data has several splits.",
                 "Encode the columns before, as by pandas.get_dummies, or give one DataFrame.",
             )
+        data = _of_one_length(data)
         parts = {split: arrays_of(part, label, covariates, columns) for split, part in data.items()}
         joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
         return joined, next(transform for _, transform in parts.values())
@@ -64,6 +71,8 @@ def arrays_of(
         arrays = {"x": _array(data, "x")}
     elif isinstance(data, tuple) and len(data) == 2:
         arrays = _named(_array(data[0], "x"), _array(data[1], "labels"))
+    elif _are_sequences(data):
+        arrays = {"x": _array(data, "x")}
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes):
         arrays = _of_batches(data)
     else:
@@ -79,10 +88,13 @@ def arrays_of(
 def transform_for(x: np.ndarray) -> str:
     """Return how an array is read that states no pixel transform.
 
-    Rows of floats are values as they are ("real"); images, booleans and numbers that are all 0 or 1 are pixels.
+    Rows of floats, and sequences that end before others, are values as they are ("real"); images, booleans and numbers
+    that are all 0 or 1 are pixels.
 
     :raises RunError: if it has rows of integers, which may be pixels or counts
     """
+    if x.dtype.kind == "f" and np.isnan(x).any():
+        return "real"
     if x.dtype == bool or (x.size and ((x == 0) | (x == 1)).all()):
         return "threshold"
     if x.ndim > 2:
@@ -100,13 +112,15 @@ def _kind(value: Any) -> str:
 
 
 def _array(value: Any, name: str) -> np.ndarray:
-    """Return a tensor or a sequence as an array of numbers or strings."""
+    """Return a tensor or a sequence as an array of numbers or strings; arrays of unequal length as rows with NaN."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
         return value.numpy()
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise RunError(f"{name} has masked entries, which hold no values.", "Remove or fill them.")
+    if len(set(_lengths(value))) > 1:
+        return padded([_array(one, name) for one in value], where=name)
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
@@ -114,6 +128,28 @@ def _array(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "biufU":
         raise RunError(f"{name} has elements of type {array.dtype}; expected numbers.", "Encode it as numbers.")
     return array
+
+
+def _lengths(value: Any) -> list[int]:
+    """Return the lengths of the arrays in a list; none if it is no list of arrays (T,) or (T, d)."""
+    are_arrays = isinstance(value, list) and all(isinstance(one, Tensor | np.ndarray) for one in value)
+    return [len(one) for one in value] if are_arrays and all(one.ndim in (1, 2) for one in value) else []
+
+
+def _are_sequences(value: Any) -> bool:
+    """Return whether a list holds arrays of unequal length that are no batches, of which the last may be shorter."""
+    *others, last = _lengths(value) or [0]
+    return len(set(others)) > 1 or any(last > other for other in others)
+
+
+def _of_one_length(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the splits of data with rows of one length, if one of them is a list of sequences."""
+    if not any(map(_are_sequences, data.values())):
+        return data
+    lists = {split: part for split, part in data.items() if _lengths(part)}
+    longest = max(max(_lengths(part)) for part in lists.values())
+    rows = {split: padded([_array(one, split) for one in part], longest, split) for split, part in lists.items()}
+    return {**data, **rows}
 
 
 def _named(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

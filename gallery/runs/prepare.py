@@ -15,7 +15,7 @@ from gallery.runs.specification import Run
 from gallery.runs.table import file_name
 from inference import SVI, InferenceError, Pair
 from inference.fit import distributed
-from inference.pairs.capabilities import capability, count
+from inference.pairs.capabilities import count, takes_nan
 from inference.pairs.checks import ContractError
 from inference.pairs.streams import seeded
 
@@ -104,7 +104,7 @@ def _check_labels(run: Run, pair: Pair, splits: dict[str, data.Dataset]) -> None
 def check_missing(run: Run, pair: Pair, splits: Mapping[str, data.Dataset]) -> None:
     """:raises RunError: if x has missing values that the pair does not mask"""
     described = describe_missing(splits.values(), columns=True)
-    if described and not capability(pair, "missing_values"):
+    if described and not takes_nan(pair):
         raise RunError(
             f"{_subject(run)}: {described}. The model does not mask them.",
             "Remove these rows or columns, or fit a model that declares the capability missing_values, such as "

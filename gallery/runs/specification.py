@@ -34,6 +34,8 @@ def from_data(dataset: Dataset) -> dict[str, Any]:
         "total": len(dataset),
         "likelihood": likelihood.get(support, "gaussian"),
     }
+    if len(dataset.shape) == 2:
+        derived["steps"], derived["step_dim"] = dataset.shape
     if dataset.classes is not None:
         derived["classes"] = dataset.classes
     if dataset.covariates is not None:
@@ -288,13 +290,11 @@ def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
     :param seed: of the fit, and of the choice of labelled data points
     :param quick: use the embedded digits instead of larger images, and at most QUICK_EPOCHS epochs
     """
-    name, keywords, settings = recipe.data, {}, recipe.settings | {"seed": seed}
+    name, settings = recipe.data, recipe.settings | {"seed": seed}
     if name.endswith("-labels") and seed:
         name += f"-{seed}"
     if quick:
         settings["epochs"] = min(recipe.settings["epochs"], QUICK_EPOCHS)
-        name = "digits:threshold" if name == "static_mnist" else name
-        if name.startswith("mnist:"):
-            name = name.replace("mnist:", "digits:")
-            keywords = {"steps": 8} if recipe.model.startswith("vrnn") else {}
-    return Run.of(recipe.model, recipe, name, keywords, settings)
+        name = "digits:threshold" if name in ("static_mnist", "jsb_chorales") else name
+        name = name.replace("mnist:", "digits:", 1) if name.startswith("mnist:") else name
+    return Run.of(recipe.model, recipe, name, None, settings)

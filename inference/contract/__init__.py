@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from inference.contract.case import Case, Finding, watched
-from inference.contract.fit import draws, evaluation, gradients, registered, support, values
+from inference.contract.fit import draws, evaluation, gradients, padding, registered, support, values
 from inference.contract.process import device, leftovers, repeatable, state, traceable
 from inference.contract.structure import autoguides, capabilities, plate, runs, shapes, signature, sites
 
@@ -51,7 +51,7 @@ _STAGES: tuple[tuple[Clause, ...], ...] = (
     (runs,),
     (support,),
     (registered, values),
-    (draws, gradients, evaluation, repeatable, state, leftovers, device),
+    (draws, gradients, padding, evaluation, repeatable, state, leftovers, device),
     (traceable,),
 )
 STAGES = tuple(tuple(map(_forked, stage)) for stage in _STAGES)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from inference.contract.case import FEW, Case, Finding
 from inference.errors import InferenceError
 from inference.evaluation.predictive import encode, reconstruct, sample
-from inference.pairs.capabilities import capability
+from inference.pairs.capabilities import capability, declared, takes_nan
 from inference.pairs.checks import parameter_faults
 from inference.pairs.data_checks import check_data
 from inference.pairs.info import inspect_pair
@@ -154,14 +154,15 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
 def gradients(case: Case) -> Iterator[Finding]:
     """every parameter is registered by the model or by the guide, not by both, and gets a finite gradient"""
     pair = case.pair()
-    if capability(pair, "missing_values"):
-        x = case.args[0].clone()
-        x[(0,) * x.dim()] = torch.nan
+    if takes_nan(pair):
+        x, width = case.args[0].clone(), capability(pair, "step_dim") or 1
+        x.view(len(x), -1)[0, -width:] = torch.nan
         case = replace(case, args=(x, *case.args[1:]))
         try:
             case.loss(pair)
         except Exception as error:  # any error of the model
-            yield Finding("capability 'missing_values' is declared, and the pair fails where x has NaN", error)
+            declares = " and ".join(repr(name) for name in ("missing_values", "step_dim") if name in declared(pair))
+            yield Finding(f"capability {declares} is declared, and the pair fails where x has NaN", error)
             return
     seen = inspect_pair(pair, case.args)
     parts = seen.generative_parameters, seen.inference_parameters
@@ -180,6 +181,28 @@ def gradients(case: Case) -> Iterator[Finding]:
         yield Finding(f"{what}: {', '.join(names)}. {remedy[0].upper()}{remedy[1:]}.")
     for part, of in (("guide", inference), ("model", generative)):
         yield from _fixed(case, part, {name for name, p in own.items() if p.requires_grad and id(p) in of})
+
+
+def padding(case: Case) -> Iterator[Finding]:
+    """a sequence with NaN after its end has the loss of the sequence alone"""
+    x, rest, width = case.args[0], case.args[1:], capability(case.pair(), "step_dim")
+    end = x.shape[1] // width // 2 * width if width else 0
+    if not end:
+        return
+    padded = x.double().index_fill(1, torch.arange(end, x.shape[1], device=x.device), torch.nan)
+    for training in (True, False):
+        pair = case.pair().double().train(training)
+        try:
+            alone = replace(case, args=(padded[:, :end], *rest)).loss(pair).item()
+        except Exception:  # any error of a model that takes sequences of one length
+            return
+        loss = replace(case, args=(padded, *rest)).loss(pair).item()
+        if not abs(loss - alone) <= 1e-8 * (1 + abs(alone)):
+            yield Finding(
+                f"with NaN after the end of its sequences x has the loss {loss:.6g}, and without these steps "
+                f"{alone:.6g}. Mask them in the likelihood, and the latents of these steps in model and guide."
+            )
+            return
 
 
 def _fixed(case: Case, part: str, learnt: set[str]) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from torch import nn
 
 from inference.pairs.pair import Pair
 
-__all__ = ["CAPABILITIES", "bounds", "capability", "count", "declared", "exact"]
+__all__ = ["CAPABILITIES", "bounds", "capability", "count", "declared", "exact", "takes_nan"]
 
 CAPABILITIES: dict[str, str] = {
     "corrupt": "corrupt(x, u, level) adds noise, denoise(x) removes it; attributes corruption, level",
@@ -26,6 +26,7 @@ CAPABILITIES: dict[str, str] = {
     "k": "an integer: how many units of a code are not zero",
     "temperature": "a buffer: the temperature of the relaxed latents, which a fit may lower",
     "missing_values": "True: entries of x that are NaN are missing, and the model masks them",
+    "step_dim": "an integer: x is steps of that many entries; those after the end of a sequence are NaN, and masked",
     "least_squares": "least_squares(x, given) and design(given): the line beside that of the global site w",
 }
 
@@ -45,6 +46,11 @@ def capability(pair: Pair, name: str) -> Any:
     if name not in CAPABILITIES:
         raise KeyError(f"no capability {name!r}; expected one of {', '.join(CAPABILITIES)}")
     return getattr(pair, name, None) if name in declared(pair) else None
+
+
+def takes_nan(pair: Pair) -> bool:
+    """Return whether the pair masks entries of x that are NaN: missing ones, or those after the end of a sequence."""
+    return bool(capability(pair, "missing_values") or capability(pair, "step_dim"))
 
 
 def exact(

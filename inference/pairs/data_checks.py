@@ -86,11 +86,12 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     """
     if len(x) == 0:
         raise InferenceError("x has no rows; expected at least one.")
-    masks = capabilities.capability(pair, "missing_values")
+    masks = capabilities.takes_nan(pair)
     known = x[~x.isnan()] if masks else x
     if not torch.isfinite(known).all():
         remedy = "" if masks else "; a pair that declares missing_values takes NaN"
         raise InferenceError("x has values that are not finite.", f"Remove or replace them{remedy}.")
+    _check_ends(pair, x)
     if not known.numel():
         raise InferenceError(f"x has rows of shape {tuple(x.shape[1:])}, without a value; expected at least one.")
     least, greatest = known.min().item(), known.max().item()
@@ -137,6 +138,23 @@ def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[f
     if total is not None and total != len(x):
         raise InferenceError(
             f"{name} has separate parameters for {total} data points, and x has {len(x)}.", ("total", str(len(x)))
+        )
+
+
+def _check_ends(pair: Pair, x: Tensor) -> None:
+    """:raises InferenceError: if entries within a sequence are NaN, and the pair masks those after its end alone"""
+    width = capabilities.capability(pair, "step_dim")
+    if not width or capabilities.capability(pair, "missing_values"):
+        return
+    missing = x.flatten(1).isnan()
+    known = (~missing).sum(1, keepdim=True)
+    after = torch.arange(missing.shape[1], device=x.device) >= known
+    wrong = (missing != after).any(1) | (known % width != 0).any(1) | (known == 0).any(1)
+    if wrong.any():
+        raise InferenceError(
+            f"row {int(wrong.nonzero()[0])} of x has NaN within its sequence; {type(pair).__name__} takes it after the "
+            f"end alone, in whole steps of {width}.",
+            "Remove these rows, or fill in what is missing.",
         )
 
 

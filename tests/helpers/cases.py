@@ -12,7 +12,7 @@ from inference.pairs.capabilities import declared
 
 N = 12
 SMALL = {"data_dim": 6, "latent_dim": 2, "hidden": (5,), "classes": 3, "given_dim": 2, "total": N, "k": 1}
-SMALL |= {"components": 3, "steps": 3, "state_dim": 4}
+SMALL |= {"components": 3, "steps": 3, "state_dim": 4, "step_dim": 2}
 ONE_NUMBER = ("exponential_gaussian", "squared_gaussian", "linear_regression", "logistic_regression", "eight_schools")
 DATA_DIM = dict.fromkeys(ONE_NUMBER, 1)
 REFUSED = {"exponential_gaussian:normal"}  # in the registry to show why it cannot be fitted
@@ -38,13 +38,15 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     generator = torch.Generator().manual_seed(1)
     family = name.partition(":")[0]
     x = torch.randn(N, DATA_DIM.get(family, SMALL["data_dim"]), generator=generator, dtype=torch.float64)
-    if family in ("vae", "cvae", "gmvae", "vrnn", "ss_vae", "logistic_regression"):
+    if family in ("vae", "cvae", "gmvae", "vrnn", "deep_markov", "ss_vae", "logistic_regression"):
         x = (x > 0).double()
     if hasattr(MODELS[name], "bounds"):
         x = (4 * x).sigmoid()
     if family == "loaded_die":
         x = torch.eye(x.shape[1], dtype=x.dtype)[x.argmax(1)]
-    if "missing_values" in declared(MODELS[name]):
+    if family == "vrnn":
+        x[-4:, -2:] = torch.nan  # sequences of two steps among those of three
+    elif "missing_values" in declared(MODELS[name]):
         x = x.masked_fill(torch.rand(x.shape, generator=generator, dtype=x.dtype) < 0.25, torch.nan)
     if family == "cvae":
         return x.to(dtype), torch.randint(SMALL["classes"], (N,), generator=generator)

@@ -10,7 +10,7 @@ __all__ = ["loss"]
 
 
 def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """Estimate -ELBO of x, (n, data_dim), with one sample of z_t per row, in nats per data point.
+    """Estimate -ELBO of x, (n, data_dim), NaN after its end, with one sample of z_t per row, in nats per data point.
 
     The KL of z_t, given the rows and samples before it, is in closed form.
     """
@@ -19,12 +19,13 @@ def loss(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     a = b = None  # LSTM states of the two layers
     total = x.new_zeros(len(x))
     for row in x.reshape(len(x), pair.steps, -1).unbind(1):
+        within = ~row[:, 0].isnan()
         a = first(torch.cat([x_t, z_t], dim=-1), a)
         b = second(a[0], b)
-        h, x_t = b[0], row
+        h, x_t = b[0], row.nan_to_num()
         mu, sigma = normal(pair.encoder[1], pair.encoder[0](torch.cat([h, x_t], dim=-1)))  # q(z_t | h_t, x_t)
         loc, scale = normal(pair.prior[1], pair.prior[0](h))  # p(z_t | h_t)
         z_t = mu + sigma * torch.randn_like(mu)  # the gradient is propagated through z_t to all earlier steps
         kl = ((((mu - loc) / scale).square() + (sigma / scale).square() - 1) / 2 + (scale / sigma).log()).sum(-1)
-        total = total + kl - log_p(head, hidden(torch.cat([h, z_t], dim=-1)), x_t)
+        total = total + (kl - log_p(head, hidden(torch.cat([h, z_t], dim=-1)), x_t)) * within
     return total.mean()

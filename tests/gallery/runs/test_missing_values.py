@@ -117,6 +117,25 @@ def test_arrays_and_frames_in_memory(tmp_path):
         gallery.fit("linear_regression", frame, columns=["a"], covariates=["b"], **QUICK)
 
 
+@pytest.mark.parametrize(("model", "keywords"), [("hmm", {}), ("vrnn", {"state_dim": 4, "hidden": [8]})])
+def test_sequences_of_unequal_length_are_fitted_and_read_again(model, keywords, tmp_path):
+    draw = np.random.default_rng(2)
+    lengths = draw.integers(1, 6, 40)
+    lengths[:2] = 2, 5  # the longest is no last one, and others are shorter
+    sequences = [(draw.random(length if model == "hmm" else (length, 3)) < 0.5).astype(float) for length in lengths]
+    fitted = gallery.fit(model, sequences, batch_size=10, **keywords, **QUICK)
+    train = fitted.splits["train"]
+    assert train.shape == ((5,) if model == "hmm" else (5, 3))
+    assert train.missing > 0
+    assert np.isfinite(fitted.evaluate()["elbo"]["value"])
+    assert np.isfinite(fitted.evaluate([one[:2] for one in sequences])["elbo"]["value"])  # shorter ones
+    assert fitted.sample(4)["x"].isfinite().all()
+    fitted.save(tmp_path / "run")
+    assert gallery.load(tmp_path / "run").splits["train"].hash == train.hash
+    with pytest.raises(ValueError, match="does not mask them"):
+        gallery.fit("vae", sequences, **QUICK)
+
+
 class Masked(nn.Module):
     """x, in {0, 1} or NaN: Bernoulli with logits W z."""
 

@@ -165,7 +165,7 @@ def test_a_folder_gives_the_run_its_name(tmp_path, monkeypatch):
         ("fit cvae --data grey.npz", ["conditions on labels or covariates"]),
         ("fit gmvae --data colour.npz", ["{0, 1}", "colour.npz:threshold"]),
         ("fit vae --data colour.npz --likelihood bernoulli", ["colour.npz:threshold", "continuous_bernoulli"]),
-        ("fit vrnn --data grey.npz:threshold", ["120 pixels", "28 rows", "steps"]),
+        ("fit vrnn --data grey.npz:threshold --steps 7", ["120 pixels", "7 rows", "steps"]),
         ("fit exponential_gaussian --data images", ["(1,)", "(360,)"]),
         ("evaluate run --data grey.npz", ["grey.npz:grey has rows of 120 values", "360"]),
         ("evaluate run --data colour.npz", ["labels must be integers from 0 to 1", "from 0 to 2"]),
