@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gallery.models.autoencoder import Autoencoder
     from gallery.models.contractive_autoencoder import ContractiveAutoencoder
     from gallery.models.cvae import CVAE
+    from gallery.models.deep_markov import DeepMarkov
     from gallery.models.denoising_autoencoder import DenoisingAutoencoder
     from gallery.models.eight_schools import EightSchools
     from gallery.models.exponential_gaussian import ExponentialGaussian
@@ -50,6 +51,7 @@ __all__ = [
     "VRNN",
     "Autoencoder",
     "ContractiveAutoencoder",
+    "DeepMarkov",
     "DenoisingAutoencoder",
     "EightSchools",
     "ExponentialGaussian",
@@ -89,6 +91,7 @@ _MODELS = {
     "SSVAE": "ss_vae",
     "GMVAE": "gmvae",
     "VRNN": "vrnn",
+    "DeepMarkov": "deep_markov",
 }
 _MODULES = {
     "Fit": "python.fitted",

@@ -1,8 +1,7 @@
 """The recipes: model, data, settings of the fit and published numbers of each entry of the gallery.
 
-`gallery fit MODEL` starts from the first recipe of a model; a flag overrides a value of the recipe. `data_dim`,
-`steps`, `step_dim`, `classes`, `given_dim`, `total` and `likelihood` are derived from the data unless a recipe or a
-flag sets them.
+`gallery fit MODEL` starts from the first recipe of a model; a flag overrides a value of the recipe. Unless one of them
+sets them, `data_dim`, `steps`, `step_dim`, `classes`, `given_dim`, `total` and `likelihood` are derived from the data.
 
 Where a source derives KL(guide || prior) in closed form, the first recipe uses it (objective "analytic"). A recipe
 called `...:sampled` is the same with the KL sampled, so that the difference is a number.
@@ -22,6 +21,7 @@ BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data anal
 SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
 STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 2012"
 MISSING = "Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
+STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
 SAMPLED, SAMPLED_NOTE = ":sampled", "The source has the KL in closed form; here it is sampled."
@@ -38,8 +38,7 @@ class Recipe:
     :param keywords: arguments of the model's constructor
     :param settings: fields of `inference.Settings` that differ from their defaults
     :param validation: whether the last training images are held out. The published runs trained on all
-    :param extra_metrics: names in `gallery.ledger.extra_metrics.EXTRA_METRICS`, evaluated for the ledger beside the
-        default metrics
+    :param extra_metrics: names in `gallery.ledger.extra_metrics.EXTRA_METRICS`, evaluated for the ledger too
     """
 
     name: str
@@ -74,10 +73,7 @@ def _sampled(recipe: Recipe) -> Recipe:
 
 
 def _exponential_gaussian(variant: str) -> Recipe:
-    """Build the recipe of one guide family. All guides share one generative model.
-
-    Bounds from both sides depend on the generative model alone, so only the first recipe evaluates them.
-    """
+    """Build the recipe of one guide family; the bounds from both sides of the first are those of the model of all."""
     name = f"exponential_gaussian{variant}"
     settings = {"epochs": 40, "batch_size": 50, "lr": 1e-2, "lr_schedule": "flat_cosine"}
     extra_metrics: tuple[str, ...] = ("k_hat",) if variant else ("k_hat", "sandwich")
@@ -120,6 +116,12 @@ def _local_level() -> Recipe:
     return Recipe("state_space:local_level", "state_space:local_level", "nile", STATE_SPACE, settings=settings)
 
 
+def _deep_markov(name: str) -> Recipe:
+    sizes = {"latent_dim": 64, "hidden": 128, "state_dim": 200}
+    fit = {"epochs": 380, "batch_size": 20, "lr": 2e-3, "lr_schedule": "cosine", "warmup": 80}
+    return Recipe(name, name, "jsb_chorales", STRUCTURED, sizes, fit, extra_metrics=("k_hat", "elbo_per_step"))
+
+
 def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL, epochs: int = 240) -> Recipe:
     name = f"factor_analysis{variant}"
     settings = {"epochs": epochs, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
@@ -135,10 +137,7 @@ def _loaded_die(variant: str) -> Recipe:
 def _autoencoder(
     name: str, model: str | None = None, data: str = "mnist:grey", epochs: int = 20, **keywords: Any
 ) -> Recipe:
-    """Build a recipe with a Gaussian likelihood of grey pixels.
-
-    The default that is derived from grey pixels is the continuous Bernoulli.
-    """
+    """Build a recipe with a Gaussian likelihood of grey pixels, in place of the continuous Bernoulli."""
     settings = {"epochs": epochs, "batch_size": 100, "lr": 1e-3}
     return Recipe(name, model or name, data, AUTOENCODERS, {"likelihood": "gaussian"} | keywords, settings)
 
@@ -155,10 +154,9 @@ def _vae(name: str, source: str, data: str, keywords: dict[str, Any], **settings
 
 
 def _importance_weighted(name: str, objective: str, data: str = "mnist:dynamic", **settings: Any) -> Recipe:
-    """Build the recipe of the paper's VAE with one stochastic layer, trained on `objective`.
+    """Build the recipe of the paper's VAE with one stochastic layer.
 
-    3280 epochs are the paper's 1 + 3 + ... + 3^7. The paper lowers the learning rate from 1e-3 to 1e-4 in seven steps
-    over them. Here it is constant, and in the shorter fits to the original static pixels it falls as a cosine.
+    3280 epochs are the paper's 1 + 3 + ... + 3^7, at a constant rate; the shorter fits to static pixels have a cosine.
     """
     source = "Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016"
     keywords = {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh", "dropout": 0.0}
@@ -198,9 +196,8 @@ def _ss_vae(name: str, labels: int, binarisation: str = "threshold", **keywords:
     with 100 labels q(y | x) misclassifies half of the images. Here alpha multiplies the mean over labelled images and
     is added to the mean over all images, so a labelled image has the weight 0.1 x (data / labels)^2, for 60,000 images.
 
-    With dynamic binarisation pixels are redrawn for every minibatch, so the classifier never sees one of the few
-    labelled images twice. Dropout of 0.2 of the pixels, the share of Hinton et al. (Improving neural networks by
-    preventing co-adaptation of feature detectors, 2012), does the same for thresholded ones.
+    With dynamic binarisation the classifier sees no labelled image twice. Dropout of 0.2 of the pixels (Hinton et al.,
+    Improving neural networks by preventing co-adaptation of feature detectors, 2012) does so for thresholded ones.
     """
     settings = {"epochs": 30, "batch_size": 100, "lr": 1e-3, "lr_schedule": "cosine", "objective": "enum_analytic"}
     return Recipe(
@@ -215,6 +212,8 @@ def _ss_vae(name: str, labels: int, binarisation: str = "threshold", **keywords:
     )
 
 
+_SQUARED = "squared_gaussian"
+_SQUARED_FIT = {"epochs": 300, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine"}
 _COSINE: dict[str, Any] = {"batch_size": 100, "lr_schedule": "cosine"}
 _VAE = _tutorial("vae", "mnist:dequantized", epochs=46, batch_size=32)
 _CVAE = _tutorial("cvae", "mnist:dequantized", epochs=69)
@@ -227,14 +226,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in [
         *map(_exponential_gaussian, ("", ":per_datum", ":exponential", ":gamma", ":log_normal", ":normal")),
         *map(_linear_regression, ("", ":mean_field", ":map", ":unknown_noise")),
-        Recipe(
-            "squared_gaussian",
-            "squared_gaussian",
-            "squared_gaussian",
-            AUTOENCODERS,
-            settings={"epochs": 300, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine"},
-            extra_metrics=("k_hat", "sandwich"),
-        ),
+        Recipe(_SQUARED, _SQUARED, _SQUARED, AUTOENCODERS, {}, _SQUARED_FIT, extra_metrics=("k_hat", "sandwich")),
         *map(_logistic_regression, ("", ":mean_field")),
         *map(_eight_schools, ("", ":mean_field", ":centred")),
         *map(_loaded_die, ("", ":softmax")),
@@ -294,6 +286,7 @@ RECIPES: dict[str, Recipe] = {
         _vrnn(""),
         _sampled(_vrnn("")),
         *map(_vrnn, (":steps", ":smoothing")),
+        _deep_markov("deep_markov"),
     ]
 }
 """The recipes by name, in the order of the gallery's tables."""

@@ -24,8 +24,9 @@ from gallery.runs.metrics import (
     reconstruction_error,
     squared_error,
 )
-from inference import InferenceError, Pair, bdmc, encode, evaluate, sample
+from inference import InferenceError, Pair, bdmc, encode, eval_mode, evaluate, log_weights, sample
 from inference.evaluation.classification import accuracy
+from inference.evaluation.estimate import Estimate
 from inference.evaluation.jacobian import mean_jacobian_norm
 from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
@@ -44,6 +45,7 @@ __all__ = [
 
 STEPS, BATCH = 1500, 128  # of the classifier: three epochs of the 60,000 images of MNIST
 IWAE_DRAWS = 5_000
+STEP_DRAWS = 16  # of the guide for each sequence
 PROBED = 5_000  # training rows of a probe
 CORRUPTIONS: dict[Corruption, float] = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
 RATE = 2e-3  # of Adam at the start; it falls linearly to 0
@@ -136,9 +138,24 @@ def iwae_5000(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
     return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=IWAE_DRAWS, seed=seed)["iwae"]}
 
 
+def elbo_per_step(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
+    """Return the ELBO of all sequences over the number of their steps as "elbo_per_step", in nats per step.
+
+    The standard error is that of a ratio of means.
+    """
+    width = capability(pair, "step_dim")
+    steps = (~test.x.isnan()).unflatten(1, (-1, width)).any(2).sum(1).to(test.x)
+    with eval_mode(pair, seed, "elbo_per_step"):
+        elbo = torch.stack([log_weights(pair, test.x, test.given)[0] for _ in range(STEP_DRAWS)]).mean(0)
+    mean = elbo.sum() / steps.sum()
+    deviations = (elbo - mean * steps) / steps.mean()
+    return {"elbo_per_step": Estimate.of_mean(mean + deviations, "nats per step", draws=STEP_DRAWS)}
+
+
 EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset, int], dict[str, dict]]]] = {
     "k_hat": ("test", k_hat),
     "iwae_5000": ("test", iwae_5000),
+    "elbo_per_step": ("test", elbo_per_step),
     "sandwich": ("simulated", bdmc_100),
 }
 """By the name that a recipe lists: the entry of metrics.json that the numbers go to, and the function of the

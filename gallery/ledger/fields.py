@@ -28,6 +28,7 @@ __all__ = [
 
 PATHS = {
     "ELBO": "test elbo",
+    "ELBO per step": "test elbo_per_step",
     "IWAE-16": "test iwae",
     "IWAE-5000": "test iwae_5000",
     "log p(x), exact": "test evidence",
@@ -76,6 +77,7 @@ IN_USE = 0.01
 """A component is in use if it has more than this share of the data."""
 DISPLAYED = (
     "ELBO",
+    "ELBO per step",
     "log p(x), exact",
     "ELBO, training data",
     "log p(x) - ELBO, training data",

@@ -66,6 +66,7 @@ _CLASSES = {
     "vrnn": "vrnn_vectorised.VectorisedVRNN",
     "vrnn:steps": "vrnn.VRNN",
     "vrnn:smoothing": "vrnn_smoothing.SmoothingVRNN",
+    "deep_markov": "deep_markov.DeepMarkov",
 }
 
 

@@ -4,11 +4,13 @@
 - `TruncatedNormal`: the exact posterior of `exponential_gaussian`.
 - `SquaredGaussianPosterior`: the exact posterior of `squared_gaussian`, by quadrature.
 - `GumbelSoftmax`: the relaxed component of `gmvae_relaxed`.
+- `NormalChain`: the path of states of `deep_markov`, in its prior and its guide.
 - `Softmax`: the bijection from logits to probabilities of `loaded_die:softmax`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -24,6 +26,7 @@ __all__ = [
     "MAX_LOGIT",
     "ContinuousBernoulli",
     "GumbelSoftmax",
+    "NormalChain",
     "Softmax",
     "SquaredGaussianPosterior",
     "TruncatedNormal",
@@ -230,3 +233,51 @@ class Softmax(Transform):
 
     def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-1], shape[-1] - 1)
+
+
+class NormalChain(dist.TorchDistribution):
+    """z_t ~ Normal(mu_t, diag sigma_t^2) for t = 1, ..., T, with moments that `step` computes from z_{t-1}.
+
+    A path is drawn step by step, with the noise of a step after that of the step before. All steps are scored at once.
+
+    >>> walk = NormalChain(lambda z, t: (z, torch.ones_like(z)), torch.zeros(2), torch.ones(5, 3).bool())
+    >>> walk.batch_shape, walk.event_shape, walk.log_prob(torch.zeros(5, 3, 2)).shape
+    (torch.Size([5]), torch.Size([3, 2]), torch.Size([5]))
+
+    :param step: (z_{t-1}, t) to the mean and the standard deviation of z_t, where t is an index from 0 with z_{t-1} of
+        shape (..., d), or all of them, slice(None), with (..., T, d)
+    :param z_0: (d,)
+    :param within: (..., T) booleans: which steps are scored. It has the batch shape
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = constraints.independent(constraints.real, 2)
+    has_rsample = True
+
+    def __init__(self, step: Callable[[Tensor, Any], tuple[Tensor, Tensor]], z_0: Tensor, within: Tensor) -> None:
+        self._step, self.z_0, self._within = step, z_0, within
+        super().__init__(within.shape[:-1], torch.Size([within.shape[-1], len(z_0)]), validate_args=False)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "NormalChain":
+        return NormalChain(self._step, self.z_0, self._within.expand(*batch_shape, -1))
+
+    def _path(self, sample_shape: Sequence[int], noise: Callable[[Tensor], Tensor]) -> Tensor:
+        z, path = self.z_0.expand(*sample_shape, *self.batch_shape, -1), []
+        for t in range(self.event_shape[0]):
+            mean, scale = self._step(z, t)
+            z = mean + scale * noise(mean)
+            path.append(z)
+        return torch.stack(path, -2)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self._path(sample_shape, lambda mean: torch.randn(mean.shape, dtype=mean.dtype, device=mean.device))
+
+    @property
+    def mean(self) -> Tensor:
+        """The path on which each z_t is the mean given z_{t-1}: the mean itself where the chain is linear."""
+        return self._path((), torch.zeros_like)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        before = torch.cat([self.z_0.expand_as(value[..., :1, :]), value[..., :-1, :]], -2)
+        density = dist.Normal(*self._step(before, slice(None)), validate_args=False).log_prob(value).sum(-1)
+        return density.where(self._within, 0.0).sum(-1)

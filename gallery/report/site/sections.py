@@ -53,6 +53,7 @@ PATH = (
     "gmvae",
     "ss_vae",
     "vrnn",
+    "deep_markov",
 )
 """The reading path: each model adds one idea to those before."""
 

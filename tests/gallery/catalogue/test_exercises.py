@@ -351,6 +351,14 @@ def vrnn():
     yield from ()
 
 
+def deep_markov():
+    steps, sequences = 4725, 77
+    yield 1, f"{-RECIPES['deep_markov'].published['ELBO per step'] * steps / sequences:.1f} nats"
+    yield 1, f"{88 * math.log(2):.2f} nats"
+    yield 2, f"{(25 * 5 + 160 * 8) / (25 + 160):.3f} nats a step"
+    yield 2, f"the mean {(5 + 8) / 2}"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_have_the_numbers_that_are_computed_and_no_others(name):
     computed = list(globals()[name]())
