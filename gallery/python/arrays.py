@@ -13,10 +13,7 @@ from gallery.errors import RunError
 
 __all__ = ["arrays_of", "names_of", "transform_for"]
 
-FORMS = (
-    "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), a list of sequences, or an iterable of "
-    "batches of tensors"
-)
+FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
 SPLITS = ("train", "validation", "test")
 
 
@@ -34,8 +31,8 @@ def arrays_of(
     >>> {name: array.shape for name, array in arrays.items()}
     {'x': (4, 2), 'labels': (4,)}
 
-    Sequences are arrays (T_i, d) or (T_i,) of unequal length; they become rows with NaN after their end. In a list
-    where only the last array is shorter than the others, they are batches, as of a DataLoader: give {"x": [...]} there.
+    Sequences of unequal length, arrays (T_i, d) or (T_i,), are made one array by `data.padded`. In a dictionary a list
+    of them is x; a list alone is read as batches, which differ in length at the end at most.
 
     :param data: in one of FORMS; or a dictionary of such, by split, or of arrays by their names in an .npz file
     :param label: the labels (n,), or the name of their column
@@ -52,7 +49,6 @@ def arrays_of(
                 "one_hot and codes encode the categories of one DataFrame, and data has several splits.",
                 "Encode the columns before, as by pandas.get_dummies, or give one DataFrame.",
             )
-        data = _of_one_length(data)
         parts = {split: arrays_of(part, label, covariates, columns) for split, part in data.items()}
         joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
         return joined, next(transform for _, transform in parts.values())
@@ -71,8 +67,11 @@ def arrays_of(
         arrays = {"x": _array(data, "x")}
     elif isinstance(data, tuple) and len(data) == 2:
         arrays = _named(_array(data[0], "x"), _array(data[1], "labels"))
-    elif _are_sequences(data):
-        arrays = {"x": _array(data, "x")}
+    elif len(set(_lengths(data)[:-1])) > 1:
+        raise RunError(
+            "data is a list of arrays of unequal length, which may be sequences or batches.",
+            "Give data.padded(...) of sequences, and batches joined as one array.",
+        )
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes):
         arrays = _of_batches(data)
     else:
@@ -134,22 +133,6 @@ def _lengths(value: Any) -> list[int]:
     """Return the lengths of the arrays in a list; none if it is no list of arrays (T,) or (T, d)."""
     are_arrays = isinstance(value, list) and all(isinstance(one, Tensor | np.ndarray) for one in value)
     return [len(one) for one in value] if are_arrays and all(one.ndim in (1, 2) for one in value) else []
-
-
-def _are_sequences(value: Any) -> bool:
-    """Return whether a list holds arrays of unequal length that are no batches, of which the last may be shorter."""
-    *others, last = _lengths(value) or [0]
-    return len(set(others)) > 1 or any(last > other for other in others)
-
-
-def _of_one_length(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the splits of data with rows of one length, if one of them is a list of sequences."""
-    if not any(map(_are_sequences, data.values())):
-        return data
-    lists = {split: part for split, part in data.items() if _lengths(part)}
-    longest = max(max(_lengths(part)) for part in lists.values())
-    rows = {split: padded([_array(one, split) for one in part], longest, split) for split, part in lists.items()}
-    return {**data, **rows}
 
 
 def _named(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

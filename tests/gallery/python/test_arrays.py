@@ -119,14 +119,15 @@ SEQUENCES = [np.arange(6.0).reshape(3, 2), np.arange(2.0).reshape(1, 2), np.aran
 
 def test_sequences_of_unequal_length_are_rows_with_nan_after_their_end():
     rows = data.padded(SEQUENCES)
-    same(arrays_of(SEQUENCES)[0], x=rows)
-    same(arrays_of([torch.tensor(one, requires_grad=True) for one in SEQUENCES])[0], x=rows)
-    same(arrays_of({"x": SEQUENCES[:2], "labels": Y[:2]})[0], x=rows[:2, :3], labels=Y[:2])  # [3, 1] may be batches
+    same(arrays_of(rows)[0], x=rows)
+    same(arrays_of({"x": [torch.tensor(one, requires_grad=True) for one in SEQUENCES]})[0], x=rows)
+    same(arrays_of({"x": SEQUENCES[:2], "labels": Y[:2]})[0], x=rows[:2, :3], labels=Y[:2])
     same(arrays_of((SEQUENCES, Y[:3]))[0], x=rows, labels=Y[:3])
-    same(arrays_of({"train": SEQUENCES, "test": SEQUENCES[:2]})[0], x_train=rows, x_test=rows[:2])
     assert transform_for(rows) == "real"
     with pytest.raises(ValueError, match="sequence 1 of x has shape"):
-        arrays_of([*SEQUENCES[1:], np.ones((7, 3))][::-1])
+        arrays_of({"x": [SEQUENCES[0], np.ones((7, 3))]})
+    with pytest.raises(ValueError, match=r"may be sequences or batches\. Give data\.padded"):
+        arrays_of(SEQUENCES)
 
 
 @pytest.mark.parametrize("masked", [(0, 0), (5, 1)])

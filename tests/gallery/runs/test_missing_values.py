@@ -121,19 +121,20 @@ def test_arrays_and_frames_in_memory(tmp_path):
 def test_sequences_of_unequal_length_are_fitted_and_read_again(model, keywords, tmp_path):
     draw = np.random.default_rng(2)
     lengths = draw.integers(1, 6, 40)
-    lengths[:2] = 2, 5  # the longest is no last one, and others are shorter
+    lengths[:2] = 2, 5
     sequences = [(draw.random(length if model == "hmm" else (length, 3)) < 0.5).astype(float) for length in lengths]
-    fitted = gallery.fit(model, sequences, batch_size=10, **keywords, **QUICK)
+    rows = data.padded(sequences)
+    fitted = gallery.fit(model, rows, batch_size=10, **keywords, **QUICK)
     train = fitted.splits["train"]
     assert train.shape == ((5,) if model == "hmm" else (5, 3))
     assert train.missing > 0
     assert np.isfinite(fitted.evaluate()["elbo"]["value"])
-    assert np.isfinite(fitted.evaluate([one[:2] for one in sequences])["elbo"]["value"])  # shorter ones
+    assert np.isfinite(fitted.evaluate(rows[:, :2])["elbo"]["value"])  # shorter ones
     assert fitted.sample(4)["x"].isfinite().all()
     fitted.save(tmp_path / "run")
     assert gallery.load(tmp_path / "run").splits["train"].hash == train.hash
     with pytest.raises(ValueError, match="does not mask them"):
-        gallery.fit("vae", sequences, **QUICK)
+        gallery.fit("vae", rows, **QUICK)
 
 
 class Masked(nn.Module):
