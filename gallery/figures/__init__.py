@@ -40,6 +40,7 @@ from gallery.figures.pictures import manifold, reconstructions, samples, three_v
 from gallery.figures.rate import kl_bars, rate_distortion
 from gallery.figures.regression import regression
 from gallery.figures.sequence import completion, sequence_animation
+from gallery.figures.steps import paths, smoothed
 from gallery.figures.style import save, save_frames
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
@@ -76,6 +77,7 @@ __all__ = [
     "manifold",
     "overfitting",
     "parted_plane",
+    "paths",
     "posterior_1d",
     "rate_distortion",
     "reconstructions",
@@ -84,6 +86,7 @@ __all__ = [
     "save",
     "save_frames",
     "sequence_animation",
+    "smoothed",
     "sparsity",
     "three_views",
     "two_kls",
@@ -114,6 +117,13 @@ class Subject:
     def encodes(self) -> bool:
         """Whether new data have codes."""
         return bool(self.info.codes) and not self.info.is_per_data_point
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the data are sequences of numbers, each from one site of the model."""
+        info = self.info
+        one_each = not self.test.is_image and 1 < len(info.data_sites) == self.test.x.shape[1]
+        return one_each and not (info.conditional or info.has_global_latent or info.is_per_data_point)
 
     @property
     def has_rows(self) -> bool:
@@ -185,15 +195,17 @@ def _has_line(s: Subject) -> bool:
 FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]]] = {
     "learning_curve": (lambda s: bool(s.history), _learning_curve),
     "samples": (
-        lambda s: s.info.generates and not s.info.has_global_latent,
+        lambda s: s.info.generates and not (s.info.has_global_latent or s.has_steps),
         lambda s: samples(s.pair, s.test, seed=s.seed),
     ),
+    "smoothed": (lambda s: s.has_steps, lambda s: smoothed(s.pair, s.test, seed=s.seed)),
+    "paths": (lambda s: s.has_steps and s.info.generates, lambda s: paths(s.pair, s.test, seed=s.seed)),
     "three_views": (_has_three_views, lambda s: three_views(s.pair, s.test, seed=s.seed)),
     "reconstructions": (
         lambda s: s.encodes and s.test.is_image and not s.info.generates_rows(s.test.shape),
         lambda s: reconstructions(s.pair, s.test, seed=s.seed),
     ),
-    "latent": (lambda s: s.encodes, lambda s: latent_scatter(s.pair, s.test)),
+    "latent": (lambda s: s.encodes and not s.has_steps, lambda s: latent_scatter(s.pair, s.test)),
     "manifold": (
         lambda s: s.has_whole_images and s.info.has_standard_normal_plane,
         lambda s: manifold(s.pair, s.test),
@@ -202,7 +214,10 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: s.has_whole_images and s.info.generates and s.info.component is not None,
         lambda s: components(s.pair, s.test, seed=s.seed),
     ),
-    "completion": (lambda s: s.has_rows and s.info.filters, lambda s: completion(s.pair, s.test, seed=s.seed)),
+    "completion": (
+        lambda s: s.has_rows and not s.test.missing and s.info.filters,
+        lambda s: completion(s.pair, s.test, seed=s.seed),
+    ),
     "kl": (_has_bars, lambda s: kl_bars(_kl_of(s, 2000))),
     "activations": (_has_square_code, lambda s: activations({type(s.pair).__name__: s.pair}, s.test)),
     "denoised": (

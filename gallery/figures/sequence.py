@@ -68,12 +68,12 @@ def completion(pair: Pair, dataset: Dataset, n: int = 8, times: int = 3, seed: i
     """Draw the first n images in columns: the image, its first half, and completions of it.
 
     :param times: number of completions
-    :return: None unless the data are whole grey images with several observed sites, and the guide filters
+    :return: None unless the data are grey images with several observed sites, and the guide filters
     """
-    info, few = info_of(pair, dataset), dataset.head(n)
-    if few.missing or not (info.generates_rows(dataset.shape) and info.filters):
+    info = info_of(pair, dataset)
+    if not (info.generates_rows(dataset.shape) and info.filters):
         return None
-    half = len(info.data_sites) // 2
+    few, half = dataset.head(n), len(info.data_sites) // 2
     masked = few.x.clone()
     masked[:, info.width_of(half) :] = _grey(dataset)
     completed = [complete(pair, few, seed + i) for i in range(times)]

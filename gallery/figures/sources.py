@@ -35,6 +35,7 @@ SOURCES = {
     "rate": ("kl", "rate_distortion"),
     "regression": ("regression",),
     "sequence": ("animation", "completion"),
+    "steps": ("paths", "smoothed"),
     "two_kls": ("two_kls",),
     "width": ("bits", "widths"),
 }

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "Fit"]
 
-KINDS = ("manifold", "reconstructions", "regression", "posterior", "components", "samples", "latent", "learning_curve")
+KINDS = (
+    "manifold",
+    "reconstructions",
+    "smoothed",
+    "regression",
+    "posterior",
+    "components",
+    "samples",
+    "latent",
+    "learning_curve",
+)
 """The kinds of picture in the order in which `Fit.plot` prefers them."""
 
 
