@@ -123,6 +123,6 @@ class DeepMarkov(nn.Module):
         :raises ValueError: if x has no whole number of steps
         """
         if x.shape[1] % self.step_dim:
-            raise ValueError(f"x has {x.shape[1]} entries, which are no whole steps of {self.step_dim}.")
+            raise ValueError(f"x has {x.shape[1]} entries, not steps of {self.step_dim}.")
         observed = ~x.isnan().unflatten(1, (-1, self.step_dim)).all(2)
         return observed.flip(1).cumsum(1).flip(1) > 0

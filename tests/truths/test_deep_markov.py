@@ -124,5 +124,5 @@ def test_the_bound_per_step_is_the_total_over_the_steps(pair, x):
 def test_hyper_parameters_and_data_that_do_not_fit_are_refused(pair, x):
     with pytest.raises(ValueError, match="step_dim must be at least 1"):
         DeepMarkov(step_dim=0)
-    with pytest.raises(ValueError, match="7 entries, which are no whole steps of 2"):
+    with pytest.raises(ValueError, match="7 entries, not steps of 2"):
         pair.model(x[:, :7])

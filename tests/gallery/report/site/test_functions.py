@@ -38,7 +38,7 @@ def test_a_folded_function_is_the_same_function(name):
         ("squared_gaussian", []),
         ("gmvae", ["component"]),
         ("denoising_autoencoder", ["prior", "corrupt", "expected"]),  # `expected` by `corrupt`
-        ("vrnn:smoothing", ["register_generative", "rows", "infer", "future", "start", "advance"]),
+        ("vrnn:smoothing", ["register_generative", "rows", "within", "infer", "future", "start", "advance"]),
     ],
 )
 def test_the_methods_that_model_and_guide_call_are_shown(name, methods):
