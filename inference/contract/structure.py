@@ -73,6 +73,9 @@ def capabilities(case: Case) -> Iterator[Finding]:
             yield Finding(f"no capability {name!r}; expected one of {', '.join(CAPABILITIES)}. Leave it out.")
         elif getattr(pair, name, None) is None:
             yield Finding(f"capability {name!r} is declared, and the pair has no {name}: {CAPABILITIES[name]}.")
+    width = getattr(pair, "step_dim", None) if "step_dim" in declared(pair) else None
+    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
+        yield Finding(f"step_dim must be an integer of at least 1, the number of entries of a step, not {width!r}.")
 
 
 def runs(case: Case) -> Iterator[Finding]:

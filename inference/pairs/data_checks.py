@@ -142,20 +142,22 @@ def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[f
 
 
 def _check_ends(pair: Pair, x: Tensor) -> None:
-    """:raises InferenceError: if entries within a sequence are NaN, and the pair masks those after its end alone"""
-    width = capabilities.capability(pair, "step_dim")
+    """:raises InferenceError: if x has no whole steps, or NaN within a sequence where the pair masks its end alone"""
+    width, missing = capabilities.capability(pair, "step_dim"), x.flatten(1).isnan()
+    if width and missing.shape[1] % width:
+        raise InferenceError(
+            f"x has rows of {missing.shape[1]} entries, no whole steps of {width}, as {type(pair).__name__} expects.",
+            "Choose other data, or hyper-parameters of the model that fit these.",
+        )
     if not width or capabilities.capability(pair, "missing_values"):
         return
-    missing = x.flatten(1).isnan()
     known = (~missing).sum(1, keepdim=True)
     after = torch.arange(missing.shape[1], device=x.device) >= known
     wrong = (missing != after).any(1) | (known % width != 0).any(1) | (known == 0).any(1)
     if wrong.any():
-        raise InferenceError(
-            f"row {int(wrong.nonzero()[0])} of x has NaN within its sequence; {type(pair).__name__} takes it after the "
-            f"end alone, in whole steps of {width}.",
-            "Remove these rows, or fill in what is missing.",
-        )
+        fault = "NaN within its sequence" if known[row := int(wrong.nonzero()[0])] else "no value"
+        message = f"row {row} of x has {fault}; {type(pair).__name__} takes NaN after the end of a sequence alone"
+        raise InferenceError(f"{message}, in whole steps of {width}.", "Remove these rows, or fill in what is missing.")
 
 
 def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace) -> None:

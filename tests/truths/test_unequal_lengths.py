@@ -1,11 +1,13 @@
 """Sequences of unequal length: NaN after the end of one adds nothing to its bounds, codes or statistics."""
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from cases import SMALL
 from discrete_cases import ENUM, perturbed
 from pyro.poutine.util import site_is_subsample
+from torch import nn
 from vae_cases import N, close, small
 
 from gallery.cli.check import findings_of, sentence_of
@@ -97,9 +99,11 @@ def test_nan_within_a_sequence_is_refused_where_it_cannot_be_summed_out(x):
     check_fit(pair, cut(x, LENGTHS, WIDTH).float())
     inside, part, empty = (x.float().clone() for _ in range(3))
     inside[3, :WIDTH], part[3, -1], empty[3] = torch.nan, torch.nan, torch.nan
-    for wrong in (inside, part, empty):
-        with pytest.raises(InferenceError, match=r"row 3 of x has NaN within its sequence.*whole steps of 2"):
+    for wrong, fault in ((inside, "NaN within its sequence"), (part, "NaN within its sequence"), (empty, "no value")):
+        with pytest.raises(InferenceError, match=rf"row 3 of x has {fault}; .*whole steps of 2"):
             check_fit(pair, wrong)
+    with pytest.raises(InferenceError, match=r"rows of 5 entries, no whole steps of 2"):
+        check_fit(pair, x[:, :5].float())
 
 
 class Unmasked(HMM):
@@ -117,12 +121,98 @@ class UnmaskedLatents(VRNN):
             self.infer(x, lambda t, q: pyro.sample(f"z_{t}", q))
 
 
-@pytest.mark.parametrize("cls", [Unmasked, UnmaskedLatents])
-def test_the_contract_finds_steps_after_the_end_that_count(cls, x):
+class OneSite(nn.Module):
+    """x: (n, T), with a latent for each step in one site, so that sequences of other lengths have other noise."""
+
+    capabilities, step_dim = ("step_dim",), 1
+    dropout = 0.0
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(1, 2)
+
+    def masks_latents(self):
+        return True
+
+    def model(self, x, total=None):
+        within = ~x.isnan()
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).mask(within).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).mask(within).to_event(1), obs=x.nan_to_num())
+
+    def guide(self, x, total=None):
+        pyro.module("encoder", self.encoder)
+        seen = nn.functional.dropout(x.nan_to_num(), self.dropout, self.training)
+        loc, log_scale = self.encoder(seen.unsqueeze(-1)).unbind(-1)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            q = dist.Normal(loc, log_scale.exp())
+            pyro.sample("z", (q.mask(~x.isnan()) if self.masks_latents() else q).to_event(1))
+
+
+class Dropped(OneSite):
+    dropout = 0.3
+
+
+class UnmaskedOneSite(Dropped):
+    def masks_latents(self):
+        return False
+
+
+class MaskedInTraining(OneSite):
+    def masks_latents(self):
+        return self.training
+
+
+class Conditional(UnmaskedOneSite):
+    def model(self, x, given, total=None):
+        super().model(x, total)
+
+    def guide(self, x, given, total=None):
+        super().guide(x + given, total)
+
+
+class OfOneLength(UnmaskedOneSite):
+    def model(self, x, total=None):
+        super().model(x.unflatten(1, (3, 2)).flatten(1), total)
+
+    def guide(self, x, total=None):
+        super().guide(x.unflatten(1, (3, 2)).flatten(1), total)
+
+
+UNMASKED = [Unmasked, UnmaskedLatents, UnmaskedOneSite, MaskedInTraining, Conditional]
+
+
+def findings_on(cls, x):
     sizes = {name: SMALL[name] for name in ("data_dim", "steps", "latent_dim", "state_dim", "hidden")}
-    case = Case(lambda: cls(**(sizes if cls is UnmaskedLatents else {})), (x.float(),))
-    (finding,) = findings_of(CLAUSES["padding"], case)
+    given = (torch.randn(N, 1),) if cls is Conditional else ()
+    return findings_of(
+        CLAUSES["padding"], Case(lambda: cls(**(sizes if issubclass(cls, VRNN) else {})), (x.float(), *given))
+    )
+
+
+@pytest.mark.parametrize("cls", UNMASKED)
+def test_the_contract_finds_steps_after_the_end_that_count(cls, x):
+    (finding,) = findings_on(cls, x)
     assert "with NaN after the end of its sequences x has the loss" in sentence_of(finding)
+    assert not finding.remark
+
+
+@pytest.mark.parametrize("cls", [HMM, VRNN, VectorisedVRNN, OneSite, Dropped])
+def test_the_contract_accepts_masked_steps_whatever_the_order_of_the_noise(cls, x):
+    assert not findings_on(cls, x)
+
+
+def test_the_contract_remarks_that_it_does_not_check_a_model_of_one_length(x):
+    (finding,) = findings_on(OfOneLength, x)
+    assert finding.remark
+    assert "sequences of half the length are refused" in sentence_of(finding)
+
+
+@pytest.mark.parametrize("width", [0, -1, 2.0, "2", True])
+def test_the_contract_wants_a_whole_number_of_entries_a_step(width, x):
+    case = Case(type("Other", (OneSite,), {"step_dim": width}), (x.float(),))
+    (finding,) = findings_of(CLAUSES["capabilities"], case)
+    assert "step_dim must be an integer of at least 1" in sentence_of(finding)
 
 
 def test_sequences_are_reversed_within_their_lengths():
