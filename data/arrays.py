@@ -145,7 +145,11 @@ def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype, gaps: bool = Fa
             raise DataError(f"{where} has no value: all are NaN, which stands for a missing one. Give some values.")
         low, high, off = low[held], high[held], None if off is None else off[held]
     if x.dtype.kind == "f" and not (np.abs(low) <= largest).all() & (np.abs(high) <= largest).all():  # NaN is neither
-        kinds, remedy = ("", "") if gaps else ("NaN, ", "; NaN is a missing value in x of FILE:real alone")
+        kinds, remedy = (
+            ("", "")
+            if gaps
+            else ("NaN, ", "; NaN in x of FILE:real alone is a missing value, or follows the end of a sequence")
+        )
         raise DataError(f"{where} has values that are {kinds}infinite or too large for {name}. Remove them{remedy}.")
     note = None
     if off is not None and (coarse := off > COARSE * (high - low)).any():

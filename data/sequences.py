@@ -29,7 +29,8 @@ def padded(sequences: Sequence[ArrayLike], length: int | None = None, where: str
     arrays = [np.asarray(one) for one in sequences]
     if not arrays:
         raise DataError(f"{where} has no sequence. Give one at least.")
-    expected = f"({', '.join(['T', *map(str, arrays[0].shape[1:])])}{',' * (arrays[0].ndim == 1)})"
+    first = arrays[0].shape
+    expected = {1: "(T,)", 2: f"(T, {first[-1]})" if first else ""}.get(len(first), "(T,) or (T, d)")
     longest = max((len(one) for one in arrays if one.ndim), default=0) if length is None else length
     for i, one in enumerate(arrays):
         if one.dtype.kind not in "biuf" or one.ndim not in (1, 2) or one.shape[1:] != arrays[0].shape[1:]:
@@ -54,9 +55,20 @@ def split_by_length(where: str, steps: np.ndarray, lengths: np.ndarray) -> list[
     :param lengths: (n,) numbers of steps
     :raises DataError: if the lengths are no positive integers whose sum is the number of steps
     """
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any() or lengths.sum() != len(steps):
+    remedy = "Store the steps of all sequences one after the other, and the number of each, at least 1, as integers."
+    if steps.ndim not in (1, 2) or steps.dtype.kind not in "biuf":
         raise DataError(
-            f"{where} has {len(steps)} steps, and lengths of shape {lengths.shape} and type {lengths.dtype} do not sum "
-            "to that. Store the number of steps of each sequence, at least 1, as integers."
+            f"{where} has shape {steps.shape} and type {steps.dtype}; with lengths, expected numbers of shape (steps,) "
+            f"or (steps, d). {remedy}"
         )
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+        raise DataError(
+            f"{where} has lengths of shape {lengths.shape} and type {lengths.dtype}, expected integers of shape (n,). "
+            f"{remedy}"
+        )
+    if (lengths < 1).any():
+        i = int((lengths < 1).argmax())
+        raise DataError(f"{where}: sequence {i} has the length {lengths[i]}, expected at least 1. Remove it.")
+    if lengths.sum() != len(steps):
+        raise DataError(f"{where} has {len(steps)} steps, and the lengths sum to {lengths.sum()}. {remedy}")
     return np.split(steps, np.cumsum(lengths)[:-1])

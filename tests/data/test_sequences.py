@@ -29,7 +29,7 @@ def test_sequences_become_rows_with_nan_after_their_end():
         ([np.ones(2), np.ones((2, 1))], r"sequence 1 of x has shape \(2, 1\).*expected numbers of shape \(T,\)"),
         ([np.ones(2), np.array(["a"])], "sequence 1 of x .*type <U1"),
         ([np.ones(2), np.ones(0)], "sequence 1 of x has 0 steps, expected from 1 to 2"),
-        ([np.ones((2, 3, 4))], "sequence 0 of x has shape"),
+        ([np.ones((2, 3, 4))], r"sequence 0 of x has shape.*expected numbers of shape \(T,\) or \(T, d\)"),
         ([np.array(1.0)], "sequence 0 of x has shape"),
     ],
 )
@@ -49,6 +49,15 @@ def test_files_hold_sequences_one_after_the_other(tmp_path):
     memory = data.from_arrays({"x": x, "lengths": np.array(lengths)})
     for split, of in stored.items():
         assert of.hash == memory[split].hash
-    for wrong in ([3, 1, 4], [9, 0], [4.5, 4.5], [[9]], ["9"]):
+    for wrong, words in (
+        ([3, 1, 4], "x has 9 steps, and the lengths sum to 8"),
+        ([9, 0], "x: sequence 1 has the length 0"),
+        ([4.5, 4.5], "x has lengths of shape (2,) and type float64"),
+        ([[9]], "x has lengths of shape (1, 1)"),
+        (["9"], "type <U1"),
+    ):
         np.savez(path, x=x, lengths=wrong)
-        fault(f"{path}: x has 9 steps, and lengths of shape", "do not sum", name=f"{path}:real")
+        fault(f"{path}: x", words, name=f"{path}:real")
+    for other in (np.array(3.0), np.ones((9, 2, 2)), np.array(["a"] * 9)):
+        np.savez(path, x=other, lengths=lengths)
+        fault(f"{path}: x has shape", "expected numbers of shape (steps,) or (steps, d)", name=f"{path}:real")
