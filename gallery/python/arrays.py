@@ -67,7 +67,7 @@ def arrays_of(
         arrays = {"x": _array(data, "x")}
     elif isinstance(data, tuple) and len(data) == 2:
         arrays = _named(_array(data[0], "x"), _array(data[1], "labels"))
-    elif len(set(_lengths(data)[:-1])) > 1:
+    elif len(set((lengths := _lengths(data))[:-1])) > 1 or lengths[-1:] > lengths[:1]:
         raise RunError(
             "data is a list of arrays of unequal length, which may be sequences or batches.",
             "Give data.padded(...) of sequences, and batches joined as one array.",

@@ -126,8 +126,10 @@ def test_sequences_of_unequal_length_are_rows_with_nan_after_their_end():
     assert transform_for(rows) == "real"
     with pytest.raises(ValueError, match="sequence 1 of x has shape"):
         arrays_of({"x": [SEQUENCES[0], np.ones((7, 3))]})
-    with pytest.raises(ValueError, match=r"may be sequences or batches\. Give data\.padded"):
-        arrays_of(SEQUENCES)
+    for several in (SEQUENCES, SEQUENCES[1:]):  # batches differ in length at the end, where one is shorter
+        with pytest.raises(ValueError, match=r"may be sequences or batches\. Give data\.padded"):
+            arrays_of(several)
+    assert len(arrays_of(SEQUENCES[:2])[0]["x"]) == 4
 
 
 @pytest.mark.parametrize("masked", [(0, 0), (5, 1)])
