@@ -224,13 +224,15 @@ def evaluate_split(
     :param particles: draws of the guide for each data point, and the k of IWAE-k
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
     :param seed: of the noise
-    :param filtered: whether to add "fivo", the bound of a particle filter, where the pair has a bound
-    :raises InferenceError: if it has no steps for a particle filter
+    :param filtered: whether to add "fivo", the bound of a particle filter
+    :raises InferenceError: if there is none: the pair has no bound on these data, or no steps
     """
     with OffsetRows(dataset.first_row or 0):
         subject = Subject(pair, dataset, particles, at_a_time, seed)
         entries = compute(METRICS, subject)
-        if filtered and "iwae" in entries:
+        if filtered and (reason := entries.get("undefined", {}).get("iwae")):
+            raise InferenceError(f"there is no bound of a particle filter, as there is no IWAE: {reason}.")
+        if filtered:
             entries["fivo"] = estimate_fivo(pair, subject.x, dataset.given, particles, seed, at_a_time)
     return entries
 

@@ -41,6 +41,13 @@ def test_a_model_without_steps_is_refused_in_one_line(run, model, words, for_fit
     assert for_fits in err
 
 
+def test_a_pair_without_bounds_is_refused_in_one_line(run):
+    assert run("fit", "autoencoder", "--data", "digits:grey", "--epochs", 1, "--run", "run")[0] == 0
+    code, _, err = run("evaluate", "run", "--fivo")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "there is no bound of a particle filter, as there is no IWAE: the guide of z is a point" in err
+
+
 def test_a_comparison_with_fivo_has_it_for_all_rows(tmp_path):
     comparison, row = (
         comparing("state_space", ("trace", "fivo:2"), settings={"batch_size": 400}),
