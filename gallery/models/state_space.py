@@ -150,7 +150,8 @@ class StateSpace(nn.Module):
 class LocalLevel(StateSpace):
     """x: (n, T), NaN where missing; z_t: (n, 1). z_1 ~ Normal(0, 1e7), z_t ~ Normal(z_{t-1}, Q), x_t ~ Normal(z_t, R).
 
-    Q and R start as 1e4. Their logarithms are the parameters.
+    Q and R start as 1e4. Their logarithms are the parameters. The first level is free within some thousands of 0: from
+    data of another size, subtract a constant first.
     """
 
     first_variance = 1e7
@@ -168,13 +169,31 @@ class LocalLevel(StateSpace):
         Q_tril, r = (of["log_Q"] / 2).exp() * one, (of["log_R"] / 2).exp()
         return Matrices(0 * one[0], self.first_variance**0.5 * one, one, Q_tril, one[0], r)
 
+    def e_step(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the expected squares of the noise under p(z | x), averaged over data points.
+
+        They are not differences of the sums that StateSpace has, which cancel where the level is far from 0.
+
+        :return: "noise", the sum of (x_t - z_t)^2 over the "observed" steps; "steps", of (z_t - z_{t-1})^2 over the
+            T - 1 "moves"
+        """
+        mean, covariance, cross = (moment.flatten(2).squeeze(2) for moment in smooth(x, self.matrices(self.theta)))
+        observed = (~x.isnan()).to(x)
+        steps = mean.diff(dim=1).square() + covariance[:, 1:] + covariance[:, :-1] - 2 * cross[:, 1:]
+        return {
+            "noise": (observed * ((x.nan_to_num() - mean).square() + covariance)).sum(1).mean(0),
+            "observed": observed.sum(1).mean(0),
+            "steps": steps.sum(1).mean(0),
+            "moves": x.new_tensor(x.shape[1] - 1),
+        }
+
     def m_step(self, statistics: dict[str, Tensor]) -> None:
         """Set Q and R to the maximisers of the expected log joint density; Q stays where T = 1."""
-        s = {name: value.squeeze() for name, value in statistics.items()}
+        s = {name: value.clamp(min=torch.finfo(value.dtype).tiny) for name, value in statistics.items()}
         with torch.no_grad():
-            self.theta["log_R"].copy_(((s["xx"] - 2 * s["xz"] + s["zz"]) / s["observed"]).log())
-            if s["moves"] > 0:
-                self.theta["log_Q"].copy_(((s["after"] - 2 * s["cross"] + s["before"]) / s["moves"]).log())
+            self.theta["log_R"].copy_((s["noise"] / s["observed"]).log())
+            if statistics["moves"] > 0:
+                self.theta["log_Q"].copy_((s["steps"] / s["moves"]).log())
 
 
 def pre_tril(covariance: Tensor) -> Tensor:

@@ -235,6 +235,18 @@ def test_the_local_level_of_the_nile_has_the_published_maximum_likelihood():
     assert pair.posterior(x).mean[0, -1].item() == pytest.approx(798.37, abs=5e-3)
 
 
+def test_em_of_a_local_level_far_from_zero_loses_no_digits():
+    """float32 has 1e-3 between numbers at 1e4, so squares of noise of size 1 are known to a few thousandths."""
+    x = 1e4 + torch.randn(4, 12, dtype=torch.float64).cumsum(1) + torch.randn(4, 12, dtype=torch.float64)
+    found = []
+    for rows in (x.float(), x.float().double(), torch.full((4, 12), 1e3)):
+        pair = LocalLevel().to(rows.dtype)
+        assert np.isfinite(list(em(pair, rows, 30))).all()
+        found.append(torch.stack([pair.theta[name].double() for name in ("log_Q", "log_R")]))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-2)
+    assert (found[2] < -5).all()  # of constants: both variances go to 0
+
+
 def test_a_local_level_is_the_state_space_model_with_fixed_matrices():
     x, pair = torch.tensor(NILE_FLOW[:20]).unsqueeze(0), LocalLevel().double()
     x[0, 5:9] = torch.nan
