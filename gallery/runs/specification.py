@@ -20,21 +20,19 @@ from gallery.runs.parse import Number, describe_type, has_type, parse, read_json
 from gallery.runs.registry import constructor, format_error, line_of, model_class
 from gallery.runs.trust import check_fitted
 from inference import Pair, Settings
+from inference.pairs.capabilities import declared
 from inference.pairs.streams import seeded
 
 __all__ = ["Run", "from_data", "run_of"]
 
 
-def from_data(dataset: Dataset) -> dict[str, Any]:
+def from_data(dataset: Dataset, has_steps: bool = False) -> dict[str, Any]:
     """Return the hyper-parameters that follow from a data set, unless a recipe or the user sets them."""
     support = str(dataset.support)
     likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
-    derived = {
-        "data_dim": dataset.x.shape[1],
-        "total": len(dataset),
-        "likelihood": likelihood.get(support, "gaussian"),
-    }
-    if len(dataset.shape) == 2:
+    derived: dict[str, Any] = {"data_dim": dataset.x.shape[1], "total": len(dataset)}
+    derived["likelihood"] = likelihood.get(support, "gaussian")
+    if has_steps and len(dataset.shape) == 2:
         derived["steps"], derived["step_dim"] = dataset.shape
     if dataset.classes is not None:
         derived["classes"] = dataset.classes
@@ -107,7 +105,7 @@ class Run:
                 raise unknown(f"hyper-parameter of {model}", name, known)
         own = train is not None or data.is_file(data_name)
         train = train or data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
-        derived = from_data(train)
+        derived = from_data(train, "step_dim" in declared(model_class(model)))
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
             if value is inspect.Parameter.empty:

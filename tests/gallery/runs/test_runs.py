@@ -121,6 +121,15 @@ def test_a_model_in_a_file_and_without_its_file(tmp_path, no_figures):
         load(tmp_path / "run")
 
 
+def test_steps_follow_from_the_data_where_a_model_declares_them_alone(tmp_path):
+    own = (
+        "from gallery import VAE\n\n\nclass Flow(VAE):\n    def __init__(self, steps=3):\n        super().__init__()\n"
+    )
+    (tmp_path / "flow.py").write_text(own)
+    assert Run.of(f"{tmp_path}/flow.py:Flow", None, "digits:grey").keywords == {"steps": 3}
+    assert Run.of("vrnn:steps", None, "digits:threshold").keywords["steps"] == 8
+
+
 def test_settings_are_checked():
     for name, value in {"epochs": 0, "lr": -1.0, "beta": float("nan"), "precision": "bf16", "seed": -1}.items():
         with pytest.raises(InferenceError, match=name):
