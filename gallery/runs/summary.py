@@ -13,6 +13,7 @@ from data.synthetic import TRUTH
 from gallery.runs.table import Table
 from inference import Pair, eval_mode
 from inference.evaluation.predictive import posterior_trace
+from inference.pairs.capabilities import capability
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.properties import is_discrete
@@ -51,6 +52,8 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
     shared = (
         "given the training data" if info.has_global_latent else f"draws of all {len(dataset):,} {split} rows together"
     )
+    if capability(pair, "step_dim") and dataset.x[:, -1].isnan().any():
+        shared += ", also after the end of their sequences"
     return Table(rows, f"latents under the guide, {shared}" if rows else "no latents: all are summed out")
 
 
