@@ -206,7 +206,8 @@ def _mutual_information(s: Subject) -> dict[str, Any]:
 
 
 def _mean_image(s: Subject) -> dict[str, Any]:
-    return {"mean_image": squared_error(s.dataset.x, _train(s).x.mean(0).expand_as(s.dataset.x))}
+    known = _train(s).x.nanmean(0).nan_to_num()  # 0 where no training row has a value
+    return {"mean_image": squared_error(s.dataset.x, known.expand_as(s.dataset.x))}
 
 
 def _is_deterministic(s: Subject) -> bool:

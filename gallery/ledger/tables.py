@@ -59,14 +59,15 @@ EXACT: dict[Literal["log_evidence", "posterior", "e_step"], str] = {
 def headline(recipe: Recipe, row: dict[str, Any] | None) -> Field | None:
     """Return the field that represents a recipe in overviews, None if nothing was measured.
 
-    A field with a published number has priority: the classification error, the IWAE, or the ELBO at the last published
-    epoch. Otherwise it is the first of `HEADLINES` that was measured.
+    A field with a published number has priority: the classification error, the IWAE, the ELBO per step, or the ELBO at
+    the last published epoch. Otherwise it is the first of `HEADLINES` that was measured.
 
     :param row: the row of the recipe in the ledger, None if it was not run
     """
     measured = {field.name: field for field in displayed_fields(recipe, row) if field.values}
     epochs = [name for name in recipe.published if name.removeprefix("ELBO, epoch ").isdigit()]
-    names = (*(name for name in ("error of q(y | x)", "IWAE-5000") if name in recipe.published), *reversed(epochs))
+    first = ("error of q(y | x)", "IWAE-5000", "ELBO per step")
+    names = (*(name for name in first if name in recipe.published), *reversed(epochs))
     return next((measured[name] for name in (*names, *HEADLINES) if name in measured), None)
 
 
