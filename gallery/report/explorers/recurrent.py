@@ -14,7 +14,7 @@ from gallery.report.explorers.fragment import packed
 from gallery.report.explorers.network import Network, pack
 from inference import eval_mode
 from inference.pairs.info import PairInfo
-from inference.pairs.sites import INDEPENDENT, Site, unwrap
+from inference.pairs.sites import Site, unwrap
 
 __all__ = ["Recurrent", "recurrent_of"]
 
@@ -102,7 +102,7 @@ def recurrent_of(info: PairInfo, test: Dataset) -> Recurrent | None:
             normals = zip(out[:2], (of_model[name], of_guide[name]), strict=True)
             if not all(_same_normal(raw[:, t], site["fn"]) for raw, site in normals):
                 return None
-            fn = unwrap(of_model[info.data_sites[t]]["fn"], INDEPENDENT)
+            fn = unwrap(of_model[info.data_sites[t]]["fn"])
             logits = out[2][:, t]
             if not isinstance(fn, dist.Bernoulli) or fn.logits.shape != logits.shape:
                 return None
@@ -113,7 +113,7 @@ def recurrent_of(info: PairInfo, test: Dataset) -> Recurrent | None:
 
 def _same_normal(raw: Tensor, fn: Any) -> bool:
     """Return whether outputs are mean and softplus^-1 of the standard deviation of a diagonal Normal."""
-    base, (loc, scale) = unwrap(fn, INDEPENDENT), raw.chunk(2, dim=-1)
+    base, (loc, scale) = unwrap(fn), raw.chunk(2, dim=-1)
     if not isinstance(base, dist.Normal) or base.loc.shape != loc.shape:
         return False
     return torch.allclose(base.loc, loc) and torch.allclose(base.scale, softplus(scale))
