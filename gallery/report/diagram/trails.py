@@ -7,8 +7,8 @@ and every operation passes on the trails of its arguments. The direct parents of
 log-density.
 
 Operations are dispatched below `torch.func` and autograd, so that the Jacobian of an encoder keeps its trail. An
-operation that reads only a shape, such as `x.new_zeros(3)`, passes nothing on. Nor does control flow of Python, such as
-`if x.sum() > 0`, which the contract forbids (CONTRIBUTING.md, clause 7).
+operation that reads only a shape, such as `x.new_zeros(3)`, or which entries are missing, `x.isnan()`, passes nothing
+on. Nor does control flow of Python, such as `if x.sum() > 0`, which the contract forbids (CONTRIBUTING.md, clause 7).
 """
 
 from collections.abc import Iterable
@@ -38,8 +38,8 @@ class Trails(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        only_shape = name.startswith("new_") or name.endswith("_like")
-        came_from = frozenset() if only_shape else self.read((args, kwargs))
+        no_value = name.startswith("new_") or name.endswith("_like") or name == "isnan"
+        came_from = frozenset() if no_value else self.read((args, kwargs))
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self.mark(tensor, self.read(tensor) | came_from)

@@ -47,7 +47,7 @@ def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
     train = run.datasets()["train"]
     x, total = train.x, len(train)
     if train.is_image:
-        sizes = {"data_dim": PIXELS, "steps": ROWS}
+        sizes = {"data_dim": PIXELS, "steps": ROWS, "step_dim": PIXELS // ROWS}
         run = replace(run, keywords={key: sizes.get(key, value) for key, value in run.keywords.items()})
         x, total = x.new_zeros(len(x), PIXELS), IMAGES - HELD_OUT * run.validation
     pair = run.build()

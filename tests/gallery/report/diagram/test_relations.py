@@ -47,6 +47,8 @@ KNOWN = {  # each node with its kind and parents
     ): "mu latent; tau latent; theta latent mu tau; x observed theta given; given input",
     ("eight_schools:centred", "guide"): "row input; mu latent q; tau latent q; theta latent row q; q network",
     ("exponential_gaussian:per_datum", "guide"): "row input; z latent row eta; eta network",
+    ("deep_markov", "model"): "z latent transition; x observed z emitter; transition network; emitter network",
+    ("deep_markov", "guide"): "x input; z latent x combiner; combiner network",
     ("gaussian_mixture", "model"): "y enumerated theta; x observed y theta; theta network",
     ("gaussian_mixture", "guide"): "",
     ("vrnn:smoothing", "guide"): "x_1 input; x_2 input; x_3 input; "
