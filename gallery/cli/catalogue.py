@@ -16,6 +16,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
+from gallery.catalogue.needed import needs_files
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.errors import RunError
 from gallery.models import MODELS, family_module, title
@@ -35,7 +36,7 @@ def list_models() -> None:
     seconds = _seconds()
     for name in MODELS:
         recipe = recipe_for(name)
-        needs = recipe.data.partition(":")[0] if recipe and "mnist" in recipe.data else ""
+        needs = recipe.data.partition(":")[0] if recipe and needs_files(recipe.data) else ""
         measured = [seconds[other.name] for other in RECIPES.values() if other.model == name and other.name in seconds]
         time = _duration(measured[0]) if measured else ""
         groups[_group_of(name.partition(":")[0])].append([name, time, f"needs {needs}" if needs else "", title(name)])

@@ -131,7 +131,11 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
     if known:
         exact = any({"eubo", "exact"} & row.get("posterior", {}).keys() for _, rows in known for row in rows)
         yield _table("posterior", POSTERIOR, known, OF_EXACT if exact else OF_NUTS, NOTES)
-    for what, path in (("comparison with the posterior", "posterior"), ("calibration", "calibration")):
+    for what, path in (
+        ("comparison with the posterior", "posterior"),
+        ("calibration", "calibration"),
+        ("FIVO", "fivo"),
+    ):
         for label, rows in fits:
             if reason := next((r for row in rows if (r := number(row, f"{path}/undefined"))), None):
                 yield f"no {what}: {label}: {reason}"

@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,10 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
         metrics = final_evaluation(pair, x, given, comparison.eval_draws, split == "test", row.seed)
         result = {name: metrics[name] for name in METRICS if name in metrics}
         if comparison.filters and "iwae" in result:
-            with suppress(InferenceError):  # of a guide that draws in another order: it has none
+            try:
                 result["fivo"] = estimate_fivo(pair, x, given, comparison.eval_draws, row.seed)
+            except InferenceError as error:  # such as of a guide that draws in another order
+                result["fivo"] = {"undefined": str(error)}
         if exact(pair, "posterior"):
             result["posterior"] = _against_posterior(pair, x, given, row.seed)
         result["calibration"] = _calibration(pair, svi.pair, x, given, row.seed)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Dataset
+from gallery.models._nn import steps_within
 from gallery.models.denoising_autoencoder import Corruption, DenoisingAutoencoder
 from gallery.runs.metrics import (
     Metric,
@@ -143,8 +144,7 @@ def elbo_per_step(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
 
     The standard error is that of a ratio of means.
     """
-    width = capability(pair, "step_dim")
-    steps = (~test.x.isnan()).unflatten(1, (-1, width)).any(2).sum(1).to(test.x)
+    steps = steps_within(test.x, capability(pair, "step_dim")).sum(1).to(test.x)
     with eval_mode(pair, seed, "elbo_per_step"):
         elbo = torch.stack([log_weights(pair, test.x, test.given)[0] for _ in range(STEP_DRAWS)]).mean(0)
     mean = elbo.sum() / steps.sum()

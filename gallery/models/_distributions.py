@@ -256,7 +256,7 @@ class NormalChain(dist.TorchDistribution):
 
     def __init__(self, step: Callable[[Tensor, Any], tuple[Tensor, Tensor]], z_0: Tensor, within: Tensor) -> None:
         self._step, self.z_0, self._within = step, z_0, within
-        super().__init__(within.shape[:-1], torch.Size([within.shape[-1], len(z_0)]), validate_args=False)
+        super().__init__(within.shape[:-1], torch.Size([within.shape[-1], len(z_0)]))
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "NormalChain":
         return NormalChain(self._step, self.z_0, self._within.expand(*batch_shape, -1))
@@ -279,5 +279,5 @@ class NormalChain(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         before = torch.cat([self.z_0.expand_as(value[..., :1, :]), value[..., :-1, :]], -2)
-        density = dist.Normal(*self._step(before, slice(None)), validate_args=False).log_prob(value).sum(-1)
+        density = dist.Normal(*self._step(before, slice(None))).log_prob(value).sum(-1)
         return density.where(self._within, 0.0).sum(-1)

@@ -23,6 +23,7 @@ __all__ = [
     "masked",
     "mlp",
     "reverse",
+    "steps_within",
 ]
 
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
@@ -62,6 +63,18 @@ def masked(fn: dist.TorchDistribution, within: Tensor) -> dist.TorchDistribution
     :param within: booleans of the batch shape
     """
     return fn.base_dist.mask(within.unsqueeze(-1)).to_event(1)
+
+
+def steps_within(x: Tensor, step_dim: int) -> Tensor:
+    """Return which steps are in the sequence, (n, T) booleans: those up to its last entry that is not NaN.
+
+    :param x: (n, T step_dim), NaN where an entry is missing and after the end of a sequence
+    :raises ValueError: if x has no whole number of steps
+    """
+    if x.shape[1] % step_dim:
+        raise ValueError(f"x has {x.shape[1]} entries, not steps of {step_dim}. Choose a step_dim that divides them.")
+    observed = ~x.isnan().unflatten(1, (-1, step_dim)).all(2)
+    return observed.flip(1).cumsum(1).flip(1) > 0
 
 
 def reverse(sequences: Tensor, within: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gallery.models._distributions import NormalChain
-from gallery.models._nn import mlp, reverse
+from gallery.models._nn import mlp, reverse, steps_within
 
 __all__ = ["DeepMarkov"]
 
@@ -103,7 +103,7 @@ class DeepMarkov(nn.Module):
     def model(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("transition", self.transition)
         pyro.module("emitter", self.emitter)
-        path = NormalChain(lambda z, t: self.transition(z), self.transition.z_0, self.within(x))
+        path = NormalChain(lambda z, t: self.transition(z), self.transition.z_0, steps_within(x, self.step_dim))
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             z = pyro.sample("z", path)  # (n, T, latent_dim)
             p = dist.Bernoulli(logits=self.emitter(z).flatten(-2)).mask(~x.isnan())
@@ -111,18 +111,8 @@ class DeepMarkov(nn.Module):
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("combiner", self.combiner)
-        within = self.within(x)
+        within = steps_within(x, self.step_dim)
         h = self.combiner.summaries(x.nan_to_num().unflatten(1, (-1, self.step_dim)), within)
         path = NormalChain(lambda z, t: self.combiner(z, h[:, t]), self.combiner.z_0, within)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", path)
-
-    def within(self, x: Tensor) -> Tensor:
-        """Return which steps are in the sequence, (n, T) booleans: those up to its last entry that is not NaN.
-
-        :raises ValueError: if x has no whole number of steps
-        """
-        if x.shape[1] % self.step_dim:
-            raise ValueError(f"x has {x.shape[1]} entries, not steps of {self.step_dim}.")
-        observed = ~x.isnan().unflatten(1, (-1, self.step_dim)).all(2)
-        return observed.flip(1).cumsum(1).flip(1) > 0

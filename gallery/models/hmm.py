@@ -30,6 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gallery.models._nn import steps_within
+
 __all__ = ["HMM"]
 
 
@@ -81,11 +83,10 @@ class HMM(nn.Module):
         emission = self.likelihood(every).log_prob(x.nan_to_num().unsqueeze(-1)).where(~x.isnan().unsqueeze(-1), 0.0)
         return self.theta["initial"].log_softmax(0), self.theta["transition"].log_softmax(1), emission
 
-    @staticmethod
-    def forward_algorithm(x: Tensor, initial: Tensor, transition: Tensor, emission: Tensor) -> Tensor:
+    def forward_algorithm(self, x: Tensor, initial: Tensor, transition: Tensor, emission: Tensor) -> Tensor:
         """Compute log p(x) from the logarithms of the factors, (n,) in nats, up to the last observed step of x."""
         alpha = initial + emission[:, 0]  # log p(x_1:t, y_t), (n, states)
-        within = (~x.isnan()).flip(1).cumsum(1).flip(1) > 0  # whether step t or a later one is observed, (n, T)
+        within = steps_within(x, self.step_dim)  # (n, T)
         for t in range(1, emission.shape[1]):
             after = (alpha.unsqueeze(2) + transition).logsumexp(1) + emission[:, t]
             alpha = after.where(within[:, t : t + 1], alpha)

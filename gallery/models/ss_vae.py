@@ -17,8 +17,8 @@ which it does not contain. (For a labelled image the paper bounds log p(x, y), w
 -ln(number of classes).)
 
 In training mode: `alpha` log q(label | x) is added for every label, so that labels train the classifier. It lowers the
-objective, which stays a bound. `dropout` hides pixels from the classifier, others at each step: it would know a few
-labelled images by single pixels. With whatever pixels hidden, the ELBO is a bound.
+objective, which stays a bound. `dropout` hides pixels from the classifier, others at each step, so that it does not
+learn the few labelled images by single pixels. The ELBO is a bound whichever pixels are hidden.
 In evaluation mode: the term is left out, and the classifier sees all pixels.
 
     >>> import torch
@@ -88,8 +88,8 @@ class SSVAE(nn.Module):
         self.decoder = nn.Sequential(
             mlp((latent_dim + classes, *reversed(hidden))), PixelHead(hidden[0], data_dim, likelihood, scale)
         )
-        seen = [Dropout(dropout)] if dropout else []
-        self.classifier = nn.Sequential(*seen, mlp((data_dim, *hidden)), nn.Linear(hidden[-1], classes))
+        hide = [Dropout(dropout)] if dropout else []
+        self.classifier = nn.Sequential(*hide, mlp((data_dim, *hidden)), nn.Linear(hidden[-1], classes))
         self.encoder = PairEncoder(data_dim, classes, hidden, latent_dim)
 
     def label(self, given: Tensor, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 
 import data
 from data import Dataset
+from gallery.catalogue.needed import needs_files
 from gallery.catalogue.recipes import Recipe, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.memory import check_size, describe_allocation
@@ -293,6 +294,6 @@ def run_of(recipe: Recipe, seed: int, quick: bool = False) -> Run:
         name += f"-{seed}"
     if quick:
         settings["epochs"] = min(recipe.settings["epochs"], QUICK_EPOCHS)
-        name = "digits:threshold" if name in ("static_mnist", "jsb_chorales") else name
         name = name.replace("mnist:", "digits:", 1) if name.startswith("mnist:") else name
+        name = "digits:threshold" if needs_files(name) else name
     return Run.of(recipe.model, recipe, name, None, settings)

@@ -36,9 +36,11 @@ def model_and_guide(name: str) -> str:
 
 def _wrapped(function: str) -> str:
     """Wrap the lines of the docstring of a function."""
-    first = ast.parse(function).body[0].body[0]  # type: ignore[attr-defined]
+    (definition,) = ast.parse(function).body
+    assert isinstance(definition, ast.FunctionDef)
+    first = definition.body[0]
     spans = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    docstring = range(first.lineno, first.end_lineno + 1) if spans else ()
+    docstring = range(first.lineno, (first.end_lineno or 0) + 1) if spans else ()
     lines = []
     for number, line in enumerate(function.splitlines(), 1):
         indent = line[: len(line) - len(line.lstrip())]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gallery.catalogue.needed import needs_files
 from gallery.models import MODELS, family_module
 from gallery.models.autoencoder import Autoencoder
 from gallery.report.site.hero import recipes_of
@@ -152,7 +153,7 @@ def marks_of(family: str, seconds: float | None, explored: bool) -> tuple[str, .
     """
     (recipe, *_) = recipes_of(family)
     marks = {
-        "no data needed": "mnist" not in recipe.data,
+        "no data needed": not needs_files(recipe.data),
         "takes seconds": seconds is not None and seconds < SECONDS,
         "can be played with": explored,
     }

@@ -56,7 +56,7 @@ def test_list_show_and_data(run):
     assert code == 0
     assert all(name in out for name in MODELS)
     assert all(title(name) in out for name in MODELS)  # nothing is cut
-    assert re.search(r"^  vae +\d+ min  needs mnist  Variational", out, flags=re.MULTILINE)
+    assert re.search(r"^  vae +\d+ min  needs mnist +Variational", out, flags=re.MULTILINE)
     code, out, _ = run("show", "cvae")
     assert re.search(r"--latent-dim +20 +length of the code", out)
     assert "1820.1" in out
