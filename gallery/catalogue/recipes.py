@@ -7,12 +7,12 @@ Where a source derives KL(guide || prior) in closed form, the first recipe uses 
 called `...:sampled` is the same with the KL sampled, so that the difference is a number.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from gallery.catalogue.published import NOTES, PUBLISHED, REMEASURED
+from gallery.catalogue.recipe import Recipe, sampled
 
-__all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "SAMPLED", "TUTORIAL", "VARIATIONAL", "Recipe", "recipe_for"]
+__all__ = ["AUTOENCODERS", "BERNOULLI", "RECIPES", "TUTORIAL", "VARIATIONAL", "recipe_for"]
 
 TUTORIAL = "Yang Zhi-Han, Training latent variable models with auto-encoding variational Bayes, arXiv 2208.07818"
 VARIATIONAL = "Lecture slides on variational inference"
@@ -24,52 +24,6 @@ MISSING = "Williams, Nash and Nazabal, Autoencoders and probabilistic inference 
 STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
-SAMPLED, SAMPLED_NOTE = ":sampled", "The source has the KL in closed form; here it is sampled."
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One fit of one model, with the numbers that a source published for it.
-
-    :param name: name of the recipe, `model` or `model:variant`
-    :param model: name in the registry of models
-    :param data: name for `data.load`
-    :param source: the source of model and published numbers
-    :param keywords: arguments of the model's constructor
-    :param settings: fields of `inference.Settings` that differ from their defaults
-    :param validation: whether the last training images are held out. The published runs trained on all
-    :param extra_metrics: names in `gallery.ledger.extra_metrics.EXTRA_METRICS`, evaluated for the ledger too
-    """
-
-    name: str
-    model: str
-    data: str
-    source: str
-    keywords: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    validation: bool = True
-    extra_metrics: tuple[str, ...] = ()
-
-    @property
-    def published(self) -> dict[str, float]:
-        """Numbers that the source printed."""
-        return PUBLISHED.get(self.name.removesuffix(SAMPLED), {})
-
-    @property
-    def remeasured(self) -> dict[str, float]:
-        """Numbers that the gallery measured from what the source released."""
-        return REMEASURED.get(self.name.removesuffix(SAMPLED), {})
-
-    @property
-    def note(self) -> str:
-        """How these numbers differ from the measured ones in what they measure; empty if they do not."""
-        note = NOTES.get(self.name.removesuffix(SAMPLED), "")
-        return f"{note} {SAMPLED_NOTE}".lstrip() if self.name.endswith(SAMPLED) else note
-
-
-def _sampled(recipe: Recipe) -> Recipe:
-    """Return a recipe with the KL sampled in place of its closed form."""
-    return replace(recipe, name=recipe.name + SAMPLED, settings=recipe.settings | {"objective": "trace"})
 
 
 def _exponential_gaussian(variant: str) -> Recipe:
@@ -234,7 +188,7 @@ RECIPES: dict[str, Recipe] = {
         _state_space("state_space"),
         _local_level(),
         _factor_analysis(""),
-        _sampled(_factor_analysis("")),
+        sampled(_factor_analysis("")),
         *map(_factor_analysis, (":diagonal", ":fixed_variance")),
         _factor_analysis(":missing", "factor_analysis_missing", MISSING, epochs=960),
         _autoencoder("autoencoder"),
@@ -253,22 +207,22 @@ RECIPES: dict[str, Recipe] = {
         _autoencoder("contractive_autoencoder"),
         _autoencoder("contractive_autoencoder:deep", data="digits:grey", epochs=200),
         _VAE,
-        _sampled(_VAE),
+        sampled(_VAE),
         replace(_VAE, name="vae:full_covariance", model="vae:full_covariance", source=VARIATIONAL),
         replace(_VAE, name="vae:cosine", settings={"epochs": 100, "lr": 1e-3} | _COSINE),
         _VAE_SLIDES,
-        _sampled(_VAE_SLIDES),
+        sampled(_VAE_SLIDES),
         _VAE_NOTES,
-        _sampled(_VAE_NOTES),
+        sampled(_VAE_NOTES),
         _vae("vae:gaussian", VARIATIONAL, "mnist:grey", {"latent_dim": 2, "likelihood": "gaussian"}),
         _importance_weighted("vae:iwae", "trace"),
         _importance_weighted("vae:iwae:50", "iwae:50"),
         _importance_weighted("vae:static_mnist", "trace", "static_mnist", epochs=400, **_COSINE),
         _importance_weighted("vae:static_mnist:iwae", "iwae:50", "static_mnist", epochs=100, **_COSINE),
         _CVAE,
-        _sampled(_CVAE),
+        sampled(_CVAE),
         _CVAE_STANDARD,
-        _sampled(_CVAE_STANDARD),
+        sampled(_CVAE_STANDARD),
         replace(_CVAE, name="cvae:z_given_y", model="cvae:z_given_y"),
         replace(_CVAE, name="cvae:random_labels", data="mnist:dequantized:random-labels"),
         _ss_vae("ss_vae", 100),
@@ -284,7 +238,7 @@ RECIPES: dict[str, Recipe] = {
         _gmvae("gmvae:categorical_kl", "trace"),
         _gmvae("gmvae:straight_through", "trace"),
         _vrnn(""),
-        _sampled(_vrnn("")),
+        sampled(_vrnn("")),
         *map(_vrnn, (":steps", ":smoothing")),
         _deep_markov("deep_markov"),
     ]

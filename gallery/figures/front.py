@@ -18,7 +18,8 @@ from pyro import poutine
 from torch import Tensor
 
 from data import load
-from gallery.catalogue.recipes import RECIPES, Recipe
+from gallery.catalogue.recipe import Recipe
+from gallery.catalogue.recipes import RECIPES
 from gallery.figures.style import BLUE, GREEN, ORANGE, RED, array, dress, figure, save, show, tile
 from gallery.models.exponential_gaussian import Exponential, ExponentialGaussian, Gamma
 from gallery.models.factor_analysis import FactorAnalysis

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from gallery.catalogue.recipes import Recipe
+from gallery.catalogue.recipe import Recipe
 from gallery.models import MODELS
 from gallery.runs.registry import constructor
 from inference import Settings

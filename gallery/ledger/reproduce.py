@@ -19,7 +19,8 @@ from typing import Any
 import filelock
 
 import data
-from gallery.catalogue.recipes import RECIPES, Recipe
+from gallery.catalogue.recipe import Recipe
+from gallery.catalogue.recipes import RECIPES
 from gallery.errors import RunError
 from gallery.figures import FIGURES
 from gallery.figures.sources import record

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
+from gallery.catalogue.recipe import Recipe
+from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import Field, differences, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read

@@ -13,7 +13,8 @@ from torch import nn
 
 import data as data_sets
 from data import Dataset
-from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
+from gallery.catalogue.recipe import Recipe
+from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.python.arrays import arrays_of, names_of, transform_for
 from gallery.runs.folder import ARRAYS

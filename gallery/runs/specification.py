@@ -14,7 +14,8 @@ import torch
 import data
 from data import Dataset
 from gallery.catalogue.needed import needs_files
-from gallery.catalogue.recipes import Recipe, recipe_for
+from gallery.catalogue.recipe import Recipe
+from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.memory import check_size, describe_allocation
 from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, renamed, wrong

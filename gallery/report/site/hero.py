@@ -3,7 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-from gallery.catalogue.recipes import RECIPES, Recipe, recipe_for
+from gallery.catalogue.recipe import Recipe
+from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.figures.card import card
 from gallery.figures.style import save
 from gallery.report.explorers import committed_explorer, hero_explorer

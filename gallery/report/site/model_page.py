@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from gallery.catalogue import plain
-from gallery.catalogue.recipes import Recipe
+from gallery.catalogue.recipe import Recipe
 from gallery.ledger.tables import headline
 from gallery.models import MODELS, family_module
 from gallery.report.site.hero import recipes_of

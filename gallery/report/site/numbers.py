@@ -5,7 +5,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from gallery.catalogue.recipes import Recipe
+from gallery.catalogue.recipe import Recipe
 from gallery.ledger.fields import displayed_fields, find_entry
 from gallery.ledger.tables import number, source_number
 from inference.evaluation.estimate import Estimate

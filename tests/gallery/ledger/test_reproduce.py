@@ -8,7 +8,8 @@ import pytest
 
 import data
 from gallery.catalogue.published import NOTES
-from gallery.catalogue.recipes import RECIPES, SAMPLED
+from gallery.catalogue.recipe import SAMPLED
+from gallery.catalogue.recipes import RECIPES
 from gallery.cli.main import main
 from gallery.errors import RunError
 from gallery.ledger import extra_metrics
