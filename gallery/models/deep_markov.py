@@ -28,6 +28,8 @@ where the states are masked in model and guide, and the RNN has not begun: these
     Bingham et al., Pyro: Deep universal probabilistic programming, 2019 (its example `dmm`).
 """
 
+from typing import Any
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -113,6 +115,11 @@ class DeepMarkov(nn.Module):
         pyro.module("combiner", self.combiner)
         within = steps_within(x, self.step_dim)
         h = self.combiner.summaries(x.nan_to_num().unflatten(1, (-1, self.step_dim)), within)
-        path = NormalChain(lambda z, t: self.combiner(z, h[:, t]), self.combiner.z_0, within)
+        h_t = h.unbind(1)  # the gradient of h[:, t] would be as large as h, at each of T steps
+
+        def step(z: Tensor, t: Any) -> Moments:
+            return self.combiner(z, h if isinstance(t, slice) else h_t[t])
+
+        path = NormalChain(step, self.combiner.z_0, within)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", path)
