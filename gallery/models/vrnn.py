@@ -103,12 +103,12 @@ class VRNN(nn.Module):
         """
         pyro.module("encoder", self.encoder)
         rows, (x_t, z_t, memory) = self.rows(x), self.start(x)
-        future = self.future(rows, self.within(x))
+        future = self.future(rows, self.within(x)).unbind(1)
         steps = []
         for t in range(1, rows.shape[1] + 1):
             h, memory = self.advance(x_t, z_t, memory)
             x_t = rows[:, t - 1]
-            q = self.encoder(torch.cat([h + future[:, t - 1], x_t], dim=-1))
+            q = self.encoder(torch.cat([h + future[t - 1], x_t], dim=-1))
             z_t = draw(t, q)
             steps.append((h, z_t, q))
         return steps
