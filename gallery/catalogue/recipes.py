@@ -76,6 +76,13 @@ def _deep_markov(name: str) -> Recipe:
     return Recipe(name, name, "jsb_chorales", STRUCTURED, sizes, fit, extra_metrics=("k_hat", "elbo_per_step"))
 
 
+def _deep_markov_rows(name: str) -> Recipe:
+    """Build the recipe of digits, whose steps are the rows of an image, from the top."""
+    sizes = {"step_dim": 8, "latent_dim": 16, "hidden": 64, "state_dim": 64}
+    fit = {"epochs": 200, "batch_size": 50, "lr": 2e-3, "lr_schedule": "cosine", "warmup": 20}
+    return Recipe(name, "deep_markov", "digits:threshold", STRUCTURED, sizes, fit, extra_metrics=("k_hat",))
+
+
 def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = TUTORIAL, epochs: int = 240) -> Recipe:
     name = f"factor_analysis{variant}"
     settings = {"epochs": epochs, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
@@ -241,6 +248,7 @@ RECIPES: dict[str, Recipe] = {
         sampled(_vrnn("")),
         *map(_vrnn, (":steps", ":smoothing")),
         _deep_markov("deep_markov"),
+        _deep_markov_rows("deep_markov:rows"),
     ]
 }
 """The recipes by name, in the order of the gallery's tables."""
