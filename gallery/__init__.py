@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gallery.models.linear_regression import LinearRegression
     from gallery.models.loaded_die import LoadedDie
     from gallery.models.logistic_regression import LogisticRegression
+    from gallery.models.ppca import PPCA
     from gallery.models.sparse_autoencoder import SparseAutoencoder
     from gallery.models.squared_gaussian import SquaredGaussian
     from gallery.models.ss_vae import SSVAE
@@ -46,6 +47,7 @@ __all__ = [
     "GMVAE",
     "HMM",
     "MODELS",
+    "PPCA",
     "SSVAE",
     "VAE",
     "VRNN",
@@ -81,6 +83,7 @@ _MODELS = {
     "HMM": "hmm",
     "StateSpace": "state_space",
     "FactorAnalysis": "factor_analysis",
+    "PPCA": "ppca",
     "Autoencoder": "autoencoder",
     "DenoisingAutoencoder": "denoising_autoencoder",
     "SparseAutoencoder": "sparse_autoencoder",

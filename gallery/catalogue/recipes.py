@@ -22,6 +22,7 @@ SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
 STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 2012"
 MISSING = "Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
+LINEAR_VAE = "Lucas, Tucker, Grosse and Norouzi, A linear VAE perspective on posterior collapse, 2019"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
 
@@ -87,6 +88,11 @@ def _factor_analysis(variant: str, data: str = "factor_analysis", source: str = 
     name = f"factor_analysis{variant}"
     settings = {"epochs": epochs, "batch_size": 32, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
     return Recipe(name, name, data, source, settings=settings, extra_metrics=("k_hat", "sandwich"))
+
+
+def _ppca() -> Recipe:
+    settings = {"epochs": 1200, "batch_size": 300, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    return Recipe("ppca", "ppca", "digits:grey", LINEAR_VAE, settings=settings, extra_metrics=("k_hat",))
 
 
 def _loaded_die(variant: str) -> Recipe:
@@ -198,6 +204,7 @@ RECIPES: dict[str, Recipe] = {
         sampled(_factor_analysis("")),
         *map(_factor_analysis, (":diagonal", ":fixed_variance")),
         _factor_analysis(":missing", "factor_analysis_missing", MISSING, epochs=960),
+        _ppca(),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
         _autoencoder("denoising_autoencoder"),

@@ -50,6 +50,7 @@ def evaluate(
     particles: int = 16,
     at_a_time: int = MAX_ROWS,
     fivo: bool = False,
+    kl_parts: bool = False,
     as_json: bool = False,
     trust: bool = False,
 ) -> None:
@@ -61,6 +62,8 @@ def evaluate(
     :param particles: Number of draws of the guide for each data point, which is also the k of IWAE-k.
     :param at_a_time: Rows (data points times draws) that are evaluated together. Fewer rows need less memory.
     :param fivo: Add the bound of a particle filter with as many particles, for sequences with a latent at each step.
+    :param kl_parts: Add what the KL of the codes consists of: their information about the index of the row, the total
+        correlation of their coordinates, and the KL of each coordinate over all rows.
     :param as_json: Print JSON instead of text.
     :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
@@ -69,7 +72,7 @@ def evaluate(
     spec, pair = training.load(run, trust)
     dataset = _dataset(run, spec, pair, data, split)
     check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
-    metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed, fivo)
+    metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed, fivo, kl_parts)
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:

@@ -73,7 +73,9 @@ def _draw(ax: Axes, pair: Pair, train: Dataset) -> tuple[str, str, str]:
             return _states(ax, pair, x)
         if "cross" in statistics:
             return _smoothed(ax, pair, x)
-        return _clusters(ax, pair, x) if "y" in statistics else _cloud(ax, pair, x)
+        if "y" in statistics:
+            return _clusters(ax, pair, x)
+        return _spectrum(ax, pair, x) if train.is_image else _cloud(ax, pair, x)
     known = pair.posterior(*arguments(pair, x, train.given))
     if isinstance(known, GridPosterior):
         return _odds(ax, pair, train, known)
@@ -207,7 +209,7 @@ def _smoothed(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
 def _cloud(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
     """Draw two coordinates of the data, and the ellipses of one and two standard deviations under the model."""
     W, sigma = pair.theta["W"], pair.sigma
-    covariance = (W @ W.T + sigma.square().diag())[:2, :2]
+    covariance = (W @ W.T + sigma.square() * torch.eye(len(W)).to(W))[:2, :2]
     angle = torch.linspace(0, 2 * torch.pi, 200).to(x)
     circle = torch.linalg.cholesky(covariance) @ torch.stack([angle.cos(), angle.sin()])
     ax.scatter(array(x[:POINTS, 0]), array(x[:POINTS, 1]), color=BLUE, s=14, alpha=0.45, label="data")
@@ -219,3 +221,21 @@ def _cloud(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
         label = "loadings: the directions of the factors" if k == 0 else None
         ax.plot([-end[0], end[0]], [-end[1], end[1]], color=ORANGE, linewidth=3, label=label)
     return "Two measurements that vary together, and the factors behind them, after EM", "x₁", "x₂"
+
+
+def _spectrum(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
+    """Draw the eigenvalues of the covariance of images, the noise, and what the units take of them."""
+    W, noise = pair.theta["W"], pair.sigma.square().mean().item()
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(x.T, correction=0)).flip(0)[: 2 * W.shape[1]]
+    units = torch.linalg.eigvalsh(W.T @ W).flip(0)
+    at = torch.arange(1, len(eigenvalues) + 1)
+    ax.bar(array(at), array(eigenvalues), 0.8, color=GREY, alpha=0.4, label="eigenvalues of the covariance of x")
+    label = "what the units take, above the noise"
+    ax.bar(array(at[: len(units)]), array(units), 0.8, bottom=noise, color=BLUE, alpha=0.8, label=label)
+    ax.set_xticks(array(at[::2]))
+    ax.axhline(noise, color=RED, linewidth=2, label=f"noise σ² = {number(noise, '.3f')}")
+    return (
+        "The units take what an eigenvalue has above the noise, after EM",
+        "eigenvalue, the largest first",
+        "variance",
+    )

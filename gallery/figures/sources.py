@@ -20,6 +20,7 @@ __all__ = ["RECORD", "SOURCES", "outdated", "record", "source_hash"]
 RECORD = "drawn.json"  # beside the pictures: their names, and the hash of the code that drew them
 SOURCES = {
     "autoencoders": ("activations", "contraction", "denoised", "sparsity"),
+    "collapse": ("collapse",),
     "comparison": ("bound", "variance"),
     "components": ("components",),
     "conditionals": ("conditionals",),

@@ -26,6 +26,7 @@ def experiments_table() -> str:
         "Factor analysis: variance of the guide's gradient": _guide_gradient(),
         "Factor analysis: guides of fixed variance, test data, nats per data point": _fixed_variance(),
         "Factor analysis: log p(x) from draws of the prior": _prior_samples(),
+        "Probabilistic PCA: units that live by the noise, of 10": _collapse(),
         "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
         "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
         "`vae:notes`: rate and distortion by beta, nats per data point": _rate_distortion(),
@@ -123,6 +124,15 @@ def _gaps() -> str:
             [f"{part.replace('_', ' ')} of `exponential_gaussian`", f"{entry['value']:.2g}", f"{entry['mc_se']:.1g}"]
         )
     return markdown_table(["recipe", "gap, nats per data point", "Monte Carlo error"], rows)
+
+
+def _collapse() -> str:
+    rows = []
+    for point in _load("ppca/collapse.json").get("points", []):
+        fits = ", ".join(str(fit["living"]) for fit in point["fits"])
+        short = max(point["elbo"] - fit["elbo"] for fit in point["fits"])
+        rows.append([f"{point['sigma']:g}", str(point["living"]), fits, f"{short:.3f}"])
+    return markdown_table(["sigma", "closed form", "fits", "largest distance of their ELBO from the maximum"], rows)
 
 
 def _contractive() -> str:

@@ -45,6 +45,7 @@ _CLASSES = {
     "factor_analysis:diagonal": "factor_analysis.DiagonalGuide",
     "factor_analysis:fixed_variance": "factor_analysis.FixedVarianceGuide",
     "factor_analysis:missing": "factor_analysis_missing.MissingValues",
+    "ppca": "ppca.PPCA",
     "autoencoder": "autoencoder.Autoencoder",
     "autoencoder:map": "autoencoder.MaximumAPosteriori",
     "denoising_autoencoder": "denoising_autoencoder.DenoisingAutoencoder",

@@ -19,6 +19,7 @@ from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summar
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
 from inference.evaluation.estimate import Estimate
+from inference.evaluation.kl_decomposition import kl_decomposition
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.evaluation.particle_filter import estimate_fivo
 from inference.pairs.capabilities import capability, count
@@ -218,6 +219,7 @@ def evaluate_split(
     at_a_time: int = MAX_ROWS,
     seed: int = 0,
     filtered: bool = False,
+    kl_parts: bool = False,
 ) -> dict[str, Any]:
     """Return all METRICS of a pair on a split that apply: bounds, what labels and components are worth, k-hat.
 
@@ -225,7 +227,8 @@ def evaluate_split(
     :param at_a_time: rows, data points times draws, that are evaluated together: what bounds the memory
     :param seed: of the noise
     :param filtered: whether to add "fivo", the bound of a particle filter
-    :raises InferenceError: if there is none: the pair has no bound on these data, or no steps
+    :param kl_parts: whether to add "kl_parts", what `kl_decomposition` returns
+    :raises InferenceError: if there is none: the pair has no bound on these data, no steps, or no such codes
     """
     with OffsetRows(dataset.first_row or 0):
         subject = Subject(pair, dataset, particles, at_a_time, seed)
@@ -234,6 +237,8 @@ def evaluate_split(
             raise InferenceError(f"there is no bound of a particle filter, as there is no IWAE: {reason}.")
         if filtered:
             entries["fivo"] = estimate_fivo(pair, subject.x, dataset.given, particles, seed, at_a_time)
+        if kl_parts:
+            entries["kl_parts"] = kl_decomposition(pair, subject.x, dataset.given, seed=seed)
     return entries
 
 

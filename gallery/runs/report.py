@@ -166,6 +166,12 @@ def _code_rows(entries: dict[str, Any]) -> list[Row]:
     rows: list[Row] = []
     if weights := weights_verdict(entries):
         rows.append(("importance weights", "", weights))
+    if parts := entries.get("kl_parts"):
+        rows.append(("KL of the codes", _number(parts["kl"]), f"of one draw for each of {parts['kl']['n']:,} rows"))
+        cap = f"about the index of the row, at most {parts['mutual_information']['cap']:.4f}"
+        rows.append(("  = information", _number(parts["mutual_information"]), cap))
+        rows.append(("  + total correlation", _number(parts["total_correlation"]), "of the coordinates, over all rows"))
+        rows.append(("  + KL by coordinate", _number(parts["dimensionwise_kl"]), "of all rows together, summed"))
     if (units := entries.get("active_units")) is not None:
         sites = list(entries.get("kl_per_latent", {})) or ["the code"]
         names = ", ".join(sites if len(sites) < 4 else [sites[0], "...", sites[-1]])

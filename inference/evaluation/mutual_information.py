@@ -14,6 +14,7 @@ information about x.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pyro.distributions as dist
 import torch
@@ -26,9 +27,28 @@ from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode, importance_traces
 from inference.pairs.sites import Site, is_flat, latent_sites
 
-__all__ = ["mutual_information"]
+__all__ = ["Codes", "codes_and_densities", "mutual_information"]
 
 MAX_ELEMENTS = 2**22  # of the n x n densities that are needed, or n x n x latent_dim: as many are in memory at a time
+
+
+class Codes(NamedTuple):
+    """One code of each of n data points, with its densities.
+
+    :param z: (n, ...), z_i from q(z | x_i)
+    :param p: the prior, of batch shape (n,)
+    :param q: the guide, of batch shape (n,)
+    :param log_p: log p(z_i), (n,) float64, as the following
+    :param log_own: log q(z_i | x_i)
+    :param log_aggregate: log q(z_i), of the mean of all q(z | x_j)
+    """
+
+    z: Tensor
+    p: dist.TorchDistribution
+    q: dist.TorchDistribution
+    log_p: Tensor
+    log_own: Tensor
+    log_aggregate: Tensor
 
 
 def mutual_information(
@@ -48,6 +68,20 @@ def mutual_information(
         "marginal_kl" is too small where q(z) equals p(z) nearly
     :raises InferenceError: if the guide has not exactly one latent, local, continuous and with a density, if a latent
         is summed out, or if the prior of z differs between data points
+    """
+    codes = codes_and_densities(pair, x, given, n, seed)
+    own, aggregate, cap = codes.log_own, codes.log_aggregate, math.log(len(codes.z))
+    return {
+        "mutual_information": Estimate.of_mean(own - aggregate, "nats", cap=cap),
+        "kl": Estimate.of_mean(own - codes.log_p, "nats"),
+        "marginal_kl": Estimate.of_mean(aggregate - codes.log_p, "nats"),
+    }
+
+
+def codes_and_densities(pair: Pair, x: Tensor, given: Tensor | None, n: int, seed: int) -> Codes:
+    """Draw a code of each of the first n data points, and evaluate it under all of their guides.
+
+    :raises InferenceError: as `mutual_information`
     """
     if n < 2 or len(x) < 2:
         raise InferenceError(f"mutual information needs at least two data points; got n={n} and {len(x)} of them.")
@@ -72,12 +106,7 @@ def mutual_information(
             log_own.append(log_q.diagonal(start))
             log_all.append(log_q.logsumexp(1) - math.log(n))
             start += len(part)
-    own, aggregate = torch.cat(log_own), torch.cat(log_all)  # log q(z_i | x_i), log q(z_i)
-    return {
-        "mutual_information": Estimate.of_mean(own - aggregate, "nats", cap=math.log(n)),
-        "kl": Estimate.of_mean(own - log_p, "nats"),
-        "marginal_kl": Estimate.of_mean(aggregate - log_p, "nats"),
-    }
+    return Codes(z, p, q, log_p, torch.cat(log_own), torch.cat(log_all))
 
 
 def _density_of_all(q: dist.TorchDistribution, n: int) -> tuple[Callable[[Tensor], Tensor], int]:

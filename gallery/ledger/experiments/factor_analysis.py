@@ -25,6 +25,7 @@ from gallery.figures import factor_analysis as draw
 from gallery.figures import save
 from gallery.ledger.experiments.prior_samples import prior_samples
 from gallery.models.factor_analysis import FactorAnalysis, FixedVarianceGuide
+from gallery.models.ppca import PPCA
 from inference import SVI, Settings, em, eval_mode, monitor_elbo, sample
 from inference.files import write_atomically
 from inference.fit.gradients import gradient_noise
@@ -60,7 +61,7 @@ def _published_start(seed: int) -> Iterator[None]:
         yield
 
 
-def exact_gap(pair: FactorAnalysis, x: Tensor) -> float:
+def exact_gap(pair: FactorAnalysis | PPCA, x: Tensor) -> float:
     """Return KL(q(z | x) || p(z | x)) averaged over x, nats per data point: the evidence minus the exact ELBO."""
     with eval_mode(pair), SetRows(torch.arange(len(x))):
         q = latent_sites(importance_traces(pair, (x,))[1])["z"]["fn"]

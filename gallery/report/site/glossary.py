@@ -131,7 +131,8 @@ TERMS = (
     ),
     Term(
         "posterior collapse",
-        "A local optimum at which the guide equals the prior for every x: the KL is 0, and the code carries nothing.",
+        "The guide equals the prior for every x: the KL is 0, and the code, or a unit of it, carries nothing. In the "
+        "linear VAE (`ppca`) it is the optimum for each unit whose eigenvalue the noise exceeds.",
         r"posterior collapse|collapsed",
     ),
     Term(

@@ -48,6 +48,7 @@ PATH = (
     "state_space",
     "eight_schools",
     "factor_analysis",
+    "ppca",
     "autoencoder",
     "vae",
     "cvae",

@@ -7,10 +7,12 @@ from fractions import Fraction
 import pytest
 import torch
 from cases import arguments, build, local_level
+from sklearn.decomposition import PCA
 from torch import tensor
 from torch.distributions import Bernoulli, Exponential, MultivariateNormal, Normal, kl_divergence
 from torch.special import ndtr
 
+import data
 from data.synthetic import FA_SIGMA, FA_W, NILE_FLOW, SCHOOLS_EFFECT, SCHOOLS_ERROR
 from gallery.catalogue.entries import NAMES, entry
 from gallery.catalogue.plain import LOSSES
@@ -28,6 +30,7 @@ from gallery.models.hmm import HMM
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.loaded_die import LoadedDie
 from gallery.models.logistic_regression import LogisticRegression
+from gallery.models.ppca import PPCA, maximum_likelihood, set_optimum
 from gallery.models.squared_gaussian import SquaredGaussian
 
 LOG_10 = math.log(10)
@@ -243,6 +246,39 @@ def factor_analysis():
     yield 2, f"{least(gap, best):.3f}"
 
 
+def ppca():
+    x = data.load("digits:grey").x.double()
+    pair, fixed = PPCA().double(), PPCA(sigma=0.5).double()
+    for one in (pair, fixed):
+        set_optimum(one, x)
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(x.T, correction=0)).flip(0)
+    question = entry("ppca").exercises[0]["question"]
+    for value in eigenvalues[:6]:
+        assert f"{value.item():.3f}" in question
+    _, W, sigma = maximum_likelihood(x, 10, 0.5)
+    assert W.any(0).sum() == 5
+    mean, s = x @ fixed.phi["V"].T + fixed.phi["c"], fixed.phi["log_s"].exp()
+    kl = kl_divergence(Normal(mean, s), Normal(0.0, 1.0)).mean(0)
+    yield 0, f"$\\sigma^2 = {sigma.item() ** 2:.2f}$"
+    yield 0, f"{', '.join(f'{of.item():.3f}' for of in kl[:4])} and {kl[4].item():.3f} nats"
+    yield 0, f"= {eigenvalues[0].sqrt().item():.3f}"
+    yield 1, f"{pair.sigma.square().item():.5f}"
+    yield 1, f"the tenth is {eigenvalues[9].item():.3f}"
+    ours, score = pair.log_evidence(x).mean().item(), PCA(10, svd_solver="full").fit(x.numpy()).score(x.numpy())
+    yield 1, f"{ours:.3f} nats"
+    yield 1, f"{ours - score:.6f} nats"
+    assert "eigenvalues 0.671 and 0.144" in entry("ppca").exercises[2]["question"]
+    first, tenth = eigenvalues[0], eigenvalues[9]
+    half = tensor(0.5).sqrt()
+    M = (
+        tensor([[half, half], [-half, half]])
+        @ torch.stack([first, tenth]).diag()
+        @ tensor([[half, -half], [half, half]])
+    )
+    best = MultivariateNormal(torch.zeros(2), (1 / M.diagonal()).diag())
+    yield 2, f"{kl_divergence(best, MultivariateNormal(torch.zeros(2), precision_matrix=M)).item():.3f} nats"
+
+
 def autoencoder():
     nothing = Normal(0.0, Autoencoder(data_dim=2).decoder[1].pre_scale.exp().log1p()).log_prob(tensor(0.0))
     yield 0, f"{-784 * nothing.item():.2f}"
@@ -318,6 +354,14 @@ def vae():
     close(torch.trapezoid(x * density, x), fn.mean)
     yield 1, f"{fn.mean.item():.3f}"
     yield 2, f"{math.log(10_000):.2f}"
+    total = 2 * kl_divergence(Normal(3.0, 0.1), Normal(0.0, 1.0)).item()  # that of the other image is the same
+    z, two = torch.linspace(-5, 5, 100_001), Normal(tensor([[3.0], [-3.0]]), 0.1)
+    q = two.log_prob(z).logsumexp(0) - math.log(2)  # of a coordinate over both images
+    each = torch.trapezoid(q.exp() * (q - Normal(0.0, 1.0).log_prob(z)), z).item()
+    close(total - 2 * each, 2 * math.log(2))  # information and total correlation, which are equal
+    yield 2, f"$I = \\log\\,2$ = {math.log(2):.3f} nats"
+    yield 2, f"the total correlation is {math.log(2):.3f} as well"
+    yield 2, f"{total:.3f} nats in all, which leaves {2 * each:.3f}"
 
 
 def cvae():

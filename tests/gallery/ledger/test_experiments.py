@@ -9,7 +9,7 @@ import torch
 
 import data
 from gallery.figures import parted_plane
-from gallery.ledger.experiments import autoencoder, information, sparse_autoencoder, ss_vae, vae
+from gallery.ledger.experiments import autoencoder, information, ppca, sparse_autoencoder, ss_vae, vae
 from gallery.ledger.experiments.autoencoder import rounded
 from gallery.ledger.experiments.conditionals import Table, all_bits, conditionals
 from gallery.ledger.experiments.factor_analysis import (
@@ -115,6 +115,15 @@ def test_a_fixed_variance_costs_more_the_larger_it_is():
     assert small["elbo"][0] > large["elbo"][0] + 0.5
     for point in (small, large):
         assert point["elbo"][0] < point["evidence"][0]
+
+
+def test_fits_of_a_linear_vae_have_the_units_of_the_closed_form_or_one_that_is_undecided(tmp_path):
+    found = ppca.reproduce(tmp_path, sigmas=(0.4, 0.9), seeds=range(1), epochs=200)
+    assert [point["living"] for point in found["points"]] == [8, 0]
+    for point in found["points"]:
+        assert all(abs(fit["living"] - point["living"]) <= 1 for fit in point["fits"])
+        assert all(fit["elbo"] <= point["elbo"] for fit in point["fits"])
+    assert (tmp_path / "collapse.png").exists()
 
 
 def test_the_program_of_the_slides_ends_with_an_error_or_at_an_infinite_penalty(tmp_path):
