@@ -128,17 +128,17 @@ def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
 def entry(folder: Path) -> dict[str, Any]:
     """Return the ledger entry of a finished run, without the metrics of `ledger_metrics`.
 
-    :return: metrics on test data, on simulated data where evaluated, and on training data; the curve of each metric
-        over epochs, None where it was not evaluated; seconds, hardware, data and their hash; keywords, settings,
+    :return: metrics on test data, on simulated data where evaluated, and on training data; the curve of the ELBO over
+        epochs, None where it was not evaluated; seconds, hardware, data and their hash; keywords, settings,
         versions
     """
     Run.from_json(folder / "run.json")  # refuses a damaged one
     content = read_json(folder / "run.json")
     metrics = parse_metrics(folder / "metrics.json")
     history = read_history(folder)
-    names = list(dict.fromkeys(name for line in history for name in line.get("test", {})))
-    tests = [line.get("test", {}) for line in history]
-    curve = {name: [round(test[name], 4) if name in test else None for test in tests] for name in names}
+    elbo = [line.get("test", {}).get("elbo") for line in history]
+    known = any(value is not None for value in elbo)
+    curve = {"elbo": [None if value is None else round(value, 4) for value in elbo]} if known else {}
     return {
         **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
         "train": {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]},
