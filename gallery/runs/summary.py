@@ -18,7 +18,7 @@ from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.properties import is_discrete
 from inference.pairs.run import arguments
-from inference.pairs.sites import Site, is_local, latent_sites
+from inference.pairs.sites import Site, is_local, latent_sites, other_plate
 
 __all__ = ["summarise"]
 
@@ -75,7 +75,8 @@ def _draws(pair: Pair, dataset: Dataset, info: PairInfo) -> dict[str, tuple[Tens
         else:
             sites = latent_sites(posterior_trace(pair, args))
         for name, site in sites.items():
-            shape = site["fn"].event_shape
+            plate = other_plate(site)
+            shape = (() if plate is None else (plate.size,)) + tuple(site["fn"].event_shape)
             if info.has_global_latent and is_local(site):
                 shape = (n, *shape)
                 if math.prod(shape) > LOCAL:

@@ -9,25 +9,24 @@ posterior.
 """
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
 from pyro import poutine
-from pyro.ops import packed
-from pyro.ops.contract import contract_tensor_tree
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import InferenceError
+from inference.evaluation.summed import of_each_row, summed_by_model
 from inference.fit.graph import UntraceableError, fused, traced
 from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
-from inference.pairs.sites import Site, enumerated_sites, is_local, latent_sites, observed_sites
+from inference.pairs.sites import Site, enumerated_sites, latent_sites, observed_sites
 
 __all__ = [
     "COMPILE_TILES",
@@ -80,12 +79,11 @@ def _terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[s
     model, guide = importance_traces(pair, args, rows)
     zero = args[0].new_zeros(len(rows))
 
-    def total(sites: Iterable[Site]) -> Tensor:  # a site outside the plate counts once: 1 / rows of it for each row
-        terms = (s["log_prob"] if is_local(s) else s["log_prob"] / len(rows) for s in sites if s["type"] == "sample")
-        return sum(terms, zero)
+    def total(sites: Iterable[Site]) -> Tensor:
+        return sum((of_each_row(site, len(rows)) for site in sites if site["type"] == "sample"), zero)
 
     if enumerated_sites(model, guide)[1]:
-        log_p, likelihood = (value + zero for value in _summed_by_model(model, guide, rows))
+        log_p, likelihood = (value + zero for value in summed_by_model(model, guide, rows))
     else:
         log_p, likelihood = total(model.nodes.values()), total(observed_sites(model).values())
     of_guide: Iterable[Site] = guide.nodes.values()
@@ -99,39 +97,6 @@ def _terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[s
         "elbo": (cases.exp() * weight).sum(enumerated_dims),
         "likelihood": (cases.exp() * likelihood).sum(enumerated_dims),
     }
-
-
-def _summed_by_model(model: poutine.Trace, guide: poutine.Trace, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute log p(x, z), with the sites that the model alone enumerates summed out, and the expected log-likelihood.
-
-    The expectation is over the posterior of those sites. It is the derivative of log p(x^t, z) with respect to t at 1.
-    The sum goes site by site along the dependencies (message passing), as in TraceEnum_ELBO: its cost grows linearly,
-    not exponentially, with the length of a chain under `pyro.markov`.
-    """
-    guide.pack_tensors()
-    model.pack_tensors(guide.plate_to_symbol)
-    kept, alone = enumerated_sites(model, guide)
-    sites: dict[str, Site] = model.nodes
-    infer = {name: sites[name]["infer"] for name in kept | alone}
-    dims = {infer[name]["_enumerate_dim"]: infer[name]["_enumerate_symbol"] for name in kept}
-    shape = torch.broadcast_shapes(rows.shape, *(guide.nodes[name]["log_prob"].shape for name in kept))
-    data, graph = observed_sites(model), torch.is_grad_enabled()
-    with torch.enable_grad():
-        t = model.nodes[next(iter(data))]["log_prob"].new_ones(shape, requires_grad=True)
-        factors: OrderedDict[frozenset, list[Tensor]] = OrderedDict()
-        for name, site in sites.items():
-            if site["type"] == "sample":
-                plates = frozenset(model.plate_to_symbol[f.name] for f in site["cond_indep_stack"] if f.vectorized)
-                term = site["packed"]["log_prob"]
-                if name in data:
-                    term = packed.pack(site["log_prob"] * t, site["infer"]["_dim_to_symbol"] | dims)
-                factors.setdefault(plates, []).append(term)
-        log_p, symbols = torch.zeros_like(t), {infer[name]["_enumerate_symbol"] for name in alone}
-        for plates, terms in contract_tensor_tree(factors, symbols).items():
-            for term in terms:
-                log_p = log_p + packed.unpack(term, model.symbol_to_dim) / (1 if plates else len(rows))
-        (likelihood,) = torch.autograd.grad(log_p.sum(), t, create_graph=graph)
-    return (log_p, likelihood) if graph else (log_p.detach(), likelihood)
 
 
 def _tiles(n: int, k: int, cases: int = 1, at_a_time: int = MAX_ROWS) -> Iterator[tuple[int, slice]]:

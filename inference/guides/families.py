@@ -1,8 +1,9 @@
 """Guides with free parameters, of a named family: a distribution for each data point, or one for all.
 
-Latents outside the plate of the data get one distribution. Latents inside get one for each data point, with parameters
-(n, ...): there is no network, so nothing is amortised, and such a guide does not apply to new data. A latent that is
-not real is the image of real numbers u under Pyro's `biject_to`.
+Latents outside the plate of the data get one distribution, or one for each item of another plate that they stand in.
+Latents inside get one for each data point, with parameters (n, ...): there is no network, so nothing is amortised, and
+such a guide does not apply to new data. A latent that is not real is the image of real numbers u under Pyro's
+`biject_to`.
 
 Pyro's autoguides have these families over all latents of a program at once: a full covariance would make all data
 points dependent, every latent is a `Delta` beside an auxiliary draw of them all, and constrained parameters are no
@@ -57,13 +58,15 @@ class Latent:
 
     :param local: whether it is inside the plate of the data
     :param support: of its values
-    :param shape: of u, for one data point if it is local
+    :param shape: of u, for one data point if it is local, and for one item if it stands in another plate
+    :param plate: name and size of a plate other than that of the data
     """
 
     name: str
     local: bool
     support: Constraint
     shape: torch.Size
+    plate: tuple[str, int] | None = None
 
     @property
     def size(self) -> int:
@@ -100,12 +103,13 @@ class FreeGuide(nn.Module):
         self.family, self.latents, self.n = family, latents, n
         self.q, self.nets = nn.ModuleDict(), nn.ModuleDict()
         for i, latent in enumerate(latents):
-            d, shape = latent.size, (n,) * latent.local + (latent.size,)
+            d = latent.size
+            shape = (n,) * latent.local + (() if latent.plate is None else latent.plate[1:]) + (d,)
             q = {"loc": INITIAL_SCALE * torch.randn(shape).to(like)}  # 0 itself may be a saddle
             if family not in ("delta", "laplace"):
                 q["log_scale"] = torch.full_like(q["loc"], math.log(INITIAL_SCALE))
             if family == "multivariate":
-                before = [other for other in latents[:i] if other.local <= latent.local]
+                before = [other for other in latents[:i] if other.local <= latent.local and other.plate == latent.plate]
                 q |= {f"on_{other.name}": like.new_zeros(*shape, other.size) for other in before}
                 q |= {"A": like.new_zeros(*shape, d)} if d > 1 else {}
             elif family == "low_rank" and d > 1:
@@ -131,6 +135,8 @@ class FreeGuide(nn.Module):
                 raise InferenceError(
                     f"the guide has parameters for {self.n} data points, and none for row {rows.max()}."
                 )
+        of_items = dict.fromkeys(latent.plate for latent in self.latents)
+        plates = {plate: pyro.plate(*plate) for plate in of_items if plate is not None}
         drawn: dict[str, Tensor] = {}
         for latent in self.latents:
             q = self._parameters_of(latent)
@@ -139,7 +145,7 @@ class FreeGuide(nn.Module):
             for name, u in drawn.items():
                 if f"on_{name}" in q:  # the mean of a normal is linear in the preceding latents
                     q["loc"] = q["loc"] + (q[f"on_{name}"] * u.unsqueeze(-2)).sum(-1)
-            with plate if latent.local else nullcontext():
+            with plate if latent.local else plates.get(latent.plate or ("", 0), nullcontext()):
                 value = pyro.sample(latent.name, self.distribution(latent, q))
             if self.family == "multivariate":
                 drawn[latent.name] = latent.unconstrained(value)

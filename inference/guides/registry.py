@@ -28,7 +28,7 @@ from inference.guides.semi_amortised import check_amortised, semi_amortised
 from inference.pairs.pair import Pair
 from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.run import arguments, cuda_devices, eval_mode, log_joint
-from inference.pairs.sites import is_flat, is_local, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_flat, is_local, latent_sites, observed_sites, other_plate
 
 __all__ = ["GUIDES", "finish", "parse_guide", "with_guide"]
 
@@ -108,6 +108,11 @@ def with_guide(pair: Pair, name: str, x: Tensor, given: Tensor | None = None) ->
                 f"the latents of {model} have one coordinate each; the flow's couplings need two.",
                 ("guides", "normal"),
             )
+        if kind == "laplace" and (plated := [latent.name for latent in latents if latent.plate is not None]):
+            raise InferenceError(
+                f"{model} has {', '.join(plated)} in a plate of items, and laplace is for one normal of all latents.",
+                ("guides", "normal"),
+            )
         if kind == "laplace" and len({latent.local for latent in latents}) > 1:
             raise InferenceError(
                 f"{model} has local latents and global latents, and laplace is for one of the two kinds.",
@@ -130,12 +135,12 @@ def _latents(pair: Pair, args: tuple[Tensor, ...]) -> list[Latent]:
     sites, steps = latent_sites(model), len(observed_sites(model))
     discrete = [name for name, site in sites.items() if is_discrete(site["fn"])]
     flat = [name for name, site in sites.items() if is_flat(site)]
-    others = [name for name, site in sites.items() if any(frame.name != "data" for frame in site["cond_indep_stack"])]
+    others = [name for name, site in sites.items() if not _has_one_plate(site)]
     for wrong, reason in (
         (discrete, f"sums out {', '.join(discrete)}, which is discrete"),
         (flat, f"has a flat prior of {', '.join(flat)}, which then has no posterior"),
         (steps > 1, f"is a sequence of {steps} steps, with latents at each"),
-        (others, f"has {', '.join(others)} in another plate than 'data'"),
+        (others, f"has {', '.join(others)} in more plates than one"),
         (not sites, "has no latent"),
     ):
         if wrong:
@@ -146,23 +151,32 @@ def _latents(pair: Pair, args: tuple[Tensor, ...]) -> list[Latent]:
     latents = []
     for name, site in sites.items():
         fn = site["fn"]
-        u = bijection_onto(fn, name).inv(site["value"])
-        latents.append(Latent(name, is_local(site), _support(site), u.shape[len(fn.batch_shape) :]))
+        u, frame = bijection_onto(fn, name).inv(site["value"]), other_plate(site)
+        plate = None if frame is None else (frame.name, frame.size)
+        latents.append(Latent(name, is_local(site), _support(site), u.shape[len(fn.batch_shape) :], plate))
     return latents
 
 
-def _support(site: dict) -> Constraint:
-    """Return the support of a latent, with one bound if it is the same for every data point.
+def _has_one_plate(site: Site) -> bool:
+    """Return whether the site stands in no plate but that of the data, or in another one outside it."""
+    plates = len(site["cond_indep_stack"])
+    return plates == is_local(site) or (plates == 1 and other_plate(site) is not None)
 
-    :raises InferenceError: if it differs between data points
+
+def _support(site: Site) -> Constraint:
+    """Return the support of a latent, with one bound if it is the same for every data point, or item of a plate.
+
+    :raises InferenceError: if it differs between them
     """
     support = site["fn"].support
     base = getattr(support, "base_constraint", support)
-    bounds = {k: b for k, b in vars(base).items() if is_local(site) and torch.is_tensor(b) and b.dim()}
+    repeated = is_local(site) or other_plate(site) is not None
+    bounds = {k: b for k, b in vars(base).items() if repeated and torch.is_tensor(b) and b.dim()}
     if not bounds:
         return support
     if any((bound != bound[:1]).any() for bound in bounds.values()):
-        raise InferenceError(f"the support of {site['name']} is not the same for all data points.", ("guides", "own"))
+        of = "data points" if is_local(site) else "items of its plate"
+        raise InferenceError(f"the support of {site['name']} is not the same for all {of}.", ("guides", "own"))
     base = copy.copy(base)
     vars(base).update({name: bound[:1] for name, bound in bounds.items()})
     return constraints.independent(base, support.event_dim - base.event_dim)

@@ -5,7 +5,7 @@ from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from inference.pairs.pair import Pair
-from inference.pairs.sites import latent_sites
+from inference.pairs.sites import is_local, latent_sites
 from inference.pairs.values import distribution_tensors
 
 __all__ = ["autoguide_fault", "pyro_sample_fault"]
@@ -26,8 +26,7 @@ def autoguide_fault(pair: Pair) -> str | None:
                 f"constructor: `with pyro.get_param_store().scope(): self.{path}(torch.zeros(2, data_dim))`, with "
                 "`given` after x if the model takes it."
             )
-        if module._prototype_frames:
-            names = [n for n, site in module.prototype_trace.iter_stochastic_nodes() if site["cond_indep_stack"]]
+        if names := [name for name, site in module.prototype_trace.iter_stochastic_nodes() if is_local(site)]:
             return (
                 f"self.{path}, an {kind}, has values of {', '.join(names)} for the rows of its first call alone, and "
                 f"each step of a fit takes other rows. Sample {names[0]} in the guide, in pyro.plate('data', ...), "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inference.errors import InferenceError
 from inference.pairs.pair import Pair
 from inference.pairs.run import importance_traces, param_scope
-from inference.pairs.sites import Site, is_local, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_local, latent_sites, observed_sites, other_plate
 
 __all__ = [
     "ContractError",
@@ -109,6 +109,7 @@ def plate_faults(
     """
     for part, trace in (("guide", guide), ("model", model)):
         yield from _more_plates(part, trace)
+        yield from _subsampled(part, trace)
         fn: Any = trace.nodes["data"]["fn"] if "data" in trace.nodes else None
         right = fn is None or (fn.size, fn.subsample_size) == (total, rows)
         if not right:
@@ -116,19 +117,27 @@ def plate_faults(
                 f"{part}: plate 'data' has size {fn.size}, subsample_size {fn.subsample_size or fn.size}; expected "
                 f"size {total}, subsample_size {rows}. {PLATE}."
             )
-        for name, site in trace.nodes.items():
+        nodes: dict[str, Site] = trace.nodes
+        for name, site in nodes.items():
             if site["type"] != "sample" or site_is_subsample(site):
                 continue
             plates = {frame.name: frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
-            expected = total / rows if plates else 1.0
-            if plates not in ({}, {"data": -1}):
+            expected = total / rows if "data" in plates else 1.0
+            belongs = (part, name) in varies or name in observed_sites(model)  # to a data point
+            if plates not in ({}, {"data": -1}) and (belongs or "data" in plates or [*plates.values()] != [-1]):
                 which = ", ".join(f"{key!r} (dim {dim})" for key, dim in plates.items())
                 yield (
                     f"{part}: site {name} is in the plates {which}; expected 'data' (dim -1) alone. {PLATE} around "
-                    "what belongs to a data point, no plate around global latents, and fold other dimensions into the "
-                    "event by .to_event."
+                    "what belongs to a data point, and fold other dimensions into the event by .to_event. One plate of "
+                    "another name, outside 'data', may stand around global latents."
                 )
-            elif not plates and ((part, name) in varies or name in observed_sites(model)):
+            elif plates and "data" not in plates and site["infer"].get("enumerate"):
+                yield (
+                    f"{part}: site {name} is enumerated in the plate {next(iter(plates))!r}, and a data point may "
+                    "depend on all its items together. Draw it in the guide without enumerate, and fit with the "
+                    'objective "loo:2".'
+                )
+            elif not plates and belongs:
                 yield f"{part}: site {name} belongs to a data point and is outside the plate 'data'. {PLATE} around it."
             elif right and float(site["scale"]) != expected:
                 yield (
@@ -144,21 +153,35 @@ def _more_plates(part: str, trace: poutine.Trace) -> Iterator[str]:
     stacks = [site["cond_indep_stack"] for site in trace.nodes.values() if site["type"] == "sample"]
     sequential = {frame.name for stack in stacks for frame in stack if not frame.vectorized}
     for name, site in trace.nodes.items():
-        if site["type"] == "sample" and site_is_subsample(site) and name != "data" and name not in sequential:
+        within = site["type"] == "sample" and site_is_subsample(site) and is_local(site)
+        if within and name != "data" and name not in sequential:
             yield (
-                f"{part}: the plate {name!r} stands beside 'data'; expected 'data' alone. Fold its dimension into the "
+                f"{part}: the plate {name!r} stands within 'data'; expected 'data' alone. Fold its dimension into the "
                 "event by .to_event, and leave the plate out."
             )
 
 
+def _subsampled(part: str, trace: poutine.Trace) -> Iterator[str]:
+    """Yield a sentence for each plate beside the data that is subsampled."""
+    site: Site
+    for name, site in trace.nodes.items():
+        if site["type"] != "sample" or not site_is_subsample(site) or name == "data":
+            continue
+        if (taken := len(site["value"])) < (size := site["fn"].size):
+            yield (
+                f"{part}: plate {name!r} has size {size}, subsample_size {taken}; expected subsample_size {size}: "
+                f"minibatches are of the data alone. Write pyro.plate({name!r}, {size})."
+            )
+
+
 def shape_faults(
-    model: poutine.Trace, guide: poutine.Trace, other: tuple[poutine.Trace, poutine.Trace] | None = None
+    model: poutine.Trace, guide: poutine.Trace, wider: tuple[poutine.Trace, poutine.Trace] | None = None
 ) -> Iterator[str]:
     """Yield a sentence for each site whose batch shape is not that of its plate, or whose event has the batch in it.
 
     Traces that an exception has cut short are checked as far as they go, batch shapes where nothing is enumerated.
 
-    :param other: traces of model and guide on another number of rows
+    :param wider: traces of model and guide on another number of rows
     """
     site: Site
     nodes: list[Site] = [*model.nodes.values(), *guide.nodes.values()]
@@ -168,18 +191,19 @@ def shape_faults(
         for name, site in trace.nodes.items():
             if site["type"] != "sample" or site_is_subsample(site):
                 continue
-            batch, event = site["fn"].batch_shape, site["fn"].event_shape
-            another: Any = other[i].nodes.get(name) if other else None
+            batch, event, other = site["fn"].batch_shape, site["fn"].event_shape, other_plate(site)
+            another: Any = wider[i].nodes.get(name) if wider else None
             if another is not None and another["fn"].event_shape != event:
                 yield (
                     f"{name} of the {part} has event shape {tuple(event)}, and {tuple(another['fn'].event_shape)} for "
                     f"another number of rows: the batch is part of the event. Write .to_event({len(event) - 1}), "
                     "which leaves the dimension of the plate."
                 )
-            elif len(batch) > is_local(site) and not enumerates:
+            elif len(batch) > (is_local(site) or other is not None) and not enumerates:
+                own = "()" if other is None else f"the plate {other.name!r} alone"
                 yield (
                     f"{name} of the {part} has batch shape {tuple(batch)}; expected "
-                    f"{'the plate of the data alone' if is_local(site) else '(), one draw for all data'}. Make the "
+                    f"{'the plate of the data alone' if is_local(site) else f'{own}, one draw for all data'}. Make the "
                     "other dimensions part of the event by .to_event(1)."
                 )
             elif events.setdefault(name, event) != event:
@@ -196,7 +220,7 @@ def misfit_fault(error: Exception | None) -> str | None:
     plate, name, rows, width = found.groups()
     return (
         f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows. Make the "
-        "dimensions of one data point part of the event by .to_event(1)."
+        f"dimensions of {'one data point' if plate == 'data' else 'one draw'} part of the event by .to_event(1)."
     )
 
 

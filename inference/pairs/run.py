@@ -18,6 +18,7 @@ from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.properties import distribution_fault
+from inference.pairs.sites import other_plate
 from inference.pairs.streams import seeded
 from inference.products import using_products
 
@@ -209,12 +210,16 @@ def repeat(args: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
 
 
 def log_joint(pair: Pair, args: tuple[Tensor, ...], latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return (log p(z), log p(x | z)) of every row, each (rows,) in nats, at values of all latents, which are local."""
+    """Return (log p(z), log p(x | z)) of every row, each (rows,) in nats, at values of all latents.
+
+    The density of a global latent is part of that of every row.
+    """
     trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
     trace.compute_log_prob(lambda name, site: not site_is_subsample(site))
     zero = args[0].new_zeros(len(args[0]))
     terms: tuple[list[Tensor], list[Tensor]] = [], []
     for name, site in trace.nodes.items():
         if "log_prob" in site:
-            terms[name not in latents].append(site["log_prob"])
+            plated = other_plate(site) is not None
+            terms[name not in latents].append(site["log_prob"].sum() if plated else site["log_prob"])
     return sum(terms[0], zero), sum(terms[1], zero)

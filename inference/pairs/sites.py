@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import pyro.distributions as dist
 from pyro import poutine
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.util import site_is_subsample
 from torch import distributions as torch_dist
 
@@ -22,6 +23,7 @@ __all__ = [
     "latent_sites",
     "layers",
     "observed_sites",
+    "other_plate",
     "point_sites",
     "same_order",
     "unwrap",
@@ -92,6 +94,12 @@ def same_order(model: poutine.Trace, guide: poutine.Trace) -> bool:
 def is_local(site: Site) -> bool:
     """Return whether the site is inside the plate "data"."""
     return any(frame.name == "data" for frame in site["cond_indep_stack"])
+
+
+def other_plate(site: Site) -> CondIndepStackFrame | None:
+    """Return the plate of another name than "data" that a global site stands in, such as one of items: the site then
+    has a draw for each of them, along dimension -1 of its batch. None if it has one draw."""
+    return next((f for f in site["cond_indep_stack"] if f.vectorized and f.dim == -1 and f.name != "data"), None)
 
 
 def is_flat(site: Site) -> bool:

@@ -2,7 +2,8 @@
 
 Layered, as Sugiyama, Tagawa and Toda (Methods for visual understanding of hierarchical system structures, 1981):
 parents stand above their children, a row is ordered by the mean position of the neighbours of each node, and an edge
-that passes a row has a position in it. Networks and global latents stand outside the plates.
+that passes a row has a position in it. Networks and global latents stand outside the plate of the data, and each plate
+beside it in a column at its right.
 """
 
 import math
@@ -139,8 +140,15 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
     """Set x of the shapes in plates, and return the points at which links pass rows.
 
     A row is ordered by the mean position of the neighbours of each item; links that pass the row are items too. Each
-    step has a column.
+    step has a column, and so has each plate beside that of the data.
     """
+    beside = list(dict.fromkeys(shape.node.plates[0] for shape in shapes.values() if shape.node.plates[0] != "data"))
+    last = max(steps.values(), default=0)
+    columns = steps | {
+        name: last + 1 + beside.index(shape.node.plates[0])
+        for name, shape in shapes.items()
+        if shape.node.plates[0] in beside
+    }
     chains: dict[tuple[str, str], list[Item]] = {}  # the items that stand for a link in the rows that it passes
     for a, b in links:
         between = range(shapes[a].row + 1, shapes[b].row) if not (a in steps and b in steps) else ()
@@ -161,13 +169,15 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
         place = {item: i - (len(row) - 1) / 2 for row in rows.values() for i, item in enumerate(row)}
         for row in rows.values():
             mean = {item: sum(place[other] for other in linked[item]) / (len(linked[item]) or 1) for item in row}
-            row.sort(key=lambda item: (_step(item, steps), mean[item], isinstance(item, str)))
+            row.sort(key=lambda item: (_column(item, columns), mean[item], isinstance(item, str)))
 
     rx, right = (max((getattr(s, side) for s in shapes.values()), default=0) for side in ("rx", "right"))
     x: dict[Item, float] = {}
     left, wide = 0.0, rx + right + 34
-    for column in sorted({_step(item, steps) for item in linked}):
-        cells = [[item for item in row if _step(item, steps) == column] for row in rows.values()]
+    for column in sorted({_column(item, columns) for item in linked}):
+        if column > last:
+            left = max(left, LABEL) + 3 * PAD  # between the frames
+        cells = [[item for item in row if _column(item, columns) == column] for row in rows.values()]
         whole = max(sum(isinstance(item, str) for item in cell) for cell in cells) * wide
         for cell in cells:
             start = left + (whole - sum(isinstance(item, str) for item in cell) * wide) / 2
@@ -187,8 +197,8 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
     return {link: [(x[item], float(item[2]) * ROW) for item in chain[1:-1]] for link, chain in chains.items()}
 
 
-def _step(item: Item, steps: dict[str, int]) -> int:
-    return steps.get(item, 0) if isinstance(item, str) else 0
+def _column(item: Item, columns: dict[str, int]) -> int:
+    return columns.get(item, 0) if isinstance(item, str) else 0
 
 
 def _outside(shapes: dict[str, Shape], inside: dict[str, Shape], edges, frame: tuple[float, float]) -> dict:

@@ -69,7 +69,7 @@ class SiteRecorder(Messenger):
     def _pyro_post_sample(self, msg: Site) -> None:
         if site_is_subsample(msg):
             self.plates[msg["name"]] = msg["fn"].size
-            msg["value"] = self.trails.mark(msg["value"].clone(), {ROW})
+            msg["value"] = self.trails.mark(msg["value"].clone(), {ROW} if msg["name"] == "data" else ())
             return
         name = msg["name"]
         msg["value"] = self.trails.mark(msg["value"].clone(), {name})

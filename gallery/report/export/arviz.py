@@ -1,10 +1,11 @@
 """Draws of a fitted pair in one NetCDF file, as ArviZ reads it: `arviz.from_netcdf("draws.nc")`.
 
 The groups are those of WHAT. Every array begins with the dimensions (chain, draw), then `datum` if it has one row per
-data point. The event dimensions of z are z_dim_0, z_dim_1, ... The draws are independent samples of the guide, which
-approximates the posterior. Their log-weights measure the approximation, and correct for it. There are no log-weights
-if the guide is a point, if a latent is global (the weight is then one of all the data), or if only the model
-enumerates a latent, which is then drawn from its exact posterior.
+data point, or the name of another plate if it has one draw for each item of that. The event dimensions of z are
+z_dim_0, z_dim_1, ... The draws are independent samples of the guide, which approximates the posterior. Their
+log-weights measure the approximation, and correct for it. There are no log-weights if the guide is a point, if a latent
+is global (the weight is then one of all the data), or if only the model enumerates a latent, which is then drawn from
+its exact posterior.
 
 The groups are written by xarray, and are the same for ArviZ before and after 1.0.
 
@@ -34,10 +35,11 @@ from inference.files import write_atomically, writing
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
-from inference.pairs.sites import is_local, latent_sites, observed_sites
+from inference.pairs.sites import Site, is_local, latent_sites, observed_sites, other_plate
 
 __all__ = ["about", "groups", "write"]
 
+DATUM = "datum"
 MOST = 2**31  # bytes of the draws of x
 WHAT = {  # the groups of a file, and the attribute "about" of each
     "posterior": "the latent sites: independent draws of the guide q(latents | x), which approximates the posterior",
@@ -49,12 +51,19 @@ WHAT = {  # the groups of a file, and the attribute "about" of each
     "constant_data": "labels of the data, and what the model conditions on",
 }
 
-Sites = dict[str, tuple[Tensor, bool]]  # name -> (value, whether its first dimension is that of the data)
+Sites = dict[str, tuple[Tensor, str]]  # name -> (value, name of its first dimension; empty if it is of the event)
 
 
 def _values(trace: poutine.Trace) -> Sites:
     sites = {name: site for name, site in latent_sites(trace).items() if name not in observed_sites(trace)}
-    return {name: (site["value"], is_local(site)) for name, site in sites.items()}
+    return {name: (site["value"], _dimension(site)) for name, site in sites.items()}
+
+
+def _dimension(site: Site) -> str:
+    plate = other_plate(site)
+    if is_local(site) or plate is None:
+        return DATUM * is_local(site)
+    return f"{plate.name}_plate" if plate.name in ("chain", "draw", DATUM) else plate.name
 
 
 def _draw(pair: Pair, args: tuple[Tensor, ...], weighted: bool, flat: bool) -> dict[str, Sites]:
@@ -66,13 +75,13 @@ def _draw(pair: Pair, args: tuple[Tensor, ...], weighted: bool, flat: bool) -> d
     replicated = poutine.trace(poutine.replay(model, drawn)).get_trace(*args)
     exported = {
         "posterior": _values(drawn),
-        "log_likelihood": {"x": (log_likelihood, True)},
-        "posterior_predictive": {"x": (observed_value(replicated, lambda site: site["value"], args[0]), True)},
+        "log_likelihood": {"x": (log_likelihood, DATUM)},
+        "posterior_predictive": {"x": (observed_value(replicated, lambda site: site["value"], args[0]), DATUM)},
     }
     if weighted:
         drawn.compute_log_prob()
         log_q = sum(site["log_prob"] for site in latent_sites(drawn).values())
-        exported["sample_stats"] = {"log_weight": (log_prior + log_likelihood - log_q, True)}
+        exported["sample_stats"] = {"log_weight": (log_prior + log_likelihood - log_q, DATUM)}
     if not flat:
         exported["prior"] = _values(poutine.trace(model).get_trace(*args))
     return exported
@@ -103,17 +112,15 @@ def groups(pair: Pair, dataset: Dataset, draws: int = 200, seed: int = 0) -> dic
         flat = not info.generates
         for _ in range(draws):
             for group, sites in _draw(pair, args, weighted, flat).items():
-                for name, (value, local) in sites.items():
-                    kept[group][name, ("chain", "draw", "datum") if local else ("chain", "draw")].append(
-                        value.detach().cpu()
-                    )
+                for name, (value, dimension) in sites.items():
+                    kept[group][name, ("chain", "draw", *filter(None, [dimension]))].append(value.detach().cpu())
     exported = {
         group: {name: (torch.stack(values).unsqueeze(0), dims) for (name, dims), values in sites.items()}
         for group, sites in kept.items()
     }
     constant = {"labels": dataset.labels, "given": args[1] if len(args) > 1 else None}
-    exported["observed_data"] = {"x": (x.cpu(), ("datum",))}
-    exported["constant_data"] = {name: (v.cpu(), ("datum",)) for name, v in constant.items() if v is not None}
+    exported["observed_data"] = {"x": (x.cpu(), (DATUM,))}
+    exported["constant_data"] = {name: (v.cpu(), (DATUM,)) for name, v in constant.items() if v is not None}
     for group in ("posterior_predictive", "observed_data"):  # pixels get the shape of the image
         value, dims = exported[group]["x"]
         exported[group]["x"] = (value.unflatten(-1, dataset.shape), dims)

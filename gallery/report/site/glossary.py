@@ -121,7 +121,7 @@ TERMS = (
     ),
     Term(
         "plate",
-        "A part of the model that is repeated for every data point, independently. In a diagram it is a box.",
+        "A part of the model that is repeated for every data point, or item, independently. In a diagram it is a box.",
         r"plates?",
     ),
     Term(

@@ -22,7 +22,13 @@ from inference.fit.objectives.checks import (
     require_order_of_model,
     require_reparametrised,
 )
-from inference.pairs.sites import Site, children_of_enumerated, independent_factors, latent_sites
+from inference.pairs.sites import (
+    Site,
+    children_of_enumerated,
+    independent_factors,
+    latent_sites,
+    other_plate,
+)
 
 __all__ = ["FreeBits_ELBO", "MeanField_ELBO", "TraceEnumMeanField_ELBO"]
 
@@ -61,7 +67,8 @@ class FreeBits_ELBO(MeanField_ELBO):  # noqa: N801
 
         E_q log p(x | z) - sum_j max(nats, KL_j) <= ELBO.
 
-    A dimension is one that the guide draws independently of the others; otherwise all dimensions count as one.
+    A dimension is one that the guide draws independently of the others; otherwise all dimensions count as one. Each
+    item of a plate beside the data has its own.
 
     :param nats: the minimum for each data point, or for all data together where the latent is global
     """
@@ -99,6 +106,7 @@ class FreeBits_ELBO(MeanField_ELBO):  # noqa: N801
             ) from None
         shape = q["fn"].batch_shape
         weights = scale_and_mask(kl.new_ones(shape), q["scale"], q["mask"])
-        dimensions = kl.reshape(*shape, -1)
-        of_all = (weights.unsqueeze(-1) * dimensions).reshape(-1, dimensions.shape[-1]).sum(0)  # (dimensions,)
-        return (self.nats * weights.sum() - of_all).clamp(min=0).sum()
+        items = 1 if (plate := other_plate(q)) is None else plate.size  # each a dimension, and not averaged over
+        of_all = (weights.unsqueeze(-1) * kl.reshape(*shape, -1)).reshape(-1, items, kl.numel() // shape.numel()).sum(0)
+        free = self.nats * weights.reshape(-1, items).sum(0)
+        return (free.unsqueeze(-1) - of_all).clamp(min=0).sum()
