@@ -28,6 +28,7 @@ TABLE = {
     "line": ("a noisy line in one covariate", "200 train, 200 test"),
     "logistic": ("zeros and ones, by one covariate", "40 train, 200 test"),
     "eight_schools": ("effects of coaching and their standard errors", "8 train, the same 8 test"),
+    "lsat6": ("answers to five items of a test, right or wrong", "1,000 train, the same 1,000 test"),
     "squared_gaussian": ("z ~ Normal(0, 1) squared, plus noise", "2,000 train, 500 validation, 1,000 test"),
     "loaded_die": ("throws of a loaded die, one-hot", "200 train, 200 test"),
     "gaussian_mixture": ("three Gaussian clusters, x in R^2", "1,000 train, 1,000 test"),

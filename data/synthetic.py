@@ -1,4 +1,4 @@
-"""Sets drawn from a known model, so that a fit can be compared with the truth, and one small table that is printed.
+"""Sets drawn from a known model, so that a fit can be compared with the truth, and small tables that are printed.
 
 They are drawn by numpy's legacy generator, whose streams numpy guarantees never to change: the numbers are the same on
 every machine. The second argument of a univariate Normal below is the standard deviation.
@@ -23,6 +23,10 @@ every machine. The second argument of a univariate Normal below is the standard 
     eight_schools         not drawn: the effects of coaching in eight schools as estimated, x, and their standard
                           errors, the covariate; Rubin, Estimation in parallel randomized experiments, 1981, table 1.
                           No school is held out: the test split has the same rows
+    lsat6                 not drawn: right (1) and wrong (0) answers of 1,000 persons to the five items of section 6 of
+                          the Law School Admission Test, sorted by the pattern of answers from 00000 to 11111; Bock and
+                          Lieberman, Fitting a response model for n dichotomously scored items, 1970.
+                          No person is held out: the test split has the same rows
     nile                  not drawn: the annual flow of the Nile at Aswan, 1871 to 1970, in 10^8 m^3, a row of 100;
                           Cobb, The problem of the Nile: conditional solution to a change-point problem, 1978.
                           It is one sequence: the test split has the same row
@@ -61,6 +65,7 @@ __all__ = [
     "LINE_SIGMA",
     "LINE_SLOPE",
     "LOGISTIC_W",
+    "LSAT6_COUNTS",
     "MIXTURE_MEAN",
     "MIXTURE_SCALE",
     "MIXTURE_WEIGHTS",
@@ -97,6 +102,9 @@ _NILE = (
     "781 865 845 944 984 897 822 1010 771 676 649 846 812 742 801 1040 860 874 848 890 "
     "744 749 838 1050 918 986 797 923 975 815 1020 906 901 1170 912 746 919 718 714 740"
 )
+LSAT6_COUNTS = np.array(
+    [3, 6, 2, 11, 1, 1, 3, 4, 1, 8, 0, 16, 0, 3, 2, 15, 10, 29, 14, 81, 3, 28, 15, 80, 16, 56, 21, 173, 11, 61, 28, 298]
+)  # of persons with each pattern of answers: 00000, 00001, 00010, ... 11111
 NILE_FLOW = np.array(_NILE.split(), dtype=float)
 
 
@@ -147,6 +155,14 @@ def eight_schools() -> Source:
         covariates=_float32(SCHOOLS_ERROR[:, None]),
         splits={"train": rows, "test": rows, "all": rows},
     )
+
+
+def lsat6() -> Source:
+    """Return x (1000, 5) in {0, 1}, a row for each person."""
+    patterns = np.arange(32)[:, None] >> np.arange(4, -1, -1) & 1
+    rows = slice(0, 1000)
+    x = _float32(patterns.repeat(LSAT6_COUNTS, axis=0))
+    return Source(x, splits={"train": rows, "test": rows, "all": rows})
 
 
 def squared_gaussian() -> Source:
@@ -221,6 +237,7 @@ SYNTHETIC: dict[str, Callable[[], Source]] = {
     "line": line,
     "logistic": logistic,
     "eight_schools": eight_schools,
+    "lsat6": lsat6,
     "squared_gaussian": squared_gaussian,
     "loaded_die": loaded_die,
     "gaussian_mixture": gaussian_mixture,

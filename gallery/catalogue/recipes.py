@@ -19,6 +19,7 @@ VARIATIONAL = "Lecture slides on variational inference"
 BERNOULLI = "Notes on Bernoulli VAEs"
 BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 2013"
 SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
+ITEMS = "Bock and Lieberman, Fitting a response model for n dichotomously scored items, 1970"
 STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 2012"
 MISSING = "Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
@@ -54,6 +55,15 @@ def _eight_schools(variant: str) -> Recipe:
     name = f"eight_schools{variant}"
     settings = {"epochs": 800, "batch_size": 8, "lr": 3e-2, "lr_schedule": "flat_cosine", "adam_beta2": 0.99}
     return Recipe(name, name, "eight_schools", SCHOOLS, settings=settings | {"particles": 64})
+
+
+def _item_response(variant: str) -> Recipe:
+    name = f"item_response{variant}"
+    settings = {"epochs": 200, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    metrics: tuple[str, ...] = ("k_hat",)
+    if variant == ":bayesian":  # a draw of the items serves all persons of a step
+        settings, metrics = settings | {"epochs": 1500, "batch_size": 1000, "particles": 8}, ()
+    return Recipe(name, name, "lsat6", ITEMS, settings=settings, extra_metrics=metrics)
 
 
 def _enumerated(name: str) -> Recipe:
@@ -196,6 +206,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(_SQUARED, _SQUARED, _SQUARED, AUTOENCODERS, {}, _SQUARED_FIT, extra_metrics=("k_hat", "sandwich")),
         *map(_logistic_regression, ("", ":mean_field")),
         *map(_eight_schools, ("", ":mean_field", ":centred")),
+        *map(_item_response, ("", ":rasch", ":bayesian")),
         *map(_loaded_die, ("", ":softmax")),
         *map(_enumerated, ("gaussian_mixture", "hmm")),
         _state_space("state_space"),

@@ -34,6 +34,7 @@ from gallery.figures.factor_analysis import (
     fa_prior_samples,
 )
 from gallery.figures.info import codes_of, info_of
+from gallery.figures.items import answers
 from gallery.figures.labels import labels_grow, parted_plane
 from gallery.figures.latent import latent_scatter
 from gallery.figures.pictures import manifold, reconstructions, samples, three_views
@@ -50,12 +51,14 @@ from inference.evaluation.metrics import kl_per_latent
 from inference.files import make_folder
 from inference.pairs.capabilities import capability, exact
 from inference.pairs.info import PairInfo
+from inference.pairs.sites import is_local, unwrap
 
 __all__ = [
     "FIGURES",
     "Subject",
     "activations",
     "amortisation",
+    "answers",
     "completion",
     "components",
     "compression",
@@ -136,6 +139,14 @@ class Subject:
         return self.encodes and self.test.is_image and not self.info.conditional and len(self.info.data_sites) == 1
 
     @property
+    def has_answers(self) -> bool:
+        """Whether the data are answers, 0 or 1, to several items, and the only latent of a data point is a number."""
+        latents = [site["fn"] for site in self.info.prior.values() if is_local(site)]
+        scalar = len(latents) == len(self.info.codes) == 1 and latents[0].event_shape == ()
+        binary = len(self.info.likelihood) == 1 and isinstance(unwrap(self.info.likelihood[0]), dist.Bernoulli)
+        return scalar and binary and self.encodes and not self.test.is_image and self.test.x.shape[1] > 1
+
+    @property
     def is_exact(self) -> bool:
         """Whether x and z are real numbers and the model computes its evidence."""
         return self.info.is_scalar and exact(self.pair, "log_evidence") is not None
@@ -195,9 +206,10 @@ def _has_line(s: Subject) -> bool:
 FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]]] = {
     "learning_curve": (lambda s: bool(s.history), _learning_curve),
     "samples": (
-        lambda s: s.info.generates and not (s.info.has_global_latent or s.has_steps),
+        lambda s: s.info.generates and not (s.info.has_global_latent or s.has_steps or s.has_answers),
         lambda s: samples(s.pair, s.test, seed=s.seed),
     ),
+    "answers": (lambda s: s.has_answers, lambda s: answers(s.pair, s.train, seed=s.seed)),
     "smoothed": (lambda s: s.has_steps, lambda s: smoothed(s.pair, s.test, seed=s.seed)),
     "paths": (lambda s: s.has_steps and s.info.generates, lambda s: paths(s.pair, s.test, seed=s.seed)),
     "three_views": (_has_three_views, lambda s: three_views(s.pair, s.test, seed=s.seed)),

@@ -3,6 +3,7 @@
 The panel shows the exact posterior, so that no fitted guide is needed. Models with an M step are fitted by EM.
 """
 
+from itertools import cycle
 from typing import Any
 
 import pyro.distributions as dist
@@ -73,6 +74,8 @@ def _draw(ax: Axes, pair: Pair, train: Dataset) -> tuple[str, str, str]:
             return _states(ax, pair, x)
         if "cross" in statistics:
             return _smoothed(ax, pair, x)
+        if "answers" in statistics:
+            return _items(ax, pair, x)
         if "y" in statistics:
             return _clusters(ax, pair, x)
         return _spectrum(ax, pair, x) if train.is_image else _cloud(ax, pair, x)
@@ -180,6 +183,18 @@ def _clusters(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
     means = pair.theta["mean"]
     ax.scatter(array(means[:, 0]), array(means[:, 1]), color="black", marker="+", s=220, linewidth=2.5, label="means")
     return "Each point in the colours of its posterior over components, after EM", "x₁", "x₂"
+
+
+def _items(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
+    """Draw the probability of a right answer to each item against the ability, and the posterior means of abilities."""
+    z = torch.linspace(-4, 4, 161).to(x)
+    p = array((pair.theta["a"] * (z.unsqueeze(-1) - pair.theta["b"])).sigmoid())
+    for j, colour in zip(range(p.shape[1]), cycle((*COLOURS, GREY)), strict=False):
+        ax.plot(array(z), p[:, j], color=colour, linewidth=2, label=f"item {j + 1}" if p.shape[1] <= FEW else None)
+    means, counts = pair.posterior(x).mean.round(decimals=4).unique(return_counts=True)
+    bars = array(0.5 * counts / counts.max())
+    ax.bar(array(means), bars, 0.06, color=GREY, alpha=0.6, label="posterior means of the ability, all persons")
+    return "Items and the abilities that they measure, after EM", "ability z", "probability of a right answer"
 
 
 def _states(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:

@@ -29,6 +29,7 @@ SOURCES = {
     "factor_analysis": ("data", "experiment_1", "experiment_2", "fixed_variance", "one_axis", "prior_samples"),
     "information": ("information",),
     "intervals": ("squares_and_kl",),
+    "items": ("answers",),
     "labels": ("calibration", "labels_grow", "margins", "plane"),
     "latent": ("latent",),
     "pictures": ("manifold", "reconstructions", "samples", "three_views"),

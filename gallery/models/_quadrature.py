@@ -1,5 +1,6 @@
-"""Posteriors of latents that all data share, by the trapezoidal rule in float64.
+"""Posteriors of few coordinates, by the trapezoidal rule in float64.
 
+- `ScalarPosterior`: a number z ~ Normal(0, 1) of each data point (`item_response`).
 - `GridPosterior`: a density of a few coordinates with one mode (`logistic_regression`).
 - `HierarchyPosterior`: normal effects with a normal mean and an unknown spread (`eight_schools`).
 
@@ -18,11 +19,66 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-__all__ = ["GridPosterior", "HierarchyPosterior"]
+__all__ = ["GridPosterior", "HierarchyPosterior", "ScalarPosterior"]
 
 REACH = 24.0  # of a grid, in standard deviations of the normal with the curvature at the mode
 LOG_REACH, LOG_STEP = 36.0, 0.125  # of a grid of log(spread / scale of its prior)
 NUMBERS = 2**22  # held at a time: bounds the memory
+SCALAR_REACH, SCALAR_STEP = 10.0, 0.1  # of the grid of z ~ Normal(0, 1)
+
+
+class ScalarPosterior(dist.TorchDistribution):
+    """p(z | x) of a number z ~ Normal(0, 1) for each data point. Batch shape (n,).
+
+    For a normal posterior of standard deviation s the error falls like exp(-2 (pi s / step)^2): below 1e-12 for s from
+    0.12 on.
+
+    :param log_likelihood: log p(x | z) in nats, (..., n) in float64, of z, (..., n)
+    :param at_nodes: the same at each z for all data points: (m,) -> (m, n)
+    :param like: a tensor with n rows, and dtype and device of moments and draws
+    """
+
+    arg_constraints = {}
+    support = constraints.real
+
+    def __init__(
+        self, log_likelihood: Callable[[Tensor], Tensor], at_nodes: Callable[[Tensor], Tensor], like: Tensor
+    ) -> None:
+        self.log_likelihood, self.dtype, count = log_likelihood, like.dtype, round(2 * SCALAR_REACH / SCALAR_STEP) + 1
+        self.nodes = torch.linspace(-SCALAR_REACH, SCALAR_REACH, count, dtype=torch.float64, device=like.device)
+        log_mass = at_nodes(self.nodes) + (_log_normal(self.nodes) + math.log(SCALAR_STEP)).unsqueeze(-1)
+        self._log_mass, self._log_evidence = log_mass, log_mass.logsumexp(0)  # (nodes, n), (n,)
+        super().__init__(like.shape[:1])
+
+    @property
+    def probs(self) -> Tensor:
+        """The weights of the nodes, (nodes, n), in float64."""
+        return (self._log_mass - self._log_evidence).exp()
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """log p(x), (n,) in nats."""
+        return self._log_evidence.to(self.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        z = value.double()
+        return (self.log_likelihood(z) + _log_normal(z) - self._log_evidence).to(value)
+
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
+        return self.nodes[dist.Categorical(self.probs.T).sample(torch.Size(sample_shape))].to(self.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.nodes @ self.probs).to(self.dtype)
+
+    @property
+    def variance(self) -> Tensor:
+        probs = self.probs
+        return ((self.nodes.unsqueeze(-1) - self.nodes @ probs).square() * probs).sum(0).to(self.dtype)
+
+
+def _log_normal(z: Tensor) -> Tensor:
+    return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 
 
 class GridPosterior(dist.TorchDistribution):

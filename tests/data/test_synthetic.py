@@ -53,6 +53,17 @@ def test_eight_schools_is_the_printed_table_and_holds_nothing_out():
     assert torch.equal(train.x, every.x)
 
 
+def test_lsat6_has_the_printed_frequencies_and_totals_and_holds_nothing_out():
+    train, test, every = (data.load("lsat6", split) for split in ("train", "test", "all"))
+    assert train.x.shape == (1000, 5)
+    assert train.x.sum(0).tolist() == [924, 709, 553, 763, 870]
+    number = train.x @ torch.tensor([16.0, 8, 4, 2, 1])  # of the pattern, 0 to 31
+    assert (number.diff() >= 0).all()
+    assert number.long().bincount().tolist() == data.synthetic.LSAT6_COUNTS.tolist()
+    assert torch.equal(train.x, test.x)
+    assert torch.equal(train.x, every.x)
+
+
 def test_line_regresses_to_its_truth():
     line = data.load("line", "test")
     assert line.given is line.covariates

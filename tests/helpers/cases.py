@@ -38,7 +38,7 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     generator = torch.Generator().manual_seed(1)
     family = name.partition(":")[0]
     x = torch.randn(N, DATA_DIM.get(family, SMALL["data_dim"]), generator=generator, dtype=torch.float64)
-    if family in ("vae", "cvae", "gmvae", "vrnn", "deep_markov", "ss_vae", "logistic_regression"):
+    if family in ("vae", "cvae", "gmvae", "vrnn", "deep_markov", "ss_vae", "logistic_regression", "item_response"):
         x = (x > 0).double()
     if hasattr(MODELS[name], "bounds"):
         x = (4 * x).sigmoid()

@@ -47,6 +47,7 @@ PATH = (
     "hmm",
     "state_space",
     "eight_schools",
+    "item_response",
     "factor_analysis",
     "ppca",
     "autoencoder",

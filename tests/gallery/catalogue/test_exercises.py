@@ -27,6 +27,7 @@ from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.hmm import HMM
+from gallery.models.item_response import ItemResponse
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.loaded_die import LoadedDie
 from gallery.models.logistic_regression import LogisticRegression
@@ -143,6 +144,27 @@ def eight_schools():
     yield 1, f"{inverse.item():.3f}"
     exceeds = ndtr((p.known.effect[:, 0] - x[0]) / p.known.effect_sd[:, 0])
     yield 2, f"{(p.probs @ exceeds).item():.4f}"
+
+
+def item_response():
+    a = tensor([0.8257, 0.7227, 0.8909, 0.6884, 0.6569])  # as published
+    patterns = torch.cartesian_prod(*[tensor([0.0, 1.0])] * 5)
+    yield 0, f"have {len((patterns @ a).round(decimals=4).unique())} weighted sums"
+    yield 0, f"and {len(patterns.sum(1).unique())} plain ones"
+    logits = torch.linspace(-4, 4, 801)
+    information = a.max() ** 2 * logits.sigmoid() * (1 - logits.sigmoid())
+    close(logits[information.argmax()], 0.0)
+    yield 1, f"{information.max().item():.3f}"
+    needed = (2**2 - 1) / information.max().item()
+    yield 1, f"{needed:.1f}, at least {math.ceil(needed)} items"
+    z = tensor(0.0, requires_grad=True)
+    (first,) = torch.autograd.grad(torch.nn.functional.logsigmoid(z), z, create_graph=True)
+    (second,) = torch.autograd.grad(first, z)
+    close(first, 0.5)
+    close(-second, 0.25)
+    pair = ItemResponse(3)
+    close(pair.phi["w"][1], torch.full((3,), 0.5))
+    close(pair.phi["log_t"].exp(), torch.full((2, 3), 0.25))
 
 
 def loaded_die():

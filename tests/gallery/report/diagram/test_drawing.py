@@ -10,6 +10,7 @@ import torch
 from cases import arguments, build
 from diagram_cases import SVG, drawn, in_plate, pair_of, texts
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 
 from gallery.cli.main import main
 from gallery.models import MODELS
@@ -31,7 +32,7 @@ def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
     folded = fold(diagram)
     with param_scope():
         trace = poutine.trace(getattr(build(name).train("vrnn" not in name), of)).get_trace(*arguments(name))
-    sites = {key for key, site in trace.nodes.items() if site["type"] == "sample" and key != "data"}
+    sites = {key for key, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)}
     assert {in_greek(site) for site in sites} <= {node.name for node in diagram.nodes}
     steps = {node.name: step for nodes in series(diagram).values() for step, node in nodes.items()}
     shown = [node for node in diagram.nodes if not folded or steps.get(node.name, 0) <= 2]
@@ -50,12 +51,11 @@ def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
     part = Diagram(of, tuple(shown), tuple(edges), diagram.plates)
     shapes, _ = arrange(part, steps, bool(folded))
     boxes = {key: (s.x - s.rx, s.y - s.ry, s.x + s.right, s.y + s.ry) for key, s in shapes.items()}
-    inside = {key for key, s in shapes.items() if s.node.plates}
     for plate, _ in diagram.plates:
         boxes[plate] = frame(shapes.values(), plate, bool(folded))
     for a, b in itertools.combinations(boxes, 2):
         (l0, t0, r0, b0), (l1, t1, r1, b1) = boxes[a], boxes[b]
-        within = b not in shapes and a in inside
+        within = b not in shapes and a in shapes and b in shapes[a].node.plates
         assert within or r0 < l1 or r1 < l0 or b0 < t1 or b1 < t0, (a, b)
     left, top, width, height = map(float, root.get("viewBox").split())
     for box in boxes.values():
@@ -79,6 +79,17 @@ def test_names_of_greek_letters_are_letters():
             pyro.sample(name, dist.Normal(x.new_zeros(()), 1))
 
     assert {"mu", "μ"} <= set(texts(svg(relations(pair_of(model), (torch.ones(3, 1),)), "title")))
+
+
+@of_both
+def test_a_plate_beside_the_data_has_a_frame_of_its_latents_alone(of):
+    diagram = drawn("item_response:bayesian", of)
+    assert diagram.plates == (("items", 6), ("data", 12))
+    shapes, _ = arrange(diagram, {}, False)
+    items, rows = (frame(shapes.values(), plate, False) for plate in ("items", "data"))
+    assert rows[2] < items[0]  # the right side of one is at the left of the other
+    assert {name for name, shape in shapes.items() if items[0] < shape.x < items[2]} >= {"a", "b"}
+    assert "items, N = 6" in texts(svg(diagram, "title"))
 
 
 def test_notes_on_what_has_no_density():

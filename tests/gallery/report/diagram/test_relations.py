@@ -10,6 +10,7 @@ import torch
 from cases import arguments, build
 from diagram_cases import SVG, drawn, in_plate, pair_of
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from torch import nn
 
 from gallery.models import MODELS
@@ -92,7 +93,9 @@ def test_no_edge_is_missing(name, of):
         with param_scope(), pyro.validation_enabled(False), torch.no_grad():
             trace = poutine.trace(poutine.condition(getattr(pair, of), data=held)).get_trace(x, *given)
             trace.compute_log_prob()
-        return {key: site for key, site in trace.nodes.items() if site["type"] == "sample" and key != "data"}
+        return {
+            key: site for key, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
+        }
 
     draws = {key: site["value"] for key, site in run(x, given, {}).items() if not site["is_observed"]}
     usual = run(x, given, draws)
