@@ -52,6 +52,18 @@ counts = torch.tensor([1.0, 0.0, 2.0, 1.0, 1.0, 2.0])  # of the faces 1 to 6 in 
 # are known in closed form. In most models the integral cannot be computed, and a second distribution, the **guide**
 # $q(p)$, is fitted to the posterior instead.
 #
+# ## Why hidden variables?
+#
+# A model is a distribution of all its variables; where some of them are not observed it is a **latent variable model**.
+# There are four reasons for one.
+#
+# - **Causes.** Some quantities are hidden by nature: the probabilities of a die, the group of a point (lesson 5).
+# - **Fewer parameters.** A covariance matrix of 784 pixels has 307,720 different entries. If the pixels vary together
+#   because of 20 hidden factors, 16,464 loadings and noise variances are enough (lesson 6).
+# - **A short description.** A few hidden numbers in place of many observed ones are a code (lesson 8).
+# - **Flexible densities.** A sum over simple densities need not be simple: the mixture of two normals with equal
+#   weights and scales has two peaks if their means are more than two standard deviations apart.
+#
 # ## Exercise 1: model and guide
 #
 # Complete the class. All throws share one $p$, so `pyro.sample("p", ...)` stands *outside* the plate, and the throws

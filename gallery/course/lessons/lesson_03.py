@@ -61,6 +61,15 @@ def log_joint(x, z):
 # That is a lower bound for every $q$. Equality needs a ratio $p(x, z) / q(z)$ that is constant in $z$, hence a $q$
 # proportional to $p(x, z)$: the posterior, and nothing else.
 #
+# What the bound is maximised over is a density, so a function of $z$: hence *variational* inference, after the calculus
+# of variations. A small change of $q$ to $q + \epsilon h$, with $\int h(z)\, dz = 0$, changes the ELBO, to first
+# order, by
+#
+# $$\epsilon \int h(z) \left[ \log p(x, z) - \log q(z) \right] dz .$$
+#
+# That is 0 for every $h$ only if the bracket is constant in $z$: again the posterior. In practice $q$ belongs to a
+# family with parameters, and it is these that are optimised.
+#
 # Let $q = \mathrm{Exponential}(\lambda)$. Under it $\mathbb{E}[z] = 1/\lambda$ and $\mathbb{E}[z^2] = 2/\lambda^2$, and
 # the entropy, $-\mathbb{E}[\log q]$, is $1 - \log \lambda$.
 #

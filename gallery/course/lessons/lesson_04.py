@@ -111,6 +111,11 @@ def forward_fit(x):
 # $-2.976$ is as good. Half of the posterior is missed, and the price is $\log 2$: on the peak $q$ is about twice $p$.
 # At $x = 0.5$ the peaks have merged, and the best normal lies across both.
 #
+# The remedy is another family. Half of this normal and half of its twin make a mixture with both peaks, and its reverse
+# KL is 0.0006. To learn such a guide one sums over its components (lesson 5), since the number of a component has no
+# gradient, or differentiates through the distribution function (Graves, Stochastic backpropagation through mixture
+# density distributions, 2016).
+#
 # ## Exercise 4: what one peak costs
 #
 # Find the least reverse KL of a normal at $x = 9$, to three digits. A search over `mean` and `scale` is enough.

@@ -36,6 +36,26 @@ from inference import Settings, svi
 x = data.load("gaussian_mixture").x.double()  # (1000, 2)
 
 # %% [markdown]
+# ## Maximum likelihood
+#
+# In lesson 3 the model was known. Now it has parameters $\theta$ to learn. Independent data points have the product of
+# their densities, and the logarithm is increasing, so product and sum of logarithms are largest at the same $\theta$:
+#
+# $$\theta^* = \mathrm{argmax}_\theta \prod_{i=1}^n p_\theta(x_i)
+# = \mathrm{argmax}_\theta \sum_{i=1}^n \log p_\theta(x_i),
+# \qquad p_\theta(x) = \int p_\theta(x, z)\, dz \ \text{ or } \ \sum_y p_\theta(x, y) .$$
+#
+# The sum is also what can be computed: the product of the densities of these 1000 points is 0 in floating point. And it
+# has a meaning. For data from a distribution $p^*$ its mean is, in expectation,
+#
+# $$\mathbb{E}_{p^*}[\log p_\theta(x)] = -H(p^*) - \mathrm{KL}(p^* \,\|\, p_\theta),$$
+#
+# and the entropy $H(p^*)$ does not depend on $\theta$. So maximum likelihood brings the model as near to the source of
+# the data as the *forward* KL of lesson 4 can measure.
+#
+# The integral over $z$ is known for few models, the sum over $y$ for many, as here. Even then a direct maximisation has
+# no closed form: the logarithm of a sum ties the parameters of all components together.
+#
 # ## Summing out
 #
 # The component is $y \sim \mathrm{Categorical}(\pi)$, and $x \mid y \sim \mathrm{Normal}(\mu_y, \sigma_y)$ with

@@ -82,9 +82,15 @@ def m_step(x, V, S):
 # %% [markdown]
 # ## An approximate E step
 #
-# Without a formula for the posterior, pick a family, such as normals with means $\mu_i$ and scales $s_i$, and maximise
-# the ELBO of *each data point* over $\mu_i, s_i$. Equivalently: make each KL from $q_i$ to the posterior small. Only
-# the joint density is needed, the posterior up to its normaliser, which is also all that MCMC needs.
+# EM is two maximisations of one function, so each can be approximated without the other; the integral of direct maximum
+# likelihood leaves no such choice. Without a formula for the posterior, pick a family, such as normals with means
+# $\mu_i$ and scales $s_i$, and maximise the ELBO of *each data point* over $\mu_i, s_i$. Equivalently, make each KL
+# from $q_i$ to the posterior small:
+#
+# $$\mathrm{KL}(q_i(z) \,\|\, p(z \mid x_i)) = \mathbb{E}_{q_i}[\log q_i(z) - \log p(x_i, z)] + \log p(x_i) .$$
+#
+# The last term has no $q_i$. Only the joint density is needed, the posterior up to its normaliser, which is also all
+# that MCMC needs. If the family contains the posterior, the bound becomes tight; if not, it is still a bound.
 #
 # The number of parameters grows with the data: $n \cdot 2k$ for $k$ factors and diagonal normals. **Amortisation** puts
 # a function in their place: $q_\phi(z \mid x) = \mathrm{Normal}(V x, \mathrm{diag}(s^2))$ has $k d + k$ parameters for

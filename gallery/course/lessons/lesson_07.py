@@ -78,6 +78,14 @@ def score(m, s, x, eps):
 # path. Here $\log q(m + s \epsilon)$ depends on $\epsilon$ and $s$ only, and what is left is the slope of $\log p(x,
 # z)$.
 #
+# In several dimensions $\epsilon$ is a vector. The guide of factor analysis, $\mathrm{Normal}(V x, S)$ with
+# $S = L L^\top$, is $z = V x + L \epsilon$, and with $g = W^\top \Phi^{-1} (x - W z)$, the slope of $\log p(x \mid z)$,
+#
+# $$\nabla_V\, \mathbb{E}_q[\log p(x \mid z)] = \mathbb{E}_\epsilon[g\, x^\top], \qquad
+# \nabla_L\, \mathbb{E}_q[\log p(x \mid z)] = \mathbb{E}_\epsilon[g\, \epsilon^\top],$$
+#
+# of the latter the lower triangle. The entries of $L$ are free, where those of $S$ have to keep it positive definite.
+#
 # ## Exercise 2: the reparametrised estimator
 
 

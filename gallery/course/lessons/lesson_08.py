@@ -88,7 +88,13 @@ def linear_error(x, k):
 # ## A width, and its price
 #
 # A **VAE** replaces the point by $q(z \mid x) = \mathrm{Normal}(\mu(x), \sigma(x))$ and the flat prior by
-# $\mathrm{Normal}(0, I)$. The ELBO charges the code for what it says about the image:
+# $\mathrm{Normal}(0, I)$. Since $\log p(x, z) = \log p(x \mid z) + \log p(z)$, the ELBO of lesson 3 splits in two:
+#
+# $$\mathbb{E}_q[\log p(x, z) - \log q(z \mid x)]
+# = \mathbb{E}_q[\log p(x \mid z)] - \mathbb{E}_q[\log q(z \mid x) - \log p(z)] .$$
+#
+# The first term is the reconstruction, with the sign of a score. The second is a KL, from the guide to the *prior*, and
+# charges the code for what it says about the image:
 #
 # $$\mathrm{KL}(q(z \mid x) \,\|\, p(z))
 # = \sum_j \tfrac{1}{2} \left[ \mu_j^2 + \sigma_j^2 - 1 - \log \sigma_j^2 \right] .$$
@@ -111,8 +117,12 @@ def kl(mean, scale):
 # %% [markdown]
 # ## Exercise 4: a VAE
 #
-# Pixels in $\{0, 1\}$ have a Bernoulli likelihood, whose logits are the output of the decoder. Complete model and
-# guide.
+# Pixels in $\{0, 1\}$ have a Bernoulli likelihood,
+#
+# $$\log p(x \mid z) = \sum_{j=1}^{D} \left[ x_j \log p_j + (1 - x_j) \log (1 - p_j) \right],$$
+#
+# where the decoder's output are the logits $\log p_j - \log (1 - p_j)$. It is maximised; with a minus it is called the
+# binary cross-entropy. Complete model and guide.
 
 
 # %%

@@ -6,11 +6,12 @@ import pyro.distributions as dist
 import pytest
 import torch
 from course import names, states
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 import data
 from gallery.course.checks import lesson_04
 from gallery.models.exponential_gaussian import ExponentialGaussian
+from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.loaded_die import LoadedDie
 
@@ -30,6 +31,21 @@ def test_a_die_for_each_throw_teaches_nothing():
     states(1, "each face then has evidence $1/6$")
     for face in range(6):
         assert LoadedDie().log_evidence(torch.eye(6)[[face]]).exp().item() == pytest.approx(1 / 6)
+
+
+def test_hidden_factors_need_fewer_parameters():
+    states(1, "784 pixels has 307,720", "20 hidden factors, 16,464")
+    assert torch.ones(784, 784).tril().count_nonzero() == 307_720
+    pair = FactorAnalysis(data_dim=784, latent_dim=20)
+    assert sum(p.numel() for p in pair.theta.parameters()) == 16_464
+
+
+@pytest.mark.parametrize("distance", [1.99, 2.01])
+def test_two_normals_have_two_peaks_if_they_are_far_apart(distance):
+    states(1, "if their means are more than two standard deviations apart")
+    x = torch.linspace(-2, 2, 2001, dtype=DOUBLE)
+    density = Normal(-distance / 2, 1.0).log_prob(x).exp() + Normal(distance / 2, 1.0).log_prob(x).exp()
+    assert (density[1000] < density.max()) == (distance > 2)  # the middle is a valley, or the peak
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +124,23 @@ def test_the_posterior_alone_has_constant_weights():
     assert (names(3)["log_joint"](x, z) - q.log_prob(z)).std() > 0.1
 
 
+def test_a_variation_of_the_guide_changes_the_elbo_to_first_order():
+    """By the integral of h (log p - log q): 0 for every h at the posterior, and not at another density."""
+    states(3, "\\epsilon \\int h(z) \\left[ \\log p(x, z) - \\log q(z) \\right] dz")
+    x, z = torch.tensor(0.7, dtype=DOUBLE), torch.linspace(0, 12, 2401, dtype=DOUBLE)
+    width, log_p = z[1] - z[0], names(3)["log_joint"](x, z)
+    posterior = log_p.softmax(0) / width  # on the grid
+    torch.manual_seed(0)
+    for q, is_posterior in ((posterior, True), ((-z).softmax(0) / width, False)):
+        h = torch.randn(4, len(z), dtype=DOUBLE) * q
+        h = h - h.sum(1, keepdim=True) * q * width  # of integral 0, and 0 where q is
+        q = q.clone().requires_grad_()
+        (slope,) = torch.autograd.grad((q * (log_p - q.log())).sum() * width, q)
+        exact = (h * (log_p - q.detach().log())).sum(1) * width
+        assert torch.allclose((h * slope).sum(1), exact, atol=1e-12)
+        assert (exact.abs().max() < 1e-12) == is_posterior
+
+
 def test_the_kl_of_normals_is_the_formula_of_lesson_2():
     S = torch.tensor([[1.0, 0.6], [0.6, 2.0]], dtype=DOUBLE)
     D = torch.tensor([[0.5, 0.0], [0.0, 0.8]], dtype=DOUBLE)
@@ -150,6 +183,16 @@ def least_reverse(x, start):
 
     optimiser.step(kl)
     return kl().item(), (mean.item(), log_scale.exp().item())
+
+
+def test_a_mixture_holds_both_peaks():
+    states(4, "KL is 0.0006")
+    log_normal = names(4)["log_normal"]
+    twins = torch.stack([log_normal(sign * 2.976, 0.084) for sign in (1, -1)])
+    mixture = torch.logsumexp(twins, 0) - math.log(2)
+    reverse, _ = names(4)["kls"](mixture, names(4)["log_posterior"](9.0))
+    assert reverse.item() == pytest.approx(0.0006, abs=5e-5)
+    assert reverse.item() == pytest.approx(lesson_04.LEAST - math.log(2), abs=5e-5)
 
 
 def test_merged_peaks_are_covered():

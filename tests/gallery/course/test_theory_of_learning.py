@@ -1,16 +1,35 @@
 """Each number and identity in the text of the lessons 5 to 7, computed."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 import torch
 from course import names, states
-from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Categorical, MultivariateNormal, Normal, kl_divergence
 
 import data
 from gallery.course.checks import lesson_05, lesson_06
 
 DOUBLE = torch.float64
+
+
+def test_maximum_likelihood_is_the_least_forward_kl():
+    states(5, "are largest at the same $\\theta$", "is 0 in floating point")
+    states(5, "= -H(p^*) - \\mathrm{KL}(p^* \\,\\|\\, p_\\theta)")
+    source, models = torch.rand(2, 5, dtype=DOUBLE).softmax(1)[0], torch.randn(6, 5, dtype=DOUBLE).softmax(1)
+    p, q = Categorical(source), Categorical(models)
+    expected = (source * models.log()).sum(1)
+    assert torch.allclose(expected, -p.entropy() - kl_divergence(p, q))
+    few = torch.tensor([0, 3, 3, 1])
+    product, total = models[:, few].prod(1), models[:, few].log().sum(1)
+    assert product.argmax() == total.argmax()
+    start = lesson_05.WEIGHTS, lesson_05.MEANS, lesson_05.SCALES
+    log_x, _ = names(5)["inferred"](names(5)["x"], *start)
+    assert len(log_x) == 1000
+    assert log_x.exp().prod() == 0
+    assert log_x.sum().isfinite()
 
 
 def test_em_never_lowers_the_evidence():
@@ -81,6 +100,31 @@ def test_the_mean_over_a_minibatch_is_unbiased_whatever_its_size():
     for size in (1, 2, 4):
         of_all = torch.stack([rows.mean() for rows in torch.combinations(value, size)]).mean()
         assert of_all.item() == pytest.approx(value.mean().item(), rel=1e-12)
+
+
+def test_the_kl_needs_the_posterior_up_to_its_normaliser_alone():
+    states(6, "\\mathbb{E}_{q_i}[\\log q_i(z) - \\log p(x_i, z)] + \\log p(x_i)")
+    pair, x = lesson_06.exact(), lesson_06.X
+    minus_elbo = -names(6)["elbo"](x, lesson_06.W, lesson_06.SIGMA, lesson_06.V, lesson_06.S)
+    q = MultivariateNormal(x @ lesson_06.V.T, lesson_06.S)
+    assert torch.allclose(kl_divergence(q, pair.posterior(x)), minus_elbo + pair.log_evidence(x))
+
+
+def test_the_reparametrised_gradient_of_factor_analysis():
+    """By Gauss-Hermite quadrature over noise, exact here, and by the gradient of the closed form of lesson 6."""
+    states(7, "\\mathbb{E}_\\epsilon[g\\, x^\\top]", "\\mathbb{E}_\\epsilon[g\\, \\epsilon^\\top]", "lower triangle")
+    W, sigma, x = lesson_06.W, lesson_06.SIGMA, lesson_06.X
+    V, L = lesson_06.V.clone().requires_grad_(), torch.linalg.cholesky(lesson_06.S).requires_grad_()
+    S = L.tril() @ L.tril().T
+    prior = MultivariateNormal(torch.zeros(2, dtype=DOUBLE), torch.eye(2, dtype=DOUBLE))
+    kl = kl_divergence(MultivariateNormal(x @ V.T, S), prior)
+    of_closed_form = torch.autograd.grad((names(6)["elbo"](x, W, sigma, V, S) + kl).sum(), (V, L))
+    points, weights = (torch.from_numpy(it) for it in np.polynomial.hermite_e.hermegauss(4))
+    eps, weight = torch.cartesian_prod(points, points), torch.cartesian_prod(weights, weights).prod(1) / (2 * math.pi)
+    z = (x @ V.T).detach().unsqueeze(1) + eps @ L.detach().T  # (n, 16, 2)
+    g = ((x.unsqueeze(1) - z @ W.T) / sigma**2) @ W
+    assert torch.allclose(of_closed_form[0], torch.einsum("e,nek,nd->kd", weight, g, x))
+    assert torch.allclose(of_closed_form[1], torch.einsum("e,nek,el->kl", weight, g, eps).tril())
 
 
 def test_one_gradient_moves_inside_and_the_other_does_not():

@@ -8,7 +8,11 @@ import torch
 from course import names, states
 from torch.distributions import Normal, kl_divergence
 
+import data
 from gallery.course.checks import lesson_10
+from gallery.models._nn import PixelHead
+from gallery.models.gaussian_mixture import GaussianMixture
+from inference import em, predictive_check
 
 DOUBLE = torch.float64
 
@@ -28,6 +32,31 @@ def test_two_principal_components_of_the_digits():
     assert names(8)["linear_error"](grey, 2).item() == pytest.approx(3.38, abs=0.005)
     assert names(8)["linear_error"](grey, 0).item() == pytest.approx(4.67, abs=0.005)
     assert grey.var(0, unbiased=False).sum().item() == pytest.approx(4.67, abs=0.005)
+
+
+def test_the_elbo_is_reconstruction_minus_the_kl_from_the_prior():
+    """For z ~ Normal(0, 1), x ~ Normal(z, 1) and any normal guide, by quadrature."""
+    states(8, "= \\mathbb{E}_q[\\log p(x \\mid z)] - \\mathbb{E}_q[\\log q(z \\mid x) - \\log p(z)]")
+    x, z = torch.tensor(1.3, dtype=DOUBLE), torch.linspace(-12, 12, 4801, dtype=DOUBLE)
+    mean, scale = torch.tensor([0.4, 0.0], dtype=DOUBLE), torch.tensor([0.6, 1.0], dtype=DOUBLE)
+    q, p, likelihood = Normal(mean[0], scale[0]), Normal(mean[1], scale[1]), Normal(z, 1.0).log_prob(x)
+    density = q.log_prob(z).exp()
+    elbo = torch.trapezoid(density * (p.log_prob(z) + likelihood - q.log_prob(z)), z)
+    kl = names(8)["kl"](mean[:1].unsqueeze(0), scale[:1].unsqueeze(0))
+    assert elbo.item() == pytest.approx((torch.trapezoid(density * likelihood, z) - kl).item(), abs=1e-9)
+
+
+def test_the_bernoulli_likelihood_is_minus_the_binary_cross_entropy():
+    states(8, "x_j \\log p_j + (1 - x_j) \\log (1 - p_j)", "binary cross-entropy", "$\\log p_j - \\log (1 - p_j)$")
+    p, x = torch.tensor([0.2, 0.7, 0.9], dtype=DOUBLE), torch.tensor([1.0, 0.0, 1.0], dtype=DOUBLE)
+    formula = (x * p.log() + (1 - x) * (1 - p).log()).sum()
+    head = PixelHead(1, 3, "bernoulli").double()
+    with torch.no_grad():
+        head.linear.weight.zero_()
+        head.linear.bias.copy_(p.log() - (1 - p).log())
+        assert head(torch.zeros(1, 1, dtype=DOUBLE)).log_prob(x).item() == pytest.approx(formula.item(), rel=1e-12)
+    loss = torch.nn.functional.binary_cross_entropy(p, x, reduction="sum")
+    assert loss.item() == pytest.approx(-formula.item(), rel=1e-12)
 
 
 def test_the_price_of_a_precise_code_has_no_limit():
@@ -165,3 +194,20 @@ def test_a_narrow_guide_has_ranks_at_both_ends():
     uniform = torch.arange(20, dtype=DOUBLE)
     assert uniform.mean() == 19 / 2
     assert uniform.var(unbiased=False).item() == pytest.approx(19 * 21 / 12)
+
+
+def test_replications_of_two_components_differ_from_the_points_and_those_of_three_do_not():
+    states(10, "3 for a normal, 1.79 for these points", "a larger one in each of 200 replications")
+    x, shares = data.load("gaussian_mixture").x, []
+
+    def fourth_power(x):
+        return (((x - x.mean(0)) / x.std(0)) ** 4).mean()
+
+    assert fourth_power(x).item() == pytest.approx(1.79, abs=0.005)
+    for components in (2, 3):
+        torch.manual_seed(0)
+        pair = GaussianMixture(components=components)
+        assert len([*em(pair, x, 60)]) > 60
+        shares.append(predictive_check(pair, x, fourth_power, replicates=200)["p_value"].item())
+    assert shares[0] == 1
+    assert 0.05 < shares[1] < 0.95
