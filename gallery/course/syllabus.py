@@ -6,14 +6,14 @@ variational inference, [B] the notes on Bernoulli VAEs.
 
 from dataclasses import dataclass
 
-__all__ = ["MISCONCEPTIONS", "NOTATION", "SECTIONS", "WEEKS", "Misconception", "Week"]
+__all__ = ["MISCONCEPTIONS", "NOTATION", "OUTLINE", "SECTIONS", "WEEKS", "Misconception", "Outlined", "Week"]
 
 SECTIONS = {
-    1: "[V] latent from observed, Bayes' rule, the evidence",
+    1: "[V] latent from observed, Bayes' rule, the evidence; [T] Latent variable models; [B] the motivation",
     2: "[B] the affine function, SSE against KL",
-    3: "[V] log p = ELBO + KL; [L] the evidence lower bound; [T] Expectation maximization (Jensen, the gap)",
+    3: "[V] log p = ELBO + KL, over functions; [L] the lower bound; [T] Expectation maximization (Jensen, the gap)",
     4: "[L] the KL is not symmetric; [T] approximate E-step as variational inference",
-    5: "[T] Latent variable models, Expectation maximization; [L] course outline (variable elimination)",
+    5: "[T] Expectation maximization; [L] the optimal parameter; [B] p_theta close to p_true; [L] variable elimination",
     6: "[T] Amortized variational inference, Stochastic optimization of ELBO, Approximate M-step, Factor analysis",
     7: "[V] and [L] the reparametrisation trick; [T] What exactly is the AEVB algorithm?",
     8: "[L] autoencoder to VAE; [V] the VAE's loss; [T] Variational autoencoder; [B] the loss of a Bernoulli VAE",
@@ -54,18 +54,100 @@ WEEKS = (
 """Thirteen weeks, a lecture and a laboratory each."""
 
 NOTATION = (
-    ("data point", "$\\mathbf{x}$, $\\mathbf{x}_n$", "$\\mathbf{x}$, $\\mathbf{x}^{(i)}$", "$x$", "$x$", "$x$"),
+    ("data set", "$\\mathcal{D}$", "$\\mathcal{D}$", "-", "-", "`Dataset`"),
+    ("data point", "$\\mathbf{x}_i$", "$\\mathbf{x}^{(i)}$, $\\mathbf{x}$", "$x$", "$x$, $X$", "$x_i$, $x$"),
     ("number of data points", "$N$", "$n$", "-", "-", "$n$, `total`"),
-    ("latent variable, code", "$\\mathbf{z}$", "$\\mathbf{z}$", "$z$", "$z$", "$z$; $y$ if discrete"),
-    ("parameters of the model", "$\\boldsymbol{\\theta}$", "$\\theta$", "$\\theta$", "$\\theta$ (both)", "$\\theta$"),
-    ("parameters of the guide", "$\\boldsymbol{\\phi}$", "$\\phi$", "$\\phi$", "$\\theta$ and $\\phi$", "$\\phi$"),
-    ("encoder", "$q_\\phi(z \\mid x)$", "$g_\\phi$, $q_\\phi(z \\mid x)$", "$q(z \\mid x)$", "$q$", "`guide`"),
-    ("decoder", "$p_\\theta(x \\mid z)$", "$f_\\theta$, $p_\\theta(x \\mid z)$", "$p(x \\mid z)$", "$p$", "`model`"),
-    ("reconstruction", "-", "$\\mathbf{x}^{\\prime}$", "$\\hat{x}$", "-", "$\\hat{x}$, a mean"),
+    ("length of a data point", "$D$", "$d$", "-", "$D$", "$D$, `data_dim`"),
+    ("latent variable, code", "$\\mathbf{z}$", "$\\mathbf{z}$", "$z$", "$z$, $Z$", "$z$; $y$ if discrete"),
+    ("length of a code", "$L$", "-", "$k$", "-", "$k$, `latent_dim`"),
+    ("parameters of the model", "$\\boldsymbol{\\theta}$", "$\\theta$", "$\\theta$", "$\\theta$", "$\\theta$"),
+    (
+        "parameters of the guide",
+        "$\\boldsymbol{\\phi}$",
+        "$\\phi$",
+        "$\\theta$; $\\phi$ of the VAE",
+        "$\\theta$, $\\phi$, $\\lambda$",
+        "$\\phi$",
+    ),
+    (
+        "encoder, guide",
+        "$q_\\phi(\\mathbf{z} \\mid \\mathbf{x})$",
+        "$g_\\phi$, $q_\\phi(\\mathbf{z} \\mid \\mathbf{x})$",
+        "$q_\\theta(z)$, $q_\\phi(z \\mid x)$",
+        "$\\mathrm{Encoder}(X; \\theta)$, $q(z \\mid x)$",
+        "$q(z \\mid x)$, `guide`",
+    ),
+    (
+        "guide of one data point",
+        "$q_i(\\mathbf{z}_i)$",
+        "$q(\\mathbf{z})$",
+        "$q(z)$",
+        "$q(z; \\lambda)$",
+        "$q_i(z)$",
+    ),
+    (
+        "decoder",
+        "$p_\\theta(\\mathbf{x} \\mid \\mathbf{z})$",
+        "$f_\\theta$, $p_\\theta(\\mathbf{x} \\mid \\mathbf{z})$",
+        "$p_\\theta(x \\mid z)$",
+        "$\\mathrm{Decoder}(Z; \\theta)$, $p(x \\mid z)$",
+        "$p(x \\mid z)$, `model`",
+    ),
+    (
+        "reconstruction",
+        "$\\mathbf{x}_i^s$",
+        "$\\mathbf{x}^{\\prime}$, $\\hat{\\mathbf{x}}$",
+        "$\\mu_\\theta(z)$",
+        "$X_\\mathrm{recon}$",
+        "$\\hat{x}$, a mean",
+    ),
     ("corrupted input", "-", "$\\tilde{\\mathbf{x}}$", "-", "-", "`corrupt(x)`"),
+    ("activation of unit j of layer l", "-", "$a_j^{(l)}$", "-", "-", "$z_j$ of a code"),
+    ("noise of a draw", "$\\boldsymbol{\\varepsilon}$", "$\\epsilon$", "$\\epsilon$", "`eps`", "$\\epsilon$"),
+    ("divergence", "$D_{\\mathbb{KL}}$", "$D_{\\mathrm{KL}}$", "$D$", "$\\mathrm{KL}$", "$\\mathrm{KL}$"),
+    ("weight of the KL, or of a penalty", "-", "$\\beta$", "$\\alpha$", "-", "$\\beta$, `beta`; `weight`"),
+    ("log evidence", "$\\log p_\\theta(\\mathbf{x})$", "$\\log p(\\mathbf{x})$", "$\\log p(x)$", "-", "$\\log p(x)$"),
+    ("bound", "$\\mathrm{ELBO}$", "$\\mathrm{ELBO}(q)$", "$\\mathcal{L}_q$", "$-L$", "$\\mathrm{ELBO}$"),
     ("size of a minibatch", "$N_B$", "`batch_size`", "-", "-", "$n_B$, `batch_size`"),
 )
 """What each source and this course call the same thing: [T], [L], [V], [B], course."""
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """A week in the course outline of [L], and where its topic is here.
+
+    :param lessons: the numbers of lessons
+    :param pages: models of the gallery, by name
+    :param words: what else the gallery has of it, or that it has nothing
+    """
+
+    topic: str
+    lessons: tuple[int, ...] = ()
+    pages: tuple[str, ...] = ()
+    words: str = ""
+
+
+OUTLINE = (
+    Outlined("Introduction, probability theory", (1, 2), ("loaded_die", "linear_regression")),
+    Outlined(
+        "Directed and undirected networks",
+        (1,),
+        ("hmm",),
+        "directed alone: the diagram of each model has its factorisation",
+    ),
+    Outlined("Variable elimination", (5, 10), ("gaussian_mixture", "gmvae"), "the objective `enum`"),
+    Outlined("Belief propagation", (10,), ("hmm", "state_space"), "on chains: forward and backward, Kalman"),
+    Outlined("Message passing, graph neural networks", words="not in the gallery"),
+    Outlined("Sampling", (10,), ("eight_schools", "logistic_regression"), "`nuts`, `ais`, importance weights"),
+    Outlined("Variational inference", (3, 4, 6, 7), ("exponential_gaussian", "squared_gaussian")),
+    Outlined("Autoregressive models", (10,), ("vrnn",), "with a latent variable behind each row"),
+    Outlined("Variational autoencoders", (8, 9), ("autoencoder", "vae", "cvae")),
+    Outlined("GANs", words="not in the gallery"),
+    Outlined("Energy-based models", words="not in the gallery"),
+    Outlined("Evaluating generative models", (9, 10), ("vae", "cvae"), "IWAE, AIS, k-hat, calibration, a classifier"),
+)
+"""The teaching weeks of the outline in [L], in its order."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gallery.course import LESSONS, Cell, Lesson, lesson
 from gallery.course.grade import exercises_of
 from gallery.course.pictures import HEROES
 from gallery.course.source import HOLE
-from gallery.course.syllabus import MISCONCEPTIONS, NOTATION, SECTIONS, WEEKS
+from gallery.course.syllabus import MISCONCEPTIONS, NOTATION, OUTLINE, SECTIONS, WEEKS
 from gallery.figures.style import save
 from gallery.report.site.page import write_page
 from gallery.report.site.pictures import Picture
@@ -91,7 +91,7 @@ def write_course(site: Path) -> None:
             following=lesson(it.number + 1).title if it.number < LESSONS[-1] else None,
             exercises=len(exercises_of(it.number)),
         )
-    titles = {name: title(name)[0] for name in {page for week in WEEKS for page in week.pages}}
+    titles = {name: title(name)[0] for week in (*WEEKS, *OUTLINE) for name in week.pages}
     write_page(
         site,
         "course.html",
@@ -100,6 +100,7 @@ def write_course(site: Path) -> None:
         pictures=pictures,
         sections=SECTIONS,
         weeks=WEEKS,
+        outline=OUTLINE,
         titles=titles,
         notation=NOTATION,
         letters=LETTERS,

@@ -7,10 +7,11 @@ import torch
 from course import names
 from torch.distributions import Normal
 
+from gallery.catalogue.elsewhere import ELSEWHERE
 from gallery.course import LESSONS
 from gallery.course.checks import lesson_04, lesson_05
 from gallery.course.pictures import HEROES
-from gallery.course.syllabus import MISCONCEPTIONS, NOTATION, SECTIONS, WEEKS
+from gallery.course.syllabus import MISCONCEPTIONS, NOTATION, OUTLINE, SECTIONS, WEEKS
 from gallery.models import MODELS
 
 DOUBLE = torch.float64
@@ -29,6 +30,16 @@ def test_every_lesson_has_a_picture_sections_and_a_week():
     assert {page for week in WEEKS for page in week.pages} <= set(MODELS)
     assert {len(row) for row in NOTATION} == {6}
     assert {it.lesson for it in MISCONCEPTIONS} <= set(LESSONS)
+
+
+def test_every_week_of_the_outline_is_here_or_elsewhere():
+    assert len(OUTLINE) == 12
+    assert {n for week in OUTLINE for n in week.lessons} == set(LESSONS)
+    assert {page for week in OUTLINE for page in week.pages} <= set(MODELS)
+    subjects = " ".join(subject for _, subject, _ in ELSEWHERE)
+    missing = [week.topic for week in OUTLINE if not week.pages]
+    assert missing == ["Message passing, graph neural networks", "GANs", "Energy-based models"]
+    assert all(word in subjects for word in ("graph neural networks", "generative adversarial", "energy-based"))
 
 
 def test_an_unseen_face():
