@@ -214,6 +214,15 @@ plt.legend()
 # Every density of a latent $z$ is normal; $y$ is one-hot, with equal probabilities. The likelihood of $x$ is normal in
 # factor analysis, a continuous Bernoulli on $[0, 1]$, and a Bernoulli on $\{0, 1\}$.
 #
+# ## To read on
+#
+# - Murphy, Machine learning: a probabilistic perspective, 2012: EM, and the gradient of a mixture's likelihood, in
+#   section 11.4, factor analysis in 12.1, the KL to an unnormalised posterior in 21.2.
+# - Murphy, Probabilistic machine learning: advanced topics, 2023: the second derivation of the bound in section 22.2.
+# - Blundell, Cornebise, Kavukcuoglu and Wierstra, Weight uncertainty in neural networks, 2015: the same bound, with the
+#   weights of a network as $z$.
+# - Levine, Deep reinforcement learning (CS 285), lecture slides: amortised variational inference.
+#
 # ## To think about
 #
 # The diagonal guide in the cell above cannot represent the posterior correlation of the factors. Where does that show:
