@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli, Categorical, MultivariateNormal, Norm
 
 import data
 from data.synthetic import FA_SIGMA, FA_W
+from gallery.catalogue.entries import entry
 from gallery.catalogue.published import PUBLISHED
 from gallery.models._distributions import MAX_LOGIT, ContinuousBernoulli
 from gallery.models.autoencoder import Autoencoder
@@ -95,6 +96,19 @@ def test_a_black_pixel_gains_by_the_limit_of_the_logit():
 def test_the_autoencoder_of_the_slides_has_more_parameters_than_images():
     """[L]"""
     assert sum(p.numel() for p in Autoencoder().parameters()) == 226_720 > 55_000
+
+
+def test_a_pixel_follows_from_the_others():
+    """[L], the motivation of denoising: linear regressions on training images, evaluated on test images."""
+    intro = " ".join(entry("denoising_autoencoder").intro.split())
+    assert "explains 71 % of the variance of a pixel of small digits" in intro
+    x, test = (data.load("digits:grey", split, dtype=torch.float64).x for split in ("train", "test"))
+    varies = x.var(0) > 1e-4
+    x, test = x[:, varies], test[:, varies]
+    precision = torch.linalg.inv(torch.cov(x.T))
+    residual = (test - x.mean(0)) @ precision / precision.diagonal()  # of each pixel, regressed on the others
+    left = residual.square().sum() / (test - x.mean(0)).square().sum()
+    assert 1 - left.item() == pytest.approx(0.71, abs=5e-3)
 
 
 def test_em_may_stay_at_a_point_that_is_no_maximum():

@@ -1,11 +1,13 @@
 """The VAE with a full covariance in its guide: its KL by three formulas, and a guide that is the posterior."""
 
+import numpy as np
 import torch
 from cases import arguments, build
 from known import close, simulated
 from torch import nn, tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from gallery.catalogue.entries import entry
 from gallery.models._nn import CholeskyHead
 from gallery.models.factor_analysis import FactorAnalysis
 from inference import SVI, Settings, gap
@@ -32,6 +34,22 @@ def test_the_kl_to_the_prior_is_that_of_the_slides_and_the_objective_has_it():
     model, guide = importance_traces(pair, (x,))
     model.compute_log_prob()
     close(loss, exact.sum() - model.nodes["x"]["log_prob_sum"])
+
+
+def test_the_kl_of_two_normals_is_the_formula_of_the_slides():
+    """By Gauss-Hermite quadrature of log q - log p, a quadratic form; as the page of the VAE prints it."""
+    assert any("Sigma_1^{-1} \\Sigma_0" in latex for latex, _ in entry("vae").bound)
+    torch.manual_seed(0)
+    mu, roots = torch.randn(2, 2).double(), (torch.randn(2, 2, 2).double() + 2 * torch.eye(2).double()).tril()
+    sigma = roots @ roots.mT
+    q, p = (MultivariateNormal(mu[i], sigma[i]) for i in (0, 1))
+    points, weights = (torch.from_numpy(it) for it in np.polynomial.hermite_e.hermegauss(4))
+    z = mu[0] + torch.cartesian_prod(points, points) @ torch.linalg.cholesky(sigma[0]).T
+    weight = torch.cartesian_prod(weights, weights).prod(1) / (2 * torch.pi)
+    inverse, apart = torch.linalg.inv(sigma[1]), mu[1] - mu[0]
+    formula = torch.trace(inverse @ sigma[0]) + apart @ inverse @ apart - 2 + sigma.logdet().diff()
+    close((weight * (q.log_prob(z) - p.log_prob(z))).sum(), formula.squeeze() / 2)
+    close(kl_divergence(q, p), formula.squeeze() / 2)
 
 
 def test_a_full_normal_has_the_diagonal_one_as_a_case():
