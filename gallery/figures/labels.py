@@ -90,7 +90,7 @@ def reliability(results: dict[str, Any]) -> Figure:
 def margins(results: dict[str, Any]) -> Figure:
     """Draw two classes in a plane with the boundary of each classifier; for a support vector machine also its margin.
 
-    :param results: the content of margins.json, which `gallery.ledger.experiments.margins` writes
+    :param results: the result of `gallery.ledger.experiments.margins.margins`
     """
     codes, labels = np.array(results["codes"]), np.array(results["labels"])
     (left, bottom), (right, top) = results["between"]

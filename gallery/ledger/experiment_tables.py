@@ -38,6 +38,7 @@ def experiments_table() -> str:
         "`autoencoder`: squared error by width of the code": _widths(),
         "Sparse autoencoder of the slides, as printed: squared error on test images": _printed(),
         "`ss_vae` on digits: median error on test images by number of labels": _labels(),
+        "Two digits in a plane: boundaries from 100 labelled images": _margins(),
         "`ss_vae`: calibration on test images": _calibration(),
         "A plane of codes of MNIST: accuracy of its regions": _plane(),
         "`vrnn`: ELBO of test data at the same generative weights": _vrnn(),
@@ -235,6 +236,17 @@ def _labels() -> str:
         for name in names
     ]
     return markdown_table(["classifier", *(f"{n} labels" for n in counts)], rows)
+
+
+def _margins() -> str:
+    found = _load("ss_vae/margins.json").get("classifiers", {})
+    return markdown_table(
+        ["classifier", "error on test images", "support vectors", "width of the margin"],
+        [
+            [name, f"{of['error']:.4f}", str(of.get("support", "")), f"{of['margin']:.2f}" if "margin" in of else ""]
+            for name, of in found.items()
+        ],
+    )
 
 
 def _calibration() -> str:

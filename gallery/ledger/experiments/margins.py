@@ -17,7 +17,7 @@ from torch import nn
 import data
 from inference.pairs.streams import seeded
 
-__all__ = ["margins"]
+__all__ = ["margins", "numbers"]
 
 CLASSES, SHOWN, SIDE = (4, 9), 100, 80
 STEPS = 500  # of the network
@@ -67,6 +67,23 @@ def margins(shown: int = SHOWN, C: float = 1.0) -> dict[str, Any]:
     between = [low.tolist(), high.tolist()]
     about = {"classes": list(CLASSES), "codes": codes.tolist(), "labels": y.tolist(), "between": between}
     return about | {"C": C, "classifiers": found}
+
+
+def numbers(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of `margins` without its points and its grid.
+
+    :return: "classes", "C", the number of labelled images, and for each classifier its "error" and, of a support vector
+        machine, the number of data points that decide where the boundary lies, and the width of a linear margin
+    """
+    kept = {
+        name: {
+            "error": of["error"],
+            **({"support": len(of["support"])} if "support" in of else {}),
+            **({"margin": of["margin"]} if "margin" in of else {}),
+        }
+        for name, of in found["classifiers"].items()
+    }
+    return {"classes": found["classes"], "C": found["C"], "shown": len(found["codes"]), "classifiers": kept}
 
 
 def _network(codes: torch.Tensor, target: torch.Tensor) -> nn.Module:

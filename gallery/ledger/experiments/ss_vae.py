@@ -27,7 +27,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.figures import labels_grow, parted_plane, save
 from gallery.figures.labels import margins as draw_margins
 from gallery.figures.labels import reliability
-from gallery.ledger.experiments.margins import margins
+from gallery.ledger.experiments.margins import margins, numbers
 from gallery.models.ss_vae import SSVAE
 from gallery.models.vae import VAE
 from gallery.runs import training
@@ -200,9 +200,9 @@ def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
     grown, parted, sure = errors(), plane(fitted), sureness(fitted)
     write_atomically(folder / "calibration.json", (json.dumps(sure, indent=2) + "\n").encode())
     save(reliability(sure), folder / "calibration.png")
-    plain = margins()
-    write_atomically(folder / "margins.json", (json.dumps(plain) + "\n").encode())
-    save(draw_margins(plain), folder / "margins.png")
+    boundaries = margins()
+    write_atomically(folder / "margins.json", (json.dumps(numbers(boundaries), indent=2) + "\n").encode())
+    save(draw_margins(boundaries), folder / "margins.png")
     save(labels_grow(grown), folder / "labels_grow.png")
     save(parted_plane(parted), folder / "plane.png")
     result = {"unit": "fraction of test images", "errors": grown, "plane": parted["accuracy"]}

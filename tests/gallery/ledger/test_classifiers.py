@@ -1,14 +1,19 @@
 """Classifiers beside M2: margins, a kernel, the same network on labels alone; and calibration."""
 
+import json
+import statistics
+
 import numpy as np
 import pytest
 import torch
 
 import data
+from gallery.catalogue.entries import entry
 from gallery.figures.labels import labels_grow, reliability
 from gallery.figures.labels import margins as draw_margins
 from gallery.ledger.experiments import ss_vae
-from gallery.ledger.experiments.margins import SIDE, margins
+from gallery.ledger.experiments.margins import SIDE, margins, numbers
+from gallery.ledger.tables import LEDGER
 from gallery.runs import training as runs
 from gallery.runs.specification import Run
 from inference.evaluation.classification import calibration
@@ -77,6 +82,34 @@ def test_labels_that_are_drawn_from_the_probabilities_are_calibrated():
 
 
 @pytest.mark.integration
+def test_where_classifiers_of_the_labels_alone_pass_m2():
+    """As the page of ss_vae states it, of the medians over label sets in the ledger."""
+    (where,) = [row["where"] for row in entry("ss_vae").sources if "auxiliary task" in row["where"]]
+    assert "the network of q(y | x) gains from it up to 1000 labels" in where
+    assert "passes M2 by 200" in where
+    rows = json.loads((LEDGER / "experiments" / "ss_vae" / "labels.json").read_text())["errors"]
+    counts = sorted({row["labels"] for row in rows})
+    assert counts[-1] == 1000
+
+    def medians(name):
+        return [statistics.median(row[name] for row in rows if row["labels"] == count) for count in counts]
+
+    alone, kernel = medians("the same network, labels alone"), medians("kernel SVM")
+    guide, rule = medians("q(y | x)"), medians("Bayes' rule")
+    assert all(a > b for a, b in zip(alone, guide, strict=True))
+    passed = [n for n, a, *m2 in zip(counts, kernel, guide, rule, strict=True) if a < min(m2)]
+    assert passed == [200, 500, 1000]
+
+
+def test_the_numbers_of_margins_leave_out_points_and_grid():
+    found = margins()
+    kept = numbers(found)
+    assert kept["shown"] == 100
+    assert kept["classifiers"]["network"] == {"error": found["classifiers"]["network"]["error"]}
+    assert kept["classifiers"]["linear SVM"]["support"] == len(found["classifiers"]["linear SVM"]["support"])
+    assert len(json.dumps(kept)) < 500
+
+
 def test_calibration_of_a_fitted_pair(tmp_path):
     run = Run.of("ss_vae", None, "digits:threshold:50-labels", ss_vae.NETWORKS, {"epochs": 2, "objective": "enum"})
     runs.start(run, tmp_path / "run")
