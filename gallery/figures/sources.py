@@ -32,6 +32,7 @@ SOURCES = {
     "items": ("answers",),
     "labels": ("calibration", "labels_grow", "margins", "plane"),
     "latent": ("latent",),
+    "originals": ("originals",),
     "pictures": ("manifold", "reconstructions", "samples", "three_views"),
     "posterior_error": ("error",),
     "rate": ("kl", "rate_distortion"),

@@ -8,7 +8,6 @@ from torch.autograd.functional import jacobian
 
 import data
 from gallery.models import MODELS
-from gallery.models.contractive_autoencoder import ContractiveAutoencoder, jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
 from inference import SVI, Settings, reconstruct
 
@@ -98,17 +97,3 @@ def fitted(name, epochs, lr=1e-2, **keywords):
 
 def error(pair, x):
     return (reconstruct(pair, x) - x).square().sum(1).mean().item()
-
-
-def path(weight, epochs=15):
-    """(error, |dh/dx|^2, |d mean / dx|^2) on test digits along training."""
-    torch.manual_seed(0)
-    pair, (train, test) = ContractiveAutoencoder(weight=weight, data_dim=64), digits()
-    x, seen = test.x[:100], []
-    for step, _ in SVI(pair, train.x, settings=Settings(epochs=epochs, lr=6e-3)):
-        if step % 20 == 0:
-            with torch.no_grad():
-                whole = jacobian_norm(lambda row: pair.decoder(pair.encoder(row)).base_dist.mean, x[:40])
-                norm = pair.penalty(x, pair.encoder(x))
-            seen.append((error(pair, test.x), norm.mean().item(), whole.mean().item()))
-    return seen

@@ -14,7 +14,6 @@ from autoencoder_cases import (
     error,
     fitted,
     layers,
-    path,
     pixels,
     small,
     stated_loss_terms,
@@ -25,6 +24,7 @@ from pyro import poutine
 from torch.autograd.functional import jacobian
 
 from gallery.figures import contraction, save
+from gallery.ledger.experiments.contractive_autoencoder import WEIGHTS, along_training
 from gallery.models._nn import PixelHead
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
@@ -172,7 +172,7 @@ def test_closed_form_and_jacobian_agree():
 
 def test_at_the_same_error_the_contractive_code_is_less_steep(tmp_path):
     """And so is the map from x to its reconstruction, which a change of the code's unit leaves as it is."""
-    paths = {"weight 0": path(0.0), "weight 0.1": path(0.1)}
+    paths = {name: [tuple(at.values()) for at in along_training(weight)] for name, weight in WEIGHTS.items()}
     plain, contractive = (np.array(p) for p in paths.values())
     last, rising = contractive[-1], plain[plain[:, 0].argsort()]
     assert rising[0, 0] < last[0] < rising[-1, 0]  # the plain one passes this error

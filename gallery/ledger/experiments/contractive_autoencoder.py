@@ -2,29 +2,36 @@
 
 Without the penalty the same networks reach a lower error, with a larger Jacobian. They are therefore compared during
 training, when their error has fallen to that of the fitted contractive autoencoder, by linear interpolation between the
-two snapshots around it. The norm of the code's Jacobian has the unit of the code, which the decoder can rescale. The
-norm of the Jacobian of the map from x to its reconstruction has no unit, and is reported beside it.
+two snapshots around it. A figure follows both on the embedded digits.
+
+The norm of the code's Jacobian has the unit of the code, which the decoder can rescale. The norm of the Jacobian of the
+map from x to its reconstruction has no unit, and is reported beside it.
 """
 
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+import data
 from gallery.catalogue.recipes import RECIPES
+from gallery.figures import contraction, save
 from gallery.models.contractive_autoencoder import ContractiveAutoencoder
 from gallery.runs import training
 from gallery.runs.prepare import noise_of
 from gallery.runs.specification import Run
-from inference import SVI, reconstruct
+from inference import SVI, Settings, reconstruct
 from inference.evaluation.jacobian import jacobian_norm
 from inference.files import write_atomically
+from inference.pairs.streams import seeded
 
-__all__ = ["map_norm", "reproduce"]
+__all__ = ["WEIGHTS", "along_training", "map_norm", "reproduce"]
 
 SNAPSHOTS_PER_EPOCH = 20  # of the autoencoder without the penalty
+WEIGHTS = {"without the penalty": 0.0, "with the penalty": 0.1}  # on the embedded digits
 
 
 def map_norm(pair: ContractiveAutoencoder, x: torch.Tensor) -> float:
@@ -43,8 +50,21 @@ def _numbers(pair: ContractiveAutoencoder, x: torch.Tensor) -> dict[str, float]:
     return {"squared_error": _error(pair, x), "jacobian_norm": norm, "map_norm": map_norm(pair, x[:100])}
 
 
+def along_training(weight: float, epochs: int = 15) -> list[dict[str, float]]:
+    """Fit a network to the embedded digits from one start, and follow its error and its Jacobians on test images.
+
+    :param weight: of the penalty
+    :return: after every 20 steps "squared_error", "jacobian_norm", |dz/dx|^2, and "map_norm", |dx'/dx|^2
+    """
+    train, test = (data.load("digits:grey", split).x for split in ("train", "test"))
+    with seeded(0, "along training"):
+        pair = ContractiveAutoencoder(weight=weight, data_dim=train.shape[1])
+        steps = SVI(pair, train, settings=Settings(epochs=epochs, lr=6e-3))
+        return [_numbers(pair, test) for step, _ in steps if step % 20 == 0]
+
+
 def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
-    """Write matched.json, and return its content.
+    """Write matched.json and contraction.png, and return the content of the first.
 
     :param fitted: folder of a run of `contractive_autoencoder`
     :return: squared error summed over pixels, |dz/dx|^2 and |dx'/dx|^2, per data point, on test data, with the penalty
@@ -71,5 +91,10 @@ def reproduce(folder: Path, fitted: Path) -> dict[str, Any]:
         way = (before["squared_error"] - goal["squared_error"]) / (before["squared_error"] - after["squared_error"])
         between = {name: number + way * (after[name] - number) for name, number in before.items()}
         result["without the penalty, at the same error"] = between
+    paths = {name: along_training(weight) for name, weight in WEIGHTS.items()}
+    points: dict[str, Sequence[tuple[float, float]]] = {
+        name: [(at["squared_error"], at["jacobian_norm"]) for at in path] for name, path in paths.items()
+    }
+    save(contraction(points), folder / "contraction.png")
     write_atomically(folder / "matched.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import data
 from gallery.figures import rate_distortion, save
+from gallery.figures.originals import originals
 from gallery.runs import training
 from gallery.runs.prepare import noise_of
 from inference import SVI, evaluate
@@ -24,7 +26,7 @@ BETAS = (0.1, 0.5, 1.0, 2.0, 4.0, 10.0)
 
 
 def reproduce(folder: Path, fitted: Path, betas: tuple[float, ...] = BETAS) -> dict[str, Any]:
-    """Refit a run with each beta, and write rate_distortion.json and its figure.
+    """Refit a run with each beta, and write rate_distortion.json, its figure, and one of the images as they are.
 
     :param fitted: folder of the run
     :return: the content of the file: KL, reconstruction and ELBO of test data, nats per data point, for each beta
@@ -41,5 +43,6 @@ def reproduce(folder: Path, fitted: Path, betas: tuple[float, ...] = BETAS) -> d
         points.append({"beta": beta, **{name: metrics[name]["value"] for name in ("kl", "reconstruction", "elbo")}})
     result = {"unit": "nats per data point", "data": run.data, "points": points}
     save(rate_distortion(points), folder / "rate_distortion.png")
+    save(originals(data.load(f"{run.data.partition(':')[0]}:grey")), folder / "originals.png")
     write_atomically(folder / "rate_distortion.json", (json.dumps(result, indent=2) + "\n").encode())
     return result
