@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from data import Dataset
 from gallery.catalogue.recipes import RECIPES
-from gallery.figures import activations, save, sparsity
+from gallery.figures import activations, reconstructions, save, sparsity
 from gallery.models.sparse_autoencoder import SparseAutoencoder
 from gallery.runs.prepare import noise_of
 from gallery.runs.specification import run_of
@@ -68,14 +68,16 @@ def before_and_after(quick: bool = False) -> tuple[dict[str, Pair], Dataset]:
 def reproduce(
     folder: Path, fitted: Path | None = None, seeds: Sequence[int] = SEEDS, quick: bool = False
 ) -> dict[str, Any]:
-    """Write printed.json and figures of the penalty and of a code without and with it, and return the file's content.
+    """Write printed.json and figures of the penalty, of a code without and with it, and of what the latter restores.
 
     :param fitted: not used
     """
     save(sparsity(0.25), folder / "sparsity.png")
-    codes = activations(*before_and_after(quick))
+    pairs, test = before_and_after(quick)
+    codes = activations(pairs, test)
     assert codes is not None
     save(codes, folder / "activations.png")
+    save(reconstructions(pairs["with the penalty"], test), folder / "reconstructions.png")
     fits = [printed(name, seed, quick) for name in NAMES for seed in seeds]
     result = {"unit": "squared error summed over pixels, per data point", "fits": fits}
     write_atomically(folder / "printed.json", (json.dumps(result, indent=2) + "\n").encode())
