@@ -26,6 +26,7 @@ CHARACTERS = {
         0x22C5,
         0x22C6,
         0x22EF,
+        *(0x1D431, 0x1D433, 0x1D49F),  # bold x and z and a script D, in the notation of the sources
         *range(0x1D434, 0x1D468),  # italic letters, which <mi> shows for a single one
         *range(0x1D6E2, 0x1D71C),  # and Greek ones
     ),

@@ -4,6 +4,9 @@ import html
 import re
 
 from gallery.catalogue.entries import NAMES, entry
+from gallery.course import LESSONS, lesson
+from gallery.course.syllabus import NOTATION
+from gallery.report.site.course import prose
 from gallery.report.site.font import font_faces
 from gallery.report.site.text import mathematics
 
@@ -22,11 +25,22 @@ def shown(formula: str) -> set[int]:
     return numbers
 
 
-def test_the_font_has_every_character_of_the_entries():
-    (ranges,) = {", ".join(re.findall(r"unicode-range: ([^;]*);", font_faces()))}
+def missing(formula: str) -> set[str]:
+    """The characters of a formula that the embedded font lacks."""
+    ranges = " ".join(re.findall(r"unicode-range: ([^;]*);", font_faces()))
     held = {int(number, 16) for number in re.findall(r"U\+([0-9A-F]+)", ranges)}
+    return {chr(number) for number in shown(formula) - held if not chr(number).isspace()}
+
+
+def test_the_font_has_every_character_of_the_entries():
     for name in NAMES:
         for lines in (entry(name).story, entry(name).guide, entry(name).bound):
             for formula, _ in lines:
-                needed = shown(str(mathematics(formula, "block")))
-                assert not {chr(number) for number in needed - held if not chr(number).isspace()}, (name, formula)
+                assert not missing(str(mathematics(formula, "block"))), (name, formula)
+
+
+def test_the_font_has_every_character_of_the_course():
+    texts = [cell.source for n in LESSONS for cell in lesson(n).cells if cell.kind == "markdown"]
+    for text in [*texts, *(cell for row in NOTATION for cell in row)]:
+        for formula in re.findall("<math.*?</math>", prose(text, "A table"), flags=re.DOTALL):
+            assert not missing(formula), text
