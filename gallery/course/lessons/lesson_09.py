@@ -31,6 +31,7 @@ import torch
 import data
 from gallery import VAE
 from inference import Settings, evaluate, svi
+from inference.evaluation.mutual_information import mutual_information
 
 # %% [markdown]
 # ## Posterior collapse
@@ -157,17 +158,28 @@ def mass(p):
 # %% [markdown]
 # ## Collapse, measured
 #
-# Four fits of one VAE to the digits, which differ in $\beta$ only: the KL falls, and with it what a code says.
+# Five fits of one VAE to the digits, which differ in $\beta$ only: the KL falls, and with it what a code says. How much
+# that is, the **mutual information** measures. The KL, averaged over the data, is at least as large:
+#
+# $$\mathbb{E}_x\, \mathrm{KL}(q(z \mid x) \,\|\, p(z)) = I(x; z) + \mathrm{KL}(q(z) \,\|\, p(z)), \qquad
+# q(z) = \tfrac{1}{n} \sum_i q(z \mid x_i) .$$
+#
+# Of $n$ images it is at most $\log n$, which says which of them it is: 7.09 nats for these 1200. At $\beta = 0.05$ the
+# code has more than 6.5 of them, at $\beta = 4$ less than 0.1.
 
 # %%
 train, test = data.load("digits:threshold").x, data.load("digits:threshold", "test").x
-betas, rates = (0.5, 1.0, 4.0, 16.0), []
+betas, rates = (0.05, 0.5, 1.0, 4.0, 16.0), []
 for beta in betas:
     torch.manual_seed(0)
     pair = VAE(data_dim=64, latent_dim=4, hidden=(64,), dropout=0.0)
     svi(pair, train, settings=Settings(epochs=30, batch_size=50, lr=3e-3, beta=beta))
     rates.append(evaluate(pair, test, particles=4)["kl"]["value"])
-    print(f"beta {beta:4.1f}: KL {rates[-1]:.3f} nats per test image")
+    information = mutual_information(pair, train)["mutual_information"]
+    print(
+        f"beta {beta:5.2f}: KL {rates[-1]:.3f} nats per test image, "
+        f"information {information['value']:.3f} of at most {information['cap']:.3f}"
+    )
 
 plt.semilogx(betas, rates, marker="o")
 plt.xlabel("weight of the KL")

@@ -12,7 +12,9 @@ import data
 from gallery.course.checks import lesson_10
 from gallery.models._nn import PixelHead
 from gallery.models.gaussian_mixture import GaussianMixture
-from inference import em, predictive_check
+from gallery.models.vae import VAE
+from inference import Settings, em, predictive_check, svi
+from inference.evaluation.mutual_information import mutual_information
 
 DOUBLE = torch.float64
 
@@ -147,6 +149,22 @@ def test_grey_pixels_are_short_of_mass():
     states(9, "543 nats for an image of 784")
     half = torch.tensor([0.5], dtype=DOUBLE)
     assert -784 * names(9)["mass"](half).log().item() == pytest.approx(543, abs=0.5)
+
+
+def test_beta_drives_the_information_of_a_code_from_its_cap_to_0():
+    states(9, "7.09 nats for these 1200", "more than 6.5 of them, at $\\beta = 4$ less than 0.1")
+    x = data.load("digits:threshold").x
+    found = {}
+    for beta in (0.05, 4.0):
+        torch.manual_seed(0)
+        pair = VAE(data_dim=64, latent_dim=4, hidden=(64,), dropout=0.0)
+        svi(pair, x, settings=Settings(epochs=30, batch_size=50, lr=3e-3, beta=beta))
+        found[beta] = mutual_information(pair, x)
+    assert found[4.0]["mutual_information"]["cap"] == pytest.approx(math.log(len(x))) == pytest.approx(7.09, abs=5e-3)
+    assert found[0.05]["mutual_information"]["value"] > 6.5
+    assert abs(found[4.0]["mutual_information"]["value"]) < 0.1
+    for of in found.values():
+        assert of["kl"]["value"] == pytest.approx(of["mutual_information"]["value"] + of["marginal_kl"]["value"])
 
 
 def test_the_best_q_gives_the_evidence():
