@@ -40,6 +40,7 @@ from gallery.figures.latent import latent_scatter
 from gallery.figures.pictures import manifold, reconstructions, samples, three_views
 from gallery.figures.rate import kl_bars, rate_distortion
 from gallery.figures.regression import regression
+from gallery.figures.rolls import ends_early, rolls
 from gallery.figures.sequence import completion, sequence_animation
 from gallery.figures.steps import paths, smoothed
 from gallery.figures.style import save, save_frames
@@ -85,6 +86,7 @@ __all__ = [
     "rate_distortion",
     "reconstructions",
     "regression",
+    "rolls",
     "samples",
     "save",
     "save_frames",
@@ -127,6 +129,12 @@ class Subject:
         info = self.info
         one_each = not self.test.is_image and 1 < len(info.data_sites) == self.test.x.shape[1]
         return one_each and not (info.conditional or info.has_global_latent or info.is_per_data_point)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the data are sequences of different lengths, of a model without conditions."""
+        info, step_dim = self.info, capability(self.pair, "step_dim")
+        return self.encodes and info.generates and not info.conditional and ends_early(self.test, step_dim)
 
     @property
     def has_rows(self) -> bool:
@@ -206,15 +214,16 @@ def _has_line(s: Subject) -> bool:
 FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]]] = {
     "learning_curve": (lambda s: bool(s.history), _learning_curve),
     "samples": (
-        lambda s: s.info.generates and not (s.info.has_global_latent or s.has_steps or s.has_answers),
+        lambda s: s.info.generates and not (s.info.has_global_latent or s.has_steps or s.has_answers or s.ends_early),
         lambda s: samples(s.pair, s.test, seed=s.seed),
     ),
     "answers": (lambda s: s.has_answers, lambda s: answers(s.pair, s.train, seed=s.seed)),
+    "rolls": (lambda s: s.ends_early, lambda s: rolls(s.pair, s.test, seed=s.seed)),
     "smoothed": (lambda s: s.has_steps, lambda s: smoothed(s.pair, s.test, seed=s.seed)),
     "paths": (lambda s: s.has_steps and s.info.generates, lambda s: paths(s.pair, s.test, seed=s.seed)),
     "three_views": (_has_three_views, lambda s: three_views(s.pair, s.test, seed=s.seed)),
     "reconstructions": (
-        lambda s: s.encodes and s.test.is_image and not s.info.generates_rows(s.test.shape),
+        lambda s: s.encodes and s.test.is_image and not (s.info.generates_rows(s.test.shape) or s.ends_early),
         lambda s: reconstructions(s.pair, s.test, seed=s.seed),
     ),
     "latent": (lambda s: s.encodes and not s.has_steps, lambda s: latent_scatter(s.pair, s.test)),

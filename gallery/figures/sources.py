@@ -37,6 +37,7 @@ SOURCES = {
     "posterior_error": ("error",),
     "rate": ("kl", "rate_distortion"),
     "regression": ("regression",),
+    "rolls": ("rolls",),
     "sequence": ("animation", "completion"),
     "steps": ("paths", "smoothed"),
     "two_kls": ("two_kls",),

@@ -17,8 +17,8 @@ from gallery.figures.cell import next_cell
 from inference.files import write_atomically
 
 __all__ = [
-    "BLUE", "CLASSES", "GREEN", "GREY", "INK", "ORANGE", "RED", "array", "dress", "figure", "label_ends", "limits",
-    "log_ticks", "number", "save", "save_frames", "scalar_limits", "show", "tile",
+    "BLUE", "CLASSES", "DPI", "GAP", "GREEN", "GREY", "INK", "ORANGE", "RED", "array", "dress", "figure", "label_ends",
+    "limits", "log_ticks", "number", "save", "save_frames", "scalar_limits", "show", "tile",
 ]  # fmt: skip
 
 DPI = 110
@@ -26,7 +26,8 @@ DPI = 110
 INK, GREY, BLUE, ORANGE, RED, GREEN = "#222222", "#8C8C8C", "#0072B2", "#E69F00", "#D55E00", "#009E73"
 # Tol's muted palette, one colour per class
 CLASSES = ["#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#555555"]
-INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad="#BCD7EE")  # NaN: gaps between pictures, and missing pixels
+GAP = "#BCD7EE"
+INK_ON_WHITE = colormaps["gray_r"].with_extremes(bad=GAP)  # NaN: gaps between pictures, and missing pixels
 
 
 def figure(width: float, height: float) -> Figure:

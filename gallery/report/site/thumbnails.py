@@ -1,7 +1,7 @@
-"""Thumbnails of the index page, 4:3 and without text: panels of exact models, and tiles of the pictures of a fit.
+"""Thumbnails without text. Of models, 4:3: panels of exact models, and tiles of the pictures of a fit.
 
 A picture of images is a grid whose gaps have one colour (`gallery.figures.style.tile`), so that its tiles are
-found again, and titles and labels are left out.
+found again, and titles and labels are left out. So are panels in a frame of that colour.
 """
 
 import io
@@ -9,18 +9,23 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from matplotlib.figure import Figure
+from PIL import Image, ImageColor
 
 from gallery.figures.card import CARD
+from gallery.figures.style import DPI
+from gallery.figures.style import GAP as STYLE_GAP
 from gallery.report.site.hero import exact_panel
 from gallery.report.site.pictures import refusal
 from inference.files import make_folder, write_atomically
 
-__all__ = ["assembled", "draw_thumbnail", "tiles"]
+__all__ = ["LESSON_CARD", "assembled", "bare", "draw_thumbnail", "framed", "stacked", "tiles"]
 
-GAP = (0xBC, 0xD7, 0xEE)
+GAP = ImageColor.getrgb(STYLE_GAP)
 ROWS = {"denoised": (0, 4, 5)}  # clean images, corrupted as in training, and restored
+LESSON_CARD = (640, 256)  # pixels, 5:2
 SMALLEST = 12  # pixels of the side of a tile
+EDGE = 2  # pixels on both sides of a frame that have its colour in part
 
 
 def draw_thumbnail(family: str, picture: Path | None, site: Path) -> str:
@@ -37,7 +42,7 @@ def draw_thumbnail(family: str, picture: Path | None, site: Path) -> str:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, EOFError):  # what Pillow raises
         return ""
-    thumbnail = assembled(tiles(pixels), ROWS.get(picture.stem, ()))
+    thumbnail = assembled(tiles(pixels), ROWS.get(picture.stem, ())) or stacked(framed(pixels))
     if thumbnail is None:
         return ""
     src, content = f"pictures/cards/{family}.png", io.BytesIO()
@@ -47,16 +52,65 @@ def draw_thumbnail(family: str, picture: Path | None, site: Path) -> str:
     return src
 
 
+def bare(figure: Figure) -> Figure:
+    """Remove text, legends and axes from a figure, and give it the size of the card of a lesson."""
+    figure.set_size_inches(LESSON_CARD[0] / DPI, LESSON_CARD[1] / DPI)
+    figure.suptitle("")
+    for artist in [*figure.legends, *figure.texts]:
+        artist.remove()
+    for ax in figure.axes:
+        for artist in [*ax.texts, *([legend] if (legend := ax.get_legend()) else [])]:
+            artist.remove()
+        for where in ("left", "center", "right"):
+            ax.set_title("", loc=where)
+        ax.set_axis_off()
+    return figure
+
+
 def _spans(inside: np.ndarray) -> list[tuple[int, int]]:
     """Return the [start, end) of each run of True that is long enough for a tile."""
     runs = [(key, [i for i, _ in group]) for key, group in groupby(enumerate(inside), key=lambda it: bool(it[1]))]
     return [(run[0], run[-1] + 1) for key, run in runs if key and len(run) >= SMALLEST]
 
 
+def _gap(pixels: np.ndarray) -> np.ndarray:
+    """Return which pixels have the colour of gaps and frames, (height, width)."""
+    return np.asarray(np.abs(pixels.astype(int) - GAP).max(-1) <= 2)
+
+
+def framed(pixels: np.ndarray) -> list[np.ndarray]:
+    """Find the panels of a picture that have a frame, from the top, without it."""
+    gap, panels = _gap(pixels), []
+    for top, bottom in _spans(np.asarray(gap.any(1))):
+        rows, columns = (np.flatnonzero(gap[top:bottom].mean(axis) > share) for axis, share in ((1, 0.5), (0, 0.9)))
+        if len(rows) < 2 or len(columns) < 2 or rows[0] > EDGE or rows[-1] < bottom - top - 1 - EDGE:
+            continue
+        (high, low), (left, right) = _inside(rows), _inside(columns)
+        panels.append(pixels[top + high + EDGE : top + low - EDGE, left + EDGE : right - EDGE])
+    return panels
+
+
+def _inside(lines: np.ndarray) -> tuple[int, int]:
+    """Return the [start, end) of the longest stretch between lines."""
+    widest = int(np.diff(lines).argmax())
+    return int(lines[widest]) + 1, int(lines[widest + 1])
+
+
+def stacked(panels: list[np.ndarray]) -> Image.Image | None:
+    """Lay wide panels one above the other on a card, each from its left end, as large as they fit; None without any."""
+    if not panels:
+        return None
+    card, height = Image.new("RGB", CARD, "white"), (CARD[1] - 12) // len(panels) - 12
+    for i, panel in enumerate(panels):
+        image = Image.fromarray(panel)
+        width = round(image.width * height / image.height)
+        card.paste(image.resize((width, height), Image.Resampling.LANCZOS), (12, 12 + i * (height + 12)))
+    return card
+
+
 def tiles(pixels: np.ndarray) -> list[list[list[np.ndarray]]]:
     """Find the tiles of a picture, (height, width, 3): a list of grids, each a list of rows of tiles."""
-    gap: np.ndarray = np.abs(pixels.astype(int) - GAP).max(-1) <= 2
-    grids = []
+    gap, grids = _gap(pixels), []
     for top, bottom in _spans(np.asarray(gap.any(1))):
         across = gap[top:bottom].mean(0) > 0.9  # columns that are a gap from top to bottom
         if not across.any():
