@@ -101,8 +101,12 @@ def _folded(line: str) -> list[str]:
 
 
 def _structure(line: str) -> tuple[list[tuple[int, int]], dict[int, list[int]], int | None]:
-    """Return the pairs of brackets of a line, the commas directly inside each, and the start of its comment."""
+    """Return the pairs of brackets of a line, the commas directly inside each, and the start of its comment.
+
+    The commas between the parameters of a lambda are not among them.
+    """
     opened: list[int] = []
+    lambdas: list[int] = []  # by depth of brackets: lambdas whose parameters have not ended
     brackets: list[tuple[int, int]] = []
     commas: dict[int, list[int]] = {}
     comment = None
@@ -115,7 +119,11 @@ def _structure(line: str) -> tuple[list[tuple[int, int]], dict[int, list[int]], 
                 opened.append(at)
             elif token.string in (")", "]", "}") and opened:
                 brackets.append((opened.pop(), at))
-            elif token.string == "," and opened:
+            elif token.string == "lambda":
+                lambdas.append(len(opened))
+            elif token.string == ":" and lambdas and lambdas[-1] == len(opened):
+                lambdas.pop()
+            elif token.string == "," and opened and len(opened) not in lambdas:
                 commas.setdefault(opened[-1], []).append(at)
     except tokenize.TokenError:  # a line of a longer statement
         pass

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 
 import pytest
@@ -52,6 +53,14 @@ def test_folding_keeps_strings_and_comments():
     assert "# a comment\n" in fold(source)
     text = f"s = '''\n{'x, ' * 40}'''\n"
     assert fold(text) == text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_line_ends_between_the_parameters_of_a_lambda(name):
+    source = f"f(lambda a, b: ({'c' * 40}, a), [{'d' * 40}, lambda: 0], e)\n"
+    assert "    lambda a, b: (" in fold(source)
+    assert ast.dump(ast.parse(fold(source))) == ast.dump(ast.parse(source))
+    assert not re.search(r"lambda [^:\n]*\n", model_and_guide(name))
 
 
 def test_the_page_shows_the_definition_and_not_its_vectorised_twin():
