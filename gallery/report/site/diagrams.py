@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 from torch import Tensor
 
+from data.chorales import JSB_CHORALES, NOTES, PARTS, STEPS
 from data.images import HELD_OUT
+from gallery.catalogue.needed import needs_files
 from gallery.catalogue.recipes import recipe_for
 from gallery.models import MODELS
 from gallery.report.diagram import Diagram, factorisation, relations, svg
@@ -16,7 +18,7 @@ from inference.pairs.run import arguments
 
 __all__ = ["Drawing", "diagrams", "example"]
 
-IMAGES, PIXELS, ROWS = 60_000, 784, 28  # MNIST: training images, pixels per image, rows per image
+IMAGES, SIDE = 60_000, 28  # of MNIST: training images, and pixels of a side
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Drawing:
 
 
 def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
-    """Build the pair of a recipe, and data of the right shape.
+    """Build the pair of a recipe, and data of the shape that it is fitted to.
 
-    MNIST is not needed: the embedded digits stand for it.
+    No files are needed: zeros stand for the data in them.
 
     :return: (pair, (x,) or (x, given), number of data points)
     """
@@ -46,12 +48,22 @@ def example(name: str) -> tuple[Pair, tuple[Tensor, ...], int]:
     run = run_of(recipe, 0, quick=True)
     train = run.datasets()["train"]
     x, total = train.x, len(train)
-    if train.is_image:
-        sizes = {"data_dim": PIXELS, "steps": ROWS, "step_dim": PIXELS // ROWS}
+    if needs_files(recipe.data):
+        (steps, step_dim), total, held_out = _shape_in_files(recipe.data)
+        total -= held_out * run.validation
+        sizes = {"data_dim": steps * step_dim, "steps": steps, "step_dim": step_dim}
         run = replace(run, keywords={key: sizes.get(key, value) for key, value in run.keywords.items()})
-        x, total = x.new_zeros(len(x), PIXELS), IMAGES - HELD_OUT * run.validation
+        x = x.new_zeros(len(x), steps * step_dim)
     pair = run.build()
     return pair, arguments(pair, x, train.given), total
+
+
+def _shape_in_files(name: str) -> tuple[tuple[int, int], int, int]:
+    """Return the shape of a row of a set in files, and its number of rows, of all and of those for validation."""
+    if name == JSB_CHORALES:
+        n, validation = PARTS["train"][0], PARTS["valid"][0]
+        return (STEPS, NOTES), n + validation, validation
+    return (SIDE, SIDE), IMAGES, HELD_OUT
 
 
 def _symbol(pair: Pair, diagram: Diagram) -> str:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from gallery.report.site.diagrams import diagrams
+import data
+from data.chorales import NOTES, PARTS, STEPS
+from gallery.report.site.diagrams import diagrams, example
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,18 @@ def test_what_a_model_conditions_on_has_its_symbol(family, factors):
     drawn = diagrams(family)
     assert drawn[0].factors == factors
     assert not any(">given<" in it.svg for it in drawn)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "total"),
+    [
+        ("deep_markov", STEPS * NOTES, PARTS["train"][0]),
+        ("autoencoder", 28 * 28, 55_000),
+        ("contractive_autoencoder:deep", 64, len(data.load("digits:grey"))),
+    ],
+)
+def test_a_diagram_is_of_the_data_of_the_recipe_and_needs_no_files(name, width, total, tmp_path, monkeypatch):
+    monkeypatch.setenv("GALLERY_DATA", str(tmp_path))
+    _, (x, *_), n = example(name)
+    assert x.shape[1] == width
+    assert n == total
