@@ -16,12 +16,13 @@ from gallery.figures.style import save
 from gallery.report.site.page import write_page
 from gallery.report.site.pictures import Picture
 from gallery.report.site.sections import title
-from gallery.report.site.text import markdown, mathematics
+from gallery.report.site.text import followed, markdown, mathematics
+from gallery.report.site.thumbnails import bare
 from inference.files import make_folder, write_atomically
 
 __all__ = ["prose", "write_course"]
 
-MATHEMATICS = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$", flags=re.DOTALL)
+MATHEMATICS = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$([.,;:?!)]*)", flags=re.DOTALL)
 
 
 def prose(text: str, of: str) -> Markup:
@@ -32,8 +33,8 @@ def prose(text: str, of: str) -> Markup:
     formulas: list[Markup] = []
 
     def taken(match: re.Match[str]) -> str:
-        latex = " ".join((match[1] or match[2]).split()).replace(r"\log ", r"\log\,")  # a space in MathML
-        formulas.append(mathematics(latex, "block" if match[1] else "inline"))
+        latex = " ".join((match[1] or match[2]).split())
+        formulas.append(mathematics(latex, "block") if match[1] else followed(latex, match[3]))
         return f"⟦{len(formulas) - 1}⟧"
 
     html = markdown(MATHEMATICS.sub(taken, text), of)
@@ -41,14 +42,20 @@ def prose(text: str, of: str) -> Markup:
 
 
 def _picture(number: int, site: Path) -> Picture:
-    """Draw the first picture of a lesson into the site."""
+    """Draw the first picture of a lesson into the site, and its thumbnail."""
     draw, caption = HEROES[number]
     src = f"pictures/course/lesson-{number}.png"
     make_folder((site / src).parent)
     figure = draw()
     save(figure, site / src)
     width, height = (round(inches * 110) for inches in figure.get_size_inches())
+    save(bare(figure), site / _card(number))
     return Picture(src, caption, f"Lesson {number}: {caption}", width, height)
+
+
+def _card(number: int) -> str:
+    """Return the path of the thumbnail of a lesson relative to the pages."""
+    return f"pictures/course/card-{number}.png"
 
 
 def _blocks(it: Lesson) -> list[dict[str, Any]]:
@@ -98,6 +105,7 @@ def write_course(site: Path) -> None:
         "course.html.j2",
         lessons=lessons,
         pictures=pictures,
+        cards={number: _card(number) for number in pictures},
         sections=SECTIONS,
         weeks=WEEKS,
         outline=OUTLINE,

@@ -13,6 +13,7 @@ from gallery.comparison.report import tables
 from gallery.figures.lesson import lesson
 from gallery.figures.style import save
 from gallery.report.site.pictures import Picture, copy_pictures
+from gallery.report.site.text import sentence
 
 __all__ = ["Comparison", "comparisons_of", "figure_of"]
 
@@ -64,8 +65,7 @@ def figure_of(name: str, ledger: Path, site: Path) -> Picture | None:
     path = save(lesson(results, chosen.shown, chosen.names), site / src)
     with Image.open(path) as image:
         width, height = image.size
-    caption = f"{' and '.join(chosen.shown.values())}; a dot for each seed"
-    caption = caption[0].upper() + caption[1:]
+    caption = sentence(f"{' and '.join(chosen.shown.values())}; a dot for each seed")
     return Picture(src, caption, f"{chosen.title} {chosen.answer} {caption}", width, height)
 
 

@@ -17,6 +17,7 @@ from gallery.models import MODELS, family_module
 from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
 from gallery.report.site.pictures import Picture, copy_pictures
+from gallery.report.site.text import sentence
 from gallery.runs.report import verdicts
 
 __all__ = [
@@ -158,8 +159,8 @@ def _headline(recipe: Recipe, row: dict[str, Any] | None, of: list[Number]) -> s
     unit = re.sub(r",? *\d+ particles?$|^fraction", "", it.unit.removeprefix(shown.name)).strip()
     seeds = f"median and range of {it.seeds} seeds" if "[" in it.measured else ""
     published = f"published: {it.published}" if it.published else ""
-    words = [f"{it.name}: {it.measured} {unit}".strip(), *filter(None, (seeds, published))]
-    return f"{words[0][0].upper()}{words[0][1:]}{''.join(f'; {part}' for part in words[1:])}."
+    words = [f"{it.name.replace(' - ', ' − ')}: {it.measured} {unit}".strip(), *filter(None, (seeds, published))]
+    return f"{sentence('; '.join(words))}."
 
 
 def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Path) -> Measured:

@@ -14,10 +14,13 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
-__all__ = ["code", "markdown", "mathematics", "words"]
+__all__ = ["code", "followed", "markdown", "mathematics", "sentence", "words"]
 
 LETTERS = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')
 """The output of latex2mathml for \\mathrm{Normal}, letter by letter. One <mi> is set upright, and read as a word."""
+
+SIGN = re.compile(r"(<mo[^>]*>(?:&#x0003D;|&#x02265;|&#x02264;|&#x00028;|\[|&#x0002C;)</mo>)<mo>&#x02212;</mo>")
+"""A minus sign after = or a bracket, as latex2mathml writes it: without its form it is set as a difference is."""
 
 LONG = 32  # characters; a longer formula scrolls on a narrow screen
 
@@ -26,25 +29,44 @@ LONG = 32  # characters; a longer formula scrolls on a narrow screen
 def mathematics(latex: str, display: str = "inline") -> Markup:
     """Convert LaTeX to MathML.
 
-    latex2mathml copies < and > of its input unescaped, and writes ~ as a letter. The replacements correct this.
+    latex2mathml copies < and > of its input unescaped, writes ~ as a letter, and sets no space after a logarithm. The
+    replacements correct this.
 
     :param display: "inline" or "block"
     """
-    safe = latex.replace("<", r"\lt ").replace(">", r"\gt ")
+    safe = latex.replace("<", r"\lt ").replace(">", r"\gt ").replace(r"\log ", r"\log\,")
     html = LETTERS.sub(lambda word: f"<mi>{re.sub('<[^>]*>', '', word[0])}</mi>", convert(safe, display=display))
     html = html.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
+    html = SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', html)
     return Markup(f'<span class="long">{html}</span>' if display == "inline" and len(latex) > LONG else html)
 
 
 def words(text: str) -> Markup:
-    """Convert a sentence with $mathematics$, `code` and *emphasis* to HTML."""
+    """Convert a sentence with $mathematics$, `code` and *emphasis* to HTML. No line begins with its punctuation."""
     marks: dict[str, Callable[[str], Markup]] = {
-        "$": mathematics,
+        "$": lambda part: followed(*part.split("$")),
         "`": Markup("<code>{}</code>").format,
         "*": Markup("<em>{}</em>").format,
     }
-    parts = re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*]*\*)", text)
-    return Markup("").join(marks[part[0]](part[1:-1]) if i % 2 else escape(part) for i, part in enumerate(parts))
+    parts = re.split(r"(\$[^$]+\$[.,;:?!)]*|`[^`]+`|\*\w[^*]*\*)", text)
+    return Markup("").join(
+        marks[part[0]](part[1:] if part[0] == "$" else part[1:-1]) if i % 2 else escape(part)
+        for i, part in enumerate(parts)
+    )
+
+
+def followed(latex: str, after: str) -> Markup:
+    """Convert LaTeX with the punctuation after it, which stays on its line."""
+    return Markup('<span class="nowrap">{}{}</span>').format(mathematics(latex), after) if after else mathematics(latex)
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital letter, unless it begins with a formula.
+
+    >>> sentence("squared error"), sentence("log p(x), exact"), sentence("k-hat above 0.7")
+    ('Squared error', 'log p(x), exact', 'k-hat above 0.7')
+    """
+    return text if re.match(r"log p|[a-z]\W", text) else text[:1].upper() + text[1:]
 
 
 def code(source: str, language: str = "python") -> Markup:

@@ -3,7 +3,7 @@
 from built_site import HOSTILE
 
 from gallery.report.site.page import policy
-from gallery.report.site.text import code, markdown, mathematics, words
+from gallery.report.site.text import code, markdown, mathematics, sentence, words
 
 
 def test_words_mathematics_and_code_escape():
@@ -16,6 +16,22 @@ def test_words_mathematics_and_code_escape():
 
 def test_a_name_is_one_word_in_mathematics():
     assert "<mi>Normal</mi>" in mathematics(r"z \sim \mathrm{Normal}(0, 1)")
+
+
+def test_a_sign_is_no_difference_and_a_logarithm_has_a_space():
+    assert '<mo form="prefix">&#x02212;</mo>' in mathematics(r"\log p(z) = -z")
+    assert '<mo form="prefix">&#x02212;</mo>' in mathematics(r"\mathbb{E}[-\log p(x)]")
+    assert "prefix" not in mathematics("a - b")
+    assert mathematics(r"\log p") == mathematics(r"\log\,p")
+
+
+def test_no_line_begins_with_the_punctuation_after_a_formula():
+    assert words("of $x$, and $y$") == f'of <span class="nowrap">{mathematics("x")},</span> and {mathematics("y")}'
+
+
+def test_a_sentence_begins_with_a_capital_letter_and_a_formula_does_not():
+    assert sentence("squared error") == "Squared error"
+    assert sentence("log p(x), exact") == "log p(x), exact"
 
 
 def test_scripts_are_permitted_by_their_hash():
