@@ -9,6 +9,7 @@ except those of the explorers.
 
 import inspect
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,12 @@ def _write_model(
         tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
     )
     first = hero(family, title(family)[0], tables.LEDGER, site)
-    walls = [it for recipe in recipes for it in recipe.pictures if not it.src.endswith("learning_curve.png")]
+    walls = [
+        it if recipe.recipe.name == family else replace(it, caption=f"{it.caption} ({recipe.recipe.name})")
+        for recipe in recipes
+        for it in recipe.pictures
+        if not it.src.endswith("learning_curve.png")
+    ]
     chosen = {Path(it.src).stem: it for it in [*reversed(walls), *experiments]}
     chosen.pop(Path(first.src).stem if first else "", None)
     pictures = sorted(chosen.values(), key=lambda it: rank(Path(it.src)))[:3]

@@ -119,8 +119,14 @@ def _documented(
         for kind, heading in headings.items()
         if kind in fields
     )
-    summary = body.partition("\n")[0]
+    summary = _summary(body)
     return Documented(name, signature, summary, _html(body, name), rows, page, members)
+
+
+def _summary(body: str) -> str:
+    """Return the first line of a docstring; its first paragraph where the sentence goes on after the line."""
+    first, paragraph = body.partition("\n")[0], body.partition("\n\n")[0]
+    return first if first.endswith((".", ":")) else " ".join(paragraph.split())
 
 
 def _html(text: str, of: str) -> Markup:

@@ -131,8 +131,8 @@ TERMS = (
     ),
     Term(
         "posterior collapse",
-        "The guide equals the prior for every x: the KL is 0, and the code, or a unit of it, carries nothing. In the "
-        "linear VAE (`ppca`) it is the optimum for each unit whose eigenvalue the noise exceeds.",
+        "The guide equals the prior for every x: the KL is 0, and the code, or a unit of it, carries nothing. It is a "
+        "local optimum, or the best fit of a model with much noise, as in the linear VAE (`ppca`).",
         r"posterior collapse|collapsed",
     ),
     Term(

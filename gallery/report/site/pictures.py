@@ -19,6 +19,7 @@ __all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "known_pictures",
 MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
 LARGEST = 400_000  # bytes; a larger picture is scaled down
 WIDTH = 1100  # width in pixels of a picture that was scaled down
+WIDE = 760  # pixels: in half of a page, the labels of a wider picture would be illegible
 
 CAPTIONS = {
     "components": "Images drawn from each component of the prior, one component a row",
@@ -34,6 +35,8 @@ CAPTIONS = {
     "answers": "The probability of a right answer to each item, and the abilities of three persons",
     "smoothed": "Sequences of test data, and what the latents given x say of each step, with its 95 % band",
     "paths": "Sequences drawn from the fitted model, and sequences of the data",
+    "rolls": "A sequence of the test data, its reconstruction, and a draw from the fitted model: steps from left to "
+    "right, the notes or other entries of a step from bottom to top",
     "samples": "Draws from the fitted model: z from its prior, x from p(x | z)",
     "sample": "Draws from the fitted model: z from its prior, x from p(x | z)",
     "manifold": "The decoder's mean over a grid of codes, at equal steps of the prior's probability",
@@ -41,13 +44,14 @@ CAPTIONS = {
     "reconstructions": "Images of the test data, and their reconstructions",
     "activations": "Ten images of the test data, and the activations of the code for each",
     "two_kls": "The nearest normal distributions to a bimodal posterior, in both directions of the KL",
-    "latent": "Codes of test data: means under the guide, and a colour for each class if there are classes",
+    "latent": "Codes of test data: their means under the guide. A colour is a class, where the data have classes",
     "evidence": "ELBO and exact log evidence as x varies",
     "three_views": "The same draws three times: parameter of the likelihood, its mean, a sample",
     "kl": "KL from the prior of each latent dimension, in nats",
     "sparsity": "The penalty over the mean activation of a unit, with the units of a code where one was fitted",
     "contraction": "Squared norm of the Jacobian of the code along training",
-    "learning_curve": "Learning curve: the metrics after every epoch",
+    "learning_curve": "Learning curve: the metrics after every epoch. Training is the mean over its minibatches: "
+    "noisy, and of other data, so it may lie above log p(x) of the test data, which bounds their ELBO alone",
     "animation": "Images appearing row by row",
     "amortisation": "The two parts of the gap log p(x) - ELBO: the cost of the family, and of one network for all x",
     "posterior_exponential": "Prior, exact posterior and an exponential guide at two values of x",
@@ -82,6 +86,7 @@ READINGS = {
     "answers": "A steep curve separates persons; where all curves are near 1, the answers say little of z.",
     "smoothed": "A step on the curve is explained by its neighbours; the band is wider where there is no measurement.",
     "paths": "Draws should move as the data do: as far from one step to the next, and no further.",
+    "rolls": "The reconstruction has what the code carries; a draw should move as the sequence does.",
     "samples": "The closer the draws are to the data, the better the model; a single draw proves nothing.",
     "manifold": "Neighbours in the grid are neighbours in the code: shapes change gradually.",
     "reconstructions": "What is lost from the first image to the second is what the code does not carry.",
@@ -89,7 +94,7 @@ READINGS = {
     "contraction": "At the same error the code with the penalty is less steep.",
     "originals": "Draws from a good model could be taken for more of them.",
     "two_kls": "One direction of the KL chooses a mode, the other covers both.",
-    "latent": "Points that lie together have similar codes: classes that lie apart are distinguished by the code.",
+    "latent": "Points that lie together have similar codes, and colours apart are classes that the code separates.",
     "regression": "The band contains new data; the ellipses show whether the guide has the posterior's correlation.",
     "squares_and_kl": "Mean field has the right line and intervals that are too short.",
     "one_axis": "Both lines start at the same weights: fitting in turn leaves the model still for half of the steps.",
@@ -131,6 +136,11 @@ class Picture:
     width: int
     height: int
     moving: str | None = None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it takes the width of a page."""
+        return self.width > WIDE
 
     @property
     def reading(self) -> str:

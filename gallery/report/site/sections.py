@@ -141,9 +141,9 @@ def _number(entry: dict[str, Any]) -> tuple[float, str, str] | None:
         gap = bounds["evidence"]["value"] - bounds["elbo"]["value"]
         return gap, "nats", "between the exact evidence and the bound, per data point"
     if "value" in (error := entry.get("reconstruction_error", {})) and "elbo" not in test:
-        return error["value"], "squared error", "of a reconstructed test image"
+        return error["value"], "squared error", "of a reconstructed data point"
     if "value" in (kl := test.get("kl", {})):
-        return kl["value"], "nats", "in the code of a test image (KL from the prior)"
+        return kl["value"], "nats", "in the code of a data point (KL from the prior)"
     return None
 
 

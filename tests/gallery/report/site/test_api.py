@@ -26,7 +26,7 @@ def test_every_public_name_is_documented(packages):
             value = getattr(package, name)
             assert it.signature.startswith(name) or inspect.ismodule(value)
             if callable(value):
-                assert it.summary, name
+                assert it.summary.endswith((".", ":")), name  # a whole sentence
                 assert it.body.startswith("<"), name
 
 

@@ -15,6 +15,14 @@ NAMELESS = """[...document.querySelectorAll("img, svg, canvas")].filter(it => !i
 SCROLLS = "it => [it.scrollWidth - it.clientWidth, it.scrollHeight - it.clientHeight]"
 UNSIZED = """[...document.images].filter(it => !(it.getAttribute("width") && it.getAttribute("height")
   && it.closest("a, details"))).length"""
+SMALL = """share => [...document.querySelectorAll(".mat img")]
+  .filter(it => it.checkVisibility() && it.clientWidth < share * it.getAttribute("width")).map(it => it.src)"""
+UNHINTED = """[...document.querySelectorAll("main *")].filter(it => it.scrollWidth > it.clientWidth + 1
+  && /auto|scroll/.test(getComputedStyle(it).overflowX) && !/gradient/.test(getComputedStyle(it).backgroundImage))
+  .map(it => it.outerHTML.slice(0, 200))"""
+LOOSE = """[...document.querySelectorAll("main *")].filter(it => /flex|grid/.test(getComputedStyle(it).display)
+  && it.children.length && [...it.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+  .map(it => it.outerHTML.slice(0, 200))"""
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -52,6 +60,20 @@ def test_every_page_from_disk_on_a_phone(site, visit):
         all_pictures_loaded(page)
         assert page.evaluate(TOO_WIDE) <= 0, path.name
         assert page.evaluate(NAMELESS) == [], path.name
+
+
+@pytest.mark.parametrize(("width", "share"), [(1280, 0.65), (390, 0.5)])
+def test_no_picture_is_too_small_to_read_and_what_scrolls_has_a_shadow(site, visit, width, share):
+    """Labels of figures have 8 points; text beside elements in a flexible box would have gaps before its commas."""
+    page = visit(viewport={"width": width, "height": 800})
+    for path in sorted(site.glob("*.html")):
+        page.goto(path.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+        all_pictures_loaded(page)
+        assert page.evaluate(SMALL, share) == [], path.name
+        assert page.evaluate(UNHINTED) == [], path.name
+        assert page.evaluate(LOOSE) == [], path.name
+        assert page.evaluate(TOO_WIDE) <= 0, path.name
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

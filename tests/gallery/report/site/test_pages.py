@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gallery.report.site.numbers import numbers
 from gallery.report.site.page import PAGES
 from gallery.report.site.run_pages import without_folders
 from gallery.report.site.sections import recipes_of
+from inference import Settings
 from inference.pairs.capabilities import exact
 
 pytestmark = pytest.mark.integration
@@ -63,6 +65,15 @@ def test_pages_are_built_alike(pages):
             if attributes.get("role") == "region":
                 assert attributes["aria-label"]
                 assert attributes["tabindex"] == "0"
+
+
+def test_sentences_are_apart_and_settings_exist(site, pages):
+    for name, page in pages.items():
+        html = re.sub(
+            r"<(code|pre|math|style|script|svg)\b.*?</\1>", "", (site / name).read_text("utf-8"), flags=re.DOTALL
+        )
+        assert not re.search(r"\b[a-z]{2,}[.;:][A-Z][a-z]*\s", re.sub(r"<[^>]*>", "", html)), name
+        assert set(re.findall(r"\bSettings\((\w+)=", page.text)) <= {field.name for field in fields(Settings)}, name
 
 
 def test_a_page_and_its_pictures_are_small(site, pages):

@@ -45,7 +45,7 @@ def test_a_gap_is_of_the_training_data_where_a_latent_is_global():
     assert number_of({"test": exact}).value == "< 0.0001"
     assert number_of({"test": {}}) is None
     assert number_of({"test": {"kl": {"value": 2.0}}}) == Headline(
-        "2.00", "nats", "in the code of a test image (KL from the prior)"
+        "2.00", "nats", "in the code of a data point (KL from the prior)"
     )
 
 
