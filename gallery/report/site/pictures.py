@@ -50,8 +50,8 @@ CAPTIONS = {
     "kl": "KL from the prior of each latent dimension, in nats",
     "sparsity": "The penalty over the mean activation of a unit, with the units of a code where one was fitted",
     "contraction": "Squared norm of the Jacobian of the code along training",
-    "learning_curve": "Learning curve: the metrics after every epoch. Training is the mean over its minibatches: "
-    "noisy, and of other data, so it may lie above log p(x) of the test data, which bounds their ELBO alone",
+    "learning_curve": "Learning curve: the metrics after every epoch. log p(x) bounds the mean of the ELBO of the same "
+    "data: noise, and training on other data, may take a curve above it",
     "animation": "Images appearing row by row",
     "amortisation": "The two parts of the gap log p(x) - ELBO: the cost of the family, and of one network for all x",
     "posterior_exponential": "Prior, exact posterior and an exponential guide at two values of x",

@@ -29,12 +29,13 @@ LONG = 32  # characters; a longer formula scrolls on a narrow screen
 def mathematics(latex: str, display: str = "inline") -> Markup:
     """Convert LaTeX to MathML.
 
-    latex2mathml copies < and > of its input unescaped, writes ~ as a letter, and sets no space after a logarithm. The
-    replacements correct this.
+    latex2mathml copies < and > of its input unescaped, writes ~ as a letter, and sets no space beside a logarithm.
+    The replacements correct this.
 
     :param display: "inline" or "block"
     """
-    safe = latex.replace("<", r"\lt ").replace(">", r"\gt ").replace(r"\log ", r"\log\,")
+    spaced = re.sub(r"(?<=[\w)]) *\\log\b", r"\\,\\log", latex).replace(r"\log ", r"\log\,")
+    safe = spaced.replace("<", r"\lt ").replace(">", r"\gt ")
     html = LETTERS.sub(lambda word: f"<mi>{re.sub('<[^>]*>', '', word[0])}</mi>", convert(safe, display=display))
     html = html.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
     html = SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', html)

@@ -22,7 +22,8 @@ def test_a_sign_is_no_difference_and_a_logarithm_has_a_space():
     assert '<mo form="prefix">&#x02212;</mo>' in mathematics(r"\log p(z) = -z")
     assert '<mo form="prefix">&#x02212;</mo>' in mathematics(r"\mathbb{E}[-\log p(x)]")
     assert "prefix" not in mathematics("a - b")
-    assert mathematics(r"\log p") == mathematics(r"\log\,p")
+    assert mathematics(r"\rho \log p") == mathematics(r"\rho\,\log\,p")
+    assert mathematics(r"[\log p]") == mathematics(r"[\log\,p]")
 
 
 def test_no_line_begins_with_the_punctuation_after_a_formula():
