@@ -14,6 +14,7 @@ from torch import Tensor
 from gallery.report.diagram.graph import ROW, Diagram, Node
 from gallery.report.diagram.trails import SiteRecorder, Trails, bare
 from inference import Pair, eval_mode
+from inference.pairs.capabilities import capability
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import Site, observed_sites
 
@@ -71,7 +72,8 @@ def relations(
         parents, shapes = recorder.parents, {name: tuple(a.shape[1:]) for name, a in inputs.items()}
         if of == "guide" and len(steps) > 1 and few[0].is_floating_point():
             x = next(iter(inputs))
-            for name, read in _steps_read(run, few, plain["guide"]).items():
+            hidden = torch.inf if capability(pair, "missing_values") else torch.nan
+            for name, read in _steps_read(run, few, plain["guide"], hidden).items():
                 if read and x in parents[name]:
                     parents[name] = parents[name] - {x} | read
             shapes |= {name: tuple(site["fn"].event_shape) for name, site in steps.items()}
@@ -86,12 +88,16 @@ def relations(
     return Diagram(of, nodes, edges, tuple((p, n) for p, n in sizes.items() if any(p in node.plates for node in nodes)))
 
 
-def _steps_read(run: Run, args: tuple[Tensor, ...], values: poutine.Trace) -> dict[str, set[str]]:
+def _steps_read(
+    run: Run, args: tuple[Tensor, ...], values: poutine.Trace, hidden: float = torch.nan
+) -> dict[str, set[str]]:
     """Return for each site of a guide the observed sites x_1, x_2, ... whose part of x its density depends on.
 
-    A trail shows that a density depends on x, not on which part. So each part in turn is set to NaN, with the draws of
-    the guide held at `values`: a site that reads the part has another density then. The gradient of an observed value
-    with respect to x gives its part. The result is empty if x is an index, which has no gradient.
+    A trail shows that a density depends on x, not on which part. So each part in turn is set to `hidden`, with the
+    draws of the guide held at `values`: a site that reads the part has another density then. The gradient of an
+    observed value with respect to x gives its part. The result is empty if x is an index, which has no gradient.
+
+    :param hidden: NaN; infinity if the guide masks NaN, since without a part a distant density is the same to rounding
     """
 
     def densities(x: Tensor) -> dict[str, Tensor]:
@@ -107,7 +113,7 @@ def _steps_read(run: Run, args: tuple[Tensor, ...], values: poutine.Trace) -> di
         parts = {name: torch.autograd.grad(value.sum(), x, retain_graph=True)[0] != 0 for name, value in steps.items()}
     usual = densities(args[0])
     try:
-        others = {name: densities(args[0].masked_fill(part, torch.nan)) for name, part in parts.items()}
+        others = {name: densities(args[0].masked_fill(part, hidden)) for name, part in parts.items()}
     except (IndexError, RuntimeError):  # a guide that reads x as an index
         return {}
     return {site: {name for name in parts if not torch.equal(others[name][site], usual[site])} for site in usual}

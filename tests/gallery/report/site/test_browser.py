@@ -21,7 +21,8 @@ UNHINTED = """[...document.querySelectorAll("main *")].filter(it => it.scrollWid
   && /auto|scroll/.test(getComputedStyle(it).overflowX) && !/gradient/.test(getComputedStyle(it).backgroundImage))
   .map(it => it.outerHTML.slice(0, 200))"""
 LOOSE = """[...document.querySelectorAll("main *")].filter(it => /flex|grid/.test(getComputedStyle(it).display)
-  && !it.closest(".explorer") && it.children.length && [...it.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+  && !it.closest(".explorer") && it.children.length
+  && [...it.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
   .map(it => it.outerHTML.slice(0, 200))"""
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 

@@ -34,3 +34,10 @@ def test_a_diagram_is_of_the_data_of_the_recipe_and_needs_no_files(name, width, 
     _, (x, *_), n = example(name)
     assert x.shape[1] == width
     assert n == total
+
+
+def test_a_long_sequence_is_a_product_over_its_steps():
+    """What the guide reads of a distant step changes no density by more than rounding, and is drawn all the same."""
+    *_, guide = diagrams("state_space")
+    assert guide.name == "state_space:local_level"
+    assert guide.factors == "product over t = 1, ..., 100 of q(z_t | x_t:T, z_t-1; φ)"
