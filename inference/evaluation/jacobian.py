@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
+from inference.pairs.ends import entries_within
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
@@ -28,8 +29,9 @@ def jacobian_norm(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Compute |dz / dx|_F^2 at every row of x, (n,).
 
     z is the code of `encode`, of all continuous latents together, in evaluation mode and with a discrete latent at its
-    mode. The cost is one backward pass for each coordinate of the code. A pass sums over rows: the code of a row
-    depends on no other row, so the gradient of the sum has the gradient of each code in its row.
+    mode; steps after the end of a sequence have none. The cost is one backward pass for each coordinate of the code. A
+    pass sums over rows: the code of a row depends on no other row, so the gradient of the sum has the gradient of each
+    code in its row.
 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
@@ -43,12 +45,15 @@ def jacobian_norm(pair: Pair, x: Tensor, given: Tensor | None = None) -> Tensor:
             raise InferenceError(
                 f"a Jacobian needs a continuous code for each data point; {type(pair).__name__} has none."
             )
+        within = entries_within(pair, args) or {}
         for rows in torch.arange(len(x), device=x.device).split(MAX_ROWS):
             x_rows, *more = (a[rows] for a in args)
             x_rows = x_rows.detach().requires_grad_()
             with torch.enable_grad(), PosteriorMeans():
                 sites = latent_sites(poutine.trace(pair.guide).get_trace(x_rows, *more))
-                z = torch.cat([sites[name]["value"].reshape(len(rows), -1) for name in info.continuous_sites], dim=1)
+                codes = {name: sites[name]["value"] for name in info.continuous_sites}
+                codes |= {name: codes[name].where(kept[rows], 0.0) for name, kept in within.items() if name in codes}
+                z = torch.cat([code.reshape(len(rows), -1) for code in codes.values()], dim=1)
                 totals = z.sum(0).unbind()
             norm = x.new_zeros(len(rows))
             for total in totals:

@@ -117,11 +117,17 @@ def evaluate(
     if info.continuous_sites and not info.has_global_latent and n > 1:
         try:
             codes = encode(pair, x, given, seed)
-            of_units = [codes[name].reshape(n, -1).var(0) for name in info.continuous_sites]
+            of_units = [_variance(codes[name].reshape(n, -1)) for name in info.continuous_sites]
             result["active_units"] = sum(int((variance > ACTIVE_UNIT_VARIANCE).sum()) for variance in of_units)
         except UndefinedError as error:
             undefined["active_units"] = str(error)
     return _without_nan(result, undefined)
+
+
+def _variance(codes: Tensor) -> Tensor:
+    """Return the variance over data points of each column of (n, width), of those whose code is not NaN (no step)."""
+    known = ~codes.isnan()
+    return (codes - codes.nanmean(0)).nan_to_num().square().sum(0) / (known.sum(0) - 1).clamp(min=1)
 
 
 def _without_nan(result: dict[str, Any], undefined: dict[str, str]) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from pyro.infer import TraceEnum_ELBO, infer_discrete
 from torch import Tensor
 
 from inference.errors import InferenceError
+from inference.pairs.ends import data_within, entries_within, left_out
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import UndefinedError, mean_of
-from inference.pairs.run import arguments, eval_mode
+from inference.pairs.run import arguments, eval_mode, repeat
 from inference.pairs.sites import Site, is_flat, latent_sites, observed_sites
 
 __all__ = ["encode", "observed_mean", "observed_value", "posterior_trace", "reconstruct", "sample"]
@@ -94,7 +95,7 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...]) -> poutine.Trace:
 def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
     """Compute the reconstruction E[x' | z], (n, ...), with one draw of z from the guide at each x.
 
-    Sites that the model alone sums out are drawn from their posterior.
+    Sites that the model alone sums out are drawn from their posterior. Steps after the end of a sequence are NaN.
 
     >>> from inference.examples import LinearGaussian
     >>> reconstruct(LinearGaussian(), torch.randn(5, 1)).shape
@@ -109,7 +110,8 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
         args = arguments(pair, x, given)
         guide = posterior_trace(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
-        return observed_mean(trace, x).detach()
+        mean, within = observed_mean(trace, x).detach(), data_within(pair, x)
+        return mean if within is None else mean.where(within, torch.nan)
 
 
 def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> dict[str, Tensor]:
@@ -117,6 +119,7 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
 
     A site that depends on others gets their means, or the mode of a discrete one. The code of a discrete site is its
     probabilities, (n, ..., values). They are those of the exact posterior if the site is summed out in the model alone.
+    Entries of steps after the end of a sequence are NaN.
 
     >>> from inference.examples import LinearGaussian
     >>> encode(LinearGaussian(), torch.randn(5, 1))["z"].shape
@@ -133,12 +136,16 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(name, site) for name, site in latent_sites(guide).items()}
         if summed := inspect_pair(pair, args).enumerated_in_model:
+            rows = repeat(args, 2) if len(x) == 1 else args  # Pyro drops the dimension of a single row
             try:
-                posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *args)
+                posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *rows)
             except TypeError:  # Pyro builds the family from logits alone
                 names = ", ".join(sorted(summed))
                 raise UndefinedError(f"Pyro knows the posterior of {names} only if it is Categorical.") from None
-            code |= {name: marginal.probs for name, marginal in posterior.items()}
+            code |= {name: marginal.probs[: len(x)] for name, marginal in posterior.items()}
+        within = {name: kept for name, kept in (entries_within(pair, args) or {}).items() if name in code}
+        more = {name: code[name].dim() - kept.dim() for name, kept in within.items()}  # 1 of probabilities, else 0
+        code = left_out(code, {name: kept.reshape(*kept.shape, *[1] * more[name]) for name, kept in within.items()})
     return {name: value.detach() for name, value in code.items()}
 
 

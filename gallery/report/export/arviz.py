@@ -5,7 +5,7 @@ data point, or the name of another plate if it has one draw for each item of tha
 z_dim_0, z_dim_1, ... The draws are independent samples of the guide, which approximates the posterior. Their
 log-weights measure the approximation, and correct for it. There are no log-weights if the guide is a point, if a latent
 is global (the weight is then one of all the data), or if only the model enumerates a latent, which is then drawn from
-its exact posterior.
+its exact posterior. Steps after the end of a sequence are NaN.
 
 The groups are written by xarray, and are the same for ArviZ before and after 1.0.
 
@@ -32,6 +32,7 @@ from gallery.runs.specification import Run
 from inference import Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.files import write_atomically, writing
+from inference.pairs.ends import data_within, entries_within, left_out
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
@@ -110,10 +111,14 @@ def groups(pair: Pair, dataset: Dataset, draws: int = 200, seed: int = 0) -> dic
         info = inspect_pair(pair, args)
         weighted = not (info.has_global_latent or info.delta_sites or info.enumerated_in_model)
         flat = not info.generates
+        latents, of_x = entries_within(pair, args), data_within(pair, x)
+        within = {"posterior": latents, "prior": latents, "posterior_predictive": {} if of_x is None else {"x": of_x}}
         for _ in range(draws):
             for group, sites in _draw(pair, args, weighted, flat).items():
-                for name, (value, dimension) in sites.items():
-                    kept[group][name, ("chain", "draw", *filter(None, [dimension]))].append(value.detach().cpu())
+                values = left_out({name: value for name, (value, _) in sites.items()}, within.get(group))
+                for name, (_, dimension) in sites.items():
+                    dimensions = ("chain", "draw", *filter(None, [dimension]))
+                    kept[group][name, dimensions].append(values[name].detach().cpu())
     exported = {
         group: {name: (torch.stack(values).unsqueeze(0), dims) for (name, dims), values in sites.items()}
         for group, sites in kept.items()
