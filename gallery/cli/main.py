@@ -196,6 +196,7 @@ def _main(argv: Sequence[str] | None) -> int:
     return outcome if type(outcome) is int else 0
 
 
+NO_SIZES = ("--seed", "--first-seed", "--run", "--out", "--data", "--ledger")  # their numbers take no memory
 COLUMNS = re.compile(r"`(columns|label|covariates|one_hot|codes)`")
 """Settings of a table in a message."""
 FORMER = {"--compile": "--engine compiled", "--no-compile": "--engine pyro"}
@@ -233,14 +234,15 @@ def _message_of_other(error: Exception, arguments: list[str]) -> str | None:
 
 
 def _largest_setting(arguments: list[str]) -> str | None:
-    """Return the flag with the largest number of a command line."""
+    """Return the flag with the largest number of a command line, which may be part of a word, as in iwae:1000."""
     numbers: list[tuple[float, str]] = []
     flag = None
     for word in arguments:
         name, _, value = word.partition("=")
         flag = name if name.startswith("--") else flag
-        with suppress(ValueError, OverflowError):
-            numbers += [(float(value or word), flag)] if flag else []
+        for part in re.split("[:,]", value or word) if flag and flag not in NO_SIZES else ():
+            with suppress(ValueError):
+                numbers.append((float(part), flag))
     return max(numbers)[1] if numbers else None
 
 

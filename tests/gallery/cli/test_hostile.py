@@ -13,7 +13,7 @@ from damage import command_line
 from tiny_runs import tiny
 
 import gallery
-from gallery.cli.main import main
+from gallery.cli.main import _largest_setting, main
 from gallery.runs import start
 from gallery.runs.memory import describe_allocation
 from inference import SVI, InferenceError
@@ -106,10 +106,7 @@ def test_sizes_and_names_are_refused_in_one_line(fitted, short, capsys, command,
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (
-            RuntimeError("can't allocate memory: you tried to allocate 4294967296 bytes."),
-            "4.0 GiB",
-        ),
+        (RuntimeError("can't allocate memory: you tried to allocate 4294967296 bytes."), "4.0 GiB"),
         (MemoryError("Unable to allocate 7.45 GiB for an array"), "7.45 GiB"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "2.00 GiB"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
@@ -119,6 +116,19 @@ def test_sizes_and_names_are_refused_in_one_line(fitted, short, capsys, command,
 def test_an_allocation_that_failed_is_told_from_other_errors(error, words):
     line = describe_allocation(error)
     assert (line is None) if words is None else words in line
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("fit state_space --batch-size 20 --objective fivo:1000 --seed 12345 --run 2026", "--objective"),
+        ("compare hmm --objectives=enum,iwae:1000000 --epochs 3", "--objectives"),
+        ("fit vae --hidden 9000,10 --latent-dim 100", "--hidden"),
+        ("fit vae --data 7", None),
+    ],
+)
+def test_what_takes_more_than_there_is_names_the_largest_size(command, flag):
+    assert _largest_setting(command.split()) == flag
 
 
 # files and output that the system refuses
