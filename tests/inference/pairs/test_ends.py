@@ -177,16 +177,18 @@ def test_the_file_for_arviz_has_no_draws_after_the_end(name):
 
 def test_the_summary_of_states_has_their_posterior_at_the_sequences_that_have_the_step():
     pair, x, _ = padded("hmm")
+    x, steps = x.repeat(20, 1), LENGTHS.repeat(20)
     shares = {row["latent"]: row["mean"] for row in summarise(pair, dict.fromkeys(("train", "test"), dataset(x)))}
     posterior = pair.expected_counts(x)[2]  # (n, T, states), 0 after the end
     for t in range(T):
-        rows = t < LENGTHS
-        draws = rows.sum() * -(-summary.DRAWS // N)
+        rows = t < steps
+        draws = rows.sum() * -(-summary.DRAWS // len(x))
         for state, share in enumerate((posterior[rows, t].sum(0) / rows.sum()).tolist()):
             assert abs(shares[f"y_{t + 1} = {state}"] - share) < 4 * (share * (1 - share) / draws) ** 0.5
 
 
-def test_a_step_that_no_sequence_has_is_left_out_of_a_summary():
+def test_a_step_that_no_sequence_has_is_left_out_of_a_summary(monkeypatch):
+    monkeypatch.setattr(summary, "DRAWS", 20)
     pair, x, _ = padded("deep_markov")
     short = dataset(x[LENGTHS < 4], 3)
     names = [row["latent"] for row in summarise(pair, {"train": short, "test": short})]
