@@ -240,7 +240,9 @@ def _largest_setting(arguments: list[str]) -> str | None:
     for word in arguments:
         name, _, value = word.partition("=")
         flag = name if name.startswith("--") else flag
-        for part in re.split("[:,]", value or word) if flag and flag not in NO_SIZES else ():
+        if flag is None or flag in NO_SIZES:
+            continue
+        for part in re.split("[:,]", value or word):
             with suppress(ValueError):
                 numbers.append((float(part), flag))
     return max(numbers)[1] if numbers else None
