@@ -17,7 +17,7 @@ from inference.files import is_regular, make_folder, write_atomically
 __all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "known_pictures", "rank", "refusal"]
 
 MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
-LARGEST = 400_000  # bytes; a larger picture is scaled down
+LARGEST = 250_000  # bytes; a larger picture is scaled down
 WIDTH = 1100  # width in pixels of a picture that was scaled down
 WIDE = 760  # pixels: in half of a page, the labels of a wider picture would be illegible
 
