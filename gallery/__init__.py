@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gallery.models.gaussian_mixture import GaussianMixture
     from gallery.models.gmvae import GMVAE
     from gallery.models.hmm import HMM
+    from gallery.models.item_response import ItemResponse
     from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
     from gallery.models.linear_regression import LinearRegression
     from gallery.models.loaded_die import LoadedDie
@@ -60,6 +61,7 @@ __all__ = [
     "FactorAnalysis",
     "Fit",
     "GaussianMixture",
+    "ItemResponse",
     "KSparseAutoencoder",
     "LinearRegression",
     "LoadedDie",
@@ -78,6 +80,7 @@ _MODELS = {
     "LinearRegression": "linear_regression",
     "LogisticRegression": "logistic_regression",
     "EightSchools": "eight_schools",
+    "ItemResponse": "item_response",
     "LoadedDie": "loaded_die",
     "GaussianMixture": "gaussian_mixture",
     "HMM": "hmm",

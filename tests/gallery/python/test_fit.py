@@ -35,7 +35,7 @@ def fitted():
 
 def test_all_models_are_names_of_the_package():
     families = [name for name in MODELS if ":" not in name]
-    assert len(families) == 22
+    assert len(families) == 23
     public = [getattr(gallery, name) for name in gallery.__all__]
     assert all(MODELS[name] in public for name in families)
 
