@@ -153,11 +153,11 @@ class Bayesian(ItemResponse):
     :param data_dim: number of items
     """
 
+    log_evidence = posterior = e_step = m_step = None  # type: ignore[assignment]  # no closed form with a and b latent
+
     def __init__(self, data_dim: int = 5) -> None:
         super().__init__(data_dim)
         del self.theta
-        self.log_evidence = self.posterior = None  # type: ignore[assignment, method-assign]
-        self.e_step = self.m_step = None  # type: ignore[assignment, method-assign]
         start = {"m": torch.zeros(2, data_dim), "log_s": torch.full((2, data_dim), -2.0)}
         self.q = nn.ParameterDict(start | {"b_on_a": torch.zeros(data_dim)})
 

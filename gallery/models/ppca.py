@@ -131,8 +131,10 @@ class PPCA(nn.Module):
         }
 
     def m_step(self, statistics: dict[str, Tensor]) -> None:
-        """Set m, W and a learnt sigma to the maximisers of the
-        expected log joint density: a regression of x on z."""
+        """Maximise the expected log joint density.
+
+        That is a regression of x on z.
+        """
         x, z = statistics["x"], statistics["z"]
         xz = statistics["xz"] - x.outer(z)  # covariances
         zz = statistics["zz"] - z.outer(z)
@@ -143,7 +145,7 @@ class PPCA(nn.Module):
 
 
 def maximum_likelihood(x: Tensor, latent_dim: int, sigma: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the m, W and sigma of greatest likelihood, with R = I.
+    """Return m, (data_dim,), W, (data_dim, latent_dim), and sigma, (), of greatest likelihood, with R = I.
 
     :param x: the data, (n, data_dim)
     :param sigma: the noise; the best one if None
@@ -163,7 +165,7 @@ def maximum_likelihood(x: Tensor, latent_dim: int, sigma: float | None = None) -
 
 
 def set_optimum(pair: PPCA, x: Tensor) -> None:
-    """Set model and guide to the maximum of the ELBO of the data x."""
+    """Set model and guide to the maximum of the ELBO of the data x, (n, data_dim)."""
     fixed = None if "log_sigma" in pair.theta else pair.fixed.item()
     m, W, sigma = maximum_likelihood(x, pair.latent_dim, fixed)
     M = W.square().sum(0) + sigma.square()  # the diagonal
