@@ -85,11 +85,22 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...]) -> poutine.Trace:
     :param args: the arguments of `model` and `guide`
     """
     guide = poutine.trace(pair.guide).get_trace(*args)
-    if inspect_pair(pair, args).enumerated_in_model:
+    if summed := inspect_pair(pair, args).enumerated_in_model:
+        certain = _certain_sites(pair, args, summed)
+        guide.nodes.update(certain)
+        if certain.keys() == summed:
+            return guide
         posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
         drawn = poutine.trace(posterior).get_trace(*args)
         guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
     return guide
+
+
+def _certain_sites(pair: Pair, args: tuple[Tensor, ...], names: set[str]) -> dict[str, Site]:
+    """Return those of the discrete sites that have one value. Pyro infers discrete sites of two values or more."""
+    sites = latent_sites(poutine.trace(pair.model).get_trace(*args))
+    supports = {name: site["fn"].enumerate_support(expand=False) for name, site in sites.items() if name in names}
+    return {name: sites[name] for name, support in supports.items() if len(support) == 1}
 
 
 def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:
@@ -137,8 +148,15 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
             code = {name: _code(name, site) for name, site in latent_sites(guide).items()}
         if summed := inspect_pair(pair, args).enumerated_in_model:
             rows = repeat(args, 2) if len(x) == 1 else args  # Pyro drops the dimension of a single row
+            certain = _certain_sites(pair, rows, summed)
+            model = poutine.condition(pair.model, {name: site["value"] for name, site in certain.items()})
+            code |= {name: _code(name, site)[: len(x)] for name, site in certain.items()}
             try:
-                posterior = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(pair.model, pair.guide, *rows)
+                posterior = (
+                    {}
+                    if certain.keys() == summed
+                    else TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(model, pair.guide, *rows)
+                )
             except TypeError:  # Pyro builds the family from logits alone
                 names = ", ".join(sorted(summed))
                 raise UndefinedError(f"Pyro knows the posterior of {names} only if it is Categorical.") from None

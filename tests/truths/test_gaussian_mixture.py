@@ -11,6 +11,7 @@ from torch.distributions import kl_divergence
 
 import data
 from gallery.models.gaussian_mixture import GaussianMixture
+from gallery.models.hmm import HMM
 from inference import SVI, Settings, em, encode, eval_mode, evaluate, log_weights, reconstruct, sample
 
 
@@ -70,3 +71,11 @@ def test_a_component_that_dies_leaves_finite_parameters():
     evidence = list(em(pair, x, 20))
     assert all(p.isfinite().all() for p in pair.parameters())
     assert min(np.diff(evidence)) > -1e-4  # float32
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("pair", [GaussianMixture(2, components=1), HMM(states=1)])
+def test_a_latent_of_one_value_is_certain(pair, rows):
+    x = torch.randn(rows, 2)
+    assert all(torch.equal(code, torch.ones(rows, 1)) for code in encode(pair, x).values())
+    assert torch.equal(reconstruct(pair, x), pair.theta["mean"].detach().expand(rows, 2))

@@ -31,7 +31,10 @@ GUIDES = {  # to compare beside the model's own
 SAMPLERS = {"linear_regression": ("nuts", "pathfinder"), "gaussian_mixture": ("em",), "factor_analysis": ("em",)}
 
 
-@pytest.mark.parametrize("model", GUIDES)
+SLOW = ("exponential_gaussian", "loaded_die")  # one of each kind of model is left: local, global, summed out
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in GUIDES])
 def test_rows_are_within_their_errors_of_the_evidence_or_below(model, tmp_path):
     settings = {
         "epochs": 2,

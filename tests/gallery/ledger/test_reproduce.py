@@ -62,6 +62,7 @@ def test_jobs_share_the_runs(tmp_path, monkeypatch):
     names, jobs, runs = ["factor_analysis", "hmm", "squared_gaussian"], 4, []
     known = {"factor_analysis": lambda *args: runs.append(("experiment", 0))}
     monkeypatch.setattr("gallery.ledger.reproduce.EXPERIMENTS", known)
+    monkeypatch.setattr("gallery.ledger.reproduce._fit_together", lambda *args: None)
     monkeypatch.setattr(
         "gallery.ledger.reproduce.measured", lambda recipe, seed, *args: runs.append((recipe.name, seed)) or {}
     )

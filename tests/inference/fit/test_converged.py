@@ -159,8 +159,15 @@ def test_large_models_are_refused():
         SVI(PerDatum(100_000), torch.zeros(100_000, 1), settings=replace(Settings(), until="converged"))
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize(("lr", "engine"), [(0.1, "compiled"), (0.01, "graph"), (0.001, "graph"), (0.0001, "graph")])
+@pytest.mark.parametrize(
+    ("lr", "engine"),
+    [
+        pytest.param(0.1, "compiled", marks=pytest.mark.slow),
+        pytest.param(0.01, "graph", marks=pytest.mark.integration),
+        pytest.param(0.001, "graph", marks=pytest.mark.slow),
+        pytest.param(0.0001, "graph", marks=pytest.mark.integration),
+    ],
+)
 def test_every_first_rate_ends_at_the_same_guide(lr, engine):
     """Within the tolerance of the exact one; the smallest rates are raised first."""
     svi = fit(LinearGaussian(), standard_normal(), lr=lr, until="converged:0.05", engine=engine)

@@ -73,6 +73,10 @@ def test_the_check_refuses_another_network():
     [
         ("linear_regression", ["no encoder: all data points share w", "no decoder"]),
         ("loaded_die", ["no encoder: all data points share p", "no decoder"]),
+        (
+            "hmm",
+            ["no encoder: its guide has no latent", "as ONNX: traced by torch, its number of rows becomes a const"],
+        ),
     ],
 )
 def test_pairs_without_networks(name, words, tmp_path):
