@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cyclopts import App, CycloptsError, UnknownOptionError
+from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from gallery.cli.flags import as_typed
 from gallery.runs.registry import format_error, line_of
@@ -172,6 +172,9 @@ def _main(argv: Sequence[str] | None) -> int:
         if isinstance(error, UnknownOptionError):
             _complain(_unknown_flag(error, " ".join(words)))
             return 2
+        if isinstance(error, UnusedCliTokensError):
+            _complain(_unused_words(error.unused_tokens or [], words[0] if words else ""))
+            return 2
         hint = ""
         place = line_of(error)
         hint += f" ({place})" if place and place not in str(error) else ""
@@ -215,6 +218,12 @@ def _unknown_flag(error: UnknownOptionError, command: str) -> str:
     if flag in FORMER:
         return f"{flag} has another name. Use {FORMER[flag]}."
     return f"{' '.join(str(error).split())} `gallery {command} --help` lists them."
+
+
+def _unused_words(unused: Sequence[str], command: str) -> str:
+    """Return the message for words beyond those that a command takes, as where a list is written with spaces."""
+    hint = f"Separate the values of a list by commas alone; `gallery {command} --help` lists what it takes."
+    return f"unexpected {' '.join(map(repr, unused))}. {hint}"
 
 
 def _message_of_other(error: Exception, arguments: list[str]) -> str | None:

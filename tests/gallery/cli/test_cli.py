@@ -116,6 +116,7 @@ def test_data_in_a_users_file(run, tmp_path):
         ("fit vae --no-compile", ["--no-compile", "Use --engine pyro."]),
         ("compare vae --compile", ["--compile", "Use --engine compiled."]),
         ("fit vae --engine fast", ["engine", "auto", "pyro", "graph", "compiled"]),
+        ("compare hmm --objectives trace enum", ["unexpected 'enum'", "commas alone", "gallery compare --help"]),
         ("fit vae --recipe cvae", ["no recipe for vae", "gallery show vae"]),
         ("fit vae:slides", ["is a recipe", "gallery fit vae", "vae:slides"]),
         ("reproduce vae:slide", ["Did you mean 'vae:slides'", "gallery show MODEL"]),
