@@ -16,6 +16,7 @@ from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import Field, differences, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read
 from gallery.models import MODELS, family_module
+from inference import Settings
 from inference.files import write_atomically
 from inference.pairs.capabilities import exact
 
@@ -199,7 +200,9 @@ def _status(row: dict[str, Any] | None) -> str:
 def _section(recipe: Recipe, row: dict[str, Any] | None) -> str:
     lines = [f"### `{recipe.name}`", ""]
     if row is None:
-        return "\n".join([*lines, f"On {recipe.data}. It was not run."])
+        settings = Settings(**recipe.settings)
+        cost = f"{settings.epochs:,} epochs in minibatches of {settings.batch_size}, objective {settings.objective}"
+        return "\n".join([*lines, f"On {recipe.data}. It was not run: {cost}."])
     if not row["runs"]:
         return "\n".join([*lines, f"Refused before the first step: {row['refused']}"])
     seeds = ", ".join(sorted(row["runs"], key=int))
