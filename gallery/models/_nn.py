@@ -105,9 +105,10 @@ class GaussianHead(nn.Module):
 
 
 class CholeskyHead(nn.Module):
-    """h -> Normal(A h + a, L L'), L lower triangular: (..., in_dim) to a distribution over (..., dim).
+    """h -> Normal(m, L L'), L = diag(s) (I + A): (..., in_dim) to a distribution over (..., dim).
 
-    The entries of L are linear in h, those of its diagonal through a softplus.
+    m and s are those of a GaussianHead. A is strictly lower triangular, and its entries are linear in h. They start at
+    0, where the distribution is the diagonal one.
 
     :param in_dim: length of h
     :param dim: length of the variable
@@ -115,15 +116,15 @@ class CholeskyHead(nn.Module):
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
-        self.dim, self.linear = dim, nn.Linear(in_dim, dim + dim * (dim + 1) // 2)
+        self.dim, self.diagonal, self.below = dim, GaussianHead(in_dim, dim), nn.Linear(in_dim, dim * dim)
+        for parameter in self.below.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
-        loc, entries = self.linear(h).tensor_split((self.dim,), dim=-1)
-        i, j = torch.tril_indices(self.dim, self.dim, device=h.device)
-        raw = entries.new_zeros(*entries.shape[:-1], self.dim, self.dim)
-        raw[..., i, j] = entries
-        L = raw.tril(-1) + F.softplus(raw.diagonal(dim1=-2, dim2=-1)).diag_embed()
-        return dist.MultivariateNormal(loc, scale_tril=L)
+        diagonal = self.diagonal(h).base_dist
+        A = self.below(h).unflatten(-1, (self.dim, self.dim)).tril(-1)
+        L = diagonal.scale.unsqueeze(-1) * (A + torch.eye(self.dim, dtype=h.dtype, device=h.device))
+        return dist.MultivariateNormal(diagonal.loc, scale_tril=L)
 
 
 class PairEncoder(nn.Module):

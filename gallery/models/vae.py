@@ -99,6 +99,7 @@ class VAE(nn.Module):
 
 class FullCovarianceVAE(VAE):
     """x: (n, data_dim); z: (n, latent_dim). The guide has a full covariance matrix for each x, by its Cholesky factor.
+    It starts with a diagonal one.
 
     KL(q(z | x) || p(z)) = (tr Sigma + mu' mu - latent_dim - log det Sigma) / 2, of which the diagonal guide has the
     case of a diagonal Sigma.

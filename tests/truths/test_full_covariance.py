@@ -18,6 +18,7 @@ def test_the_kl_to_the_prior_is_that_of_the_slides_and_the_objective_has_it():
     """(tr Sigma + mu' mu - k - log det Sigma) / 2, torch's kl_divergence, and the loss without its log-likelihood."""
     pair, (x,) = build("vae:full_covariance").double().eval(), arguments("vae", torch.float64)
     torch.manual_seed(0)
+    nn.init.normal_(pair.encoder[1].below.weight)
     model, guide = importance_traces(pair, (x,))
     q, p = guide.nodes["z"]["fn"], model.nodes["z"]["fn"]
     sigma, mu = q.covariance_matrix, q.mean
@@ -53,14 +54,16 @@ def test_the_kl_of_two_normals_is_the_formula_of_the_slides():
 
 
 def test_a_full_normal_has_the_diagonal_one_as_a_case():
-    head = CholeskyHead(3, 2).double()
+    """It starts there, and its correlations are those of I + A."""
+    head, h = CholeskyHead(3, 2).double(), torch.randn(5, 3, dtype=torch.float64)
+    diagonal = head.diagonal(h)
+    close(head(h).mean, diagonal.mean)
+    close(head(h).covariance_matrix, diagonal.variance.diag_embed())
     with torch.no_grad():
-        head.linear.weight.zero_()
-        head.linear.bias.copy_(tensor([1.0, 2.0, 0.5, 0.0, 0.7], dtype=torch.float64))  # mean; L_11, L_21, L_22
-    q = head(torch.randn(5, 3, dtype=torch.float64))
-    close(q.mean, tensor([1.0, 2.0]).double().expand(5, 2))
-    variances = nn.functional.softplus(tensor([0.5, 0.7], dtype=torch.float64)).square()
-    close(q.covariance_matrix, torch.diag(variances).expand(5, 2, 2))
+        head.below.bias.copy_(tensor([9.0, 9.0, 0.5, 9.0], dtype=torch.float64))  # A_21 is below the diagonal
+    q = head(h)
+    close(q.covariance_matrix[:, 0, 1] / q.covariance_matrix[:, 0, 0].sqrt(), 0.5 * diagonal.stddev[:, 1])
+    close(q.variance, diagonal.variance * tensor([1.0, 1.25], dtype=torch.float64))
 
 
 class Amortised(FactorAnalysis):
@@ -85,9 +88,9 @@ def test_on_factor_analysis_the_guide_holds_the_posterior_and_has_no_gap():
     L = torch.linalg.cholesky(S)
     with torch.no_grad():
         pair.theta.load_state_dict(exact.theta.state_dict())
-        pair.phi.linear.weight.zero_()[:2] = V
-        diagonal = L.diagonal().expm1().log()
-        pair.phi.linear.bias.copy_(torch.stack([0 * S[0, 0], 0 * S[0, 0], diagonal[0], L[1, 0], diagonal[1]]))
+        pair.phi.diagonal.linear.weight.zero_()[:2] = V
+        pair.phi.diagonal.linear.bias.copy_(torch.cat([torch.zeros(2).double(), L.diagonal().expm1().log()]))
+        pair.phi.below.bias[2] = L[1, 0] / L[1, 1]
     mean = gap(pair, x, draws=2, steps=1)["mean"]
     assert abs(mean["gap"]["value"]) < 1e-8
     assert "diagonal_gap" not in mean
