@@ -33,6 +33,7 @@ from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
 from inference.pairs.capabilities import capability
 from inference.pairs.run import Batch
+from inference.pairs.sites import is_autoregressive
 from inference.pairs.streams import seeded
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 STEPS, BATCH = 1500, 128  # of the classifier: three epochs of the 60,000 images of MNIST
-IWAE_DRAWS = 5_000
+IWAE_DRAWS, FEWER_DRAWS = 5_000, 1_000
 STEP_DRAWS = 16  # of the guide for each sequence
 PROBED = 5_000  # training rows of a probe
 CORRUPTIONS: dict[Corruption, float] = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
@@ -139,6 +140,11 @@ def iwae_5000(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
     return {"iwae_5000": evaluate(pair, test.scored(), test.given, particles=IWAE_DRAWS, seed=seed)["iwae"]}
 
 
+def iwae_1000(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
+    """Return IWAE-1000 of all test data as "iwae_1000", in a fifth of the time of IWAE-5000."""
+    return {"iwae_1000": evaluate(pair, test.scored(), test.given, particles=FEWER_DRAWS, seed=seed)["iwae"]}
+
+
 def elbo_per_step(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
     """Return the ELBO of all sequences over the number of their steps as "elbo_per_step", in nats per step.
 
@@ -155,6 +161,7 @@ def elbo_per_step(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
 EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset, int], dict[str, dict]]]] = {
     "k_hat": ("test", k_hat),
     "iwae_5000": ("test", iwae_5000),
+    "iwae_1000": ("test", iwae_1000),
     "elbo_per_step": ("test", elbo_per_step),
     "sandwich": ("simulated", bdmc_100),
 }
@@ -253,7 +260,11 @@ LEDGER_METRICS: tuple[Metric, ...] = (
     Metric("probe", _has_code_probe, _probe),
     Metric("pixel_probe", _has_code_probe, lambda s: {"pixel_probe": _pixel_probe(_train(s).head(PROBED), s.dataset)}),
     Metric("same_labels", _has_few_labels, _same_labels),
-    Metric("mutual_information", lambda s: True, _mutual_information),
+    Metric(
+        "mutual_information",
+        lambda s: not any(map(is_autoregressive, s.info.guide_sites.values())),
+        _mutual_information,
+    ),
     Metric(
         "jacobian_norm", _is_deterministic, lambda s: {"jacobian_norm": mean_jacobian_norm(s.pair, s.dataset.x[:1000])}
     ),

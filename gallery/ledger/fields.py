@@ -31,6 +31,7 @@ PATHS = {
     "ELBO per step": "test elbo_per_step",
     "IWAE-16": "test iwae",
     "IWAE-5000": "test iwae_5000",
+    "IWAE-1000": "test iwae_1000",
     "log p(x), exact": "test evidence",
     "log p(x) of simulated data, from below": "simulated sandwich lower",
     "log p(x) of simulated data, from above": "simulated sandwich upper",

@@ -7,6 +7,8 @@ from typing import Literal
 import pyro.distributions as dist
 import torch
 import torch.nn.functional as F
+from pyro.distributions.transforms import ConditionalAffineAutoregressive
+from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
 from gallery.models._distributions import MAX_LOGIT, ContinuousBernoulli
@@ -20,6 +22,7 @@ __all__ = [
     "Likelihood",
     "PairEncoder",
     "PixelHead",
+    "autoregressive_layers",
     "masked",
     "mlp",
     "reverse",
@@ -54,6 +57,38 @@ def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: fl
         if dropout:
             layers.append(Dropout(dropout))
     return nn.Sequential(*layers)
+
+
+def autoregressive_layers(
+    count: int, dim: int, context_dim: int, hidden: int, activation: type[nn.Module] = nn.ReLU
+) -> nn.ModuleList:
+    """Build the layers of an inverse autoregressive flow of a vector of length dim, given a context.
+
+    Each layer maps u to sigma u + m, where sigma_i and m_i are functions of the context and of the coordinates of u
+    before i. The order of the coordinates is reversed from layer to layer. Each layer starts as the identity.
+
+    :param count: number of layers
+    :param dim: length of the vector
+    :param context_dim: length of the context
+    :param hidden: width of the one hidden layer of each network
+    :param activation: class of the activation
+    :raises ValueError: if dim is 1, where a layer has nothing to condition on, or more than the hidden units
+    """
+    if not 2 <= dim <= hidden:
+        raise ValueError(
+            f"an autoregressive network with {hidden} hidden units takes 2 to {hidden} coordinates, not {dim}."
+        )
+    order = torch.arange(dim)
+    layers = nn.ModuleList()
+    for i in range(count):
+        permutation = order.flip(0) if i % 2 else order
+        net = ConditionalAutoRegressiveNN(
+            dim, context_dim, [hidden], permutation=permutation, nonlinearity=activation()
+        )
+        for parameter in net.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+        layers.append(ConditionalAffineAutoregressive(net))
+    return layers
 
 
 def masked(fn: dist.TorchDistribution, within: Tensor) -> dist.TorchDistribution:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
-from inference.evaluation.mutual_information import MAX_ELEMENTS, codes_and_densities
+from inference.evaluation.mutual_information import MAX_ELEMENTS, Codes, codes_and_densities
 from inference.pairs.pair import Pair
 
 __all__ = ["kl_decomposition"]
@@ -48,9 +48,11 @@ def kl_decomposition(
         with that of each coordinate under "coordinates", in nats. "se" is as of `mutual_information`
     :raises InferenceError: as `mutual_information`, or if the coordinates of z are not independent in guide and prior
     """
+    two = codes_and_densities(pair, x[:2], None if given is None else given[:2], 2, seed)
+    _by_coordinate(pair, two)  # refuses before the work of all
     codes = codes_and_densities(pair, x, given, n, seed)
     n, z = len(codes.z), codes.z.reshape(len(codes.z), -1)  # (n, d)
-    q, p = (_coordinates(pair, what, fn) for what, fn in (("guide", codes.q), ("prior", codes.p)))
+    q, p = _by_coordinate(pair, codes)
     log_q = torch.cat([_log_mean(q, part) for part in z.split(max(1, MAX_ELEMENTS // (n * z.shape[1])))])
     log_p = p.log_prob(codes.z).double().reshape(n, -1)
     each = log_q - log_p  # (n, d)
@@ -67,6 +69,11 @@ def _log_mean(q: dist.TorchDistribution, z: Tensor) -> Tensor:
     at = z.unsqueeze(1)  # (rows, 1, d)
     density = q.log_prob(at if len(q.batch_shape) == 2 else at.squeeze(2)).double()
     return density.reshape(len(z), -1, z.shape[1]).logsumexp(1) - math.log(density.shape[1])
+
+
+def _by_coordinate(pair: Pair, codes: Codes) -> tuple[dist.TorchDistribution, dist.TorchDistribution]:
+    """Return guide and prior as distributions of the coordinates of z."""
+    return _coordinates(pair, "guide", codes.q), _coordinates(pair, "prior", codes.p)
 
 
 def _coordinates(pair: Pair, what: str, fn: dist.TorchDistribution) -> dist.TorchDistribution:

@@ -114,7 +114,8 @@ def _density_of_all(q: dist.TorchDistribution, n: int) -> tuple[Callable[[Tensor
     normal = getattr(q, "base_dist", None)
     if not isinstance(normal, dist.Normal) or q.event_dim != 1 or normal.batch_shape[0] != n:
         size = n * q.event_shape.numel()
-        return lambda z: q.log_prob(z.unsqueeze(1)).double(), size
+        # a flow that reads a context, (n, ...), does not broadcast over codes
+        return lambda z: q.log_prob(z.unsqueeze(1).expand(len(z), *q.shape())).double(), size
     mean, precision = normal.loc.double(), normal.scale.double().square().reciprocal()
     weighted = mean * precision
     constant = (precision.log() - math.log(2 * math.pi) - mean * weighted).sum(1) / 2

@@ -17,6 +17,7 @@ __all__ = [
     "children_of_enumerated",
     "enumerated_sites",
     "independent_factors",
+    "is_autoregressive",
     "is_delta",
     "is_flat",
     "is_local",
@@ -100,6 +101,12 @@ def other_plate(site: Site) -> CondIndepStackFrame | None:
     """Return the plate of another name than "data" that a global site stands in, such as one of items: the site then
     has a draw for each of them, along dimension -1 of its batch. None if it has one draw."""
     return next((f for f in site["cond_indep_stack"] if f.vectorized and f.dim == -1 and f.name != "data"), None)
+
+
+def is_autoregressive(site: Site) -> bool:
+    """Return whether the distribution of a site is an autoregressive flow: the density at a value that it did not draw
+    takes one pass for each coordinate."""
+    return any(getattr(part, "autoregressive", False) for part in getattr(site["fn"], "transforms", ()))
 
 
 def is_flat(site: Site) -> bool:

@@ -28,7 +28,11 @@ __all__ = ["Graph_ELBO", "Reinforce_ELBO", "Unreparametrised"]
 
 
 class Unreparametrised(Messenger):
-    """Draws with the same noise but without a gradient through the draw, so that Pyro uses the score function."""
+    """Draws with the same noise but without a gradient through the draw, so that Pyro uses the score function.
+
+    A transform with a cache, as of a flow, knows its last draw by the identity of the tensor. It would score the draw
+    with its noise held fixed, where the score function holds the draw fixed: so the draw is a new tensor.
+    """
 
     def _pyro_sample(self, msg: Site) -> None:
         if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_rsample:
@@ -38,7 +42,7 @@ class Unreparametrised(Messenger):
             return
         msg["infer"]["_is_preset"] = msg["value"] is not None
         with torch.no_grad():
-            msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
+            msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"]).detach()
         for layer in wrapped:
             with suppress(AttributeError):  # a property of some wrappers, which return that of the base
                 layer.has_rsample = False
