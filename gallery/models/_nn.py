@@ -72,16 +72,18 @@ def autoregressive_layers(
     :param context_dim: length of the context
     :param hidden: width of the one hidden layer of each network
     :param activation: class of the activation
-    :raises ValueError: if dim is 1, where a layer has nothing to condition on, or more than the hidden units
+    :raises ValueError: if there are no layers, or dim is 1, where a layer has no coordinate to condition on, or more
+        than the hidden units
     """
     if not 2 <= dim <= hidden:
         raise ValueError(
             f"an autoregressive network with {hidden} hidden units takes 2 to {hidden} coordinates, not {dim}."
         )
-    order = torch.arange(dim)
-    layers = nn.ModuleList()
+    if count < 1:
+        raise ValueError(f"a flow has one layer or more, not {count}.")
+    layers, order = nn.ModuleList(), list(range(dim))
     for i in range(count):
-        permutation = order.flip(0) if i % 2 else order
+        permutation = torch.LongTensor(order[::-1] if i % 2 else order)
         net = ConditionalAutoRegressiveNN(
             dim, context_dim, [hidden], permutation=permutation, nonlinearity=activation()
         )

@@ -45,7 +45,7 @@ class FlowGuide(DiagonalGuide):
     :param latent_dim: number of factors
     :param flows: number of layers of the flow
     :param flow_hidden: width of the hidden layer of each layer's network
-    :raises ValueError: if there is one factor, or more than flow_hidden
+    :raises ValueError: if flows is not positive, or there is one factor, or more than flow_hidden
     """
 
     def __init__(self, data_dim: int = 3, latent_dim: int = 2, flows: int = 1, flow_hidden: int = 20) -> None:
@@ -56,6 +56,6 @@ class FlowGuide(DiagonalGuide):
         pyro.module("phi", self.phi)
         pyro.module("flow", self.flow)
         q = dist.Normal(x @ self.phi["V"].T, self.phi["scale"].abs()).to_event(1)
-        layers = [layer.condition(x) for layer in self.flow]
+        layers = [layer.condition(x) for layer in self.flow]  # type: ignore[operator]
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", dist.TransformedDistribution(q, layers))

@@ -51,7 +51,7 @@ class FlowVAE(VAE):
 
     :param flows: number of layers of the flow
     :param flow_hidden: width of the hidden layer of each layer's network
-    :raises ValueError: as VAE; or if z has one coordinate, or more than flow_hidden
+    :raises ValueError: as VAE; or if flows is not positive, or z has one coordinate, or more than flow_hidden
     """
 
     def __init__(
@@ -74,6 +74,6 @@ class FlowVAE(VAE):
         pyro.module("flow", self.flow)
         hidden, head = self.encoder
         h = hidden(x)  # (n, hidden[-1])
-        layers = [layer.condition(h) for layer in self.flow]
+        layers = [layer.condition(h) for layer in self.flow]  # type: ignore[operator]
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             pyro.sample("z", dist.TransformedDistribution(head(h), layers))

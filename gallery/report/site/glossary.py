@@ -68,6 +68,12 @@ TERMS = (
         r"FIVO(?:-\d+)?",
     ),
     Term(
+        "flow",
+        "Invertible layers that move a sample of a simple distribution. The log density is that of the sample, minus "
+        "the log determinant of the Jacobian of each layer. An autoregressive layer has a triangular one.",
+        r"(?:inverse )?(?:autoregressive )?flows?",
+    ),
+    Term(
         "gap",
         "Log evidence minus ELBO. It is the KL from the guide to the posterior: at 0 the two are equal. "
         "It can be computed only where the evidence is known.",

@@ -4,6 +4,7 @@ import math
 import re
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from cases import arguments, build, local_level
@@ -266,6 +267,14 @@ def factor_analysis():
     yield 2, f"{gap(0.1):.3f}"
     yield 2, f"{best:.4f}"
     yield 2, f"{least(gap, best):.3f}"
+    variances = (-P.diagonal().log()).requires_grad_()  # their logarithms
+    independent = MultivariateNormal(torch.zeros(2), covariance_matrix=variances.exp().diag())
+    loss, S = kl_divergence(independent, exact), P.inverse()
+    close(torch.autograd.grad(loss, variances)[0], torch.zeros(2))
+    yield 3, f"{loss.item():.4f} nats"
+    L = torch.linalg.cholesky(S)
+    layer = tensor([[1.0, 0.0], [(L[1, 0] / L[0, 0]).item(), 1.0]])  # of u - V x
+    close(layer @ L.diagonal().square().diag() @ layer.T, S)
 
 
 def ppca():
@@ -384,6 +393,14 @@ def vae():
     yield 2, f"$I = \\log\\,2$ = {math.log(2):.3f} nats"
     yield 2, f"the total correlation is {math.log(2):.3f} as well"
     yield 2, f"{total:.3f} nats in all, which leaves {2 * each:.3f}"
+    u = tensor([1.0, 0.0])
+    z = tensor([u[0], u[0].exp() * u[1]])
+    of_scale = Normal(0.0, 1.0).log_prob(z[0]) + Normal(0.0, z[0].exp()).log_prob(z[1])  # q(z_1) q(z_2 | z_1)
+    yield 3, f"{of_scale.item():.3f} at"
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    second, fourth = ((weights * np.exp(k * nodes)).sum() / math.sqrt(2 * math.pi) for k in (2, 4))
+    yield 3, f"e^2$ = {second:.3f}"
+    yield 3, f"{3 * fourth / second**2:.1f}"
 
 
 def cvae():
