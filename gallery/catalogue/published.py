@@ -17,6 +17,8 @@ PUBLISHED: dict[str, dict[str, float]] = {
     "vae:iwae:50": {"IWAE-5000": -84.78},
     "vae:static_mnist": {"IWAE-5000": -88.71, "IWAE-5000, a reproduction": -89.93},
     "vae:static_mnist:iwae": {"IWAE-5000": -87.10, "IWAE-5000, a reproduction": -86.71},
+    "vae:two_layers": {"IWAE-5000": -85.33},
+    "vae:two_layers:iwae": {"IWAE-5000": -82.90},
     "vae:static_mnist:short": {"ELBO of another network": -103.31, "log p(x) of another network": -97.10},
     "vae:static_mnist:flow": {"ELBO of another network": -101.64, "log p(x) of another network": -95.33},
     "cvae": {

@@ -61,6 +61,7 @@ _CLASSES = {
     "vae": "vae.VAE",
     "vae:full_covariance": "vae.FullCovarianceVAE",
     "vae:flow": "vae_flow.FlowVAE",
+    "vae:two_layers": "vae_two_layers.TwoLayerVAE",
     "cvae": "cvae.CVAE",
     "cvae:standard": "cvae.StandardCVAE",
     "cvae:z_given_y": "cvae.ZGivenY",
