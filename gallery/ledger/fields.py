@@ -80,6 +80,7 @@ DISPLAYED = (
     "ELBO",
     "ELBO per step",
     "log p(x), exact",
+    "IWAE-1000",
     "ELBO, training data",
     "log p(x) - ELBO, training data",
     "log p(x) of simulated data, from below",
