@@ -93,11 +93,12 @@ def _steps_read(
 ) -> dict[str, set[str]]:
     """Return for each site of a guide the observed sites x_1, x_2, ... whose part of x its density depends on.
 
-    A trail shows that a density depends on x, not on which part. So each part in turn is set to `hidden`, with the
-    draws of the guide held at `values`: a site that reads the part has another density then. The gradient of an
-    observed value with respect to x gives its part. The result is empty if x is an index, which has no gradient.
+    A trail shows that a density depends on x, not on which part. A site reads a part if its density, with the draws of
+    the guide held at `values`, changes where the part is set to `hidden`, or has a gradient there: a guide may mask
+    what is hidden, and a comparison has no gradient. The gradient of an observed value with respect to x gives its
+    part. The result is empty if x is an index, which has no gradient.
 
-    :param hidden: NaN; infinity if the guide masks NaN, since without a part a distant density is the same to rounding
+    :param hidden: NaN; infinity if the guide masks NaN, since the gradient of a distant part may underflow
     """
 
     def densities(x: Tensor) -> dict[str, Tensor]:
@@ -105,15 +106,26 @@ def _steps_read(
         sites = {name: site for name, site in nodes.items() if site["type"] == "sample" and not site_is_subsample(site)}
         return {name: bare(site["fn"]).log_prob(site["value"]) for name, site in sites.items()}
 
+    def slope(value: Tensor) -> Tensor:
+        if not value.requires_grad:
+            return torch.zeros_like(x)
+        return torch.autograd.grad(value.sum(), x, retain_graph=True, materialize_grads=True)[0]
+
     x = args[0].clone().requires_grad_()
     with torch.enable_grad():
         steps = {name: site["value"] for name, site in observed_sites(run("model", (x, *args[1:]), values)).items()}
         if not all(value.requires_grad for value in steps.values()):
             return {}
-        parts = {name: torch.autograd.grad(value.sum(), x, retain_graph=True)[0] != 0 for name, value in steps.items()}
+        parts = {name: slope(value) != 0 for name, value in steps.items()}
     usual = densities(args[0])
     try:
+        with torch.enable_grad():
+            slopes = {name: slope(value) for name, value in densities(x).items()}
         others = {name: densities(args[0].masked_fill(part, hidden)) for name, part in parts.items()}
     except (IndexError, RuntimeError):  # a guide that reads x as an index
         return {}
-    return {site: {name for name in parts if not torch.equal(others[name][site], usual[site])} for site in usual}
+
+    def reads(site: str, name: str) -> bool:
+        return bool(slopes[site][parts[name]].any()) or not torch.equal(others[name][site], usual[site])
+
+    return {site: {name for name in parts if reads(site, name)} for site in usual}
