@@ -6,6 +6,7 @@ import shlex
 import pytest
 from PIL import Image
 
+from gallery.catalogue.lessons import LESSONS
 from gallery.cli.main import app, command_of, main
 from gallery.figures.front import PICTURE, front
 from gallery.figures.style import save
@@ -37,6 +38,12 @@ def test_readme_is_short_and_its_links_lead_somewhere():
     for file in FILES:
         for path in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
             assert path.startswith("http") or (README.parent / path).exists(), path
+
+
+def test_the_comparisons_are_counted():
+    counts = dict(zip(("nine", "ten", "eleven", "twelve"), range(9, 13), strict=True))
+    (first, second) = re.findall(rf"({'|'.join(counts)}) (?:prepared )?comparisons", TEXT)
+    assert counts[first] == counts[second] == len(LESSONS)
 
 
 def test_the_picture_is_small_and_drawn_by_its_script():

@@ -207,8 +207,9 @@ LESSONS: dict[str, Lesson] = {
         "Where the sum has too many terms, take DisARM: at the same weights and passes its gradient has less variance "
         "than that of two draws (loo:2), although which of the two ends higher depends on the seed. VIMCO (vimco:4) "
         "maximises the bound of four draws, so its log p(x) is the highest, and its gap too. A bound of 16 draws, for "
-        "a VAE: PIWAE (piwae:4:4) gives the model the gradient of IWAE, and the guide three to five times its signal- "
-        "to-noise ratio, as MIWAE does. After these few epochs it is the best of the three, by IWAE-64 and by ELBO.",
+        "a VAE: PIWAE (piwae:4:4) gives the model the gradient of IWAE, and the guide three to five times its "
+        "signal-to-noise ratio, as MIWAE does. After these few epochs it is the best of the three, by IWAE-64 and by "
+        "ELBO.",
         names={
             "trace": "reparametrised",
             "stl": "sticking the landing",

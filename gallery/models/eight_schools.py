@@ -26,7 +26,7 @@ near mu (a funnel), which neither an independent normal nor NUTS with one step s
 
     Rubin, Estimation in parallel randomized experiments, 1981.
     Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian Data Analysis, 2013, section 5.5.
-    Papaspiliopoulos, Roberts and Skoeld, A general framework for the parametrization of hierarchical models, 2007.
+    Papaspiliopoulos, Roberts and Sköld, A general framework for the parametrization of hierarchical models, 2007.
 """
 
 import pyro

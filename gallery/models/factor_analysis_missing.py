@@ -16,7 +16,7 @@ w_i / sigma_i^2: one set of experts serves all patterns, and contains the poster
 
 The E step of EM takes expectations of the missing entries and of their squares; the M step is that of complete data.
 
-    Williams, Nash and Nazabal, Autoencoders and probabilistic inference with missing data: An exact solution for the
+    Williams, Nash and Nazábal, Autoencoders and probabilistic inference with missing data: An exact solution for the
     factor analysis case, 2018, arXiv 1801.03851.
     Little and Rubin, Statistical analysis with missing data, 2002 (missing at random; EM).
 """

@@ -22,7 +22,7 @@ of components in use).
 
     Jang, Gu and Poole, Categorical reparameterization with Gumbel-Softmax, 2017.
     Maddison, Mnih and Teh, The concrete distribution, 2017.
-    Bengio, Leonard and Courville, Estimating or propagating gradients through stochastic neurons, 2013.
+    Bengio, Léonard and Courville, Estimating or propagating gradients through stochastic neurons, 2013.
 """
 
 import math

@@ -105,9 +105,10 @@ def densities(pair: Pair, test: Dataset, fitted: bool = True) -> str | None:
 {readings(*numbers)}
 <output data-part="status"></output>"""
     caption = (
-        "Left: densities of z. Right: q log(q / p) − q + p, with the integral KL(q ‖ p), and p log(p / q) − p + q, "
-        "with the integral KL(p ‖ q); p is the exact posterior. log p(x) is exact; the ELBO is log p(x) − KL(q ‖ p). "
-        "All numbers are of one data point x, in nats, by quadrature. Variational inference minimises KL(q ‖ p)."
+        "First chart: densities of z. Second chart: q log(q / p) − q + p, with the integral KL(q ‖ p), and p log(p "
+        "/ q) − p + q, with the integral KL(p ‖ q); p is the exact posterior. log p(x) is exact; the ELBO is log "
+        "p(x) − KL(q ‖ p). All numbers are of one data point x, in nats, by quadrature. Variational inference "
+        "minimises KL(q ‖ p)."
     )
     hint = (
         "Try: choose a family, then fit it by each KL. One direction stays where p has mass, the other covers it all."

@@ -48,9 +48,10 @@ def die(pair: Pair, train: Dataset) -> str | None:
 <output data-part="status"></output>
 {table("Numbers of every face", header, rows)}"""
     caption = (
-        "Left: how often each face was thrown. Right: the probability of each face under the prior and under the exact "
-        "posterior, Dirichlet(concentration + counts), whose marginals are beta distributions. log p(x) is the "
-        "evidence of the throws in their order; its difference from that of a fair die is the log Bayes factor."
+        "First chart: how often each face was thrown. Second chart: the probability of each face under the prior "
+        "and under the exact posterior, Dirichlet(concentration + counts), whose marginals are beta distributions. "
+        "log p(x) is the evidence of the throws in their order; its difference from that of a fair die is the log "
+        "Bayes factor."
     )
     hint = "Try: drag the bar of a face up. How many throws until its interval leaves the mean of the prior?"
     return fragment("die", caption, body, data, hint, ("plot", "special"))

@@ -44,10 +44,10 @@ def hierarchy(pair: Pair, train: Dataset) -> str | None:
 <output data-part="status"></output>
 {table("Numbers of every school", header, rows)}"""
     caption = (
-        "Left: the posterior mean of each effect if the spread were τ, and below it the exact posterior of τ. At τ = 0 "
-        "all schools have one effect, at a large τ each has its own estimate. Right: estimates, and effects at the "
-        f"chosen τ. The priors are μ ~ Normal(0, {pair.mu_scale:g}²) and τ ~ HalfCauchy({pair.tau_scale:g}); the mean "
-        "over all τ is a sum over a grid of log τ."
+        "First chart: the posterior mean of each effect if the spread were τ, and below it the exact posterior of "
+        "τ. At τ = 0 all schools have one effect, at a large τ each has its own estimate. Second chart: estimates, "
+        f"and effects at the chosen τ. The priors are μ ~ Normal(0, {pair.mu_scale:g}²) and τ ~ "
+        f"HalfCauchy({pair.tau_scale:g}); the mean over all τ is a sum over a grid of log τ."
     )
     hint = "Try: set τ to 0, then to 30. Which school moves most, and where is the posterior of τ?"
     return fragment("hierarchy", caption, body, data, hint, ("plot",))

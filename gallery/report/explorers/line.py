@@ -46,12 +46,11 @@ def line(pair: Pair, train: Dataset) -> str | None:
 {readings(*numbers)}
 <output data-part="status"></output>"""
     caption = (
-        f"Left: the line under w ~ Normal(0, {pair.prior_scale:g}²) and noise {pair.noise:g}, with the band that holds "
-        "it with probability 90 % at each covariate. Right: intercept and slope, with the contours that hold 90 % of "
-        "the posterior and of the best guide whose intercept and slope are independent. Its variances are too small, "
-        "and its ELBO falls short of log p(x) by the gap. A point is removed by the Delete key or a double click."
+        f"First chart: the line under w ~ Normal(0, {pair.prior_scale:g}²) and noise {pair.noise:g}, with the band "
+        "that holds it with probability 90 % at each covariate. Second chart: intercept and slope, with the "
+        "contours that hold 90 % of the posterior and of the best guide whose intercept and slope are independent. "
+        "Its variances are too small, and its ELBO falls short of log p(x) by the gap. A point is removed by the "
+        "Delete key or a double click."
     )
-    hint = (
-        "Try: drag all points to the right, then to both sides of 0, and see when the guide in red pays for its shape."
-    )
+    hint = "Try: drag all points to the right, then to both sides of 0, and see when the guide pays for its shape."
     return fragment("line", caption, body, data, hint, ("plot",))

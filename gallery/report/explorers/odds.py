@@ -40,10 +40,10 @@ def odds(pair: Pair, train: Dataset) -> str | None:
 {readings(*numbers)}
 <output data-part="status"></output>"""
     caption = (
-        "Left: the first n answers, and the probability of a 1, averaged over the posterior and at its mode. Right: "
-        "where the density of intercept and slope is a tenth of its maximum, exactly and for the normal with the mode "
-        f"and the curvature there (Laplace). The prior is w ~ Normal(0, {pair.prior_scale:g}²); evidence and means are "
-        "sums over a grid."
+        "First chart: the first n answers, and the probability of a 1, averaged over the posterior and at its mode. "
+        "Second chart: where the density of intercept and slope is a tenth of its maximum, exactly and for the "
+        f"normal with the mode and the curvature there (Laplace). The prior is w ~ Normal(0, {pair.prior_scale:g}²); "
+        "evidence and means are sums over a grid."
     )
     hint = "Try: go from 0 answers to 40, one by one. When does the posterior become nearly normal?"
     return fragment("odds", caption, body, data, hint, ("plot",))

@@ -53,10 +53,10 @@ def states(pair: Pair, test: Dataset) -> str | None:
 <output data-part="status"></output>
 {table("Probabilities of every step", header, rows)}"""
     caption = (
-        "Left: the measurements x_t in the colour of their most probable state, the levels of the states with one "
-        "standard deviation, and the most probable path (Viterbi). Right: p(y_t | x_1, ..., x_t), the filtering "
-        "probabilities, and p(y_t | x_1, ..., x_T), the smoothing probabilities, which know the later steps too. "
-        "Parameters after 60 steps of EM on training data, or those of the run."
+        "First chart: the measurements x_t in the colour of their most probable state, the levels of the states "
+        "with one standard deviation, and the most probable path (Viterbi). The bars: p(y_t | x_1, ..., x_t), the "
+        "filtering probabilities, and p(y_t | x_1, ..., x_T), the smoothing probabilities, which know the later "
+        "steps too. Parameters after 60 steps of EM on training data, or those of the run."
     )
     hint = "Try: drag one measurement to another level. Later ones correct the filtered state: compare the two rows."
     return fragment("states", caption, body, data, hint, ("plot",))

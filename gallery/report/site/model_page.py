@@ -84,6 +84,7 @@ def definition(family: str) -> str:
 class Reference:
     """A work of the BibTeX of an entry.
 
+    :param title: with $mathematics$
     :param link: its arXiv page, or a search for its title
     """
 
@@ -101,7 +102,7 @@ def references(bibtex: str) -> list[Reference]:
         plain = {key: _as_text(value) for key, value in fields.items()}
         names = [name.partition(",")[0] for name in plain["author"].split(" and ")]
         authors = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        query = f"https://scholar.google.com/scholar?q={quote_plus(plain['title'])}"
+        query = f"https://scholar.google.com/scholar?q={quote_plus(plain['title'].replace('$', ''))}"
         link = f"https://arxiv.org/abs/{plain['eprint']}" if "eprint" in plain else query
         works.append(Reference(authors, plain["title"], plain.get("year", ""), link))
     return works
@@ -157,7 +158,8 @@ def _headline(recipe: Recipe, row: dict[str, Any] | None, of: list[Number]) -> s
         return ""
     it = next(number for number in of if number.name == shown.name)
     unit = re.sub(r",? *\d+ particles?$|^fraction", "", it.unit.removeprefix(shown.name)).strip()
-    seeds = f"median and range of {it.seeds} seeds" if "[" in it.measured else ""
+    several = f"median and range of {it.seeds} seeds" if "[" in it.measured else f"the same for {it.seeds} seeds"
+    seeds = several if it.seeds > 1 else "one seed"
     published = f"published: {it.published}" if it.published else ""
     words = [f"{it.name.replace(' - ', ' − ')}: {it.measured} {unit}".strip(), *filter(None, (seeds, published))]
     return f"{sentence('; '.join(words))}."

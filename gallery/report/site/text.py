@@ -43,16 +43,28 @@ def mathematics(latex: str, display: str = "inline") -> Markup:
 
 
 def words(text: str) -> Markup:
-    """Convert a sentence with $mathematics$, `code` and *emphasis* to HTML. No line begins with its punctuation."""
+    """Convert a sentence with $mathematics$, `code` and *emphasis* to HTML.
+
+    No line begins with its punctuation, and none ends within a --flag.
+    """
     marks: dict[str, Callable[[str], Markup]] = {
         "$": lambda part: followed(*part.split("$")),
-        "`": Markup("<code>{}</code>").format,
+        "`": _command,
         "*": Markup("<em>{}</em>").format,
     }
     parts = re.split(r"(\$[^$]+\$[.,;:?!)]*|`[^`]+`|\*\w[^*]*\*)", text)
     return Markup("").join(
         marks[part[0]](part[1:] if part[0] == "$" else part[1:-1]) if i % 2 else escape(part)
         for i, part in enumerate(parts)
+    )
+
+
+def _command(text: str) -> Markup:
+    """Convert code within a sentence: a flag such as --lr is not broken at its hyphens."""
+    flag = Markup('<span class="nowrap">{}</span>').format
+    parts = re.split(r"(?<!\S)(--?\w\S*)", text)
+    return Markup("<code>{}</code>").format(
+        Markup("").join(flag(part) if i % 2 else escape(part) for i, part in enumerate(parts))
     )
 
 

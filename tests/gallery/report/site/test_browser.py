@@ -167,6 +167,20 @@ def test_a_model_page_leads_with_its_picture_and_its_code(site, visit):
         assert page.evaluate(UNSIZED) == 0, name
 
 
+def test_the_page_of_a_run_leads_with_its_picture_and_its_verdicts(site, visit):
+    page = visit(viewport={"width": 1280, "height": 800})
+    paths = [path for path in site.glob("run-*.html") if 'id="hero"' in path.read_text(encoding="utf-8")]
+    assert len(paths) == 2
+    for path in paths:
+        page.goto(path.as_uri())
+        picture, verdicts, table = (
+            page.locator(it).first.bounding_box()["y"]
+            for it in ("#hero :is(img, svg, canvas)", ".verdicts", "table.numbers")
+        )
+        assert picture < 700, path.name
+        assert picture < verdicts < table, path.name
+
+
 def test_code_has_tabs_without_scripts_and_a_button_with_them(site, visit):
     plain = visit(java_script_enabled=False)
     page = visit()

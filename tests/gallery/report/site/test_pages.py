@@ -148,7 +148,10 @@ def test_the_headline_of_a_recipe_is_not_folded(pages):
             number = next(it for it in numbers(recipe, ledger[recipe.name]) if it.name == shown.name)
             text = page.text[page.text.index(f"gallery reproduce {recipe.name}\n") :]
             words = f"{number.name[1:]}: {number.measured}".replace(" - ", " − ")
-            assert words in text[: text.index(f"Numbers and pictures of {recipe.name}")], recipe.name
+            shown_text = text[: text.index(f"Numbers and pictures of {recipe.name}")]
+            assert words in shown_text, recipe.name
+            assert ("one seed" in shown_text) == (number.seeds == 1), recipe.name
+            assert number.seeds == 1 or f"{number.seeds} seeds" in shown_text, recipe.name
 
 
 def test_a_model_without_a_guide_states_it(pages):

@@ -14,6 +14,11 @@ def test_words_mathematics_and_code_escape():
     assert "href" not in markdown("[a](javascript:alert(1))", "")
 
 
+def test_a_flag_is_not_broken_at_its_hyphens():
+    assert '<span class="nowrap">--latent-dim</span> 3' in words("`gallery fit vae --latent-dim 3`")
+    assert "nowrap" not in words("`a - b`, `p(x | z)`, `logistic-5`")
+
+
 def test_a_name_is_one_word_in_mathematics():
     assert "<mi>Normal</mi>" in mathematics(r"z \sim \mathrm{Normal}(0, 1)")
 

@@ -1,0 +1,48 @@
+"""What pages say holds on every screen: in light and dark, with charts beside or below each other."""
+
+import re
+import unicodedata
+
+import pytest
+
+from gallery.catalogue.entries import NAMES, entry, sources_map
+from gallery.report.site.model_page import references
+
+LONGEST = 600  # characters of a caption
+
+
+def ascii_of(name):
+    """Return a name without its accents, and without the letters that may stand for them."""
+    letters = unicodedata.normalize("NFD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"(?<=[aou])e", "", letters)
+
+
+def test_authors_are_spelled_as_in_the_references():
+    names = {work.authors for name in NAMES for work in references(entry(name).bibtex)}
+    by_letters = {ascii_of(authors): authors for authors in names}
+    rows = [row["source"] for row in sources_map()]
+    shared = [(row, by_letters[key]) for row in rows for key in by_letters if ascii_of(row).startswith(f"{key}, ")]
+    assert len(shared) > len(NAMES) / 2
+    assert [row for row, authors in shared if not row.startswith(f"{authors}, ")] == []
+
+
+@pytest.mark.integration
+def test_captions_are_short_and_hold_in_the_dark_and_on_a_phone(site):
+    """Ink is dark on light paper and light on dark; two charts stand beside each other, or below."""
+    for path in sorted(site.glob("*.html")):
+        html = path.read_text(encoding="utf-8")
+        captions = re.findall(r"<figcaption>(.*?)</figcaption>", html, flags=re.DOTALL)
+        captions += re.findall(r'id="plates">.*?</p>', html, flags=re.DOTALL)
+        for caption in (re.sub(r"<[^>]*>", "", it) for it in captions):
+            assert len(caption) <= LONGEST, path.name
+            assert not re.search(r"\b(white|black|dark|Left:|Right:)", caption, flags=re.IGNORECASE), caption
+
+
+@pytest.mark.integration
+def test_no_mark_of_the_source_of_a_text_is_shown(pages):
+    for name, page in pages.items():
+        if name in ("api.html",) or name.startswith("run-"):
+            continue
+        sentences = re.split(r"@\w+\{", page.text)[0]  # what follows is BibTeX
+        found = re.findall(r".{20}(?:[?!]\.\s|\$\w+\$).{20}", sentences)
+        assert found == [], name
