@@ -3,8 +3,7 @@
 The guides are fitted to the same data: the family that contains the posterior, amortised; the same family with
 parameters per data point; and three families that do not contain the posterior. The gap of the amortised guide is
 parted into approximation and amortisation gap by `inference.gap`, on data points over the whole range of x: two fits
-by different optimisers would differ by what the optimisers leave. A further figure compares the two directions of the
-KL divergence on a bimodal posterior.
+by different optimisers would differ by what the optimisers leave.
 """
 
 import json
@@ -13,7 +12,7 @@ from typing import Any
 
 import data
 from gallery.catalogue.recipes import RECIPES
-from gallery.figures import amortisation, posterior_1d, save, two_kls
+from gallery.figures import amortisation, posterior_1d, save
 from gallery.models import MODELS
 from inference import SVI, Pair, Settings, eval_mode, gap
 from inference.evaluation.log_weights import log_evidence, log_weights
@@ -60,6 +59,5 @@ def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict[s
     result["parts"] = {part: report["mean"][part] for part in PARTS}
     parts = {words: report["per_data_point"][part] for part, words in PARTS.items()}
     save(amortisation(few, parts), folder / "amortisation.png")
-    save(two_kls(), folder / "two_kls.png")
     write_atomically(folder / "exponential_gaussian.json", (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import data
 from gallery.errors import RunError
 from gallery.ledger.fields import PATHS
 from gallery.models import MODELS
@@ -44,6 +45,11 @@ class RunPage:
     def data(self) -> str:
         """The name of the data, without the folders of a user's file."""
         return without_folders(self.run.data)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its pictures are ink on paper: those of data of the user may have colour images."""
+        return self.run.data.partition(":")[0] in {known.name for known in data.describe()}
 
     def numbers(self) -> list[Number]:
         """Return its numbers on test data, those of `MEANINGS` first."""

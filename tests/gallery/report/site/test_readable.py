@@ -46,3 +46,10 @@ def test_no_mark_of_the_source_of_a_text_is_shown(pages):
         sentences = re.split(r"@\w+\{", page.text)[0]  # what follows is BibTeX
         found = re.findall(r".{20}(?:[?!]\.\s|\$\w+\$).{20}", sentences)
         assert found == [], name
+
+
+@pytest.mark.integration
+def test_pictures_become_dark_unless_they_may_have_colours(site):
+    """Ink on paper is inverted in the dark: all pictures of the gallery, and those of runs on its data."""
+    others = [path.name for path in sorted(site.glob("*.html")) if '<body class="drawn">' not in path.read_text()]
+    assert [name.partition("-own")[1] for name in others] == ["-own"]
