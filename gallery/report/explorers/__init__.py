@@ -8,6 +8,7 @@ line            points that are dragged: the posterior of a line, and the gap of
 odds            a slider for the number of answers: the posterior of a logistic regression, exact and by Laplace
 hierarchy       a slider for the spread between schools: how far each estimate is shrunk
 mixture         means that are dragged: responsibilities, and steps of EM
+spectrum        the noise that is dragged: which units of probabilistic PCA live, its evidence, a reconstruction
 states          measurements that are dragged: filtering, smoothing and the most probable path of a Markov chain
 densities       a slider for x: prior, exact posterior and a guide of a chosen family, both KLs, evidence and ELBO
 training        a slider over the steps of training: generated and true distribution, covariance, evidence and gap
@@ -41,6 +42,7 @@ from gallery.report.explorers.mixture import mixture
 from gallery.report.explorers.odds import odds
 from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
+from gallery.report.explorers.spectrum import spectrum
 from gallery.report.explorers.states import states
 from gallery.report.explorers.training import training
 from gallery.report.explorers.weights import committed, describe
@@ -63,6 +65,7 @@ EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
     lambda pair, splits: hierarchy(pair, splits["train"]),
     lambda pair, splits: mixture(pair, splits["train"]),
     lambda pair, splits: states(pair, splits["test"]),
+    lambda pair, splits: spectrum(pair, splits["train"], splits["test"]),
 )
 """The explorers of a model that computes its evidence, of a pair in float64 on the CPU and its data."""
 
