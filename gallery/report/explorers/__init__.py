@@ -9,6 +9,7 @@ odds            a slider for the number of answers: the posterior of a logistic 
 hierarchy       a slider for the spread between schools: how far each estimate is shrunk
 mixture         means that are dragged: responsibilities, and steps of EM
 spectrum        the noise that is dragged: which units of probabilistic PCA live, its evidence, a reconstruction
+items           items whose difficulty is dragged, and the posterior of an ability given answers
 states          measurements that are dragged: filtering, smoothing and the most probable path of a Markov chain
 densities       a slider for x: prior, exact posterior and a guide of a chosen family, both KLs, evidence and ELBO
 training        a slider over the steps of training: generated and true distribution, covariance, evidence and gap
@@ -32,10 +33,12 @@ from pathlib import Path
 from data import Dataset
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.hmm import HMM
+from gallery.models.item_response import ItemResponse
 from gallery.report.explorers.components import components
 from gallery.report.explorers.densities import densities
 from gallery.report.explorers.die import die
 from gallery.report.explorers.hierarchy import hierarchy
+from gallery.report.explorers.items import items
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.line import line
 from gallery.report.explorers.mixture import mixture
@@ -63,6 +66,7 @@ EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
     lambda pair, splits: line(pair, splits["train"]),
     lambda pair, splits: odds(pair, splits["train"]),
     lambda pair, splits: hierarchy(pair, splits["train"]),
+    lambda pair, splits: items(pair, splits["train"]),
     lambda pair, splits: mixture(pair, splits["train"]),
     lambda pair, splits: states(pair, splits["test"]),
     lambda pair, splits: spectrum(pair, splits["train"], splits["test"]),
@@ -98,7 +102,7 @@ def hero_explorer(run: Run) -> str | None:
     pair, splits = run.build(), run.datasets()
     if isinstance(pair, FactorAnalysis):
         return training(run)
-    if isinstance(pair, HMM):  # a mixture starts unfitted, since its page has the steps
+    if isinstance(pair, HMM | ItemResponse):  # a mixture starts unfitted, since its page has the steps
         deque(em(pair, splits["train"].x, EM_STEPS), maxlen=0)
     return _exact(pair, splits)
 
