@@ -33,6 +33,7 @@ from gallery.figures.factor_analysis import (
     fa_one_axis,
     fa_prior_samples,
 )
+from gallery.figures.funnel import funnel
 from gallery.figures.info import codes_of, info_of
 from gallery.figures.items import answers
 from gallery.figures.labels import labels_grow, parted_plane
@@ -74,6 +75,7 @@ __all__ = [
     "fa_fixed_variance",
     "fa_one_axis",
     "fa_prior_samples",
+    "funnel",
     "kl_bars",
     "labels_grow",
     "latent_scatter",
@@ -98,6 +100,9 @@ __all__ = [
     "two_kls_fits",
     "two_kls_of",
 ]
+
+
+FEWEST = 10  # codes that a picture of codes has at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +231,10 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: s.encodes and s.test.is_image and not (s.info.generates_rows(s.test.shape) or s.ends_early),
         lambda s: reconstructions(s.pair, s.test, seed=s.seed),
     ),
-    "latent": (lambda s: s.encodes and not s.has_steps, lambda s: latent_scatter(s.pair, s.test)),
+    "latent": (
+        lambda s: s.encodes and not s.has_steps and len(s.test) >= FEWEST,
+        lambda s: latent_scatter(s.pair, s.test),
+    ),
     "manifold": (
         lambda s: s.has_whole_images and s.info.has_standard_normal_plane,
         lambda s: manifold(s.pair, s.test),

@@ -27,6 +27,7 @@ SOURCES = {
     "curves": ("learning_curve",),
     "exact": ("amortisation", "evidence", "posterior"),
     "factor_analysis": ("data", "experiment_1", "experiment_2", "fixed_variance", "one_axis", "prior_samples"),
+    "funnel": ("funnel",),
     "information": ("information",),
     "intervals": ("squares_and_kl",),
     "items": ("answers",),

@@ -11,6 +11,7 @@ from gallery.ledger.experiments import (
     autoencoder,
     conditionals,
     contractive_autoencoder,
+    eight_schools,
     exponential_gaussian,
     factor_analysis,
     gmvae,
@@ -29,6 +30,7 @@ __all__ = ["EXPERIMENTS"]
 EXPERIMENTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "autoencoder": autoencoder.reproduce,
     "contractive_autoencoder": contractive_autoencoder.reproduce,
+    "eight_schools": eight_schools.reproduce,
     "exponential_gaussian": exponential_gaussian.reproduce,
     "factor_analysis": factor_analysis.reproduce,
     "gmvae": gmvae.reproduce,

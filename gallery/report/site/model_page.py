@@ -12,6 +12,7 @@ from urllib.parse import quote_plus
 
 from gallery.catalogue import plain
 from gallery.catalogue.recipe import Recipe
+from gallery.figures.sources import RECORD
 from gallery.ledger.tables import headline
 from gallery.models import MODELS, family_module
 from gallery.report.site.hero import recipes_of
@@ -26,6 +27,7 @@ __all__ = [
     "all_measured",
     "definition",
     "has_experiments",
+    "has_numbers",
     "measured",
     "plain_step",
     "references",
@@ -130,6 +132,11 @@ def _settings(recipe: Recipe) -> str:
 def has_experiments(family: str, ledger: Path) -> bool:
     """Return whether the ledger has experiments on a model."""
     return (ledger / "experiments" / family).is_dir()
+
+
+def has_numbers(family: str, ledger: Path) -> bool:
+    """Return whether the ledger has numbers of experiments on a model, besides their pictures."""
+    return any(path.name != RECORD for path in (ledger / "experiments" / family).glob("*.json"))
 
 
 def _learning_curve(entry: dict[str, Any] | None) -> str:

@@ -31,6 +31,8 @@ CAPTIONS = {
     "experiment_1": "ELBO and evidence over 1000 steps, with draws from the model after three of them",
     "one_axis": "Evidence of test data: guide and model fitted together, and in turn",
     "posterior": "Prior, exact posterior and fitted guide of z at two values of x",
+    "funnel": "The exact posterior of the spread and of one effect, in two coordinates: the distance of the effect "
+    "from the mean, and the same in units of the spread",
     "completion": "Images shown up to a row, and draws of the later rows",
     "answers": "The probability of a right answer to each item, and the abilities of three persons",
     "smoothed": "Sequences of test data, and what the latents given x say of each step, with its 95 % band",
@@ -83,6 +85,8 @@ READINGS = {
     "components": "A good row has one kind of digit; a row of several kinds is a component that mixes them.",
     "denoised": "Compare each restored image with the first row: at the level of training it is close.",
     "posterior": "Where the guide covers the exact posterior, the bound is tight.",
+    "funnel": "A small spread pinches the density in the first coordinates: no one step size suits a sampler there, "
+    "and no normal is close. In the second it does not.",
     "completion": "Every completion starts from the same rows: where they differ, the model is uncertain.",
     "answers": "A steep curve separates persons; where all curves are near 1, the answers say little of z.",
     "smoothed": "A step on the curve is explained by its neighbours; the band is wider where there is no measurement.",

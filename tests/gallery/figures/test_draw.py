@@ -39,6 +39,7 @@ EXACT = {"learning_curve", "samples", "posterior", "evidence"}
         ("linear_regression", "line", {}, {"learning_curve", "regression"}),
         ("linear_regression:map", "line", {}, {"learning_curve", "regression"}),
         ("linear_regression:unknown_noise", "line", {}, {"learning_curve", "regression"}),
+        ("eight_schools", "eight_schools", {}, {"learning_curve"}),
         ("item_response", "lsat6", {}, {"learning_curve", "answers", "latent"}),
         ("item_response:bayesian", "lsat6", {}, {"learning_curve", "answers", "latent"}),
         ("factor_analysis", "factor_analysis", {}, {"learning_curve", "samples", "latent"}),
