@@ -77,6 +77,16 @@ def test_no_picture_is_too_small_to_read_and_what_scrolls_has_a_shadow(site, vis
         assert page.evaluate(TOO_WIDE) <= 0, path.name
 
 
+def test_the_map_is_stacked_on_a_phone(site, visit):
+    page = visit()
+    page.goto((site / "map.html").as_uri())
+    for table in page.locator(".stacked").all():
+        assert table.evaluate(SCROLLS)[0] == 0
+    row = page.locator(".stacked tbody tr").first
+    lefts = {cell.bounding_box()["x"] for cell in row.locator("td").all()}
+    assert len(lefts) == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_from_a_server(site, served, visit, scheme):
     page = visit(color_scheme=scheme, viewport={"width": 1280, "height": 900})
