@@ -77,9 +77,10 @@ def test_no_picture_is_too_small_to_read_and_what_scrolls_has_a_shadow(site, vis
         assert page.evaluate(TOO_WIDE) <= 0, path.name
 
 
-def test_the_map_is_stacked_on_a_phone(site, visit):
+@pytest.mark.parametrize("name", ["map", "api"])
+def test_names_in_tables_are_not_broken_on_a_phone(site, visit, name):
     page = visit()
-    page.goto((site / "map.html").as_uri())
+    page.goto((site / f"{name}.html").as_uri())
     for table in page.locator(".stacked").all():
         assert table.evaluate(SCROLLS)[0] == 0
     row = page.locator(".stacked tbody tr").first
