@@ -217,7 +217,7 @@ def test_a_chain_is_filtered_and_smoothed_as_by_the_library(count, visit):
 def test_every_explorer_of_an_exact_model_is_small_named_and_fits_a_phone(visit):
     models = [name for name in MODELS if exact(MODELS[name], "log_evidence") and ":" not in name]
     fragments = {name: html for name in models if (html := hero(name))}
-    assert set(models) - set(fragments) == {"item_response", "ppca", "state_space"}  # which have pictures alone
+    assert set(models) - set(fragments) == {"state_space"}  # which has pictures alone
     assert all(len(html.encode()) < 200_000 and 'class="hint"' in html for html in fragments.values())
     page = visit(*fragments.values(), color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
