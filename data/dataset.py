@@ -69,6 +69,7 @@ class Dataset:
     :param first_row: index of the first row among the data that a pair was fitted to; None: it was not fitted to these
     :param label_values: the label of each class in the user's file, or the name of its folder; None for other sets
     :param notes: sentences on what was done to the values of the user's file when it was read
+    :param column_names: what each column of x counts or measures, such as the words of a vocabulary; None if unnamed
     """
 
     name: str
@@ -85,6 +86,7 @@ class Dataset:
     first_row: int | None = None
     label_values: tuple[int | str, ...] | None = None
     notes: tuple[str, ...] = ()
+    column_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -223,6 +225,7 @@ class Source:
         that the noise of its pixels is independent
     :param label_values: see `Dataset`
     :param notes: see `Dataset`
+    :param column_names: see `Dataset`
     """
 
     x: Tensor
@@ -234,6 +237,7 @@ class Source:
     stream: int = 0
     label_values: tuple[int | str, ...] | None = None
     notes: tuple[str, ...] = ()
+    column_names: tuple[str, ...] | None = None
 
 
 def split_slices(train: int = 0, validation: int = 0, test: int = 0) -> dict[str, slice]:

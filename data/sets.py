@@ -34,5 +34,6 @@ TABLE = {
     "gaussian_mixture": ("three Gaussian clusters, x in R^2", "1,000 train, 1,000 test"),
     "hmm": ("chains of a hidden Markov model, x in R^10", "400 train, 400 test"),
     "state_space": ("swings that die out, measured with noise, x in R^10", "400 train, 400 test"),
+    "topics": ("words of documents on a grid, of ten topics", "1,000 train, 500 test"),
     "nile": ("the annual flow of the Nile, x in R^100", "1 train, the same 1 test"),
 }  # set to description and size

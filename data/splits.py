@@ -36,6 +36,7 @@ def split_of(
         known=None if known is None else known[rows],
         label_values=source.label_values,
         notes=source.notes,
+        column_names=source.column_names,
     )
 
 

@@ -19,6 +19,10 @@ every machine. The second argument of a univariate Normal below is the standard 
     state_space           z_1 ~ Normal((1, 0), I), z_t ~ Normal(A z_{t-1}, 0.3^2 I), A a turn by 1/8 and a shrinking by
                           0.95; x_t ~ Normal(first coordinate of z_t, 0.5), x in R^10
                           log p(x) by the Kalman filter; mean -12.0452 (train), -11.8515 (test) nats
+    topics                theta ~ Dirichlet(0.5, ..., 0.5); each of 100 words from one of ten topics, drawn by theta;
+                          x counts the 25 words, which lie on a grid of 5 x 5. A topic is a row or a column, uniformly:
+                          the bars of Griffiths and Steyvers, Finding scientific topics, 2004, whose draw has
+                          concentration 1
 
     eight_schools         not drawn: the effects of coaching in eight schools as estimated, x, and their standard
                           errors, the covariate; Rubin, Estimation in parallel randomized experiments, 1981, table 1.
@@ -76,6 +80,8 @@ __all__ = [
     "STATE_NOISE",
     "STATE_START",
     "SYNTHETIC",
+    "TOPICS_ALPHA",
+    "TOPICS_BETA",
     "TRUTH",
 ]
 
@@ -95,6 +101,8 @@ HMM_TRANSITION = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]])
 HMM_MEAN, HMM_SCALE = np.array([-2.0, 0.0, 2.5]), np.array([0.5, 0.8, 0.6])
 STATE_START, STATE_NOISE = np.array([1.0, 0.0]), (0.3, 0.5)  # the mean of z_1; standard deviations of z_t and x_t
 STATE_A = 0.95 * np.sqrt(0.5) * np.array([[1.0, -1.0], [1.0, 1.0]])
+TOPICS_BETA = np.concatenate([np.eye(5).repeat(5, axis=1), np.tile(np.eye(5), 5)]) / 5  # (10, 25): rows, then columns
+TOPICS_ALPHA = 0.5
 _NILE = (
     "1120 1160 963 1210 1160 1160 813 1230 1370 1140 995 935 1110 994 1020 960 1180 799 958 1140 "
     "1100 1210 1150 1250 1260 1220 1030 1100 774 840 874 694 940 833 701 916 692 1020 1050 969 "
@@ -208,6 +216,16 @@ def state_space() -> Source:
     return Source(_float32(np.stack(x, 1)), splits=split_slices(train=400, test=400))
 
 
+def topics() -> Source:
+    """Draw x (1500, 5, 5), the counts of the words of a document on their grid."""
+    stream = np.random.RandomState(9)
+    theta = stream.dirichlet([TOPICS_ALPHA] * 10, size=1500)
+    topic = _invert(theta.repeat(100, axis=0), stream.uniform(size=150_000))
+    word = _invert(TOPICS_BETA[topic], stream.uniform(size=150_000))
+    x = np.bincount(np.arange(1500).repeat(100) * 25 + word, minlength=1500 * 25)
+    return Source(_float32(x.reshape(1500, 5, 5)), splits=split_slices(train=1000, test=500))
+
+
 def nile() -> Source:
     """Return x (1, 100)."""
     row = slice(0, 1)
@@ -243,5 +261,6 @@ SYNTHETIC: dict[str, Callable[[], Source]] = {
     "gaussian_mixture": gaussian_mixture,
     "hmm": hmm,
     "state_space": state_space,
+    "topics": topics,
     "nile": nile,
 }

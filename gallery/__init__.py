@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gallery.models.hmm import HMM
     from gallery.models.item_response import ItemResponse
     from gallery.models.k_sparse_autoencoder import KSparseAutoencoder
+    from gallery.models.lda import LDA
     from gallery.models.linear_regression import LinearRegression
     from gallery.models.loaded_die import LoadedDie
     from gallery.models.logistic_regression import LogisticRegression
@@ -47,6 +48,7 @@ __all__ = [
     "CVAE",
     "GMVAE",
     "HMM",
+    "LDA",
     "MODELS",
     "PPCA",
     "SSVAE",
@@ -87,6 +89,7 @@ _MODELS = {
     "StateSpace": "state_space",
     "FactorAnalysis": "factor_analysis",
     "PPCA": "ppca",
+    "LDA": "lda",
     "Autoencoder": "autoencoder",
     "DenoisingAutoencoder": "denoising_autoencoder",
     "SparseAutoencoder": "sparse_autoencoder",

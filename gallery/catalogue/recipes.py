@@ -20,6 +20,7 @@ BERNOULLI = "Notes on Bernoulli VAEs"
 BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 2013"
 SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
 ITEMS = "Bock and Lieberman, Fitting a response model for n dichotomously scored items, 1970"
+WORDS = "Blei, Ng and Jordan, Latent Dirichlet allocation, 2003"
 STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 2012"
 MISSING = "Williams, Nash and Nazábal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
@@ -70,6 +71,12 @@ def _item_response(variant: str) -> Recipe:
 def _enumerated(name: str) -> Recipe:
     settings = {"epochs": 120, "batch_size": 50, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "enum"}
     return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
+
+
+def _lda(variant: str, data: str = "topics", **settings: Any) -> Recipe:
+    name, keywords = f"lda{variant}", {"alpha": 0.5} if data == "topics" else {"alpha": 0.1, "topics": 20}
+    fit = {"epochs": 60, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    return Recipe(name, name, data, WORDS, keywords, fit | settings, extra_metrics=("k_hat", "sandwich"))
 
 
 def _state_space(name: str) -> Recipe:
@@ -229,6 +236,8 @@ RECIPES: dict[str, Recipe] = {
         *map(_factor_analysis, (":diagonal", ":fixed_variance", ":flow")),
         _factor_analysis(":missing", "factor_analysis_missing", MISSING, epochs=960),
         _ppca(),
+        _lda(""),
+        _lda(":smoothed", lr=1e-1),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
         _autoencoder("denoising_autoencoder"),

@@ -45,6 +45,7 @@ from gallery.figures.rolls import ends_early, rolls
 from gallery.figures.sequence import completion, sequence_animation
 from gallery.figures.steps import paths, smoothed
 from gallery.figures.style import save, save_frames
+from gallery.figures.topics import topics
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
 from inference import Pair
@@ -96,6 +97,7 @@ __all__ = [
     "smoothed",
     "sparsity",
     "three_views",
+    "topics",
     "two_kls",
     "two_kls_fits",
     "two_kls_of",
@@ -222,6 +224,7 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: s.info.generates and not (s.info.has_global_latent or s.has_steps or s.has_answers or s.ends_early),
         lambda s: samples(s.pair, s.test, seed=s.seed),
     ),
+    "topics": (lambda s: capability(s.pair, "topics") is not None, lambda s: topics(s.pair, s.test)),
     "answers": (lambda s: s.has_answers, lambda s: answers(s.pair, s.train, seed=s.seed)),
     "rolls": (lambda s: s.ends_early, lambda s: rolls(s.pair, s.test, seed=s.seed)),
     "smoothed": (lambda s: s.has_steps, lambda s: smoothed(s.pair, s.test, seed=s.seed)),

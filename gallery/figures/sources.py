@@ -41,6 +41,7 @@ SOURCES = {
     "rolls": ("rolls",),
     "sequence": ("animation", "completion"),
     "steps": ("paths", "smoothed"),
+    "topics": ("topics",),
     "two_kls": ("two_kls",),
     "width": ("bits", "widths"),
 }

@@ -50,6 +50,8 @@ _CLASSES = {
     "factor_analysis:flow": "factor_analysis_flow.FlowGuide",
     "factor_analysis:missing": "factor_analysis_missing.MissingValues",
     "ppca": "ppca.PPCA",
+    "lda": "lda.LDA",
+    "lda:smoothed": "lda.Smoothed",
     "autoencoder": "autoencoder.Autoencoder",
     "autoencoder:map": "autoencoder.MaximumAPosteriori",
     "denoising_autoencoder": "denoising_autoencoder.DenoisingAutoencoder",

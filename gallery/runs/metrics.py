@@ -15,6 +15,7 @@ import pyro
 from torch import Tensor
 
 from data import Dataset
+from gallery.models._words import Words
 from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summary, reconstruct
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
@@ -22,6 +23,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.kl_decomposition import kl_decomposition
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.evaluation.particle_filter import estimate_fivo
+from inference.evaluation.perplexity import perplexity
 from inference.pairs.capabilities import capability, count
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
@@ -181,6 +183,12 @@ def _labelled(s: Subject) -> tuple[Tensor, Tensor]:
     return (s.x, labels) if rows.all() else (s.x[rows], labels[rows])
 
 
+def _has_unseen_words(s: Subject) -> bool:
+    """Whether the data are held-out counts of words that the guide applies to in parts."""
+    likelihood = s.info.likelihood
+    return s.held_out and s.guide_applies and len(likelihood) == 1 and isinstance(likelihood[0], Words)
+
+
 def has_reconstructions(s: Subject) -> bool:
     """Whether images can be decoded as a whole; in steps, the early rows would be drawn, and fed back."""
     return s.dataset.is_image and not s.info.generates_rows(s.dataset.shape)
@@ -208,6 +216,7 @@ METRICS: tuple[Metric, ...] = (
         _classifier,
     ),
     Metric("clustering", lambda s: _has_classes(s.dataset) and s.guide_applies, _clustering),
+    Metric("perplexity", _has_unseen_words, lambda s: {"perplexity": perplexity(s.pair, s.x, s.dataset.given, s.seed)}),
     Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset, s.seed)),
 )
 

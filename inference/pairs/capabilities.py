@@ -27,6 +27,7 @@ CAPABILITIES: dict[str, str] = {
     "temperature": "a buffer: the temperature of the relaxed latents, which a fit may lower",
     "missing_values": "True: entries of x that are NaN are missing, and the model masks them",
     "step_dim": "an integer: x is steps of that many entries; those after the end of a sequence are NaN, and masked",
+    "topics": "topics(): the probabilities of the words of each topic, (topics, data_dim)",
     "least_squares": "least_squares(x, given) and design(given): the line beside that of the global site w",
 }
 

@@ -64,6 +64,24 @@ def test_lsat6_has_the_printed_frequencies_and_totals_and_holds_nothing_out():
     assert torch.equal(train.x, every.x)
 
 
+def test_topics_have_their_words_from_ten_bars():
+    train, test = (data.load("topics", split) for split in ("train", "test"))
+    assert (train.shape, len(train), len(test)) == ((5, 5), 1000, 500)
+    beta = torch.from_numpy(data.synthetic.TOPICS_BETA)
+    assert (beta.sum(1) - 1).abs().max() < 1e-12
+    assert sorted(beta.count_nonzero(0).tolist()) == [2] * 25  # a row and a column through each word
+    x = torch.cat([train.x, test.x]).double()
+    assert (x.sum(1) == 100).all()
+    shares, n = x / 100, len(x)
+    assert ((shares.mean(0) - 1 / 25).abs() < 4 * shares.std(0) / n**0.5).all()
+    within = 100 * (beta @ beta.T).diagonal().mean()  # a pair of words of one topic is of the same word with this rate
+    pairs = (x * (x - 1)).sum(1) / (100 * 99)  # of two words of a document, how often they are the same
+    alike = (1 + 0.5) / (1 + 10 * 0.5)  # the probability that two words share their topic
+    overlap = (beta @ beta.T).sum() - (beta @ beta.T).diagonal().sum()
+    expected = alike * within / 100 + (1 - alike) * overlap / 90
+    assert (pairs.mean() - expected).abs() < 4 * pairs.std() / n**0.5
+
+
 def test_line_regresses_to_its_truth():
     line = data.load("line", "test")
     assert line.given is line.covariates

@@ -17,7 +17,8 @@ ONE_NUMBER = ("exponential_gaussian", "squared_gaussian", "linear_regression", "
 DATA_DIM = dict.fromkeys(ONE_NUMBER, 1)
 REFUSED = {"exponential_gaussian:normal"}  # in the registry to show why it cannot be fitted
 FITTED = [name for name in MODELS if name not in REFUSED]
-NO_META = {"loaded_die"}  # torch cannot draw from a Dirichlet there: aten::_sample_dirichlet has no meta kernel
+# torch cannot draw from a Dirichlet on the meta device: aten::_sample_dirichlet has no kernel there
+NO_META = {"loaded_die", "lda", "lda:smoothed"}
 
 
 def build(name: str) -> nn.Module:
@@ -40,6 +41,8 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     x = torch.randn(N, DATA_DIM.get(family, SMALL["data_dim"]), generator=generator, dtype=torch.float64)
     if family in ("vae", "cvae", "gmvae", "vrnn", "deep_markov", "ss_vae", "logistic_regression", "item_response"):
         x = (x > 0).double()
+    if family == "lda":  # counts
+        x = (2 * x.abs()).round()
     if hasattr(MODELS[name], "bounds"):
         x = (4 * x).sigmoid()
     if family == "loaded_die":

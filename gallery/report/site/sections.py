@@ -50,6 +50,7 @@ PATH = (
     "item_response",
     "factor_analysis",
     "ppca",
+    "lda",
     "autoencoder",
     "vae",
     "cvae",

@@ -20,6 +20,7 @@ from gallery.catalogue.plain import LOSSES
 from gallery.catalogue.recipes import RECIPES
 from gallery.models._distributions import ContinuousBernoulli, Softmax
 from gallery.models._kalman import filter_forward, smooth
+from gallery.models._words import Words
 from gallery.models.autoencoder import Autoencoder
 from gallery.models.contractive_autoencoder import jacobian_norm
 from gallery.models.denoising_autoencoder import DenoisingAutoencoder
@@ -308,6 +309,23 @@ def ppca():
     )
     best = MultivariateNormal(torch.zeros(2), (1 / M.diagonal()).diag())
     yield 2, f"{kl_divergence(best, MultivariateNormal(torch.zeros(2), precision_matrix=M)).item():.3f} nats"
+
+
+def lda():
+    beta, theta = tensor([[0.9, 0.1], [0.1, 0.9]]), torch.linspace(0, 1, 200_001)
+    mixed = torch.stack([theta, 1 - theta], 1) @ beta
+    document = tensor([[1.0, 1.0], [2.0, 0.0]])
+    p = torch.trapezoid(Words(mixed.unsqueeze(1), 1).log_prob(document).exp(), theta, dim=0)  # the prior is uniform
+    yield 0, f"0.9 \\cdot 0.1) + \\tfrac{{1}}{{6}}\\,(0.9^2 + 0.1^2)$ = {p[0].item():.4f}"
+    yield 0, f"log p = {p[0].log().item():.4f}"
+    yield 0, f"= {p[1].item():.4f}"
+    share = [((0.5 + n) / (10 * 0.5 + n)) for n in (5, 100)]
+    yield 1, f"(0.5 + N) / (5 + N)$: {share[0]:.3f} after 5 words, {share[1]:.3f} after 100"
+    alpha = 0.5
+    for index, words in ((0.5, alpha), (0.7, alpha / (1 - 0.7) - alpha)):
+        close(1 - alpha / (alpha + words), index)
+    yield 2, f"more than {alpha} words"
+    yield 2, f"exceeds 0.7 from {alpha / (1 - 0.7) - alpha:.2f} words"
 
 
 def autoencoder():

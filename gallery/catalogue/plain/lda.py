@@ -1,0 +1,21 @@
+"""theta ~ Dirichlet(alpha), x the counts of words drawn from theta' beta; q(theta | x) by coordinate ascent."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Dirichlet, kl_divergence
+
+from inference import Pair
+
+__all__ = ["loss"]
+
+
+def loss(pair: Pair, x: Tensor) -> Tensor:
+    """Estimate -ELBO / n of counts x, (n, words), with one theta per document and the KL in closed form, in nats."""
+    beta = pair.theta["logits"].softmax(1)  # (topics, words)
+    gamma = (pair.alpha + x.sum(1, keepdim=True) / len(beta)).expand(-1, len(beta))
+    for _ in range(pair.sweeps):
+        weight = gamma.digamma().exp()  # proportional to exp(E[log theta])
+        gamma = pair.alpha + weight * ((x / (weight @ beta)) @ beta.T)
+    q, prior = Dirichlet(gamma), Dirichlet(torch.full_like(gamma, pair.alpha))
+    log_likelihood = (x * (q.rsample() @ beta).log()).sum(1)
+    return (kl_divergence(q, prior) - log_likelihood).mean()

@@ -1,0 +1,58 @@
+"""Documents as counts of words: their likelihood, a multinomial of the words in their order."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from torch import Tensor
+
+__all__ = ["Words"]
+
+
+class Words(dist.TorchDistribution):
+    """The words of a document, drawn independently: log p(x) = sum_v x_v log probs_v, for counts x.
+
+    It is the probability of the words in their order, given how many there are: that of the counts without the
+    multinomial coefficient, which no latent enters. So exp(-log p(x) / number of words) is the perplexity. A count of
+    any number of words is scored; `length` is the number of those that are drawn.
+
+    >>> words = Words(torch.tensor([0.5, 0.25, 0.25]), length=4)
+    >>> words.log_prob(torch.tensor([1.0, 2.0, 0.0])).exp(), words.mean
+    (tensor(0.0313), tensor([2., 1., 1.]))
+
+    :param probs: (..., V), the probability of each word of the vocabulary
+    :param length: number of words of a document that is drawn
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {"probs": constraints.simplex}
+    support = constraints.independent(constraints.nonnegative_integer, 1)
+
+    def __init__(self, probs: Tensor, length: int, validate_args: bool | None = None) -> None:
+        self.probs, self.length = probs, length
+        super().__init__(probs.shape[:-1], probs.shape[-1:], validate_args=validate_args)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Words":
+        return Words(self.probs.expand(*batch_shape, -1), self.length, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return (value * self.probs.clamp(min=torch.finfo(self.probs.dtype).tiny).log()).sum(-1)
+
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            probs = self.probs.expand(shape).reshape(-1, shape[-1])
+            drawn = probs.multinomial(self.length, replacement=True)  # (rows, length), indices of words
+            counts = probs.new_zeros(probs.shape).scatter_add_(1, drawn, probs.new_ones(drawn.shape))
+        return counts.reshape(shape)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.length * self.probs
+
+    @property
+    def variance(self) -> Tensor:
+        return self.length * self.probs * (1 - self.probs)

@@ -1,0 +1,73 @@
+"""The perplexity of held-out words, by document completion."""
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from inference.errors import InferenceError
+from inference.evaluation.estimate import Estimate
+from inference.pairs.pair import Pair
+from inference.pairs.run import arguments, eval_mode
+from inference.pairs.sites import observed_sites
+
+__all__ = ["half_of_words", "perplexity"]
+
+DRAWS = 100  # of the guide for each document
+
+
+def half_of_words(x: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Deal the words of each document at random into two halves; the second has one more if their number is odd.
+
+    >>> seen, scored = half_of_words(torch.tensor([[3.0, 2.0, 0.0]]))
+    >>> seen.sum(1), scored.sum(1), (seen + scored)[0]
+    (tensor([2.]), tensor([3.]), tensor([3., 2., 0.]))
+
+    :param x: counts, (n, words)
+    :param seed: of the order of the words
+    :return: the counts of both halves, (n, words) each
+    """
+    generator = torch.Generator().manual_seed(seed)
+    seen = torch.zeros_like(x)
+    for row, counts in zip(seen, x.cpu().long(), strict=True):
+        words = torch.arange(len(counts)).repeat_interleave(counts)
+        order = torch.randperm(len(words), generator=generator)[: len(words) // 2]
+        row += words[order].bincount(minlength=len(counts)).to(row)
+    return seen, x - seen
+
+
+def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0, draws: int = DRAWS) -> Estimate:
+    """Estimate the perplexity of half of the words of each document, given the other half.
+
+    It is exp(-sum_i log p(w_i | seen words of its document) / number of words w_i), where p(w | seen) is the mean of
+    p(w | latents) over draws of the guide, which sees one half. No bound enters, so any two guides can be compared. A
+    document of one word is not scored. The standard error over documents is that of a ratio of means.
+
+    Wallach, Murray, Salakhutdinov and Mimno, Evaluation methods for topic models, 2009 (document completion).
+
+    :param pair: its likelihood has `probs`, the probabilities of the words of a vocabulary
+    :param x: counts, (n, words)
+    :param given: (n, ...) what a conditional model conditions on
+    :param seed: of the halves and of the noise
+    :param draws: of the guide for each document
+    :raises InferenceError: if no document has two words
+    """
+    known = x.sum(1) >= 2
+    if not known.any():
+        raise InferenceError("no document has two words: there is none to score beside one that is seen.")
+    x, given = x[known], None if given is None else given[known]
+    seen, scored = half_of_words(x, seed)
+    total = torch.zeros_like(x)
+    with eval_mode(pair, seed, "perplexity"):
+        args = arguments(pair, seen, given)
+        for _ in range(draws):
+            guide = poutine.trace(pair.guide).get_trace(*args)
+            trace = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
+            (site,) = observed_sites(trace).values()
+            total += site["fn"].probs
+    log_p = (scored * (total / draws).clamp(min=torch.finfo(x.dtype).tiny).log()).sum(1).double()
+    words = scored.sum(1).double()
+    mean = log_p.sum() / words.sum()
+    error = ((log_p - mean * words) / words.mean()).std() / len(x) ** 0.5 if len(x) > 1 else None
+    value = (-mean).exp().item()
+    errors = {} if error is None else {"se": value * error.item()}
+    return Estimate(value=value, **errors, n=len(x), unit="perplexity of half of the words", draws=draws)
