@@ -3,6 +3,7 @@
 from data import images
 from data.binarized import STATIC_MNIST, static_folder, static_is_here, static_mnist
 from data.chorales import JSB_CHORALES, chorales, chorales_are_here, chorales_folder
+from data.reuters import REUTERS, reuters, reuters_folder, reuters_is_here
 from data.synthetic import SYNTHETIC
 
 __all__ = ["COPIED", "IMAGES", "PLAIN", "SETS", "TABLE"]
@@ -11,6 +12,7 @@ IMAGES = ("digits", *images.TORCHVISION)
 COPIED = {  # sets that the user copies: to reader, folder, and whether the files are here
     STATIC_MNIST: (static_mnist, static_folder, static_is_here),
     JSB_CHORALES: (chorales, chorales_folder, chorales_are_here),
+    REUTERS: (reuters, reuters_folder, reuters_is_here),
 }
 PLAIN = (*COPIED, *SYNTHETIC)  # sets whose values take no pixel transform
 SETS = (*IMAGES, *PLAIN)
@@ -22,6 +24,7 @@ TABLE = {
     "kmnist": ("cursive Japanese characters, 28 x 28", LARGE),
     STATIC_MNIST: ("MNIST binarised by Larochelle and Murray", "50,000 train, 10,000 validation, 10,000 test"),
     JSB_CHORALES: ("chorales of Bach, 88 notes, up to 160 steps", "229 train, 76 validation, 77 test"),
+    REUTERS: ("news as counts of 4,258 words, from the package lda", "316 train, 79 test"),
     "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
     "factor_analysis_missing": ("the same rows, 30 % of the entries missing", "1,000 train, 1,000 test"),
     "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),

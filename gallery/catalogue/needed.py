@@ -2,7 +2,7 @@
 
 __all__ = ["needs_files"]
 
-NEEDED = ("mnist", "static_mnist", "jsb_chorales")
+NEEDED = ("mnist", "static_mnist", "jsb_chorales", "reuters")
 
 
 def needs_files(data: str) -> bool:

@@ -73,10 +73,14 @@ def _enumerated(name: str) -> Recipe:
     return Recipe(name, name, name, "Bishop, Pattern Recognition and Machine Learning, 2006", settings=settings)
 
 
-def _lda(variant: str, data: str = "topics", **settings: Any) -> Recipe:
-    name, keywords = f"lda{variant}", {"alpha": 0.5} if data == "topics" else {"alpha": 0.1, "topics": 20}
+def _lda(name: str, **settings: Any) -> Recipe:
     fit = {"epochs": 60, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
-    return Recipe(name, name, data, WORDS, keywords, fit | settings, extra_metrics=("k_hat", "sandwich"))
+    return Recipe(name, name, "topics", WORDS, settings=fit | settings, extra_metrics=("k_hat",))
+
+
+def _lda_reuters() -> Recipe:
+    smoothed, keywords = _lda("lda:smoothed", epochs=100, batch_size=79, lr=1e-1), {"topics": 20, "alpha": 0.1}
+    return replace(smoothed, name="lda:reuters", data="reuters", keywords=keywords | {"length": 213})
 
 
 def _state_space(name: str) -> Recipe:
@@ -236,8 +240,9 @@ RECIPES: dict[str, Recipe] = {
         *map(_factor_analysis, (":diagonal", ":fixed_variance", ":flow")),
         _factor_analysis(":missing", "factor_analysis_missing", MISSING, epochs=960),
         _ppca(),
-        _lda(""),
-        _lda(":smoothed", lr=1e-1),
+        _lda("lda"),
+        _lda("lda:smoothed", lr=1e-1),
+        _lda_reuters(),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
         _autoencoder("denoising_autoencoder"),

@@ -1,4 +1,8 @@
-"""Documents as counts of words: their likelihood, a multinomial of the words in their order."""
+"""Distributions of documents as counts of words.
+
+- `Words`: the likelihood, a multinomial of the words in their order.
+- `Dirichlet`: with draws that have a gradient at small concentrations.
+"""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -8,7 +12,20 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-__all__ = ["Words"]
+__all__ = ["Dirichlet", "Words"]
+
+
+class Dirichlet(dist.Dirichlet):
+    """A Dirichlet whose draws are normalised gamma variables, kept above the least normal number.
+
+    Torch's draws underflow to 0 where a concentration is small, and have no gradient there: at 0.1 one number in 6,000
+    does in float32.
+    """
+
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
+        shape, tiny = self._extended_shape(torch.Size(sample_shape)), torch.finfo(self.concentration.dtype).tiny
+        gamma = torch._standard_gamma(self.concentration.expand(shape)).clamp(min=tiny)
+        return (gamma / gamma.sum(-1, keepdim=True)).clamp(min=tiny)
 
 
 class Words(dist.TorchDistribution):
@@ -22,11 +39,11 @@ class Words(dist.TorchDistribution):
     >>> words.log_prob(torch.tensor([1.0, 2.0, 0.0])).exp(), words.mean
     (tensor(0.0313), tensor([2., 1., 1.]))
 
-    :param probs: (..., V), the probability of each word of the vocabulary
+    :param probs: (..., V), the probability of each word of the vocabulary; their sum is 1, up to rounding
     :param length: number of words of a document that is drawn
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {"probs": constraints.simplex}
+    arg_constraints: ClassVar[dict[str, Any]] = {"probs": constraints.independent(constraints.nonnegative, 1)}
     support = constraints.independent(constraints.nonnegative_integer, 1)
 
     def __init__(self, probs: Tensor, length: int, validate_args: bool | None = None) -> None:

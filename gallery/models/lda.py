@@ -31,11 +31,10 @@ summed out of it. Hence a new document needs no training, and its bound has the 
 """
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from gallery.models._words import Words
+from gallery.models._words import Dirichlet, Words
 
 __all__ = ["LDA", "Smoothed", "ascent_step", "coordinate_bound"]
 
@@ -82,7 +81,7 @@ class LDA(nn.Module):
     def document(self, x: Tensor, beta: Tensor) -> None:
         """Sample theta and x, inside the plate."""
         alpha = x.new_full((len(x), self.shape[0]), self.alpha)
-        theta = pyro.sample("theta", dist.Dirichlet(alpha))
+        theta = pyro.sample("theta", Dirichlet(alpha))
         pyro.sample("x", Words(theta @ beta, self.length), obs=x)
 
     def model(self, x: Tensor, total: int | None = None) -> None:
@@ -94,7 +93,7 @@ class LDA(nn.Module):
         """Fit q to each document by coordinate ascent."""
         gamma = self.ascend(x, self.topics())
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            pyro.sample("theta", dist.Dirichlet(gamma))
+            pyro.sample("theta", Dirichlet(gamma))
 
     def ascend(self, x: Tensor, beta: Tensor) -> Tensor:
         """Return gamma, (n, topics), after `sweeps` steps from a flat start.
@@ -111,8 +110,8 @@ class LDA(nn.Module):
 class Smoothed(LDA):
     """x: (n, data_dim), counts of words. The topics are latent: beta_k ~ Dirichlet(eta), in the plate "topics".
 
-    beta: (topics, data_dim); theta: (n, topics). The guide of beta_k is Dirichlet(lambda_k), and that of theta has
-    exp(E[log beta]) in place of beta.
+    beta: (topics, data_dim); theta: (n, topics). The guide of beta_k is Dirichlet(lambda_k), whose best lambda is eta plus the
+    expected counts of words in topic k; that of theta has exp(E[log beta]) in place of beta.
 
     :param eta: concentration of the prior of beta, the same for each word
     """
@@ -136,17 +135,18 @@ class Smoothed(LDA):
 
     @property
     def concentration(self) -> Tensor:
-        """lambda, the parameters of q(beta), (topics, data_dim)."""
-        return (self.q["log_total"] + self.q["logits"].log_softmax(-1)).exp()
+        """lambda = eta + expected counts of words, (topics, data_dim)."""
+        log_counts = self.q["log_total"] + self.q["logits"].log_softmax(-1)
+        return self.eta + log_counts.exp()
 
     def topics(self) -> Tensor:
         """Return the means of the probabilities of words under the guide, (topics, data_dim)."""
-        return self.q["logits"].softmax(-1)
+        return self.concentration / self.concentration.sum(-1, keepdim=True)
 
     def model(self, x: Tensor, total: int | None = None) -> None:
         with pyro.plate("topics", self.shape[0]):
             eta = x.new_full(self.shape, self.eta)
-            beta = pyro.sample("beta", dist.Dirichlet(eta))  # with particles (., topics, data_dim)
+            beta = pyro.sample("beta", Dirichlet(eta))  # with particles (., topics, data_dim)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             self.document(x, beta)
 
@@ -154,11 +154,13 @@ class Smoothed(LDA):
         pyro.module("q", self.q)
         concentration = self.concentration
         with pyro.plate("topics", self.shape[0]):
-            pyro.sample("beta", dist.Dirichlet(concentration))
-        log_beta = concentration.digamma() - concentration.sum(-1, keepdim=True).digamma()
-        gamma = self.ascend(x, log_beta.exp())
+            pyro.sample("beta", Dirichlet(concentration))
+        whole = concentration.sum(-1, keepdim=True)
+        log_beta = concentration.digamma() - whole.digamma()
+        largest = log_beta.amax(0)  # a factor of a word cancels in gamma
+        gamma = self.ascend(x, (log_beta - largest).exp())
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            pyro.sample("theta", dist.Dirichlet(gamma))
+            pyro.sample("theta", Dirichlet(gamma))
 
 
 def ascent_step(gamma: Tensor, x: Tensor, beta: Tensor, alpha: float) -> Tensor:
@@ -175,7 +177,7 @@ def coordinate_bound(gamma: Tensor, x: Tensor, beta: Tensor, alpha: float) -> Te
     :param x: (n, data_dim)
     :param beta: (topics, data_dim)
     """
-    q, p = dist.Dirichlet(gamma), dist.Dirichlet(torch.full_like(gamma, alpha))
+    q, p = Dirichlet(gamma), Dirichlet(torch.full_like(gamma, alpha))
     log_theta = gamma.digamma() - gamma.sum(1, keepdim=True).digamma()
     words = (log_theta.exp() @ beta).clamp(min=torch.finfo(x.dtype).tiny)
     return (x * words.log()).sum(1) - torch.distributions.kl_divergence(q, p)

@@ -1,10 +1,14 @@
 """Names of data sets: each fault is one line, and the catalogue lists every set."""
 
+from importlib.util import find_spec
+
 import pytest
 from data_inputs import fault
 
 import data
 from data.pixels import PIXEL_TRANSFORMS
+
+REUTERS = [] if find_spec("lda") else ["reuters"]  # which the package holds
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,7 @@ def test_splits_and_seeds_that_mean_nothing():
 
 def test_the_catalogue_lists_every_set_and_which_are_here(tmp_path):
     rows = {row.name: row for row in data.describe(tmp_path)}
-    absent = ["mnist", "fashion-mnist", "kmnist", "static_mnist", "jsb_chorales"]
+    absent = ["mnist", "fashion-mnist", "kmnist", "static_mnist", "jsb_chorales", *REUTERS]
     assert [name for name in rows if not rows[name].available] == absent
     assert rows["digits"].transforms == PIXEL_TRANSFORMS
     assert rows["line"].transforms == ()
