@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gallery.models.loaded_die import LoadedDie
     from gallery.models.logistic_regression import LogisticRegression
     from gallery.models.ppca import PPCA
+    from gallery.models.prod_lda import ProdLDA
     from gallery.models.sparse_autoencoder import SparseAutoencoder
     from gallery.models.squared_gaussian import SquaredGaussian
     from gallery.models.ss_vae import SSVAE
@@ -68,6 +69,7 @@ __all__ = [
     "LinearRegression",
     "LoadedDie",
     "LogisticRegression",
+    "ProdLDA",
     "SparseAutoencoder",
     "SquaredGaussian",
     "StateSpace",
@@ -90,6 +92,7 @@ _MODELS = {
     "FactorAnalysis": "factor_analysis",
     "PPCA": "ppca",
     "LDA": "lda",
+    "ProdLDA": "prod_lda",
     "Autoencoder": "autoencoder",
     "DenoisingAutoencoder": "denoising_autoencoder",
     "SparseAutoencoder": "sparse_autoencoder",

@@ -20,6 +20,7 @@ BERNOULLI = "Notes on Bernoulli VAEs"
 BAYESIAN = "Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 2013"
 SCHOOLS = "Rubin, Estimation in parallel randomized experiments, 1981"
 ITEMS = "Bock and Lieberman, Fitting a response model for n dichotomously scored items, 1970"
+PRODUCTS = "Srivastava and Sutton, Autoencoding variational inference for topic models, 2017"
 WORDS = "Blei, Ng and Jordan, Latent Dirichlet allocation, 2003"
 STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 2012"
 MISSING = "Williams, Nash and Nazábal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
@@ -76,6 +77,11 @@ def _enumerated(name: str) -> Recipe:
 def _lda(name: str, **settings: Any) -> Recipe:
     fit = {"epochs": 60, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
     return Recipe(name, name, "topics", WORDS, settings=fit | settings, extra_metrics=("k_hat",))
+
+
+def _prod_lda() -> Recipe:
+    settings = {"epochs": 100, "batch_size": 100, "lr": 1e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    return Recipe("prod_lda", "prod_lda", "topics", PRODUCTS, settings=settings, extra_metrics=("k_hat",))
 
 
 def _lda_reuters() -> Recipe:
@@ -243,6 +249,7 @@ RECIPES: dict[str, Recipe] = {
         _lda("lda"),
         _lda("lda:smoothed", lr=1e-1),
         _lda_reuters(),
+        _prod_lda(),
         _autoencoder("autoencoder"),
         _autoencoder("autoencoder:map"),
         _autoencoder("denoising_autoencoder"),

@@ -1,11 +1,10 @@
 """Figure of topics: each a distribution over words."""
 
-import torch
 from matplotlib.figure import Figure
 
 from data import Dataset
 from gallery.figures.style import BLUE, array, dress, figure, show, tile
-from inference import Pair
+from inference import Pair, eval_mode
 from inference.pairs.capabilities import capability
 
 __all__ = ["topics"]
@@ -19,7 +18,7 @@ def topics(pair: Pair, dataset: Dataset) -> Figure:
 
     :param dataset: its shape is the grid; its column names are the words
     """
-    with torch.no_grad():
+    with eval_mode(pair):
         beta = capability(pair, "topics")()[:SHOWN]
     columns = min(COLUMNS, len(beta))
     rows = -(-len(beta) // columns)

@@ -52,6 +52,7 @@ _CLASSES = {
     "ppca": "ppca.PPCA",
     "lda": "lda.LDA",
     "lda:smoothed": "lda.Smoothed",
+    "prod_lda": "prod_lda.ProdLDA",
     "autoencoder": "autoencoder.Autoencoder",
     "autoencoder:map": "autoencoder.MaximumAPosteriori",
     "denoising_autoencoder": "denoising_autoencoder.DenoisingAutoencoder",

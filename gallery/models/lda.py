@@ -110,8 +110,8 @@ class LDA(nn.Module):
 class Smoothed(LDA):
     """x: (n, data_dim), counts of words. The topics are latent: beta_k ~ Dirichlet(eta), in the plate "topics".
 
-    beta: (topics, data_dim); theta: (n, topics). The guide of beta_k is Dirichlet(lambda_k), whose best lambda is eta plus the
-    expected counts of words in topic k; that of theta has exp(E[log beta]) in place of beta.
+    beta: (topics, data_dim); theta: (n, topics). The guide of beta_k is Dirichlet(lambda_k), where lambda is
+    eta plus expected counts of the words in topic k; that of theta has exp(E[log beta]) in place of beta.
 
     :param eta: concentration of the prior of beta, the same for each word
     """

@@ -41,7 +41,7 @@ def arguments(name: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ..
     x = torch.randn(N, DATA_DIM.get(family, SMALL["data_dim"]), generator=generator, dtype=torch.float64)
     if family in ("vae", "cvae", "gmvae", "vrnn", "deep_markov", "ss_vae", "logistic_regression", "item_response"):
         x = (x > 0).double()
-    if family == "lda":  # counts
+    if family in ("lda", "prod_lda"):  # counts
         x = (2 * x.abs()).round()
     if hasattr(MODELS[name], "bounds"):
         x = (4 * x).sigmoid()

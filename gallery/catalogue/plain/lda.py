@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet, kl_divergence
+from torch.distributions import Dirichlet, Gamma, kl_divergence
 
 from inference import Pair
 
@@ -17,5 +17,6 @@ def loss(pair: Pair, x: Tensor) -> Tensor:
         weight = gamma.digamma().exp()  # proportional to exp(E[log theta])
         gamma = pair.alpha + weight * ((x / (weight @ beta)) @ beta.T)
     q, prior = Dirichlet(gamma), Dirichlet(torch.full_like(gamma, pair.alpha))
-    log_likelihood = (x * (q.rsample() @ beta).log()).sum(1)
+    draw = Gamma(gamma, torch.ones_like(gamma)).rsample()  # theta is a draw over its sum
+    log_likelihood = (x * (draw / draw.sum(1, keepdim=True) @ beta).log()).sum(1)
     return (kl_divergence(q, prior) - log_likelihood).mean()

@@ -51,6 +51,7 @@ PATH = (
     "factor_analysis",
     "ppca",
     "lda",
+    "prod_lda",
     "autoencoder",
     "vae",
     "cvae",

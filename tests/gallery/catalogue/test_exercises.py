@@ -34,6 +34,7 @@ from gallery.models.linear_regression import LinearRegression
 from gallery.models.loaded_die import LoadedDie
 from gallery.models.logistic_regression import LogisticRegression
 from gallery.models.ppca import PPCA, maximum_likelihood, set_optimum
+from gallery.models.prod_lda import ProdLDA
 from gallery.models.squared_gaussian import SquaredGaussian
 
 LOG_10 = math.log(10)
@@ -326,6 +327,14 @@ def lda():
         close(1 - alpha / (alpha + words), index)
     yield 2, f"more than {alpha} words"
     yield 2, f"exceeds 0.7 from {alpha / (1 - 0.7) - alpha:.2f} words"
+
+
+def prod_lda():
+    experts = tensor([[0.6, 0.3, 0.1], [0.1, 0.3, 0.6]])
+    yield 0, "$\\sqrt{0.6 \\cdot 0.1}$, $\\sqrt{0.3 \\cdot 0.3}$ and $\\sqrt{0.1 \\cdot 0.6}$"
+    for p in (experts.mean(0), experts.log().mean(0).softmax(0)):
+        yield 0, "({:.3f}, {:.3f}, {:.3f})".format(*p.tolist())
+    yield 1, f"$(1 - 1/K)/\\alpha$ = {ProdLDA(topics=10, alpha=0.5).scale ** 2:.2f}"
 
 
 def autoencoder():
