@@ -27,6 +27,7 @@ def experiments_table() -> str:
         "Factor analysis: guides of fixed variance, test data, nats per data point": _fixed_variance(),
         "Factor analysis: log p(x) from draws of the prior": _prior_samples(),
         "Probabilistic PCA: units that live by the noise, of 10": _collapse(),
+        "Topics by variational inference and by Gibbs sampling: perplexity of half of the words": _topics(),
         "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
         "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
         "`vae:notes`: rate and distortion by beta, nats per data point": _rate_distortion(),
@@ -134,6 +135,23 @@ def _collapse() -> str:
         short = max(point["elbo"] - fit["elbo"] for fit in point["fits"])
         rows.append([f"{point['sigma']:g}", str(point["living"]), fits, f"{short:.3f}"])
     return markdown_table(["sigma", "closed form", "fits", "largest distance of their ELBO from the maximum"], rows)
+
+
+def _topics() -> str:
+    found, rows = _load("lda/gibbs.json"), []
+    for of_topics, by in found.get("perplexity", {}).items():
+        row = [of_topics]
+        for shares in ("coordinate ascent", "Gibbs sampling"):
+            row.append(" +- ".join(f"{by[shares][key]:.3f}" for key in ("value", "se")))
+        more = by["more than by Gibbs sampling"]
+        rows.append([*row, f"{more['value']:.3f} +- {more['se']:.3f}"])
+    header = [
+        "topics",
+        "shares by coordinate ascent",
+        "shares by Gibbs sampling",
+        "both, more than Gibbs sampling for both",
+    ]
+    return markdown_table(header, rows)
 
 
 def _contractive() -> str:

@@ -17,8 +17,7 @@ ONE_NUMBER = ("exponential_gaussian", "squared_gaussian", "linear_regression", "
 DATA_DIM = dict.fromkeys(ONE_NUMBER, 1)
 REFUSED = {"exponential_gaussian:normal"}  # in the registry to show why it cannot be fitted
 FITTED = [name for name in MODELS if name not in REFUSED]
-# torch cannot draw from a Dirichlet on the meta device: aten::_sample_dirichlet has no kernel there
-NO_META = {"loaded_die", "lda", "lda:smoothed"}
+NO_META = {"loaded_die"}  # torch cannot draw from a Dirichlet there: aten::_sample_dirichlet has no meta kernel
 
 
 def build(name: str) -> nn.Module:

@@ -10,7 +10,7 @@ from scipy.special import roots_jacobi
 from torch.distributions import Dirichlet
 
 import data
-from gallery.ledger.experiments.lda import collapsed_gibbs
+from gallery.ledger.experiments.lda import collapsed_gibbs, gibbs_shares
 from gallery.models._words import Words
 from gallery.models.lda import LDA, Smoothed, ascent_step, coordinate_bound
 from inference import Settings, eval_mode, evaluate, log_weights, svi
@@ -214,3 +214,18 @@ def test_a_topic_that_is_a_latent_broadcasts_over_particles():
 def test_sizes_that_mean_nothing_are_refused(keywords):
     with pytest.raises(ValueError, match=f"{next(iter(keywords))}"):
         LDA(**keywords)
+
+
+def test_gibbs_sampling_of_shares_has_the_mean_of_all_assignments(pair):
+    beta = pair.topics().detach()
+    z = [every_assignment(words, 2) for words in WORDS]
+    exact = []
+    for of, words in zip(z, WORDS, strict=True):
+        counts = one_hot(of, 2).sum(1)
+        log_p = log_dirichlet_multinomial(counts, ALPHA) + beta.log()[of, torch.tensor(words)].sum(1)
+        means = (counts + ALPHA) / (len(words) + 2 * ALPHA)
+        exact.append(log_p.softmax(0) @ means)
+    chains = torch.stack([gibbs_shares(COUNTS, beta, ALPHA, 100, seed) for seed in range(60)])
+    error = chains.std(0) / len(chains) ** 0.5
+    assert ((chains.mean(0) - torch.stack(exact)).abs() <= 4 * error).all()
+    assert error.max() < 0.01

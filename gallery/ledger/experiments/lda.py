@@ -3,14 +3,28 @@
 Griffiths and Steyvers, Finding scientific topics, 2004 (the collapsed Gibbs sampler).
 """
 
+import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Assignment", "collapsed_gibbs"]
+import data
+from gallery.catalogue.recipes import RECIPES
+from gallery.models.lda import LDA
+from gallery.runs.prepare import noise_of
+from gallery.runs.specification import run_of
+from inference import SVI
+from inference.evaluation.perplexity import half_of_words
+from inference.files import write_atomically
+
+__all__ = ["Assignment", "collapsed_gibbs", "gibbs_shares", "reproduce"]
+
+DOCUMENTS, SWEEPS, STARTS = 200, 200, 3
 
 
 class Assignment(NamedTuple):
@@ -59,3 +73,91 @@ def collapsed_gibbs(
             in_all[k] += 1
         words, documents = of_kind.T - eta, of_document - alpha
         yield Assignment(*(torch.from_numpy(part.copy()) for part in (z, words, documents)))
+
+
+def gibbs_shares(x: Tensor, beta: Tensor, alpha: float, sweeps: int, seed: int = 0) -> Tensor:
+    """Return the posterior mean of theta, (n, topics), by Gibbs sampling of theta and z, given the topics.
+
+    It is the mean of E[theta | z] over the sweeps after the first fifth.
+
+    :param x: counts, (n, vocabulary)
+    :param beta: (topics, vocabulary)
+    """
+    document, kind = (at.repeat_interleave(x[x > 0].long()) for at in x.nonzero(as_tuple=True))
+    generator, total, kept = torch.Generator().manual_seed(seed), x.new_zeros(len(x), len(beta)), 0
+    theta = x.new_full((len(x), len(beta)), 1 / len(beta))
+    for sweep in range(sweeps):
+        z = (theta[document] * beta.T[kind]).multinomial(1, generator=generator)[:, 0]
+        concentration = alpha + torch.zeros_like(total).index_put_((document, z), x.new_ones(()), accumulate=True)
+        theta = torch._standard_gamma(concentration, generator=generator)
+        theta = theta / theta.sum(1, keepdim=True)
+        if sweep >= sweeps // 5:
+            total, kept = total + concentration / concentration.sum(1, keepdim=True), kept + 1
+    return total / kept
+
+
+def _topics_by_gibbs(x: Tensor, topics: int, alpha: float, eta: float, sweeps: int, seed: int) -> tuple[Tensor, float]:
+    """Return the mean topics of a chain after its first half, and the mean log p(x | z) up to a constant."""
+    draws = list(collapsed_gibbs(x, topics, alpha, eta, sweeps, seed))[sweeps // 2 :]
+    counts = torch.stack([draw.words for draw in draws]) + eta
+    beta = counts / counts.sum(-1, keepdim=True)
+    log_p = counts.lgamma().sum(-1) - counts.sum(-1).lgamma()  # of the words given their topics, up to a constant
+    return beta.mean(0).to(x), log_p.sum(-1).mean().item()
+
+
+def _log_p(theta: Tensor, beta: Tensor, scored: Tensor) -> Tensor:
+    return (scored * (theta @ beta).clamp(min=torch.finfo(beta.dtype).tiny).log()).sum(1).double()
+
+
+def reproduce(
+    folder: Path,
+    fitted: Path | None = None,
+    documents: int = DOCUMENTS,
+    sweeps: int = SWEEPS,
+    starts: int = STARTS,
+    epochs: int = 150,
+) -> dict[str, Any]:
+    """Infer topics of few documents in each way, the best of some starts, write gibbs.json, and return its content.
+
+    :param fitted: not used
+    :return: "perplexity": by how the topics and then by how the shares are inferred, {"value", "se"}, and by how much
+        both by coordinate ascent exceed both by Gibbs sampling, with the standard error of the paired difference
+    """
+    x, test = data.load("topics").x[:documents], data.load("topics", "test").x
+    seen, scored = half_of_words(test)
+    length = scored.sum(1).double().mean()
+    found: dict[str, Tensor] = {"true": torch.from_numpy(data.synthetic.TOPICS_BETA).to(x)}
+    for name, recipe in (("variational, a point", "lda"), ("variational, smoothed", "lda:smoothed")):
+        best = -float("inf")
+        for seed in range(starts):
+            run = run_of(RECIPES[recipe], seed)
+            pair = run.build()
+            with noise_of(run):
+                losses = [loss for _, loss in SVI(pair, x, settings=replace(run.settings, epochs=epochs))]
+            if (bound := -torch.stack(losses[-20:]).mean().item()) > best:
+                best, found[name] = bound, pair.topics().detach()
+    alpha = pair.alpha
+    chains = [_topics_by_gibbs(x, len(found["true"]), alpha, pair.eta, sweeps, seed) for seed in range(starts)]
+    found["Gibbs sampling"] = max(chains, key=lambda chain: chain[1])[0]
+    solver, log_p = LDA(x.shape[1], len(found["true"]), alpha=alpha, sweeps=100), {}
+    for name, beta in found.items():
+        gamma = solver.ascend(seen, beta)
+        by = {"coordinate ascent": gamma / gamma.sum(1, keepdim=True)}
+        by["Gibbs sampling"] = gibbs_shares(seen, beta, alpha, sweeps)
+        log_p[name] = {way: _log_p(theta, beta, scored) for way, theta in by.items()}
+    reference, perplexity = log_p["Gibbs sampling"]["Gibbs sampling"], {}
+    for name, ways in log_p.items():
+        perplexity[name] = {way: _estimate(of, length) for way, of in ways.items()}
+        both = ways["coordinate ascent"]
+        more = (-both.mean() / length).exp() - (-reference.mean() / length).exp()
+        error = (both - reference).std() / len(both) ** 0.5 / length * (-reference.mean() / length).exp()
+        perplexity[name]["more than by Gibbs sampling"] = {"value": more.item(), "se": error.item()}
+    result = {"documents": documents, "sweeps": sweeps, "starts": starts, "epochs": epochs, "perplexity": perplexity}
+    write_atomically(folder / "gibbs.json", (json.dumps(result, indent=2) + "\n").encode())
+    return result
+
+
+def _estimate(log_p: Tensor, length: Tensor) -> dict[str, float]:
+    """Return the perplexity of documents of one length, with its standard error over documents."""
+    value = (-log_p.mean() / length).exp()
+    return {"value": value.item(), "se": (value * log_p.std() / len(log_p) ** 0.5 / length).item()}

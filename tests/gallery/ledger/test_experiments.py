@@ -9,7 +9,7 @@ import torch
 
 import data
 from gallery.figures import parted_plane
-from gallery.ledger.experiments import autoencoder, information, ppca, sparse_autoencoder, ss_vae, vae
+from gallery.ledger.experiments import autoencoder, information, lda, ppca, sparse_autoencoder, ss_vae, vae
 from gallery.ledger.experiments.autoencoder import rounded
 from gallery.ledger.experiments.conditionals import Table, all_bits, conditionals
 from gallery.ledger.experiments.factor_analysis import (
@@ -124,6 +124,14 @@ def test_fits_of_a_linear_vae_have_the_units_of_the_closed_form_or_one_that_is_u
         assert all(abs(fit["living"] - point["living"]) <= 1 for fit in point["fits"])
         assert all(fit["elbo"] <= point["elbo"] for fit in point["fits"])
     assert (tmp_path / "collapse.png").exists()
+
+
+def test_topics_by_both_ways_are_compared_with_the_true_ones(tmp_path):
+    found = lda.reproduce(tmp_path, documents=20, sweeps=10, starts=1, epochs=5)["perplexity"]
+    assert list(found) == ["true", "variational, a point", "variational, smoothed", "Gibbs sampling"]
+    best = min(by[way]["value"] for by in found.values() for way in ("coordinate ascent", "Gibbs sampling"))
+    assert best in (found["true"]["coordinate ascent"]["value"], found["true"]["Gibbs sampling"]["value"])
+    assert (tmp_path / "gibbs.json").exists()
 
 
 def test_the_program_of_the_slides_ends_with_an_error_or_at_an_infinite_penalty(tmp_path):
