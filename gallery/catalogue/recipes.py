@@ -85,7 +85,7 @@ def _prod_lda() -> Recipe:
 
 
 def _lda_reuters() -> Recipe:
-    smoothed, keywords = _lda("lda:smoothed", epochs=100, batch_size=79, lr=1e-1), {"topics": 20, "alpha": 0.1}
+    smoothed, keywords = _lda("lda:smoothed", epochs=60, batch_size=79, lr=1e-1), {"topics": 20, "alpha": 0.1}
     return replace(smoothed, name="lda:reuters", data="reuters", keywords=keywords | {"length": 213})
 
 

@@ -70,7 +70,7 @@ class LDA(nn.Module):
         if topics < 2:
             raise ValueError(f"topics must be at least 2, not {topics}.")
         self.alpha, self.sweeps, self.length = alpha, sweeps, length
-        logits = torch.randn(topics, data_dim) / 10
+        logits = torch.randn(topics, data_dim)  # apart, or some stay unused
         self.theta = nn.ParameterDict({"logits": logits})
         self.shape = logits.shape
 

@@ -16,7 +16,7 @@ its draws are reparametrised, and its KL has a closed form.
 In training mode: each hidden unit of the encoder and each share is dropped with probability `dropout`, and the logits
 of words and the outputs of the encoder are normalised by the mean and variance of the minibatch.
 In evaluation mode: nothing is dropped, and they are normalised by running means and variances.
-The normalisation has no scale or shift of its own to learn: the codes are kept apart from the prior, where without it
+The normalisation has no scale or shift to learn: the codes are kept apart from the prior, where without it
 all of them may collapse early in a fit.
 
     >>> import torch

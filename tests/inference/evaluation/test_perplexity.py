@@ -39,7 +39,7 @@ def test_a_topic_model_predicts_by_the_mean_shares_of_the_seen_words():
     torch.manual_seed(0)
     pair = LDA(data_dim=6, topics=3).double()
     with torch.no_grad():
-        pair.theta["logits"].mul_(20)
+        pair.theta["logits"].mul_(2)
     x = Words(torch.full((40, 6), 1 / 6).double(), 30).sample()
     seen, scored = half_of_words(x, 4)
     gamma = pair.ascend(seen, pair.topics()).detach()
