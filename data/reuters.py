@@ -1,4 +1,4 @@
-"""News of Reuters as counts of words, `reuters`: 395 documents, 316 and 79 of them for test, and 4,258 words.
+"""News of Reuters as counts of words, `reuters`: 395 documents of 4,258 words, 79 of them for validation and for test.
 
 Their 84,010 words are those of the package `lda`, which holds them in three files: `reuters.ldac`, a document a line
 ("number of different words, and word:count for each"), and `reuters.tokens`, a word a line; its titles are not read.
@@ -23,7 +23,7 @@ from data.images import root_folder
 __all__ = ["REUTERS", "reuters", "reuters_folder", "reuters_is_here"]
 
 REUTERS = "reuters"
-TRAIN, TEST = 316, 79
+TEST, TRAIN, VALIDATION = 79, 237, 79  # in this order
 FILES = {  # to their SHA-256
     "reuters.ldac": "4bfe5b21ed263334ddf7af56f7b38632f6ccae7d9441c8b56071167841e71b5e",
     "reuters.tokens": "8fc788b258bb76f9e352885cc20971d64e0011b8d74781129d060818930e3d5a",
@@ -64,8 +64,8 @@ def reuters(part: str, root: str | Path | None = None) -> Source:
     shuffled = torch.from_numpy(counts[np.random.RandomState(0).permutation(len(counts))])
     is_test = part == "test"
     return Source(
-        shuffled[TRAIN:] if is_test else shuffled[:TRAIN],
-        splits=split_slices(test=TEST) if is_test else split_slices(train=TRAIN),
+        shuffled[:TEST] if is_test else shuffled[TEST:],
+        splits=split_slices(test=TEST) if is_test else split_slices(TRAIN, VALIDATION),
         stream=int(is_test),
         column_names=tuple(words),
     )

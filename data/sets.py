@@ -24,7 +24,7 @@ TABLE = {
     "kmnist": ("cursive Japanese characters, 28 x 28", LARGE),
     STATIC_MNIST: ("MNIST binarised by Larochelle and Murray", "50,000 train, 10,000 validation, 10,000 test"),
     JSB_CHORALES: ("chorales of Bach, 88 notes, up to 160 steps", "229 train, 76 validation, 77 test"),
-    REUTERS: ("news as counts of 4,258 words, from the package lda", "316 train, 79 test"),
+    REUTERS: ("news as counts of 4,258 words, from the package lda", "237 train, 79 validation, 79 test"),
     "factor_analysis": ("two Gaussian factors, x in R^3", "1,000 train, 1,000 test"),
     "factor_analysis_missing": ("the same rows, 30 % of the entries missing", "1,000 train, 1,000 test"),
     "exponential_gaussian": ("z ~ Exponential(1) plus noise", "2,000 train, 500 validation, 1,000 test"),

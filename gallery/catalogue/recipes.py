@@ -85,6 +85,7 @@ def _prod_lda() -> Recipe:
 
 
 def _lda_reuters() -> Recipe:
+    """Build the recipe whose settings, and the start of the topics, were chosen by the validation documents."""
     smoothed, keywords = _lda("lda:smoothed", epochs=60, batch_size=79, lr=1e-1), {"topics": 20, "alpha": 0.1}
     return replace(smoothed, name="lda:reuters", data="reuters", keywords=keywords | {"length": 213})
 

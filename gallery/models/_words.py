@@ -1,7 +1,7 @@
 """Distributions of documents as counts of words.
 
 - `Words`: the likelihood, a multinomial of the words in their order.
-- `Dirichlet`: with draws that have a gradient at small concentrations.
+- `Dirichlet`: with draws that are never 0.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ __all__ = ["Dirichlet", "Words"]
 class Dirichlet(dist.Dirichlet):
     """A Dirichlet whose draws are normalised gamma variables, kept above the least normal number.
 
-    Torch's draws underflow to 0 where a concentration is small, and have no gradient there: at 0.1 one number in 6,000
-    does in float32.
+    Torch's draws underflow to 0 where a concentration is small, at 0.1 one number in 6,000 in float32. The density of a
+    concentration below 1 is infinite there.
     """
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:

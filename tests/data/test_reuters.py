@@ -23,16 +23,16 @@ def small(tmp_path, monkeypatch):
         (folder / name).write_text(content)
     hashes = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in contents.items()}
     monkeypatch.setattr(reuters, "FILES", hashes)
-    monkeypatch.setattr(reuters, "TRAIN", 2)
-    monkeypatch.setattr(reuters, "TEST", 1)
+    for name in ("TRAIN", "VALIDATION", "TEST"):
+        monkeypatch.setattr(reuters, name, 1)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     return tmp_path
 
 
 def test_documents_are_rows_of_counts_and_words_are_names_of_columns(small):
-    splits = data.load_splits("reuters", ("train", "test", "all"), root=small)
-    assert {name: len(of) for name, of in splits.items()} == {"train": 2, "test": 1, "all": 2}
-    rows = torch.cat([splits["train"].x, splits["test"].x]).tolist()
+    splits = data.load_splits("reuters", ("train", "validation", "test", "all"), root=small)
+    assert {name: len(of) for name, of in splits.items()} == {"train": 1, "validation": 1, "test": 1, "all": 2}
+    rows = torch.cat([splits[name].x for name in ("train", "validation", "test")]).tolist()
     assert sorted(rows) == [[0, 2, 0], [1, 0, 3], [1, 1, 1]]
     assert splits["test"].column_names == ("church", "pope", "years")
 
@@ -44,7 +44,7 @@ def test_files_of_the_package_are_read_where_the_folder_has_none(small, tmp_path
     (tmp_path / "package").mkdir()
     (small / "reuters").rename(tmp_path / "package" / "tests")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: Spec if name == "lda" else None)
-    assert len(data.load("reuters", root=small)) == 2
+    assert len(data.load("reuters", root=small)) == 1
 
 
 def test_files_that_are_absent_or_not_the_original_ones_are_named(small):
@@ -58,7 +58,7 @@ def test_files_that_are_absent_or_not_the_original_ones_are_named(small):
 
 @pytest.mark.skipif(not HERE, reason="no package lda, which holds the set reuters")
 def test_the_news_have_the_published_sizes():
-    train, test = (data.load("reuters", split) for split in ("train", "test"))
-    assert (train.x.shape, test.x.shape) == ((316, 4258), (79, 4258))
-    assert train.x.sum() + test.x.sum() == 84_010
+    train, validation, test = (data.load("reuters", split) for split in ("train", "validation", "test"))
+    assert [len(split) for split in (train, validation, test)] == [237, 79, 79]
+    assert train.x.sum() + validation.x.sum() + test.x.sum() == 84_010
     assert train.column_names[:3] == ("church", "pope", "years")
