@@ -18,6 +18,7 @@ from rich.table import Table
 
 from gallery.catalogue.needed import needs_files
 from gallery.catalogue.recipes import RECIPES, recipe_for
+from gallery.catalogue.sections import SECTIONS, section_of
 from gallery.errors import RunError
 from gallery.models import MODELS, family_module, title
 from gallery.runs.parse import read_json
@@ -32,14 +33,14 @@ data_app = App(
 
 def list_models() -> None:
     """List the models in groups: seconds of a fit by its recipe, whether it needs data, and its story in a line."""
-    groups: dict[str, list[list[str]]] = {group: [] for group in GROUPS}
+    groups: dict[str, list[list[str]]] = {section.title: [] for section in SECTIONS}
     seconds = _seconds()
     for name in MODELS:
         recipe = recipe_for(name)
         needs = recipe.data.partition(":")[0] if recipe and needs_files(recipe.data) else ""
         measured = [seconds[other.name] for other in RECIPES.values() if other.model == name and other.name in seconds]
         time = _duration(measured[0]) if measured else ""
-        groups[_group_of(name.partition(":")[0])].append([name, time, f"needs {needs}" if needs else "", title(name)])
+        groups[section_of(name.partition(":")[0])].append([name, time, f"needs {needs}" if needs else "", title(name)])
     for name, point in installed().items():
         try:
             story = (sys.modules[model_class(name).__module__].__doc__ or "").strip().partition("\n")[0]
@@ -48,8 +49,9 @@ def list_models() -> None:
         else:
             groups.setdefault("Installed packages", []).append([name, "", "", f"{story} ({point.value})"])
     widths = [max(len(row[i]) for rows in groups.values() for row in rows) for i in range(3)]
+    about = {section.title: section.about for section in SECTIONS}
     for group, rows in groups.items():
-        print(f"{group}")
+        _print_wrapped(f"{group}: ", about.get(group, "models of other packages"))
         for label, time, needs, text in rows:
             _print_wrapped(f"  {label:{widths[0]}}  {time:>{widths[1]}}  {needs:{widths[2]}}  ", text)
         print()
@@ -58,19 +60,6 @@ def list_models() -> None:
     )
     print("more. `gallery data download mnist` fetches MNIST; without it, add `--data digits:threshold` or `--data")
     print("digits:grey`. `gallery show MODEL` has the story.")
-
-
-GROUPS = (
-    "Exact answers: small models whose evidence is known, beside every bound",
-    "Deterministic codes: autoencoders, whose guide is a point, without a bound",
-    "Variational autoencoders: plain, of classes, with a discrete latent, of sequences",
-)
-
-
-def _group_of(family: str) -> str:
-    recipe = recipe_for(family)
-    exact = recipe is not None and ":" not in recipe.data  # a synthetic set
-    return GROUPS[0 if exact else 1 if family.endswith("autoencoder") else 2]
 
 
 def _seconds() -> dict[str, float]:

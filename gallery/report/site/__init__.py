@@ -17,6 +17,7 @@ import data
 from gallery.catalogue.elsewhere import ELSEWHERE
 from gallery.catalogue.entries import FOLDER, LETTERS, NAMES, corrections, entry, sources_map
 from gallery.catalogue.lessons import LESSONS
+from gallery.catalogue.sections import SECTIONS
 from gallery.errors import RunError
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
@@ -46,7 +47,7 @@ from gallery.report.site.numbers import kl_bars
 from gallery.report.site.page import write_page
 from gallery.report.site.pictures import copy_pictures, rank
 from gallery.report.site.run_pages import RunPage, runs_below
-from gallery.report.site.sections import PANELS, PATH, SECTIONS, card, section_of, title
+from gallery.report.site.sections import PANELS, PATH, card, title
 from gallery.report.site.text import markdown
 from gallery.runs import training
 from gallery.runs.memory import describe_allocation
@@ -216,8 +217,8 @@ def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage], explor
         for name in NAMES
     }
     sections = [
-        {"title": section, "about": about, "cards": [cards[name] for name in NAMES if section_of(name) == section]}
-        for section, about in SECTIONS.items()
+        {"title": section.title, "about": section.about, "cards": [cards[name] for name in section.families]}
+        for section in SECTIONS
     ]
     write_page(
         site,

@@ -8,24 +8,20 @@ from typing import Any
 
 from gallery.catalogue.needed import needs_files
 from gallery.models import MODELS, family_module
-from gallery.models.autoencoder import Autoencoder
 from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import written
 from gallery.report.site.pictures import known_pictures
 from gallery.report.site.run_pages import RunPage
 from gallery.report.site.thumbnails import draw_thumbnail
-from inference.pairs.capabilities import exact
 
 __all__ = [
     "PANELS",
     "PATH",
-    "SECTIONS",
     "Card",
     "Headline",
     "card",
     "marks_of",
     "number_of",
-    "section_of",
     "title",
 ]
 
@@ -65,14 +61,6 @@ PATH = (
 SMALLEST_GAP = 1e-4  # nats
 SECONDS = 60  # of a fit that takes seconds
 
-SECTIONS = {
-    "Exact evidence": "Small models whose evidence is computed exactly, so every bound can be compared with it.",
-    "Deterministic codes": "Autoencoders as pairs: the guide is a point, so there is no bound. The metrics are the "
-    "reconstruction error and the quality of the codes as features.",
-    "Variational autoencoders": "Plain, conditional on a class, semi-supervised, with a discrete latent, and for "
-    "sequences.",
-}
-
 
 @dataclass(frozen=True)
 class Headline:
@@ -100,14 +88,6 @@ class Card:
     picture: str
     alt: str
     marks: tuple[str, ...]
-
-
-def section_of(name: str) -> str:
-    """Return the section of a model."""
-    first, second, third = SECTIONS
-    if exact(MODELS[name], "log_evidence"):
-        return first
-    return second if issubclass(MODELS[name], Autoencoder) else third
 
 
 def title(family: str) -> tuple[str, str]:
