@@ -36,8 +36,8 @@ class Words(dist.TorchDistribution):
     any number of words is scored; `length` is the number of those that are drawn.
 
     >>> words = Words(torch.tensor([0.5, 0.25, 0.25]), length=4)
-    >>> words.log_prob(torch.tensor([1.0, 2.0, 0.0])).exp(), words.mean
-    (tensor(0.0313), tensor([2., 1., 1.]))
+    >>> words.log_prob(torch.tensor([1.0, 1.0, 0.0])).exp(), words.mean
+    (tensor(0.1250), tensor([2., 1., 1.]))
 
     :param probs: (..., V), the probability of each word of the vocabulary; their sum is 1, up to rounding
     :param length: number of words of a document that is drawn

@@ -32,9 +32,9 @@ def applying(pair, dataset):
 
 
 def test_which_data_are_drawn_large(sequences):
-    assert applying(pair_of(ENTRIES), sequences) == {"rolls", "latent"}
+    assert applying(pair_of(ENTRIES), sequences) == {"rolls"}  # of three rows: too few for a picture of codes
     whole = Dataset("mine", "test", sequences.x.nan_to_num(), sequences.shape)
-    assert applying(pair_of(ENTRIES), whole) == {"samples", "reconstructions", "latent"}
+    assert applying(pair_of(ENTRIES), whole) == {"samples", "reconstructions"}
 
 
 def test_a_sequence_its_reconstruction_and_a_draw(sequences):
