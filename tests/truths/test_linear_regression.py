@@ -55,7 +55,7 @@ def test_least_squares_is_the_map_corner_of_the_same_objective():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "tolerance"), [(200, 0.02), pytest.param(20, 0.05, marks=pytest.mark.integration)]
+    ("batch_size", "tolerance"), [(200, 0.02), pytest.param(20, 0.05, marks=pytest.mark.slow)]
 )
 def test_full_covariance_guide_lands_on_the_conjugate_posterior(batch_size, tolerance):
     dataset = data.load("line")

@@ -53,7 +53,7 @@ def test_the_curve_of_sparsity_is_least_at_rho(rho, tmp_path):
 
 
 def test_draw_has_what_applies(tmp_path):
-    splits = dict(zip(("train", "test"), (dataset.head(9) for dataset in digits()), strict=True))
+    splits = dict(zip(("train", "test"), (dataset.head(10) for dataset in digits()), strict=True))
     common = {"reconstructions", "latent", "activations"}
     for name, more in (
         ("denoising_autoencoder", {"denoised"}),
