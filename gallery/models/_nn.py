@@ -35,7 +35,16 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Ta
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` of h, of any shape, whose mask compares uniform numbers: faster on a CPU than a Bernoulli mask."""
+    """`nn.Dropout` of h, of any shape, whose mask compares uniform numbers: faster on a CPU than a Bernoulli mask.
+
+    :param p: probability of dropping a unit in training mode
+    :raises ValueError: unless p is at least 0 and below 1
+    """
+
+    def __init__(self, p: float) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout must be between 0 and 1, and below 1, not {p}.")
+        super().__init__(p)
 
     def forward(self, h: Tensor) -> Tensor:
         if not self.training:

@@ -46,6 +46,8 @@ fit may end with two topics merged."""
 class LDA(nn.Module):
     """x: (n, data_dim), counts of words; theta: (n, topics).
 
+    The parameters that `pyro.module` registers as "theta" are the logits of beta; the latent theta is a site.
+
     :param data_dim: number of words of the vocabulary
     :param topics: number of topics
     :param alpha: concentration of the prior of theta, the same for each topic
@@ -166,7 +168,7 @@ class Smoothed(LDA):
 def ascent_step(gamma: Tensor, x: Tensor, beta: Tensor, alpha: float) -> Tensor:
     """Return gamma, (n, topics), after q(z), and then q(theta), is set to its best value given the other."""
     weight = gamma.digamma().exp()  # of each topic: the sum of gamma cancels
-    words = (weight @ beta).clamp(min=torch.finfo(x.dtype).tiny)
+    words = (weight @ beta).clamp(min=torch.finfo(x.dtype).eps ** 4)  # a count over it is finite
     return alpha + weight * ((x / words) @ beta.T)
 
 

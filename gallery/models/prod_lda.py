@@ -8,10 +8,11 @@ In `lda` a document mixes the distributions of its topics: p(w | theta) = sum_k 
 logarithms, so that p(w | theta) is proportional to prod_k softmax(B_k)_w^theta_k: a product of experts, in which a
 topic can veto a word. The rows of B are not normalised.
 
-The prior is the Laplace approximation to theta ~ Dirichlet(alpha, ..., alpha) in z = log theta, with the sum of z fixed
-at 0: mean 0 and variance s^2 = (1 - 1 / topics) / alpha (MacKay, Choice of basis for Laplace approximation, 1998;
-Hennig et al., Kernel topic models, 2012). It is normal, and so is the guide q(z | x) = Normal(mu(x), diag sigma(x)^2):
-its draws are reparametrised, and its KL has a closed form.
+The prior has the variances of the Laplace approximation to theta ~ Dirichlet(alpha, ..., alpha) in z = log theta with
+the sum of z fixed at 0: s^2 = (1 - 1 / topics) / alpha (MacKay, Choice of basis for Laplace approximation, 1998; Hennig
+et al., Kernel topic models, 2012). Its covariances, -1 / (topics alpha), are left out as published, so differences of
+log theta have 1 - 1 / topics times the variance of the approximation. The prior is normal, and so is the guide
+q(z | x) = Normal(mu(x), diag sigma(x)^2): its draws are reparametrised, and its KL has a closed form.
 
 In training mode: each hidden unit of the encoder and each share is dropped with probability `dropout`, and the logits
 of words and the outputs of the encoder are normalised by the mean and variance of the minibatch.
@@ -49,9 +50,10 @@ class ProdLDA(nn.Module):
     :param topics: number of topics
     :param alpha: concentration of the Dirichlet that the prior of theta is near to
     :param hidden: widths of the encoder's hidden layers
-    :param dropout: probability of dropping a hidden unit, or a share, in training mode
+    :param dropout: probability of dropping a hidden unit, or a share, in training mode; below 1
     :param length: number of words of a document that is drawn
-    :raises ValueError: if a number is not positive, or there are fewer than two topics
+    :raises ValueError: if a number is not positive, there are fewer than two topics, or a minibatch of training has
+        fewer than two documents
     """
 
     capabilities: tuple[str, ...] = ("topics",)
@@ -98,6 +100,8 @@ class ProdLDA(nn.Module):
             pyro.sample("x", Words(self.decoder(z), self.length), obs=x)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
+        if self.training and len(x) < 2:
+            raise ValueError("ProdLDA normalises over a minibatch of 2 documents or more, and this one has 1.")
         pyro.module("encoder", self.encoder)
         mean, pre_scale = self.encoder(x).chunk(2, -1)
         q = dist.Normal(mean, F.softplus(pre_scale)).to_event(1)

@@ -39,8 +39,9 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
     """Estimate the perplexity of half of the words of each document, given the other half.
 
     It is exp(-sum_i log p(w_i | seen words of its document) / number of words w_i), where p(w | seen) is the mean of
-    p(w | latents) over draws of the guide, which sees one half. No bound enters, so any two guides can be compared. A
-    document of one word is not scored. The standard error over documents is that of a ratio of means.
+    p(w | latents) over draws of the guide, which sees one half. No bound enters: it scores model and guide together. A
+    finite number of draws makes it larger, by Jensen's inequality. A document of fewer than two words is not scored.
+    The standard error over documents is that of a ratio of means.
 
     Wallach, Murray, Salakhutdinov and Mimno, Evaluation methods for topic models, 2009 (document completion).
 
@@ -49,8 +50,10 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
     :param given: (n, ...) what a conditional model conditions on
     :param seed: of the halves and of the noise
     :param draws: of the guide for each document
-    :raises InferenceError: if no document has two words
+    :raises InferenceError: if x has values that are no counts, or no document has two words
     """
+    if not ((x >= 0) & (x == x.round()) & x.isfinite()).all():
+        raise InferenceError("perplexity is of counts of words, whole numbers from 0; x has others.", "Pass counts.")
     known = x.sum(1) >= 2
     if not known.any():
         raise InferenceError("no document has two words: there is none to score beside one that is seen.")

@@ -229,3 +229,10 @@ def test_gibbs_sampling_of_shares_has_the_mean_of_all_assignments(pair):
     error = chains.std(0) / len(chains) ** 0.5
     assert ((chains.mean(0) - torch.stack(exact)).abs() <= 4 * error).all()
     assert error.max() < 0.01
+
+
+def test_a_word_that_no_topic_has_leaves_the_shares_finite():
+    """float32: a count of it, over a probability that underflows."""
+    beta = torch.tensor([[0.0, 0.0, -200.0], [1.0, 0.0, -200.0]]).softmax(1)
+    gamma = ascent_step(torch.ones(1, 2), torch.tensor([[3.0, 1.0, 500.0]]), beta, 0.5)
+    assert gamma.isfinite().all()

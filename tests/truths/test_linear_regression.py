@@ -54,9 +54,7 @@ def test_least_squares_is_the_map_corner_of_the_same_objective():
     torch.testing.assert_close(gradient, torch.zeros(2, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "tolerance"), [(200, 0.02), pytest.param(20, 0.05, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("batch_size", "tolerance"), [(200, 0.02), pytest.param(20, 0.05, marks=pytest.mark.slow)])
 def test_full_covariance_guide_lands_on_the_conjugate_posterior(batch_size, tolerance):
     dataset = data.load("line")
     recipe = RECIPES["linear_regression"].settings

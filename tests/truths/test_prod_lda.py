@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from gallery.cli.main import main
 from gallery.models._words import Words
 from gallery.models.prod_lda import ProdLDA
 from inference import eval_mode, log_weights
@@ -57,3 +58,15 @@ def test_the_bound_is_below_the_evidence_by_quadrature(pair):
 def test_sizes_that_mean_nothing_are_refused(keywords):
     with pytest.raises(ValueError, match=next(iter(keywords))):
         ProdLDA(**keywords)
+
+
+def test_a_minibatch_of_one_document_is_refused_in_training(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "prod_lda", "--data", "topics", "--batch-size", "1", "--epochs", "1", "--run", "run"]) == 2
+    assert "normalises over a minibatch of 2 documents or more, and this one has 1" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_all_units_dropped_are_refused():
+    with pytest.raises(ValueError, match="dropout must be between 0 and 1, and below 1, not 1"):
+        ProdLDA(dropout=1.0)

@@ -4,7 +4,7 @@ import torch
 
 from data import Dataset
 from gallery.models.ppca import PPCA
-from gallery.report.explorers.fragment import buttons, fragment, legend, packed, readings, rounded, slider
+from gallery.report.explorers.fragment import buttons, fragment, legend, packed, readings, slider
 from inference import Pair
 
 __all__ = ["spectrum"]
@@ -29,8 +29,8 @@ def spectrum(pair: Pair, train: Dataset, test: Dataset) -> str | None:
     if shown < 1:
         return None
     data = {
-        "eigenvalues": rounded(eigenvalues[:shown], 9),
-        "total": round(covariance.trace().item(), 9),
+        "eigenvalues": [float(f"{value:.9g}") for value in eigenvalues[:shown].tolist()],
+        "total": float(f"{covariance.trace().item():.9g}"),
         "d": d,
         "sigma": None if "log_sigma" in pair.theta else pair.fixed.item(),
     }

@@ -75,6 +75,13 @@ def test_documents_without_two_words_are_not_scored():
         perplexity(pair, x[:1])
 
 
+@pytest.mark.parametrize("value", [-1.0, 0.5, torch.nan, torch.inf])
+def test_what_is_no_count_is_refused(value):
+    x = torch.tensor([[3.0, 1.0], [2.0, value]])
+    with pytest.raises(InferenceError, match="of counts of words, whole numbers from 0"):
+        perplexity(LDA(data_dim=2, topics=2), x)
+
+
 def test_the_metric_applies_to_held_out_counts_of_words_alone():
     (row,) = (metric for metric in METRICS if metric.name == "perplexity")
     splits = data.load_splits("topics", ("train", "test"))
