@@ -90,6 +90,6 @@ def _read(path: Path) -> str:
     if got != FILES[path.name]:
         raise DataError(
             f"{path} is not the original file: its SHA-256 is {got[:12]}..., expected {FILES[path.name][:12]}... "
-            f"{REMEDY}."
+            f"Remove it. {REMEDY}."
         )
     return content.decode()

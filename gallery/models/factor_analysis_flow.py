@@ -1,7 +1,7 @@
 """Factor analysis with a flow as its guide: the negative control of richer guides.
 
 The exact posterior p(z | x) = Normal(V* x, S*) is normal, and a normal guide with a full covariance contains it. One
-autoregressive layer on a diagonal normal contains it too: with L L' = S* and D = diag(L),
+autoregressive layer on a diagonal normal contains it too, given a few hidden units: with L L' = S* and D = diag(L),
 
     z_0 ~ Normal(V* x, D^2),    z = z_0 + m,    m = (L D^-1 - I) (z_0 - V* x),
 

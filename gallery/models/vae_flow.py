@@ -4,7 +4,8 @@
     z_k = s_k * z_(k-1) + m_k,   k = 1, ..., flows   z = z_flows
 
 Coordinate i of s_k > 0 and of m_k is a function of the coordinates of z_(k-1) before i, and of h(x), the last hidden
-layer of the encoder. So the Jacobian of a layer is triangular, with the diagonal s_k, and
+layer of the encoder; Pyro keeps log s_k between -5 and 3. So the Jacobian of a layer is triangular, with the diagonal
+s_k, and
 
     log q(z | x) = log Normal(z_0; mu(x), diag sigma(x)^2) - sum_k sum_i log s_ki.
 
