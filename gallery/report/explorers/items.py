@@ -11,11 +11,12 @@ from inference.pairs.capabilities import exact
 __all__ = ["items"]
 
 MOST, COLOURS = 8, 5  # items; colours of style.css
-STEEPEST = 4.0  # slope of an item on the page
+STEEPEST, FURTHEST = 4.0, 4.0  # slope of an item on the page, and distance of its difficulty from 0
 
 
 def items(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of an item response model; None for another pair, and for more than eight items.
+    """Return the explorer of an item response model; None for another pair, for more than eight items, and for items
+    that are steeper or further from 0 than the page shows.
 
     :param pair: the page starts with its items
     :param train: the page has how often each pattern of answers occurs
@@ -24,10 +25,12 @@ def items(pair: Pair, train: Dataset) -> str | None:
         return None
     n, number = train.x.shape
     a, b = (pair.theta[name].detach().expand(number) for name in "ab")
+    if a.min() < 0 or a.max() > STEEPEST or b.abs().max() > FURTHEST:
+        return None
     patterns = Counter("".join("-" if v != v else str(int(v)) for v in row) for row in train.x.tolist())
     data = {
-        "a": rounded(a.clamp(0, STEEPEST), 9),
-        "b": rounded(b.clamp(-4, 4), 9),
+        "a": rounded(a, 9),
+        "b": rounded(b, 9),
         "shared": pair.theta["a"].ndim == 0,
         "steepest": STEEPEST,
         "patterns": sorted(patterns.items()),
