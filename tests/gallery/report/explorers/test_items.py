@@ -74,7 +74,13 @@ def test_items_with_one_slope_share_it(visit):
     check(page, pair, x, [1.0] * 5)
 
 
-def test_other_models_and_long_tests_have_none():
+def test_other_models_long_tests_and_items_beyond_the_page_have_none():
     train = load("lsat6")
     assert items(Bayesian(), train) is None
     assert items(ItemResponse(10), replace(train, x=train.x.repeat(1, 2))) is None
+    for name, beyond in {"a": -0.1, "b": 4.1}.items():
+        pair = ItemResponse(5)
+        assert items(pair, train) is not None
+        with torch.no_grad():
+            pair.theta[name][0] = beyond
+        assert items(pair, train) is None
