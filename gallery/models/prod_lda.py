@@ -42,6 +42,8 @@ from gallery.models._words import Words
 
 __all__ = ["ProdLDA"]
 
+ONE_DOCUMENT = "ProdLDA normalises over a minibatch of 2 documents or more, and this one has 1. Use larger batches."
+
 
 class ProdLDA(nn.Module):
     """x: (n, data_dim), counts of words; z: (n, topics).
@@ -101,7 +103,7 @@ class ProdLDA(nn.Module):
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         if self.training and len(x) < 2:
-            raise ValueError("ProdLDA normalises over a minibatch of 2 documents or more, and this one has 1.")
+            raise ValueError(ONE_DOCUMENT)
         pyro.module("encoder", self.encoder)
         mean, pre_scale = self.encoder(x).chunk(2, -1)
         q = dist.Normal(mean, F.softplus(pre_scale)).to_event(1)
