@@ -20,9 +20,9 @@ function solve() {
   const log_all = sum(data.patterns.map(([x, n]) => n * evidence(x))) / persons;
   const seen = ([x]) => answers.every((answer, j) => answer === "-" || x[j] !== "-"); // has answers to these items
   const fits = ([x]) => answers.every((answer, j) => answer === "-" || answer === x[j]);
-  const asked = sum(data.patterns.filter(seen).map(([, n]) => n));
+  const answered = sum(data.patterns.filter(seen).map(([, n]) => n));
   const observed = sum(data.patterns.filter(fits).map(([, n]) => n));
-  return { log_x, mean, sd, log_all, observed, expected: asked * Math.exp(log_x) };
+  return { log_x, mean, sd, log_all, observed, expected: answered * Math.exp(log_x) };
 }
 
 const curves = chart(part("curves"), 320, () => (
