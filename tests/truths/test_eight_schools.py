@@ -119,7 +119,7 @@ def test_the_guide_of_the_effects_is_their_posterior():
         torch.testing.assert_close(ratio, marginal, rtol=0, atol=1e-10)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_gaps_are_positive_and_the_coordinates_decide():
     """Independent normals lose more in theta than in eta, and the loss is in tau.
 

@@ -166,7 +166,7 @@ def test_latents_of_any_support(family, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_non_centred_schools_are_within_the_errors_of_the_draws_and_centred_ones_have_a_heavy_tail():
     schools = data.load("eight_schools", dtype=torch.float64)
     x, given = schools.x, schools.given
