@@ -1,9 +1,9 @@
-"""News of Reuters as counts of words, `reuters`: 395 documents of 4,258 words, 79 of them for validation and for test.
+"""News of Reuters as counts of words, `reuters`: 395 documents, 84,010 words of a vocabulary of 4,258.
 
-Their 84,010 words are those of the package `lda`, which holds them in three files: `reuters.ldac`, a document a line
-("number of different words, and word:count for each"), and `reuters.tokens`, a word a line; its titles are not read.
-Read are these files where they lie in the folder `reuters` of the sets, else where the package is installed. The rows
-are shuffled, by numpy's legacy generator, since the documents are in the order of their dates.
+There are 237 documents for training, 79 for validation and 79 for test. They are those of the package `lda`, in two
+files: `reuters.ldac` has a line for each document (the number of different words, then word:count for each), and
+`reuters.tokens` a line for each word. The files are read from the folder `reuters` of the sets, else from the installed
+package. The rows are shuffled, by numpy's legacy generator, since the documents are in the order of their dates.
 
     Lewis, Yang, Rose and Li, RCV1: A new benchmark collection for text categorization research, 2004 (the collection).
 """

@@ -104,7 +104,7 @@ __all__ = [
 ]
 
 
-FEWEST = 10  # codes that a picture of codes has at least
+MIN_CODES = 10  # of a picture of codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +235,7 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: reconstructions(s.pair, s.test, seed=s.seed),
     ),
     "latent": (
-        lambda s: s.encodes and not s.has_steps and len(s.test) >= FEWEST,
+        lambda s: s.encodes and not s.has_steps and len(s.test) >= MIN_CODES,
         lambda s: latent_scatter(s.pair, s.test),
     ),
     "manifold": (

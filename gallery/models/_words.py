@@ -51,7 +51,9 @@ class Words(dist.TorchDistribution):
         super().__init__(probs.shape[:-1], probs.shape[-1:], validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Words":
-        return Words(self.probs.expand(*batch_shape, -1), self.length, validate_args=False)
+        new = Words(self.probs.expand(*batch_shape, -1), self.length, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -46,8 +46,6 @@ fit may end with two topics merged."""
 class LDA(nn.Module):
     """x: (n, data_dim), counts of words; theta: (n, topics).
 
-    The parameters that `pyro.module` registers as "theta" are the logits of beta; the latent theta is a site.
-
     :param data_dim: number of words of the vocabulary
     :param topics: number of topics
     :param alpha: concentration of the prior of theta, the same for each topic
@@ -72,13 +70,12 @@ class LDA(nn.Module):
         if topics < 2:
             raise ValueError(f"topics must be at least 2, not {topics}.")
         self.alpha, self.sweeps, self.length = alpha, sweeps, length
-        logits = torch.randn(topics, data_dim)  # apart, or some stay unused
-        self.theta = nn.ParameterDict({"logits": logits})
-        self.shape = logits.shape
+        self.shape = topics, data_dim
+        self.beta = nn.ParameterDict({"logits": torch.randn(self.shape)})  # apart, or some stay unused
 
     def topics(self) -> Tensor:
         """Return the probabilities of words, (topics, data_dim)."""
-        return self.theta["logits"].softmax(-1)
+        return self.beta["logits"].softmax(-1)
 
     def document(self, x: Tensor, beta: Tensor) -> None:
         """Sample theta and x, inside the plate."""
@@ -87,7 +84,7 @@ class LDA(nn.Module):
         pyro.sample("x", Words(theta @ beta, self.length), obs=x)
 
     def model(self, x: Tensor, total: int | None = None) -> None:
-        pyro.module("theta", self.theta)
+        pyro.module("beta", self.beta)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             self.document(x, self.topics())
 
@@ -132,8 +129,8 @@ class Smoothed(LDA):
             raise ValueError(f"eta must be positive, not {eta}.")
         self.eta = eta
         total = torch.full((topics, 1), START).log()
-        self.q = nn.ParameterDict({"logits": self.theta["logits"].data, "log_total": total})
-        del self.theta
+        self.q = nn.ParameterDict({"logits": self.beta["logits"].data, "log_total": total})
+        del self.beta  # a latent here
 
     @property
     def concentration(self) -> Tensor:

@@ -152,11 +152,8 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
             model = poutine.condition(pair.model, {name: site["value"] for name, site in certain.items()})
             code |= {name: _code(name, site)[: len(x)] for name, site in certain.items()}
             try:
-                posterior = (
-                    {}
-                    if certain.keys() == summed
-                    else TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(model, pair.guide, *rows)
-                )
+                bound = TraceEnum_ELBO(max_plate_nesting=1)
+                posterior = bound.compute_marginals(model, pair.guide, *rows) if summed - certain.keys() else {}
             except TypeError:  # Pyro builds the family from logits alone
                 names = ", ".join(sorted(summed))
                 raise UndefinedError(f"Pyro knows the posterior of {names} only if it is Categorical.") from None

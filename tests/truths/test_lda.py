@@ -43,7 +43,7 @@ def pair():
     with torch.random.fork_rng():
         made = LDA(data_dim=3, topics=2, alpha=ALPHA, sweeps=200).double()
     with torch.no_grad():
-        made.theta["logits"].copy_(torch.tensor([[1.0, 0.0, -1.0], [-1.0, 0.3, 1.0]]))
+        made.beta["logits"].copy_(torch.tensor([[1.0, 0.0, -1.0], [-1.0, 0.3, 1.0]]))
     return made
 
 
@@ -118,14 +118,14 @@ def bars(n):
     pair = LDA(data_dim=20, topics=4, sweeps=10, length=50).double()
     with torch.no_grad():
         x = Words(Dirichlet(torch.full((4,), 0.5).double()).sample((n,)) @ truth, 50).sample()
-        pair.theta["logits"].copy_((truth + 0.1).log())
+        pair.beta["logits"].copy_((truth + 0.1).log())
     return pair, x
 
 
 def test_svi_reaches_at_least_the_bound_of_variational_em():
     torch.manual_seed(0)
     pair, x = bars(n := 40)
-    start, beta = pair.theta["logits"].detach().clone(), pair.topics().detach()
+    start, beta = pair.beta["logits"].detach().clone(), pair.topics().detach()
     bounds, gamma = [], torch.full((n, 4), 0.5 + 50 / 4, dtype=torch.float64)
     for _ in range(100):
         for _ in range(20):
@@ -136,11 +136,11 @@ def test_svi_reaches_at_least_the_bound_of_variational_em():
         beta = beta / beta.sum(1, keepdim=True)
     assert (torch.stack(bounds).diff() > -1e-10).all()
     with torch.no_grad():
-        pair.theta["logits"].copy_(beta.clamp(min=1e-12).log())
+        pair.beta["logits"].copy_(beta.clamp(min=1e-12).log())
     of_em = evaluate(pair, x, particles=100)["elbo"]
     assert of_em["value"] > bounds[-1] - 4 * of_em["mc_se"]  # z is summed out of the ELBO
     with torch.no_grad():
-        pair.theta["logits"].copy_(start)
+        pair.beta["logits"].copy_(start)
     settings = Settings(epochs=150, batch_size=n, lr=0.3, lr_schedule="cosine", objective="analytic")
     svi(pair, x, settings=settings)
     of_svi = evaluate(pair, x, particles=100)["elbo"]

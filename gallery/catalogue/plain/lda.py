@@ -11,7 +11,7 @@ __all__ = ["loss"]
 
 def loss(pair: Pair, x: Tensor) -> Tensor:
     """Estimate -ELBO / n of counts x, (n, words), with one theta per document and the KL in closed form, in nats."""
-    beta = pair.theta["logits"].softmax(1)  # (topics, words)
+    beta = pair.beta["logits"].softmax(1)  # (topics, words)
     gamma = (pair.alpha + x.sum(1, keepdim=True) / len(beta)).expand(-1, len(beta))
     for _ in range(pair.sweeps):
         weight = gamma.digamma().exp()  # proportional to exp(E[log theta])

@@ -82,8 +82,8 @@ def as_onnx(pair: Pair, module: nn.Module, inputs: dict[str, Tensor], about: dic
             )
     except Exception as error:  # tracer and converter raise errors of any class
         fixed = "Constraints violated" in str(error)
-        reason = "traced by torch, its number of rows becomes a constant" if fixed else format_error(error)
-        raise NoNetworkError(f"{what} cannot be written as ONNX: {reason}.".replace("..", ".")) from error
+        reason = "traced by torch, its number of rows becomes a constant." if fixed else format_error(error)
+        raise NoNetworkError(f"{what} cannot be written as ONNX: {reason}") from error
     assert program is not None  # it is if the call writes no file
     proto = program.model_proto
     used = {name for node in proto.graph.node for name in node.input} | {o.name for o in proto.graph.output}

@@ -28,7 +28,7 @@ def test_halves_are_all_words_in_equal_numbers_and_unbiased():
 
 def test_a_uniform_prediction_has_the_perplexity_of_the_vocabulary():
     pair = LDA(data_dim=6, topics=2).double()
-    nn.init.zeros_(pair.theta["logits"])
+    nn.init.zeros_(pair.beta["logits"])
     found = perplexity(pair, torch.ones(5, 6).double(), draws=3)
     assert abs(found["value"] - 6) < 1e-8
     assert found["se"] < 1e-8
@@ -39,7 +39,7 @@ def test_a_topic_model_predicts_by_the_mean_shares_of_the_seen_words():
     torch.manual_seed(0)
     pair = LDA(data_dim=6, topics=3).double()
     with torch.no_grad():
-        pair.theta["logits"].mul_(2)
+        pair.beta["logits"].mul_(2)
     x = Words(torch.full((40, 6), 1 / 6).double(), 30).sample()
     seen, scored = half_of_words(x, 4)
     gamma = pair.ascend(seen, pair.topics()).detach()
@@ -62,7 +62,7 @@ def test_the_true_topics_have_a_lower_perplexity_than_random_ones():
     pair = LDA(data_dim=25)
     random = perplexity(pair, test.x)
     with torch.no_grad():
-        pair.theta["logits"].copy_((torch.from_numpy(data.synthetic.TOPICS_BETA) + 1e-4).log())
+        pair.beta["logits"].copy_((torch.from_numpy(data.synthetic.TOPICS_BETA) + 1e-4).log())
     true = perplexity(pair, test.x)
     assert true["value"] + 4 * true["se"] < random["value"] - 4 * random["se"]
 
