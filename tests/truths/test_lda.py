@@ -236,3 +236,9 @@ def test_a_word_that_no_topic_has_leaves_the_shares_finite():
     beta = torch.tensor([[0.0, 0.0, -200.0], [1.0, 0.0, -200.0]]).softmax(1)
     gamma = ascent_step(torch.ones(1, 2), torch.tensor([[3.0, 1.0, 500.0]]), beta, 0.5)
     assert gamma.isfinite().all()
+
+
+def test_words_that_are_expanded_are_validated():
+    words = Words(torch.tensor([0.5, 0.5]), length=2, validate_args=True).expand([3])
+    with pytest.raises(ValueError, match="within the support"):
+        words.log_prob(torch.tensor([[1.0, 0.5]] * 3))
