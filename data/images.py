@@ -13,6 +13,7 @@ Validation is the last 300 of 1,500 training rows of digits, and the last 5,000 
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -34,12 +35,17 @@ def root_folder(root: str | Path | None = None) -> Path:
     return Path(os.path.expanduser(root or os.environ.get("GALLERY_DATA") or os.path.join(cache, "gallery")))
 
 
-def digits() -> Source:
-    """Return the 1,797 images (8, 8) with 17 grey levels that are installed with scikit-learn, and their labels."""
+@functools.cache  # the file is text: reading it takes longer than some fits
+def _digits() -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
 
     stored = load_digits()
-    images, labels = torch.from_numpy(stored.images).to(torch.uint8), torch.from_numpy(stored.target).long()
+    return torch.from_numpy(stored.images).to(torch.uint8), torch.from_numpy(stored.target).long()
+
+
+def digits() -> Source:
+    """Return the 1,797 images (8, 8) with 17 grey levels that are installed with scikit-learn, and their labels."""
+    images, labels = (stored.clone() for stored in _digits())
     return Source(images, levels=17, labels=labels, classes=10, splits=split_slices(1200, 300, 297))
 
 

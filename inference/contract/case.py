@@ -14,12 +14,17 @@ from pyro.poutine.util import is_validation_enabled, site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution
 
-from inference.fit.svi import SVI, Settings
+from inference.fit.loss import MinibatchLoss, unchanged
+from inference.fit.minibatches import Minibatches
+from inference.fit.plan import plan_of_checked
+from inference.fit.settings import Settings
+from inference.fit.svi import SVI
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import param_scope
 from inference.pairs.sites import Site
+from inference.pairs.streams import seed_torch
 
 FEW = 4  # rows of a minibatch
 
@@ -99,7 +104,7 @@ class Case:
 
     def pair(self, seed: int = 0) -> Pair:
         """Build a new pair."""
-        torch.manual_seed(seed)
+        seed_torch(seed)
         with watched(self.left):
             return self.build()
 
@@ -147,13 +152,26 @@ class Case:
         return self.run(len(self.args[0]))
 
     def svi(self, pair: Pair) -> SVI:
-        """Return the fit of a pair, before its first step."""
-        summed = inspect_pair(pair, self.args).enumerated
-        settings = Settings(objective=self.objective or ("enum" if summed else "trace"))
-        return SVI(pair, self.args[0], self.args[1] if len(self.args) > 1 else None, settings)
+        """Return the fit of a pair, before its first step, with all checks of a fit."""
+        return SVI(pair, self.args[0], self._given, self._settings(pair))
+
+    def minibatch_loss(self, pair: Pair) -> MinibatchLoss:
+        """Return the loss of a minibatch of a pair that passes the checks of a fit."""
+        settings = self._settings(pair)
+        data = pair, self.args[0], self._given, settings, unchanged
+        plan = plan_of_checked(*data)
+        return MinibatchLoss(*data, plan, Minibatches(self.args[0], settings, plan.labelled).weights)
 
     def loss(self, pair: Pair) -> Tensor:
         """Return the objective on all rows, always with the same noise; nats."""
-        svi = self.svi(pair)
-        torch.manual_seed(0)
-        return svi.loss(torch.arange(len(self.args[0])))
+        loss = self.minibatch_loss(pair)
+        seed_torch(0)
+        return loss(torch.arange(len(self.args[0])))
+
+    @property
+    def _given(self) -> Tensor | None:
+        return self.args[1] if len(self.args) > 1 else None
+
+    def _settings(self, pair: Pair) -> Settings:
+        summed = inspect_pair(pair, self.args).enumerated
+        return Settings(objective=self.objective or ("enum" if summed else "trace"))

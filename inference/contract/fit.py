@@ -23,6 +23,7 @@ from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete, name_of, support_of
 from inference.pairs.sites import Site, is_flat, latent_sites
+from inference.pairs.streams import seed_torch
 from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_X, distribution_tensors, site_from_x
 
@@ -161,6 +162,7 @@ def gradients(case: Case) -> Iterator[Finding]:
         x.view(len(x), -1)[0, -width:] = torch.nan
         case = replace(case, args=(x, *case.args[1:]))
         try:
+            case.svi(pair)
             case.loss(pair)
         except Exception as error:  # any error of the model
             declares = " and ".join(repr(name) for name in ("missing_values", "step_dim") if name in declared(pair))
@@ -217,12 +219,12 @@ def _differing_losses(first: Case, second: Case, training: bool) -> tuple[float,
         losses = []
         for case in (first, second):
             pair = case.pair().double()
-            svi, rows = case.svi(pair), torch.arange(len(case.args[0]))
-            pair.train(training)  # SVI leaves it in training mode
+            loss, rows = case.minibatch_loss(pair), torch.arange(len(case.args[0]))
+            pair.train(training)  # `minibatch_loss` leaves it in training mode
             for seed in range(seeds):
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 with PosteriorMeans():
-                    losses.append(svi.loss(rows).item())
+                    losses.append(loss(rows).item())
         of_first, of_second = torch.tensor(losses, dtype=torch.float64).view(2, seeds)
         off, means = of_first - of_second, (of_first.mean().item(), of_second.mean().item())
         noise = 5 * off.std().item() / seeds**0.5 if seeds > 1 else 0.0

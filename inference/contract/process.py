@@ -141,9 +141,9 @@ def _has_followed(fn: Distribution | None, place: torch.dtype | torch.device) ->
 
 def traceable(case: Case) -> Iterator[Finding]:
     """the operations of a step do not depend on values, so it can be traced once and compiled"""
-    svi = case.svi(case.pair().train())
+    loss = case.minibatch_loss(case.pair().train())
     x = case.args[0]
     try:
-        traced(svi.loss.gradients, (x.new_zeros(()), torch.arange(len(x)), x.new_ones(()), *case.args))
+        traced(loss.gradients, (x.new_zeros(()), torch.arange(len(x)), x.new_ones(()), *case.args))
     except UntraceableError as error:
         yield Finding(f"every step is run by Pyro, which is slower: {error}", remark=True)

@@ -22,6 +22,8 @@ import pyro
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -77,8 +79,9 @@ def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> 
             return run(*args)
 
     devices = [a.device for a in args if a.is_cuda]
+    shapes = TracingContext(FakeTensorMode())  # of all nodes: else each node makes a mode, which records the stack
     try:
-        with torch.random.fork_rng(devices), pyro.validation_enabled(False):
+        with torch.random.fork_rng(devices), pyro.validation_enabled(False), tracing(shapes):
             graph = make_fx(with_constant_checks)(*args)
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]

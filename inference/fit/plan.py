@@ -19,7 +19,7 @@ from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 
-__all__ = ["Plan", "plan_fit"]
+__all__ = ["Plan", "plan_fit", "plan_of_checked"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,19 @@ def plan_fit(
     """
     with torch.random.fork_rng(cuda_devices(pair)):
         check_fit(pair, transform(x), given)
+    return plan_of_checked(pair, x, given, settings, transform, only)
+
+
+def plan_of_checked(
+    pair: Pair,
+    x: Tensor,
+    given: Tensor | None,
+    settings: Settings,
+    transform: Callable[[Tensor], Tensor],
+    only: Literal["model", "guide"] | None = None,
+) -> Plan:
+    """Return what a fit takes from a pair that `check_fit` has passed, as `plan_fit` does."""
+    with torch.random.fork_rng(cuda_devices(pair)):
         two = Batch(x, given)[:2]
         few = arguments(pair, transform(two.x), two.given)
     with eval_mode(pair):

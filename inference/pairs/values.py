@@ -16,6 +16,7 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, cuda_devices, param_scope, same_buffers
 from inference.pairs.sites import Site, is_delta, is_local, latent_sites, unwrap
+from inference.pairs.streams import seed_torch
 
 __all__ = [
     "FROM_PLACE",
@@ -141,7 +142,7 @@ def restarted_part(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
                 suppress(Exception),  # any error of the user's code
                 SetRows(torch.arange(len(args[0]), device=args[0].device)),
             ):
-                torch.manual_seed(seed)
+                seed_torch(seed)
                 try:
                     with param_scope():
                         poutine.trace(part).get_trace(*args)
@@ -153,7 +154,7 @@ def restarted_part(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
 
 
 def _trace(pair: Pair, part: Any, args: tuple[Tensor, ...], seed: int = 0) -> poutine.Trace:
-    torch.manual_seed(seed)
+    seed_torch(seed)
     clear_caches(pair)
     with param_scope():
         return poutine.trace(part).get_trace(*args)

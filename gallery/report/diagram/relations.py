@@ -17,6 +17,7 @@ from inference import Pair, eval_mode
 from inference.pairs.capabilities import capability
 from inference.pairs.handlers import SetRows
 from inference.pairs.sites import Site, observed_sites
+from inference.pairs.streams import seed_torch
 
 __all__ = ["relations"]
 
@@ -40,7 +41,7 @@ def relations(
 
     def run(method: str, args: tuple[Tensor, ...], values: poutine.Trace | None = None) -> poutine.Trace:
         pair.train(training)
-        torch.manual_seed(0)
+        seed_torch(0)
         with SetRows(torch.arange(len(args[0]), device=args[0].device)):
             return poutine.trace(poutine.replay(getattr(pair, method), values or poutine.Trace())).get_trace(*args)
 
