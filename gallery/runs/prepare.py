@@ -17,6 +17,7 @@ from inference import SVI, InferenceError, Pair
 from inference.fit import distributed
 from inference.pairs.capabilities import count, takes_nan
 from inference.pairs.checks import ContractError
+from inference.pairs.data_checks import check_scored
 from inference.pairs.streams import seeded
 
 __all__ = ["check_missing", "naming_file", "noise_of", "prepare", "print_summary"]
@@ -32,15 +33,19 @@ def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None)
     pair = run.build() if pair is None else pair
     _check_labels(run, pair, splits)
     check_missing(run, pair, splits)
+    subject = _subject(run)
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
+        for name in splits.keys() - {"train"}:
+            subject = f"{_subject(run)}, {name} rows"
+            check_scored(pair, splits[name].x, splits[name].given)
     except InferenceError as error:
         message, remedy = getattr(error, "message", str(error)), getattr(error, "remedy", None)
         if train.is_image and message.startswith("Bernoulli needs values"):
             message, remedy = f"{message} {_binary_transforms(run, train.name)}", None
         if isinstance(error, ContractError):
             remedy = f"`gallery check {run.model}` checks all clauses."
-        raise RunError(f"{_subject(run)}: {message}", remedy) from error
+        raise RunError(f"{subject}: {message}", remedy) from error
     registered = {id(parameter) for parameter in svi.parameters}
     unregistered = [name for name, p in pair.named_parameters() if p.requires_grad and id(p) not in registered]
     if unregistered:

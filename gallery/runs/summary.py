@@ -20,12 +20,13 @@ from inference.pairs.ends import entries_within
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.properties import base_of, is_discrete, support_of
-from inference.pairs.run import arguments
+from inference.pairs.run import arguments, repeat
 from inference.pairs.sites import Site, is_local, latent_sites, other_plate
 
 __all__ = ["summarise"]
 
 DRAWS = 4000  # of a latent: of the one that all data share, or of those of all rows together
+TOGETHER = 500  # rows at a time, where there are fewer than these
 MOST = 1_000_000  # draws times rows at a time
 VALUES = 100  # of a discrete latent: those below have a row each, larger counts a mean and quantiles
 LOCAL = 40  # coordinates of a latent over all data points, up to which it is listed beside one that they share
@@ -53,6 +54,8 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
     with OffsetRows(dataset.first_row or 0), eval_mode(pair, seed, "summarise"):
         rows: list[dict[str, Any]] = []
         args = arguments(pair, dataset.scored(), dataset.given)
+        if split == "test":
+            args = repeat(args, max(1, min(DRAWS, TOGETHER) // len(dataset)))
         within = entries_within(pair, args)
         for name, draws in _draws(pair, args, info, within or {}).items():
             rows += draws.rows(name, truth.get(name))
@@ -114,7 +117,7 @@ def _draws(pair: Pair, args: tuple[Tensor, ...], info: PairInfo, within: dict[st
                 model = poutine.trace(poutine.replay(pair.model, trace)).get_trace(*args)
             sites = latent_sites(trace) | _computed(model)
         else:
-            sites = latent_sites(posterior_trace(pair, args))
+            sites = latent_sites(posterior_trace(pair, args, info.enumerated_in_model))
         for name, site in sites.items():
             value, shape, plate = site["value"].detach(), tuple(site["fn"].event_shape), other_plate(site)
             inside = within[name].expand(value.shape) if name in within else None

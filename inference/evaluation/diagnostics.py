@@ -247,8 +247,9 @@ def predictive_check(
         raise InferenceError(f"the number of replicates must be at least 1; got {replicates}.")
     with eval_mode(pair, seed, "predictive_check"):
         args, replicated = arguments(pair, x, given), []
+        summed = inspect_pair(pair, args).enumerated_in_model
         for _ in range(replicates):
-            guide = posterior_trace(pair, args)
+            guide = posterior_trace(pair, args, summed)
             model = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
             replicated.append(torch.atleast_1d(statistic(observed_value(model, lambda site: site["value"], x))))
         observed, stacked = torch.atleast_1d(statistic(x)), torch.stack(replicated)

@@ -77,15 +77,18 @@ def observed_mean(trace: poutine.Trace, x: Tensor) -> Tensor:
     return observed_value(trace, lambda site: mean_of(site["fn"]), x)
 
 
-def posterior_trace(pair: Pair, args: tuple[Tensor, ...]) -> poutine.Trace:
+def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | None = None) -> poutine.Trace:
     """Return a trace of one draw of all latents given the data: those of the guide and those the model alone sums out.
 
     The latter are drawn from their posterior given the former. Call it inside `eval_mode`.
 
     :param args: the arguments of `model` and `guide`
+    :param summed: `enumerated_in_model` of the pair, where it is known, as for the second of many draws
     """
     guide = poutine.trace(pair.guide).get_trace(*args)
-    if summed := inspect_pair(pair, args).enumerated_in_model:
+    if summed is None:
+        summed = inspect_pair(pair, args).enumerated_in_model
+    if summed:
         certain = _certain_sites(pair, args, summed)
         guide.nodes.update(certain)
         if certain.keys() == summed:

@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 
-import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import constraints
 
 from inference.errors import InferenceError
 from inference.pairs import capabilities
@@ -24,20 +21,16 @@ from inference.pairs.checks import (
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
-from inference.pairs.properties import base_of, distribution_fault, has_one_support, name_of, support_of
+from inference.pairs.properties import distribution_fault
 from inference.pairs.run import arguments, eval_mode, same_buffers
-from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
+from inference.pairs.sites import Site
+from inference.pairs.support_checks import check_likelihoods, check_supports
 from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
 
-__all__ = ["check_data", "check_fit", "check_training"]
+__all__ = ["check_data", "check_fit", "check_scored", "check_training"]
 
-CHECKED_ROWS = 1000  # that the model is run on together
 VARIED_ROWS = 8  # enough for x to have different values
-
-
-def _family(site: Site) -> str:
-    return type(unwrap(site["fn"])).__name__
 
 
 def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
@@ -84,6 +77,46 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
 
     :raises InferenceError: if they do not go together
     """
+    ends = _check_x(pair, x)
+    args = arguments(pair, x, given)
+    for broken in signature_faults(pair, args):
+        raise ContractError("signature", broken)
+    _check_attributes(pair, given if len(args) > 1 else None, ends)
+    if (total := capabilities.count(pair, "total")) is not None and total != len(x):
+        raise InferenceError(
+            f"{type(pair).__name__} has separate parameters for {total} data points, and x has {len(x)}.",
+            ("total", str(len(x))),
+        )
+    if fault := autoguide_fault(pair):
+        raise ContractError("autoguides", fault)
+    prior = _few(pair, poutine.uncondition(pair.model), args, "model")
+    check_likelihoods(pair, args, prior)
+    guide = _few(pair, pair.guide, args, "guide")
+    for fault in site_faults(prior, guide):
+        raise ContractError("sites", fault)
+    for fault in shape_faults(prior, guide):
+        raise ContractError("shapes", fault)
+    check_supports(x, prior, guide)
+    return prior, guide
+
+
+def check_scored(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
+    """Check that a pair can score data that it is not fitted to, such as held-out rows.
+
+    :param x: (n, ...)
+    :param given: (n, ...) labels or covariates, for a conditional model
+    :raises InferenceError: if the data do not agree with the likelihood, or with the optional attributes of the pair
+    """
+    ends, args = _check_x(pair, x), arguments(pair, x, given)
+    _check_attributes(pair, given if len(args) > 1 else None, ends)
+    check_likelihoods(pair, args, _few(pair, poutine.uncondition(pair.model), args, "model"))
+
+
+def _check_x(pair: Pair, x: Tensor) -> tuple[float, float]:
+    """Return the least and the greatest value of x.
+
+    :raises InferenceError: if there is none, or a value is missing or not finite where the pair does not expect it
+    """
     if len(x) == 0:
         raise InferenceError("x has no rows; expected at least one.")
     masks = capabilities.takes_nan(pair)
@@ -94,25 +127,10 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     _check_ends(pair, x)
     if not known.numel():
         raise InferenceError(f"x has rows of shape {tuple(x.shape[1:])}, without a value; expected at least one.")
-    least, greatest = known.min().item(), known.max().item()
-    args = arguments(pair, x, given)
-    for broken in signature_faults(pair, args):
-        raise ContractError("signature", broken)
-    _check_attributes(pair, x, given if len(args) > 1 else None, (least, greatest))
-    if fault := autoguide_fault(pair):
-        raise ContractError("autoguides", fault)
-    prior = _few(pair, poutine.uncondition(pair.model), args, "model")
-    _check_likelihoods(pair, args, prior)
-    guide = _few(pair, pair.guide, args, "guide")
-    for fault in site_faults(prior, guide):
-        raise ContractError("sites", fault)
-    for fault in shape_faults(prior, guide):
-        raise ContractError("shapes", fault)
-    _check_supports(x, prior, guide)
-    return prior, guide
+    return known.min().item(), known.max().item()
 
 
-def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[float, float]) -> None:
+def _check_attributes(pair: Pair, given: Tensor | None, ends: tuple[float, float]) -> None:
     """:raises InferenceError: if the data do not agree with the optional attributes of the pair"""
     name, (low, high) = type(pair).__name__, capabilities.bounds(pair)
     if ends[0] < low or ends[1] > high:
@@ -128,16 +146,12 @@ def _check_attributes(pair: Pair, x: Tensor, given: Tensor | None, ends: tuple[f
             raise InferenceError(
                 f"labels must be integers from 0 to {classes - 1}{gaps}, and these go from {least} to {greatest}."
             )
-    width, total = capabilities.count(pair, "given_dim"), capabilities.count(pair, "total")
+    width = capabilities.count(pair, "given_dim")
     if given is not None and width is not None and given.shape[1:] != (width,):
         got = "labels" if given.dim() == 1 else f"{given.shape[1]} covariates"
         raise InferenceError(
             f"{name} conditions on {width} covariate{'s'[: width != 1]} of each data point; got {got}.",
             f"Choose data with {width} covariate{'s'[: width != 1]} (of a table: named columns), or another given_dim.",
-        )
-    if total is not None and total != len(x):
-        raise InferenceError(
-            f"{name} has separate parameters for {total} data points, and x has {len(x)}.", ("total", str(len(x)))
         )
 
 
@@ -158,78 +172,6 @@ def _check_ends(pair: Pair, x: Tensor) -> None:
         fault = "NaN within its sequence" if known[row := int(wrong.nonzero()[0])] else "no value"
         message = f"row {row} of x has {fault}; {type(pair).__name__} takes NaN after the end of a sequence alone"
         raise InferenceError(f"{message}, in whole steps of {width}.", "Remove these rows, or fill in what is missing.")
-
-
-def _check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace) -> None:
-    """:raises InferenceError: if x has another shape than its site, or values outside the support of a likelihood"""
-    x, sites = args[0], list(observed_sites(prior).values())
-    expected = sites[0]["value"].shape[1:] if sites else x.shape[1:]
-    if sites and sites[0]["name"] == "x" and x.shape[1:] != expected:
-        flat = "Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each time step."
-        raise InferenceError(
-            f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
-            f"{tuple(x.shape[1:])}.",
-            flat if expected.numel() == x.shape[1:].numel() else None,
-        )
-    supports = [support_of(site["fn"]) for site in sites]
-    first = supports[0] if supports else None
-    if first is not None and all(
-        s is not None and has_one_support(s) and name_of(s) == name_of(first) for s in supports
-    ):
-        _check_values(sites[0], base_of(first), x)
-        return
-    for rows in torch.arange(len(x), device=x.device).split(CHECKED_ROWS):  # each site and row in its own support
-        part = tuple(a[rows] for a in args)
-        with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
-            sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
-        beside = torch.cat([site["value"].reshape(len(rows), -1) for site in sites], 1) if sites else part[0]
-        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1).nan_to_num()):
-            raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
-        for site in sites:
-            if (support := support_of(site["fn"])) is not None:
-                _check_values(site, support, site["value"])
-
-
-def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:
-    """:raises InferenceError: if a value is outside the support"""
-    try:
-        inside = support.check(value)
-    except RuntimeError as error:  # of a support of indices
-        raise InferenceError(
-            f"{_family(site)} cannot score {site['name']} in {value.dtype}: {' '.join(str(error).split())[:100]}."
-        ) from error
-    if (missing := value.isnan()).any():  # of a pair that masks them
-        inside, value = inside | missing.reshape(*inside.shape, -1).any(-1), value[~missing]
-    if not inside.all():
-        raise InferenceError(
-            f"{_family(site)} needs values in {name_of(support)}; {site['name']} has others, between "
-            f"{value.min().item():.3g} and {value.max().item():.3g}."
-        )
-
-
-def _check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> None:
-    """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
-    probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
-    for name, site in latent_sites(guide).items():
-        if name not in prior.nodes or isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):
-            continue  # the support of a Delta is the real numbers, wherever it is
-        p: Site = prior.nodes[name]
-        supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
-        if len(supports) < 2:  # torch does not know one of them
-            continue
-        of_prior, of_guide = supports
-        if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
-            at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
-            try:
-                outside = of_guide.check(at) & ~of_prior.check(at)
-            except Exception:  # any error: a support of whole events that does not say so
-                continue
-            if outside.any():
-                raise InferenceError(
-                    f"the guide's {name} ~ {_family(site)} lives on {name_of(of_guide)}, its prior on "
-                    f"{name_of(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
-                    f"guide within {name_of(of_prior)}."
-                )
 
 
 def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: str) -> poutine.Trace:

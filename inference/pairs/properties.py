@@ -32,6 +32,8 @@ _NAMES = [
     (constraints.unit_interval, "[0, 1]"),
     (constraints.nonnegative, "[0, inf)"),
     (constraints.positive, "(0, inf)"),
+    (constraints.nonnegative_integer, "{0, 1, 2, ...}"),
+    (constraints.positive_integer, "{1, 2, 3, ...}"),
     (constraints.real, "the real numbers"),
     (constraints.one_hot, "one-hot rows"),
 ]

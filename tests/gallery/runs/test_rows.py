@@ -9,6 +9,7 @@ import torch
 
 import data
 from gallery.catalogue.recipes import recipe_for
+from gallery.cli.main import main
 from gallery.errors import RunError
 from gallery.runs import metrics, training
 from gallery.runs.metrics import evaluate_split
@@ -107,3 +108,17 @@ def test_labels_and_components_of_unfitted_rows_are_not_evaluated():
     assert not subject.guide_applies
     labelled = replace(subject.dataset, labels=torch.arange(len(subject.dataset)) % 2)
     assert not table["clustering"].applies(metrics.Subject(subject.pair, labelled))
+
+
+@pytest.mark.parametrize(("split", "value"), [("test", -1), ("test", 0.5), ("validation", -1)])
+def test_what_held_out_rows_cannot_be_is_known_before_the_first_step(split, value, tmp_path, capsys):
+    rows = np.random.default_rng(0).poisson(2.0, (30, 25)).astype(np.float32)
+    parts = {"x_train": rows[:20], "x_validation": rows[20:25], "x_test": rows[25:]}
+    parts[f"x_{split}"][3, 4] = value
+    np.savez(tmp_path / "words.npz", **parts)
+    run = tmp_path / "run"
+    assert main(["fit", "lda", "--data", f"{tmp_path / 'words.npz'}:real", "--epochs", "1", "--run", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert f"{split} rows: Words needs values in {{0, 1, 2, ...}}; x has others, such as {value:g}." in error
+    assert error.count("\n") == 1
+    assert not run.exists()

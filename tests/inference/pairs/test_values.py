@@ -8,7 +8,8 @@ from cases import FITTED, arguments, build
 from one_line_changed import Base, Covariates, InTraining, Known, Shifted, Sign, SpreadOfBatch, Totals, data
 from torch import nn
 
-from inference import SVI, Settings
+from gallery.models.lda import LDA
+from inference import SVI, Settings, check_fit
 from inference.contract import CLAUSES, Case
 from inference.pairs.checks import ContractError
 from inference.pairs.values import site_from_x
@@ -102,3 +103,10 @@ def test_a_guide_that_depends_on_the_place_in_the_minibatch_is_refused(kind):
 
 def test_a_guide_that_indexes_by_the_plate_is_fitted():
     SVI(RowsOfThePlate(), torch.randn(20, 2), settings=Settings(epochs=1))
+
+
+@pytest.mark.parametrize("most", [5, 20_000])
+def test_large_counts_do_not_depend_on_the_place(most):
+    """In float32 log-densities of a Dirichlet with concentrations of 10^5 differ between places by their rounding."""
+    x = torch.randint(0, most, (40, 25), generator=torch.Generator().manual_seed(0)).float()
+    check_fit(LDA(), x)

@@ -1,0 +1,99 @@
+"""Supports: the values of the data within those of their likelihood, the latents of the guide within their prior."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.distributions import constraints
+
+from inference.errors import InferenceError
+from inference.pairs.handlers import SetRows
+from inference.pairs.pair import Pair
+from inference.pairs.properties import base_of, has_one_support, name_of, support_of
+from inference.pairs.run import eval_mode
+from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
+
+__all__ = ["check_likelihoods", "check_supports"]
+
+CHECKED_ROWS = 1000  # that the model is run on together
+
+
+def _family(site: Site) -> str:
+    return type(unwrap(site["fn"])).__name__
+
+
+def check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace) -> None:
+    """:raises InferenceError: if x has another shape than its site, or values outside the support of a likelihood"""
+    x, sites = args[0], list(observed_sites(prior).values())
+    expected = sites[0]["value"].shape[1:] if sites else x.shape[1:]
+    if sites and sites[0]["name"] == "x" and x.shape[1:] != expected:
+        flat = "Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each time step."
+        raise InferenceError(
+            f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
+            f"{tuple(x.shape[1:])}.",
+            flat if expected.numel() == x.shape[1:].numel() else None,
+        )
+    supports = [support_of(site["fn"]) for site in sites]
+    first = supports[0] if supports else None
+    if first is not None and all(
+        s is not None and has_one_support(s) and name_of(s) == name_of(first) for s in supports
+    ):
+        _check_values(sites[0], base_of(first), x)
+        return
+    for rows in torch.arange(len(x), device=x.device).split(CHECKED_ROWS):  # each site and row in its own support
+        part = tuple(a[rows] for a in args)
+        with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
+            sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
+        beside = torch.cat([site["value"].reshape(len(rows), -1) for site in sites], 1) if sites else part[0]
+        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1).nan_to_num()):
+            raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
+        for site in sites:
+            if (support := support_of(site["fn"])) is not None:
+                _check_values(site, support, site["value"])
+
+
+def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:
+    """:raises InferenceError: if a value is outside the support"""
+    try:
+        inside = support.check(value)
+    except RuntimeError as error:  # of a support of indices
+        raise InferenceError(
+            f"{_family(site)} cannot score {site['name']} in {value.dtype}: {' '.join(str(error).split())[:100]}."
+        ) from error
+    if (missing := value.isnan()).any():  # of a pair that masks them
+        inside, value = inside | missing.reshape(*inside.shape, -1).any(-1), value[~missing]
+    if not inside.all():
+        each = base_of(support).check(value)
+        others = f"between {value.min():.3g} and {value.max():.3g}"
+        if each.shape == value.shape:
+            others = f"such as {value[~each][0]:.3g}"
+        raise InferenceError(
+            f"{_family(site)} needs values in {name_of(support)}; {site['name']} has others, {others}.",
+            "Choose data with such values, or another likelihood.",
+        )
+
+
+def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> None:
+    """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
+    probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
+    for name, site in latent_sites(guide).items():
+        if name not in prior.nodes or isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):
+            continue  # the support of a Delta is the real numbers, wherever it is
+        p: Site = prior.nodes[name]
+        supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
+        if len(supports) < 2:  # torch does not know one of them
+            continue
+        of_prior, of_guide = supports
+        if of_prior.event_dim == of_guide.event_dim == 0 and not (of_prior.is_discrete or of_guide.is_discrete):
+            at = probes.reshape(-1, *[1] * site["value"].dim())  # against the bounds of every row and coordinate
+            try:
+                outside = of_guide.check(at) & ~of_prior.check(at)
+            except Exception:  # any error: a support of whole events that does not say so
+                continue
+            if outside.any():
+                raise InferenceError(
+                    f"the guide's {name} ~ {_family(site)} lives on {name_of(of_guide)}, its prior on "
+                    f"{name_of(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
+                    f"guide within {name_of(of_prior)}."
+                )
