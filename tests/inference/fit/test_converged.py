@@ -165,7 +165,7 @@ def test_large_models_are_refused():
         pytest.param(0.1, "compiled", marks=pytest.mark.slow),
         pytest.param(0.01, "graph", marks=pytest.mark.integration),
         pytest.param(0.001, "graph", marks=pytest.mark.slow),
-        pytest.param(0.0001, "graph", marks=pytest.mark.integration),
+        pytest.param(0.0001, "graph", marks=pytest.mark.slow),
     ],
 )
 def test_every_first_rate_ends_at_the_same_guide(lr, engine):
