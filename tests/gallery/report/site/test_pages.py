@@ -10,7 +10,6 @@ import pytest
 from built_site import FOLDER, Page
 from PIL import Image
 
-from gallery import course
 from gallery.catalogue.entries import NAMES, entry
 from gallery.catalogue.lessons import LESSONS
 from gallery.ledger import tables
