@@ -26,6 +26,7 @@ STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 
 MISSING = "Williams, Nash and Nazábal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
 FLOWS = "Altosaar, variational-autoencoder, github.com/altosaar/variational-autoencoder"
+VAMP_PRIOR = "Tomczak and Welling, VAE with a VampPrior, 2018"
 LINEAR_VAE = "Lucas, Tucker, Grosse and Norouzi, A linear VAE perspective on posterior collapse, 2019"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
 MEAN_ERROR = 3.0 * 784  # weight 3 beside an error that is a mean over pixels, in nats per data point
@@ -281,6 +282,7 @@ RECIPES: dict[str, Recipe] = {
         _importance_weighted("vae:static_mnist:iwae", "iwae:50", "static_mnist", epochs=100, **_COSINE),
         _short("vae:static_mnist:short", "vae"),
         replace(_short("vae:static_mnist:flow", "vae:flow"), source=FLOWS),
+        replace(_short("vae:static_mnist:vamp_prior", "vae:vamp_prior"), source=VAMP_PRIOR),
         _two_layers(_short("vae:static_mnist:short", "vae"), "vae:static_mnist:two_layers"),
         _two_layers(_importance_weighted("vae:iwae", "trace"), "vae:two_layers"),
         _two_layers(_importance_weighted("vae:iwae:50", "iwae:50"), "vae:two_layers:iwae"),

@@ -64,6 +64,7 @@ _CLASSES = {
     "vae": "vae.VAE",
     "vae:full_covariance": "vae.FullCovarianceVAE",
     "vae:flow": "vae_flow.FlowVAE",
+    "vae:vamp_prior": "vae_vamp_prior.VampPriorVAE",
     "vae:two_layers": "vae_two_layers.TwoLayerVAE",
     "cvae": "cvae.CVAE",
     "cvae:standard": "cvae.StandardCVAE",
