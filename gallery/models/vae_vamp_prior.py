@@ -13,8 +13,8 @@ The encoder is a part of the model here, since the prior is made of it: the mode
 it. log q(z | x) - log p(z) has no mean in closed form, so the objective is `trace`. The guide is that of vae.py, with
 one normal for each x, and so has a mean.
 
-A pseudo-input is the sigmoid of a parameter, which starts at a standard normal draw; the paper clips to [0, 1]. With
-K = 1 the prior is one normal, learned.
+A pseudo-input is the sigmoid of a parameter, where the paper clips to [0, 1]. They start nearly black, u between 0.03
+and 0.07, with noise that tells them apart. With K = 1 the prior is one normal, learned.
 
     >>> import torch
     >>> from pyro import poutine
@@ -68,7 +68,7 @@ class VampPriorVAE(VAE):
         super().__init__(data_dim, latent_dim, hidden, dropout, likelihood, scale, activation)
         if pseudo_inputs < 1:
             raise ValueError(f"the prior needs one pseudo-input or more, not {pseudo_inputs}.")
-        self.theta = nn.ParameterDict({"pre_u": nn.Parameter(torch.randn(pseudo_inputs, data_dim))})
+        self.theta = nn.ParameterDict({"pre_u": nn.Parameter(torch.randn(pseudo_inputs, data_dim) / 5 - 3)})
 
     def prior(self, x: Tensor) -> dist.TorchDistribution:
         """Return 1/K sum_k q(z | u_k), batch shape (n,)."""
