@@ -14,7 +14,13 @@ it. log q(z | x) - log p(z) has no mean in closed form, so the objective is `tra
 one normal for each x, and so has a mean.
 
 A pseudo-input is the sigmoid of a parameter, where the paper clips to [0, 1]. They start nearly black, u between 0.03
-and 0.07, with noise that tells them apart. With K = 1 the prior is one normal, learned.
+and 0.07, each with other noise. With K = 1 the prior is one normal, learned.
+
+Nothing holds the scale of a code: the KL is the same in other units of z. At the start of a fit the decoder learns the
+mean image, and noise of z does harm. Where Normal(0, I) keeps sigma(x) near 1, here sigma(x) and mu(x) shrink together,
+and the KL draws the codes of all images, and of pseudo-inputs, onto each other. They stay there for thousands of steps.
+Two measures of the authors' code prevent it. The initial weights are larger than torch's (here Glorot and Bengio's), so
+that codes differ from the start. And the weight of the KL rises from 0 over the first epochs (`warmup`).
 
     >>> import torch
     >>> from pyro import poutine
@@ -24,6 +30,7 @@ and 0.07, with noise that tells them apart. With K = 1 the prior is one normal, 
     (torch.Size([5]), torch.Size([3, 2]))
 
     Tomczak and Welling, VAE with a VampPrior, 2018.
+    Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
     Hoffman and Johnson, ELBO surgery: yet another way to carve up the variational evidence lower bound, 2016.
 """
 
@@ -68,6 +75,9 @@ class VampPriorVAE(VAE):
         super().__init__(data_dim, latent_dim, hidden, dropout, likelihood, scale, activation)
         if pseudo_inputs < 1:
             raise ValueError(f"the prior needs one pseudo-input or more, not {pseudo_inputs}.")
+        for parameter in self.parameters():
+            if parameter.dim() > 1:  # a matrix of weights
+                nn.init.xavier_normal_(parameter)
         self.theta = nn.ParameterDict({"pre_u": nn.Parameter(torch.randn(pseudo_inputs, data_dim) / 5 - 3)})
 
     def prior(self, x: Tensor) -> dist.TorchDistribution:
