@@ -56,7 +56,7 @@ class NormalMixture(dist.TorchDistribution):
         squares = z.square() @ weight.T - 2 * z @ (m * weight).T + (m.square() * weight).sum(1)  # (..., K)
         log_norm = s.log().sum(1) + 0.5 * math.log(2 * math.pi) * s.shape[1] + math.log(len(s))
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        return (-0.5 * squares - log_norm).logsumexp(-1).to(value).expand(shape)
+        return (-0.5 * squares.clamp(min=0) - log_norm).logsumexp(-1).to(value).expand(shape)
 
     @property
     def mean(self) -> Tensor:

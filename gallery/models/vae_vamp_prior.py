@@ -1,4 +1,4 @@
-"""VAE whose prior is a mixture of its own guide at learned pseudo-inputs: the guide of vae.py, with another prior.
+"""VAE whose prior is the mean of the guide over learned pseudo-inputs: the pair of vae.py, with another prior.
 
     p(z) = 1/K sum_k q(z | u_k),   u_1, ..., u_K in [0, 1]^data_dim learned   the code
     x ~ p(x | decoder(z))                                                     as in vae.py

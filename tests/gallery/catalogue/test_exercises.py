@@ -420,6 +420,7 @@ def vae():
     yield 2, f"$I = \\log\\,2$ = {math.log(2):.3f} nats"
     yield 2, f"the total correlation is {math.log(2):.3f} as well"
     yield 2, f"{total:.3f} nats in all, which leaves {2 * each:.3f}"
+    yield 2, f"{math.log(2):.3f} nats in place of {total:.3f}"
     u = tensor([1.0, 0.0])
     z = tensor([u[0], u[0].exp() * u[1]])
     of_scale = Normal(0.0, 1.0).log_prob(z[0]) + Normal(0.0, z[0].exp()).log_prob(z[1])  # q(z_1) q(z_2 | z_1)
