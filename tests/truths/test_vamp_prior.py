@@ -111,7 +111,7 @@ def test_one_pseudo_input_whose_code_is_standard_normal_makes_the_vae():
 
 
 def test_with_all_data_as_pseudo_inputs_the_prior_is_the_aggregate_posterior():
-    """The KL is the information of a code, at each draw, and the mean log-ratio is at most ln n. Elsewhere it is not."""
+    """The KL is the information of a code, at each draw, and at most ln n; with other pseudo-inputs it is not."""
     (pair, _), x = vae(pseudo_inputs=7), data(7)
     with torch.no_grad():  # codes that differ, of small scales
         pair.encoder[1].linear.weight[:2] *= 5
