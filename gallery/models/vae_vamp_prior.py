@@ -13,15 +13,15 @@ The encoder is a part of the model here, since the prior is made of it: the mode
 it. log q(z | x) - log p(z) has no mean in closed form, so the objective is `trace`. The guide is that of vae.py, with
 one normal for each x, and so has a mean.
 
-A pseudo-input is the sigmoid of a parameter, where the paper clips to [0, 1]. They start nearly black, u between 0.03
-and 0.07, each with other noise. With K = 1 the prior is one normal, learned.
+A pseudo-input is the sigmoid of a parameter, where the paper clips to [0, 1]. They start nearly black, u near 0.05,
+each with other noise. With K = 1 the prior is one normal, learned.
 
 Nothing holds the scale of a code: the KL is the same in other units of z. At the start of a fit the decoder learns the
-mean image, and noise of z does harm. Where Normal(0, I) keeps sigma(x) near 1, here sigma(x) and mu(x) shrink together,
-and the KL draws the codes of all images, and of pseudo-inputs, onto each other. There they stay: on static MNIST for
-all of 1800 steps, where the VAE needs 450. Two measures of the authors' code prevent it. The initial weights are larger
-than torch's (here Glorot and Bengio's), so that codes differ from the start. And the weight of the KL rises from 0 over
-the first epochs (`warmup`).
+mean image, and noise of z does harm. Where Normal(0, I) keeps sigma(x) near 1, here it drifts, mu(x) varies less and
+less beside it, and the KL draws the codes of all images, and of pseudo-inputs, onto each other. There they stay: on
+static MNIST for all of 1800 steps, where the VAE needs 450. Two measures of the authors' code prevent it. The initial
+weights are larger than torch's (here Glorot and Bengio's), so that codes differ from the start. And the weight of the
+KL rises from 0 over the first epochs (`warmup`).
 
     >>> import torch
     >>> from pyro import poutine
