@@ -83,7 +83,8 @@ class VampPriorVAE(VAE):
 
     def prior(self, x: Tensor) -> dist.TorchDistribution:
         """Return 1/K sum_k q(z | u_k), batch shape (n,)."""
-        q = self.encoder(self.theta["pre_u"].sigmoid()).base_dist  # batch shape (K, latent_dim)
+        u = self.theta["pre_u"].sigmoid()  # (K, data_dim)
+        q = self.encoder(u).base_dist  # batch shape (K, latent_dim)
         return NormalMixture(q.loc, q.scale).expand([len(x)])
 
     def model(self, x: Tensor, total: int | None = None) -> None:

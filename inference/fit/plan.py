@@ -103,11 +103,17 @@ def plan_of_checked(
     check_training(pair, info)
     generative = {} if only == "guide" else info.generative_parameters
     inference = {} if only == "model" else info.inference_parameters
+    parameters = list({id(p): p for p in [*generative.values(), *inference.values()]}.values())
+    if only and not parameters:
+        raise InferenceError(
+            f"the {only} of {type(pair).__name__} registers no parameters: with only={only!r} nothing would be fitted.",
+            "Leave out only, to fit both.",
+        )
     by_model = info.enumerated_in_model
     _check_enumeration(pair, settings, info)
     check_objective(settings.objective, info)
     return Plan(
-        parameters=list({id(p): p for p in [*generative.values(), *inference.values()]}.values()),
+        parameters=parameters,
         is_conditional=len(few) > 1,
         has_global_latent=info.has_global_latent,
         is_per_data_point=info.is_per_data_point,

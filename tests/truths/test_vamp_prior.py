@@ -191,11 +191,13 @@ def test_it_is_encoded_and_takes_other_guides():
     assert moved == {"encoder", "theta", "decoder"}
 
 
-def test_what_needs_independent_coordinates_of_the_prior_is_refused():
+def test_what_needs_independent_coordinates_or_parameters_of_the_guide_is_refused():
     pair, (x,) = build("vae:vamp_prior"), arguments("vae")
     with pytest.raises(InferenceError, match="has no parts by coordinate: z is NormalMixture in the prior"):
         kl_decomposition(pair, x)
     with pytest.raises(InferenceError, match="free bits need the KL of z in closed form"):
         next(iter(SVI(pair, x, settings=Settings(objective="free-bits:0.1"))))
+    with pytest.raises(InferenceError, match="the guide of VampPriorVAE registers no parameters"):
+        SVI(pair, x, only="guide")
     with pytest.raises(ValueError, match="the prior needs one pseudo-input or more, not 0"):
         VampPriorVAE(data_dim=6, latent_dim=2, hidden=(5,), pseudo_inputs=0)
