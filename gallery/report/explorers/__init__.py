@@ -15,13 +15,14 @@ densities       a slider for x: prior, exact posterior and a guide of a chosen f
 training        a slider over the steps of training: generated and true distribution, covariance, evidence and gap
 latent_plane    a point on the plane of codes, and the decoder's image there; with a choice of class or component;
                 the code and the bound of a drawing
+topics          a document whose words are added and removed: its posterior over topics, by coordinate ascent
 components      q(y | x) of a drawing, and draws of a component
 reconstruction  code and reconstruction of a drawing, by its corruption or by k
 rows            the rows of an image, one after the other; completions of a drawing
 
 The pair and its data select the explorer. What is heavy is computed by the library in float64; the page draws it,
-and computes closed forms in doubles and what its networks give (network.py). Small fitted pairs of the deep models are
-committed (weights.py).
+and computes closed forms in doubles and what its networks give (network.py). Small fitted pairs of models without exact
+evidence are committed (weights.py).
 """
 
 import html
@@ -47,6 +48,7 @@ from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.spectrum import spectrum
 from gallery.report.explorers.states import states
+from gallery.report.explorers.topics import topics
 from gallery.report.explorers.training import training
 from gallery.report.explorers.weights import committed, describe
 from gallery.runs.specification import Run
@@ -57,7 +59,14 @@ __all__ = ["committed_explorer", "explorer", "hero_explorer"]
 
 EM_STEPS = 60
 
-FITTED: tuple[Callable[[Pair, Dataset], str | None], ...] = (components, reconstruction, latent_plane, densities, rows)
+FITTED: tuple[Callable[[Pair, Dataset], str | None], ...] = (
+    components,
+    reconstruction,
+    latent_plane,
+    densities,
+    rows,
+    topics,
+)
 """The explorers of a fitted pair in float64 on the CPU and its test data."""
 
 EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (

@@ -1,9 +1,9 @@
-"""Fit the small pairs of the deep models, and write their weights beside weights.py.
+"""Fit the small pairs of models without exact evidence, and write their weights beside weights.py.
 
     python -m gallery.report.explorers.fit_weights          # all families: about fifteen minutes on a core
     python -m gallery.report.explorers.fit_weights vae      # this one; the weights of the others stay
 
-Each is a quick fit on the 8 x 8 digits of scikit-learn, with seed 0 and without tuning.
+Each is a quick fit with seed 0 and without tuning: of images on the 8 x 8 digits of scikit-learn, of words on `topics`.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from gallery.catalogue.recipes import RECIPES
 from gallery.report.explorers.weights import RECORD, WEIGHTS, read_record, read_weights, run_of_record
 from gallery.runs.prepare import noise_of, prepare
 from gallery.runs.specification import Run
@@ -36,6 +37,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {  # family: (data, keywords)
     "k_sparse_autoencoder": ("digits:grey", {"latent_dim": 24, "k": 6}),
     "contractive_autoencoder": ("digits:grey", {"latent_dim": 24}),
     "vrnn": ("digits:threshold", {"steps": 8, "latent_dim": 2, "state_dim": 24, "hidden": [24]}),
+    "lda": ("topics", {}),
 }
 SETTINGS: dict[str, Any] = {
     "epochs": 300,
@@ -48,6 +50,9 @@ SETTINGS: dict[str, Any] = {
     "products": "default",
     "engine": "graph",
 }
+OWN: dict[str, dict[str, Any]] = {  # family: settings of its recipe, where these are others
+    "lda": {name: RECIPES["lda"].settings[name] for name in ("epochs", "batch_size", "lr", "lr_schedule")},
+}
 
 
 def fit(family: str) -> tuple[Run, Pair]:
@@ -56,7 +61,7 @@ def fit(family: str) -> tuple[Run, Pair]:
     :return: (the specification, the pair with weights rounded to float16, in float64)
     """
     dataset, keywords = FAMILIES[family]
-    run = replace(Run.of(family, None, dataset, keywords, SETTINGS), threads=1)
+    run = replace(Run.of(family, None, dataset, keywords, SETTINGS | OWN.get(family, {})), threads=1)
     with noise_of(run):
         svi = prepare(run, run.datasets())
         svi.run()

@@ -9,6 +9,14 @@ function lgamma(x) {
   return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(t) - t + Math.log(series);
 }
 
+// The derivative of lgamma, for x above 0: its recurrence, then the asymptotic series.
+function digamma(x) {
+  let total = 0;
+  for (; x < 10; x++) total -= 1 / x;
+  const y = 1 / (x * x);
+  return total + Math.log(x) - 0.5 / x - y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132)))));
+}
+
 // The distribution function of a beta distribution, by the continued fraction (Numerical Recipes, section 6.4).
 function beta_cdf(a, b, x) {
   if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;

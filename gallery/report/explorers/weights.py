@@ -1,10 +1,10 @@
-"""Small fitted pairs of the deep models, committed, so that a page has an explorer without a run.
+"""Small fitted pairs of models without exact evidence, committed, so that a page has an explorer without a run.
 
     committed("vae")      # (pair, test data)
 
-Each is a quick fit on the 8 x 8 digits of scikit-learn, which need no download; fit_weights.py makes them. The weights
-are stored as float16 in weights.safetensors, by family and parameter. weights.json has the specification of each fit,
-the metrics of the rounded weights on test data, and the SHA-256 of the file.
+Each is a quick fit on data that need no download, the 8 x 8 digits of scikit-learn or `topics`; fit_weights.py makes
+them. The weights are stored as float16 in weights.safetensors, by family and parameter. weights.json has the
+specification of each fit, the metrics of the rounded weights on test data, and the SHA-256 of the file.
 """
 
 import json
@@ -56,8 +56,8 @@ def describe(family: str) -> str:
     metric = metrics[key]
     return (
         f"This pair is small: {record['parameters']:,} parameters, fitted to {record['run']['data']} for "
-        f"{settings['epochs']} epochs with seed {settings['seed']}, not tuned. {name} on {metric['n']} test images: "
-        f"{number(metric['value'], '.2f')} ± {metric['se']:.2f} nats per image. The page of a run has its networks."
+        f"{settings['epochs']} epochs with seed {settings['seed']}, not tuned. {name} on {metric['n']} test data: "
+        f"{number(metric['value'], '.2f')} ± {metric['se']:.2f} {metric['unit']}. The page of a run has its fit."
     )
 
 

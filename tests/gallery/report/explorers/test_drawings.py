@@ -18,7 +18,7 @@ from gallery.report.explorers.fit_weights import FAMILIES, fit
 from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.reconstruction import _noise, reconstruction
 from gallery.report.explorers.rows import rows
-from gallery.report.explorers.weights import RECORD, WEIGHTS, committed
+from gallery.report.explorers.weights import RECORD, WEIGHTS, committed, read_record
 from gallery.report.site.hero import hero_of
 from inference import encode, eval_mode, evaluate
 
@@ -253,7 +253,8 @@ def test_each_family_with_weights_has_an_explorer_that_states_its_fit(visit):
     for family in FAMILIES:
         html = committed_explorer(family)
         assert len(html) < 100_000
-        assert "300 epochs with seed 0, not tuned" in html
+        epochs = read_record()[family]["run"]["settings"]["epochs"]
+        assert f"{epochs} epochs with seed 0, not tuned" in html
     assert committed("hmm") is None
     page = visit(*map(committed_explorer, FAMILIES), viewport={"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
