@@ -28,6 +28,7 @@ SOURCES = {
     "exact": ("amortisation", "evidence", "posterior"),
     "factor_analysis": ("data", "experiment_1", "experiment_2", "fixed_variance", "one_axis", "prior_samples"),
     "funnel": ("funnel",),
+    "gibbs": ("gibbs",),
     "information": ("information",),
     "intervals": ("squares_and_kl",),
     "items": ("answers",),

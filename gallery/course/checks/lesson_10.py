@@ -1,4 +1,4 @@
-"""Checks of lesson 10: enumeration, the forward algorithm, importance weighting and calibration."""
+"""Checks of lesson 10: enumeration, the forward algorithm, importance weighting, calibration and Gibbs sampling."""
 
 import itertools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gallery.course.compare import WrongError, expect, expect_mean, number_of
 
-__all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
+__all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4", "exercise_5"]
 
 WEIGHTS = torch.tensor([[-3.0, -1.0, -2.5], [-4.0, -4.0, -0.5]], dtype=torch.float64)
 INITIAL = torch.tensor([0.7, 0.3], dtype=torch.float64).log()
@@ -75,3 +75,20 @@ def exercise_4(ranks: Callable[[Callable[[Tensor, int], Tensor], int, int], Tens
     expect_mean(square, L * (L + 2) / 12, "the variance of the rank under the posterior", "uniform on 0 to 9", hint)
     low = number_of(ranks(lambda x, size: posterior(x, size) - 50, n, L), "the ranks")
     expect(low.mean(), L, "the rank where all samples are below z", "by definition", "count the samples below z")
+
+
+def exercise_5(sweep: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None:
+    """A sweep of Gibbs sampling: its first two moments, in closed form."""
+    theta, x, alpha = torch.tensor([0.7, 0.3], dtype=torch.float64), torch.tensor([3.0, 0.0, 5.0]).double(), 0.5
+    beta = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]], dtype=torch.float64)
+    drawn = [number_of(sweep(theta, x, beta, alpha), "the new shares") for _ in range(1500)]
+    if drawn[0].shape != (2,) or not (torch.stack(drawn).sum(1) - 1).abs().max() < 1e-4:
+        raise WrongError(f"the new shares are {drawn[0].tolist()}, expected 2 numbers that add up to 1")
+    phi = theta[0] * beta[0] / (theta @ beta)  # of the first topic, given the word
+    mean, variance, total = x @ phi, x @ (phi * (1 - phi)), x.sum() + 2 * alpha
+    square = (variance + mean**2 + (2 * alpha + 1) * mean + alpha * (alpha + 1)) / (total * (total + 1))
+    first = torch.stack(drawn)[:, 0]
+    hint = "topics with probability proportional to theta_k beta_kw, one for each word; then Dirichlet(alpha + counts)"
+    expect_mean(first, ((alpha + mean) / total).item(), "the mean of the first share", "in closed form", hint)
+    hint = "draw the topics and then the shares: no means"
+    expect_mean(first.square(), square.item(), "the mean square of the first share", "in closed form", hint)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 import data
 from gallery.catalogue.recipes import RECIPES
+from gallery.figures import save
+from gallery.figures.gibbs import gibbs
 from gallery.models.lda import LDA
 from gallery.runs.prepare import noise_of
 from gallery.runs.specification import run_of
@@ -117,11 +119,12 @@ def reproduce(
     starts: int = STARTS,
     epochs: int = 150,
 ) -> dict[str, Any]:
-    """Infer topics of few documents in each way, the best of some starts, write gibbs.json, and return its content.
+    """Infer topics of few documents in each way, the best of some starts; write gibbs.json and its figure.
 
     :param fitted: not used
-    :return: "perplexity": by how the topics and then by how the shares are inferred, {"value", "se"}, and by how much
-        both by coordinate ascent exceed both by Gibbs sampling, with the standard error of the paired difference
+    :return: the content of gibbs.json: in "perplexity", by how the topics and then by how the shares are inferred,
+        {"value", "se"}, and by how much shares by coordinate ascent exceed both by Gibbs sampling, with the standard
+        error of the paired difference
     """
     x, test = data.load("topics").x[:documents], data.load("topics", "test").x
     seen, scored = half_of_words(test)
@@ -153,6 +156,7 @@ def reproduce(
         error = (both - reference).std() / len(both) ** 0.5 / length * (-reference.mean() / length).exp()
         perplexity[name]["more than by Gibbs sampling"] = {"value": more.item(), "se": error.item()}
     result = {"documents": documents, "sweeps": sweeps, "starts": starts, "epochs": epochs, "perplexity": perplexity}
+    save(gibbs(result, x.shape[1]), folder / "gibbs.png")
     write_atomically(folder / "gibbs.json", (json.dumps(result, indent=2) + "\n").encode())
     return result
 

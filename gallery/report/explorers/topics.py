@@ -39,8 +39,8 @@ def topics(pair: Pair, test: Dataset) -> str | None:
     }
     marks = [("box k0", "mean share of a topic in this document"), ("box k1", "of the chosen topic")]
     marks += [("chain", "± sd"), ("prior", "prior mean"), ("guide", "bound after each step")]
-    choose = [("example", "Next test document"), ("add", "Add ten words of the topic")]
-    choose += [("clear", "No words"), ("remove", "Remove words")]
+    choose = [("example", "Next test document"), ("clear", "No words")]
+    choose += [("add", "Add ten words of the topic"), ("remove", "Remove words")]
     numbers = [("words", "words N", ""), ("bound", "bound on log p(x)", "nats"), ("kl", "KL(q(θ) || p(θ))", "nats")]
     numbers += [("perplexity", "its perplexity, at most", ""), ("share", "share of the topic", ""), ("sd", "sd", "")]
     numbers += [("dealt", "words dealt to it", "")]
@@ -74,7 +74,7 @@ def topics(pair: Pair, test: Dataset) -> str | None:
         + "N is the number of words."
     )
     hint = (
-        "Try: choose “No words”, add the words of a row one by one, and see when the posterior believes in one topic. "
+        "Try: choose “No words”, add the words of a row one by one, and see when the posterior settles on one topic. "
         "Then add a word of a column. Go back to step 0: how does the ascent begin?"
     )
     return fragment("topics", caption, body, data, hint, ("plot", "special"))

@@ -40,6 +40,8 @@ CAPTIONS = {
     "rolls": "A sequence of the test data, its reconstruction, and a draw from the fitted model: steps from left to "
     "right, the notes or other entries of a step from bottom to top",
     "topics": "Topics: the probabilities of words on their grid, or the ten most probable words of each",
+    "gibbs": "The same documents by variational inference and by Gibbs sampling: perplexity of half of the words of "
+    "held-out documents, by how topics and shares are inferred",
     "samples": "Draws from the fitted model: z from its prior, x from p(x | z)",
     "sample": "Draws from the fitted model: z from its prior, x from p(x | z)",
     "manifold": "The decoder's mean over a grid of codes, at equal steps of the prior's probability",
@@ -94,6 +96,7 @@ READINGS = {
     "paths": "Draws should move as the data do: as far from one step to the next, and no further.",
     "rolls": "The reconstruction has what the code carries; a draw should move as the sequence does.",
     "topics": "A good topic has words that occur together; two topics of the same words are one that was split.",
+    "gibbs": "Each interval of a difference contains 0: both ways predict alike, within a quarter of a percent.",
     "samples": "The closer the draws are to the data, the better the model; a single draw proves nothing.",
     "manifold": "Neighbours in the grid are neighbours in the code: shapes change gradually.",
     "reconstructions": "What is lost from the first image to the second is what the code does not carry.",

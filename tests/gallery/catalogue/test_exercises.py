@@ -1,5 +1,6 @@
 """Every number in an answer of an exercise is computed here, by another way than the answer's where there is one."""
 
+import json
 import math
 import re
 from fractions import Fraction
@@ -18,6 +19,7 @@ from data.synthetic import FA_SIGMA, FA_W, NILE_FLOW, SCHOOLS_EFFECT, SCHOOLS_ER
 from gallery.catalogue.entries import NAMES, entry
 from gallery.catalogue.plain import LOSSES
 from gallery.catalogue.recipes import RECIPES
+from gallery.ledger.experiment_tables import EXPERIMENTS_FOLDER
 from gallery.models._distributions import ContinuousBernoulli, Softmax
 from gallery.models._kalman import filter_forward, smooth
 from gallery.models._words import Words
@@ -36,6 +38,7 @@ from gallery.models.logistic_regression import LogisticRegression
 from gallery.models.ppca import PPCA, maximum_likelihood, set_optimum
 from gallery.models.prod_lda import ProdLDA
 from gallery.models.squared_gaussian import SquaredGaussian
+from inference.evaluation.perplexity import half_of_words
 
 LOG_10 = math.log(10)
 
@@ -327,6 +330,24 @@ def lda():
         close(1 - alpha / (alpha + words), index)
     yield 2, f"more than {alpha} words"
     yield 2, f"exceeds 0.7 from {alpha / (1 - 0.7) - alpha:.2f} words"
+    yield from _gibbs()
+
+
+def _gibbs():
+    found = json.loads((EXPERIMENTS_FOLDER / "lda" / "gibbs.json").read_text())["perplexity"]
+    both, draws = found["variational, smoothed"], found["Gibbs sampling"]["Gibbs sampling"]
+    more, words = both["more than by Gibbs sampling"], half_of_words(data.load("topics", "test").x)[1].sum(1)
+    numbers = ["{value:.3f} ± {se:.3f}".format(**of) for of in (both["coordinate ascent"], draws, more)]
+    question = " ".join(entry("lda").exercises[3]["question"].split())
+    assert "{} and {}, the difference document by document {}.".format(*numbers) in question
+    nats = math.log(1 + more["value"] / draws["value"])
+    assert words.unique().tolist() == [50]
+    yield 3, f"{more['value'] / draws['value']:.2%}".replace("%", " %")
+    yield 3, f"{nats:.4f} nats for a word and by {50 * nats:.2f} nats for 50"
+    yield 3, f"{more['value'] / more['se']:.1f} standard errors"
+    for of in (by["more than by Gibbs sampling"] for by in found.values()):  # the reading of the figure
+        assert abs(of["value"]) < 2 * of["se"]
+        assert of["value"] < 0.0025 * draws["value"]
 
 
 def prod_lda():

@@ -1,6 +1,7 @@
 """Each number and identity in the text of the lessons 8 to 10, computed."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -10,8 +11,10 @@ from torch.distributions import Normal, kl_divergence
 
 import data
 from gallery.course.checks import lesson_10
+from gallery.ledger.experiment_tables import EXPERIMENTS_FOLDER
 from gallery.models._nn import PixelHead
 from gallery.models.gaussian_mixture import GaussianMixture
+from gallery.models.lda import LDA
 from gallery.models.vae import VAE
 from inference import Settings, em, predictive_check, svi
 from inference.evaluation.mutual_information import mutual_information
@@ -229,3 +232,36 @@ def test_replications_of_two_components_differ_from_the_points_and_those_of_thre
         shares.append(predictive_check(pair, x, fourth_power, replicates=200)["p_value"].item())
     assert shares[0] == 1
     assert 0.05 < shares[1] < 0.95
+
+
+def test_coordinate_ascent_has_the_means_of_gibbs_sampling_and_smaller_standard_deviations():
+    states(10, "means agree, and the standard deviations of coordinate ascent are too small")
+    x = data.load("topics", "test").x[0].double()
+    beta = torch.from_numpy(data.synthetic.TOPICS_BETA)
+    torch.manual_seed(0)
+    theta, draws = torch.full((10,), 0.1, dtype=DOUBLE), []
+    for _ in range(2200):
+        theta = names(10)["sweep"](theta, x, beta, 0.5)
+        draws.append(theta)
+    drawn = torch.stack(draws[200:])
+    q = torch.distributions.Dirichlet(LDA(alpha=0.5, sweeps=100).ascend(x.unsqueeze(0), beta)[0])
+    assert ((q.mean - drawn.mean(0)).abs() < drawn.std(0)).all()
+    assert (q.stddev < 0.9 * drawn.std(0)).all()
+
+
+def test_variational_inference_and_gibbs_sampling_predict_alike():
+    found = json.loads((EXPERIMENTS_FOLDER / "lda" / "gibbs.json").read_text())
+    both = found["perplexity"]["variational, smoothed"]
+    gibbs = found["perplexity"]["Gibbs sampling"]["Gibbs sampling"]
+    rows = {
+        "variational (`lda:smoothed`)": both["coordinate ascent"],
+        "Gibbs sampling": gibbs,
+        "difference, document by document": both["more than by Gibbs sampling"],
+    }
+    states(10, *(f"| {name} | {of['value']:.3f} ± {of['se']:.3f} |" for name, of in rows.items()))
+    states(10, f"the same {found['documents']} documents, ten topics", "fifth of a percent")
+    assert found["starts"] == 3
+    more = both["more than by Gibbs sampling"]
+    assert more["value"] / gibbs["value"] == pytest.approx(0.002, abs=2e-4)
+    assert more["value"] < 2 * more["se"]
+    assert more["se"] < gibbs["se"] / 4  # since both share the documents

@@ -112,6 +112,11 @@ def model_of_probabilities(self, x, total=None):
         pyro.sample("x", dist.Bernoulli(logits=self.decoder(z).sigmoid()).to_event(1), obs=x)
 
 
+def expected_shares(theta, x, beta, alpha):
+    counts = (theta.unsqueeze(1) * beta / (theta @ beta)) @ x
+    return (alpha + counts) / (alpha + counts).sum()
+
+
 WRONG = [
     (1, 1, {"Die": InThePlate}, "inside the plate, expected outside"),
     (1, 1, {"Die": Unregistered}, "the clause 'registered' of the contract is broken"),
@@ -198,6 +203,9 @@ WRONG = [
     (10, 4, {"ranks": lambda sample, n, L: (sample(torch.randn(n), L) < torch.randn(n)).sum(0)}, "of the rank under"),
     (10, 4, {"ranks": lambda *a: a[2] - names(10)["ranks"](*a)}, "where all samples are below z"),
     (10, 4, {"ranks": lambda *a: names(10)["ranks"](*a)[:5]}, "the ranks have shape (5,)"),
+    (10, 5, {"sweep": lambda theta, x, beta, alpha: dist.Dirichlet(alpha + x[:2]).sample()}, "mean of the first share"),
+    (10, 5, {"sweep": lambda *a: expected_shares(*a)}, "draw the topics and then the shares"),
+    (10, 5, {"sweep": lambda theta, *a: theta * 2}, "expected 2 numbers that add up to 1"),
 ]
 
 
