@@ -10,6 +10,7 @@ A file is written if onnxruntime and torch agree within TOLERANCE for one data p
 """
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from inference.pairs.run import arguments, repeat
 __all__ = ["TOLERANCE", "as_onnx", "check", "write"]
 
 TOLERANCE = 1e-5  # absolute for values up to 1, else relative
+NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='(?:\w+\.)*(\w+)'")
 
 
 def _length(value: Any) -> int | torch.SymInt:
@@ -81,9 +83,7 @@ def as_onnx(pair: Pair, module: nn.Module, inputs: dict[str, Tensor], about: dic
                 graph, dynamic_shapes=(shapes,), input_names=list(inputs), output_names=outputs, verbose=False
             )
     except Exception as error:  # tracer and converter raise errors of any class
-        fixed = "Constraints violated" in str(error)
-        reason = "traced by torch, its number of rows becomes a constant." if fixed else format_error(error)
-        raise NoNetworkError(f"{what} cannot be written as ONNX: {reason}") from error
+        raise NoNetworkError(f"{what} cannot be written as ONNX: {_reason(error)}") from error
     assert program is not None  # it is if the call writes no file
     proto = program.model_proto
     used = {name for node in proto.graph.node for name in node.input} | {o.name for o in proto.graph.output}
@@ -93,6 +93,15 @@ def as_onnx(pair: Pair, module: nn.Module, inputs: dict[str, Tensor], about: dic
     content = proto.SerializeToString()
     check(what, content, pair, module, inputs)
     return content
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a tracer or converter failed."""
+    if "Constraints violated" in str(error):
+        return "traced by torch, its number of rows becomes a constant."
+    if missing := NO_OPERATOR.search(str(error)):
+        return f"ONNX has no operator {missing[1]}."
+    return format_error(error)
 
 
 def check(what: str, content: bytes, pair: Pair, module: nn.Module, inputs: dict[str, Tensor]) -> None:
