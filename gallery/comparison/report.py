@@ -79,8 +79,11 @@ NOTES = {  # sentences of a caption, by the column that they explain
 }
 
 
-def fit_columns(k: int) -> dict[str, Column]:
-    """Return the columns of fits that are evaluated with k draws of the guide."""
+def fit_columns(k: int, part: str = "guide") -> dict[str, Column]:
+    """Return the columns of fits that are evaluated with k draws of the guide.
+
+    :param part: whose gradient is shown: that of the model, where the guide has no parameters
+    """
     return {
         "ELBO": ("elbo/value", ".5g", None),
         "MC error": ("elbo/mc_se", ".1g", max),
@@ -88,8 +91,9 @@ def fit_columns(k: int) -> dict[str, Column]:
         f"FIVO-{k}": ("fivo/value", ".5g", median),
         "log p(x)": ("evidence/value", ".5g", None),
         "gap": ("gap/value", ".3g", None),
-        "guide's gradient: variance": ("noise/guide/variance", ".3g", median),
-        "SNR": ("noise/guide/snr", ".3g", median),
+        "perplexity": ("perplexity/value", ".4g", None),
+        f"{part}'s gradient: variance": (f"noise/{part}/variance", ".3g", median),
+        "SNR": (f"noise/{part}/snr", ".3g", median),
         "SBC: p-value": ("calibration/p_value", ".2g", min),
         "spread": ("calibration/spread", ".3g", median),
         "gradients": ("gradients", ".3g", median),
@@ -126,7 +130,9 @@ def groups(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]
 def tables(result: dict[str, Any]) -> Iterator[Table | str]:
     """Yield the tables and lines to be printed one after the other, from the content of compare.json."""
     if fits := groups(result["rows"]):
-        yield _table("fit", fit_columns(result["judge_draws"]), fits, _caption(result))
+        guided = any(number(row, "noise/guide/variance") is not None for _, rows in fits for row in rows)
+        columns = fit_columns(result["judge_draws"], "guide" if guided else "model")
+        yield _table("fit", columns, fits, _caption(result))
     known = [(label, rows) for label, rows in fits if any("n" in row.get("posterior", ()) for row in rows)]
     if known:
         exact = any({"eubo", "exact"} & row.get("posterior", {}).keys() for _, rows in known for row in rows)
@@ -204,6 +210,8 @@ def _caption(result: dict[str, Any]) -> str:
             "above 1 the guide is too narrow or off the centre, below too wide. Not for guides of one data set or "
             "refined ones."
         )
+    if any("value" in row.get("perplexity", {}) for row in result["rows"]):
+        sentences.append("Perplexity: of half of the words of each document, given the other half; lower is better.")
     if at:
         sentences.append(
             f"Variance (squared nats per data point) and SNR: at the weights that {at} was fitted to with the same "
@@ -237,6 +245,8 @@ def progress_line(content: dict[str, Any]) -> str:
         "log p(x)": "evidence/value",
     }
     paths |= {"from above": "upper/value", "ESS": "ess", "k-hat": "k_hat", "SNR": "noise/guide/snr"}
-    paths |= {"error of the mean, sd": "posterior/largest_error"}
+    paths |= {"error of the mean, sd": "posterior/largest_error", "perplexity": "perplexity/value"}
+    if number(content, paths["SNR"]) is None:  # the guide has no parameters
+        paths["SNR"] = "noise/model/snr"
     numbers = [f"{key} {value:.5g}" for key, path in paths.items() if (value := number(content, path)) is not None]
     return f"{name}: {', '.join(numbers)}" + (f", {content['seconds']:.1f} s" if "seconds" in content else "")

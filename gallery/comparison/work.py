@@ -32,6 +32,7 @@ from gallery.comparison.follow import (
     posterior_rows,
 )
 from gallery.comparison.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
+from gallery.runs.metrics import PERPLEXITY, Subject, compute
 from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
@@ -86,6 +87,8 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
         pair = finish(pair, *_values(train))
         metrics = final_evaluation(pair, x, given, comparison.eval_draws, split == "test", row.seed)
         result = {name: metrics[name] for name in METRICS if name in metrics}
+        if split == "test":
+            result |= compute((PERPLEXITY,), Subject(pair, splits[split], seed=row.seed))
         if comparison.filters and "iwae" in result:
             try:
                 result["fivo"] = estimate_fivo(pair, x, given, comparison.eval_draws, row.seed)

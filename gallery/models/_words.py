@@ -68,6 +68,10 @@ class Words(dist.TorchDistribution):
             counts = probs.new_zeros(probs.shape).scatter_add_(1, drawn, probs.new_ones(drawn.shape))
         return counts.reshape(shape)
 
+    def word_probabilities(self) -> Tensor:
+        """Return what `inference.evaluation.perplexity` scores, (..., V)."""
+        return self.probs
+
     @property
     def mean(self) -> Tensor:
         return self.length * self.probs

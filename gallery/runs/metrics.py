@@ -15,7 +15,6 @@ import pyro
 from torch import Tensor
 
 from data import Dataset
-from gallery.models._words import Words
 from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summary, reconstruct
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
@@ -23,7 +22,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.kl_decomposition import kl_decomposition
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.evaluation.particle_filter import estimate_fivo
-from inference.evaluation.perplexity import perplexity
+from inference.evaluation.perplexity import perplexity, word_probabilities
 from inference.pairs.capabilities import capability, count
 from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import PairInfo, inspect_pair
@@ -31,6 +30,7 @@ from inference.pairs.run import Batch
 
 __all__ = [
     "METRICS",
+    "PERPLEXITY",
     "Metric",
     "Subject",
     "compute",
@@ -184,9 +184,10 @@ def _labelled(s: Subject) -> tuple[Tensor, Tensor]:
 
 
 def _has_unseen_words(s: Subject) -> bool:
-    """Whether the data are held-out counts of words that the guide applies to in parts."""
+    """Whether the data are held-out counts of words, two or more in a document, that the guide applies to in parts."""
     likelihood = s.info.likelihood
-    return s.held_out and s.guide_applies and len(likelihood) == 1 and isinstance(likelihood[0], Words)
+    words = len(likelihood) == 1 and word_probabilities(likelihood[0]) is not None
+    return words and s.held_out and s.guide_applies and bool((s.x.sum(1) >= 2).any())
 
 
 def has_reconstructions(s: Subject) -> bool:
@@ -206,6 +207,10 @@ def squared_error(x: Tensor, other: Tensor) -> Estimate:
     return Estimate.of_mean(error.sum(1), "squared error summed over pixels, per data point")
 
 
+PERPLEXITY = Metric(
+    "perplexity", _has_unseen_words, lambda s: {"perplexity": perplexity(s.pair, s.x, s.dataset.given, s.seed)}
+)
+
 METRICS: tuple[Metric, ...] = (
     Metric("bounds", lambda s: True, _bounds),
     Metric("reconstruction_error", lambda s: bool(s.info.delta_sites) and has_reconstructions(s), reconstruction_error),
@@ -216,7 +221,7 @@ METRICS: tuple[Metric, ...] = (
         _classifier,
     ),
     Metric("clustering", lambda s: _has_classes(s.dataset) and s.guide_applies, _clustering),
-    Metric("perplexity", _has_unseen_words, lambda s: {"perplexity": perplexity(s.pair, s.x, s.dataset.given, s.seed)}),
+    PERPLEXITY,
     Metric("k_hat", lambda s: s.held_out, lambda s: k_hat(s.pair, s.dataset, s.seed)),
 )
 

@@ -1,5 +1,8 @@
 """The perplexity of held-out words, by document completion."""
 
+from typing import Any
+
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -8,11 +11,28 @@ from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
-from inference.pairs.sites import observed_sites
+from inference.pairs.sites import observed_sites, unwrap
 
-__all__ = ["half_of_words", "perplexity"]
+__all__ = ["half_of_words", "perplexity", "word_probabilities"]
 
 DRAWS = 100  # of the guide for each document
+
+
+def word_probabilities(fn: dist.TorchDistribution) -> Tensor | None:
+    """Return the probabilities of the words of a vocabulary, (..., words), of a likelihood of their counts.
+
+    A Multinomial has them as `probs`, another likelihood as the method `word_probabilities()`.
+
+    >>> word_probabilities(dist.Multinomial(4, torch.tensor([0.75, 0.25])))
+    tensor([0.7500, 0.2500])
+
+    :return: None for a likelihood of other data
+    """
+    base: Any = unwrap(fn)
+    if isinstance(base, torch.distributions.Multinomial):
+        return base.probs
+    method = getattr(base, "word_probabilities", None)
+    return method() if callable(method) else None
 
 
 def half_of_words(x: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -45,12 +65,13 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
 
     Wallach, Murray, Salakhutdinov and Mimno, Evaluation methods for topic models, 2009 (document completion).
 
-    :param pair: its likelihood has `probs`, the probabilities of the words of a vocabulary
+    :param pair: its likelihood has `word_probabilities`
     :param x: counts, (n, words)
     :param given: (n, ...) what a conditional model conditions on
     :param seed: of the halves and of the noise
     :param draws: of the guide for each document
-    :raises InferenceError: if x has values that are no counts, or no document has two words
+    :raises InferenceError: if x has values that are no counts, no document has two words, or the likelihood is not one
+        of counts of words
     """
     if not ((x >= 0) & (x == x.round()) & x.isfinite()).all():
         raise InferenceError("perplexity is of counts of words, whole numbers from 0; x has others.", "Pass counts.")
@@ -66,7 +87,10 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
             guide = poutine.trace(pair.guide).get_trace(*args)
             trace = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
             (site,) = observed_sites(trace).values()
-            total += site["fn"].probs
+            if (probs := word_probabilities(site["fn"])) is None:
+                name = type(site["fn"]).__name__
+                raise InferenceError(f"perplexity is of counts of words, and the likelihood of x is {name}.")
+            total += probs
     log_p = (scored * (total / draws).clamp(min=torch.finfo(x.dtype).tiny).log()).sum(1).double()
     words = scored.sum(1).double()
     mean = log_p.sum() / words.sum()

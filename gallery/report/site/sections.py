@@ -124,6 +124,8 @@ def _number(entry: dict[str, Any]) -> tuple[float, str, str] | None:
         return gap, "nats", "between the exact evidence and the bound, per data point"
     if "value" in (error := entry.get("reconstruction_error", {})) and "elbo" not in test:
         return error["value"], "squared error", "of a reconstructed data point"
+    if "value" in (words := test.get("perplexity", {})):
+        return words["value"], "perplexity", "of half of the words of a document, given the other half"
     if "value" in (kl := test.get("kl", {})):
         return kl["value"], "nats", "in the code of a data point (KL from the prior)"
     return None

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
@@ -9,8 +11,9 @@ from torch.distributions import Dirichlet
 
 import data
 from gallery.models._words import Words
+from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.lda import LDA
-from gallery.runs.metrics import METRICS, Subject, compute
+from gallery.runs.metrics import PERPLEXITY, Subject, compute
 from inference import InferenceError
 from inference.evaluation.perplexity import half_of_words, perplexity
 
@@ -67,6 +70,32 @@ def test_the_true_topics_have_a_lower_perplexity_than_random_ones():
     assert true["value"] + 4 * true["se"] < random["value"] - 4 * random["se"]
 
 
+class Counted(LDA):
+    """LDA with the distribution of the counts, which has the multinomial coefficient."""
+
+    def document(self, x, beta):
+        alpha = x.new_full((len(x), self.shape[0]), self.alpha)
+        theta = pyro.sample("theta", dist.Dirichlet(alpha))
+        pyro.sample("x", dist.Multinomial(self.length, theta @ beta), obs=x)
+
+
+def test_a_multinomial_and_a_likelihood_with_word_probabilities_have_the_same_perplexity():
+    test = data.load("topics", "test").head(20)
+    test = replace(test, x=test.x.double())
+    ours, other = LDA().double(), Counted().double()
+    other.load_state_dict(ours.state_dict())
+    found, same = (compute((PERPLEXITY,), Subject(pair, test))["perplexity"] for pair in (other, ours))
+    assert [found[key] for key in ("value", "se")] == pytest.approx([same[key] for key in ("value", "se")], abs=1e-8)
+    one_hot = replace(test, x=torch.eye(25)[:20].double())
+    assert compute((PERPLEXITY,), Subject(other, one_hot)) == {}
+
+
+def test_a_likelihood_of_other_data_is_refused():
+    x = torch.tensor([[1.0, 2.0, 1.0]])
+    with pytest.raises(InferenceError, match="the likelihood of x is Independent"):
+        perplexity(FactorAnalysis(), x)
+
+
 def test_documents_without_two_words_are_not_scored():
     pair = LDA(data_dim=3, topics=2)
     x = torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.0, 0.0]])
@@ -83,8 +112,7 @@ def test_what_is_no_count_is_refused(value):
 
 
 def test_the_metric_applies_to_held_out_counts_of_words_alone():
-    (row,) = (metric for metric in METRICS if metric.name == "perplexity")
     splits = data.load_splits("topics", ("train", "test"))
     pair = LDA(data_dim=25)
-    assert compute((row,), Subject(pair, splits["test"].head(5)))["perplexity"]["n"] == 5
-    assert not row.applies(Subject(pair, replace(splits["train"], first_row=0)))
+    assert compute((PERPLEXITY,), Subject(pair, splits["test"].head(5)))["perplexity"]["n"] == 5
+    assert not PERPLEXITY.applies(Subject(pair, replace(splits["train"], first_row=0)))

@@ -31,10 +31,14 @@ def test_no_card_has_a_bound():
     """Bounds of different pixels are logarithms of probabilities or of densities: no reader should compare them."""
     rows = read(tables.LEDGER / "ledger.json")
     numbers = {name: number_of(run) for name, row in rows.items() if name in NAMES for run in row["runs"].values()}
-    assert all(number is not None and number.unit in ("nats", "%", "squared error") for number in numbers.values())
+    assert all(
+        number is not None and number.unit in ("nats", "%", "squared error", "perplexity")
+        for number in numbers.values()
+    )
     assert not any("ELBO" in number.what or "log p" in number.what for number in numbers.values())
     assert numbers["ss_vae"].unit == "%"
     assert "squared" in numbers["autoencoder"].unit
+    assert numbers["lda"].unit == numbers["prod_lda"].unit == "perplexity"
 
 
 def test_a_gap_is_of_the_training_data_where_a_latent_is_global():

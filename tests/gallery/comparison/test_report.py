@@ -1,0 +1,30 @@
+"""The table of fits: which gradient it has, and the perplexity of words."""
+
+from gallery.comparison.report import progress_line, tables
+
+
+def result_of(noise, **more):
+    fit = {"name": "trace", "guide": "own", "label": "trace", "seed": 0, "status": "finished", "at": "trace"}
+    row = fit | {"elbo": {"value": -3.0, "mc_se": 0.1}, "noise": noise} | more
+    about = {"judge_draws": 8, "n": 5, "split": "test", "data": "topics", "seeds": 1}
+    return {"rows": [row | {"asked": fit}], "refused": {}} | about
+
+
+def test_the_gradient_is_that_of_the_guide_or_of_the_model_where_the_guide_has_no_parameters():
+    of = {part: {"variance": value, "snr": 10 * value} for part, value in (("guide", 2.0), ("model", 3.0))}
+    for noise, part, value in ((of, "guide", 2), ({"model": of["model"]}, "model", 3)):
+        (table,) = tables(result_of(noise))
+        shown = {column.header: next(column.cells) for column in table.columns}
+        assert shown[f"{part}'s gradient: variance"] == f"{value}"
+        assert shown["SNR"] == f"{10 * value}"
+        assert f"SNR {10 * value}" in progress_line(result_of(noise)["rows"][0])
+
+
+def test_words_have_a_perplexity_that_the_caption_explains():
+    (table,) = tables(result_of({}, perplexity={"value": 19.0774}))
+    shown = {column.header: next(column.cells) for column in table.columns}
+    assert shown["perplexity"] == "19.08"
+    assert "Perplexity: of half of the words" in table.caption.plain
+    (table,) = tables(result_of({}, perplexity={"undefined": "no document has two words"}))
+    assert "perplexity" not in [column.header for column in table.columns]
+    assert "Perplexity" not in table.caption.plain
