@@ -11,6 +11,7 @@ from inference.evaluation.metrics import GLOBAL_DRAWS
 
 __all__ = ["bound", "logarithmic", "variance"]
 
+FAR = 1e5  # ratio of the ends of an axis
 PARTS = {"model": ORANGE, "guide": BLUE}  # the parts of the gradient
 
 
@@ -119,10 +120,13 @@ def variance(result: dict) -> Figure | None:
         low, high = ax.get_xlim()
         wider = max(1.0, (10 * low / high) ** 0.5)  # at least a decade
         ax.set_xlim(low / wider, high * wider)
+        if high > FAR * low:  # ticks at 2 and 5 would overlap
+            ax.xaxis.set_major_locator(LogLocator())
     at = ", ".join(dict.fromkeys(row["at"] for row in rows))
     axes[0].set_title(f"{result['model']}: at the weights of {at}", loc="left", fontsize=10, color=INK)
-    axes[1].set_title("model", loc="left", fontsize=10, color=PARTS["model"])
-    axes[1].set_title("guide", loc="right", fontsize=10, color=PARTS["guide"])
+    for part, side in (("model", "left"), ("guide", "right")):
+        if any(part in row["noise"] for row in rows):
+            axes[1].set_title(part, loc=side, fontsize=10, color=PARTS[part])
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
     return fig

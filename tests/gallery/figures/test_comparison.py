@@ -1,8 +1,10 @@
-"""The picture of the bounds of a comparison: what an estimate above the exact evidence is."""
+"""The pictures of a comparison: what an estimate above the exact evidence is, and whose gradients are shown."""
+
+from itertools import pairwise
 
 import pytest
 
-from gallery.figures.comparison import bound
+from gallery.figures.comparison import bound, variance
 
 
 def result_of(joint=False, evidence=-4.0):
@@ -35,3 +37,18 @@ def test_the_dot_and_the_number_are_the_final_evaluation():
     assert dot.get_xydata().tolist() == [[3.0, -4.1]]
     assert [end for _, end in bars[0].get_segments()[0]] == pytest.approx([-4.16, -4.04])
     assert "trace −4.1000" in {text.get_text() for text in ax.texts}
+
+
+@pytest.mark.parametrize("far", [10.0, 1e7])
+def test_variances_name_the_parts_there_are_and_their_ticks_do_not_overlap(far):
+    noise = [{"model": {"variance": value, "snr": 1 / value}} for value in (1e-3, 1e-3 * far)]
+    rows = [{"label": str(i), "at": "trace", "noise": of} for i, of in enumerate(noise)]
+    fig = variance({"model": "lda", "rows": rows})
+    left, right = fig.axes
+    assert (right.get_title("left"), right.get_title("right")) == ("model", "")
+    fig.draw_without_rendering()
+    low, high = left.get_xlim()
+    shown = [it for it, at in zip(left.get_xticklabels(), left.get_xticks(), strict=True) if low <= at <= high]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) > 1
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
