@@ -130,7 +130,7 @@ function show() {
   set(part("shares"), { "aria-label": `The shares of ${K} topics. ${text}` });
   set(part("ascent"), { "aria-label": `The bound after each step of coordinate ascent. ${text}` });
   part("of").textContent = `dealt to topic ${k + 1}`;
-  part("add").textContent = `Add ten words of topic ${k + 1}`;
+  part("add").textContent = `Ten words of topic ${k + 1}`;
   part("status").textContent = text;
   root.dataset.shown = JSON.stringify({ x, alpha, at, gamma, expected, dealt });
 }
@@ -167,7 +167,10 @@ sheet.addEventListener("keydown", (event) => {
   show();
 });
 set(remove, { "aria-pressed": false });
-press("remove", () => set(remove, { "aria-pressed": remove.ariaPressed !== "true" }));
+press("remove", () => {
+  set(remove, { "aria-pressed": remove.ariaPressed !== "true" });
+  part("does").textContent = remove.ariaPressed === "true" ? "removes" : "adds";
+});
 press("clear", () => { x.fill(0); show(); });
 press("example", () => {
   example = (example + 1) % data.x.length;

@@ -40,14 +40,14 @@ def topics(pair: Pair, test: Dataset) -> str | None:
     marks = [("box k0", "mean share of a topic in this document"), ("box k1", "of the chosen topic")]
     marks += [("chain", "± sd"), ("prior", "prior mean"), ("guide", "bound after each step")]
     choose = [("example", "Next test document"), ("clear", "No words")]
-    choose += [("add", "Add ten words of the topic"), ("remove", "Remove words")]
+    choose += [("add", "Ten words of the topic"), ("remove", "Remove words")]
     numbers = [("words", "words N", ""), ("bound", "bound on log p(x)", "nats"), ("kl", "KL(q(θ) || p(θ))", "nats")]
     numbers += [("perplexity", "its perplexity, at most", ""), ("share", "share of the topic", ""), ("sd", "sd", "")]
     numbers += [("dealt", "words dealt to it", "")]
     body = f"""{legend(*marks)}
 <div class="stage aside">
 <div class="words">
-<p>document x: a click adds a word</p>
+<p>document x: a click <span data-part="does">adds</span> a word</p>
 <svg data-part="document" role="application" tabindex="0"></svg>
 {buttons(*choose)}
 </div>

@@ -91,6 +91,7 @@ def test_words_are_added_and_removed_by_mouse_and_keys(visit):
     assert check(page, pair) == row
     assert "row 2, column 3: 1." in document.get_attribute("aria-label")
     part(page, "remove").click()
+    assert part(page, "does").inner_text() == "removes"
     document.click()  # the middle
     row[12] = 0
     assert check(page, pair) == row
