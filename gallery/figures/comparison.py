@@ -11,6 +11,7 @@ from inference.evaluation.metrics import GLOBAL_DRAWS
 
 __all__ = ["bound", "logarithmic", "variance"]
 
+SHORTEST = 1e-6  # seconds
 FAR = 1e5  # ratio of the ends of an axis
 PARTS = {"model": ORANGE, "guide": BLUE}  # the parts of the gradient
 
@@ -36,9 +37,9 @@ def bound(result: dict) -> Figure | None:
     curves: dict[str, dict[str, list[np.ndarray]]] = {"elbo": {}, "evidence": {}}
     for row in result["rows"]:
         for key, by_label in curves.items():
-            points = [(p["seconds"], p[key]) for p in row.get("curve", [])[1:] if p.get(key) is not None]
+            points = [(_time(p), p[key]) for p in row.get("curve", [])[1:] if p.get(key) is not None]
             if not points and row.get("curve") and row.get(key):  # evaluated at the end only
-                points = [(row["seconds"], row[key]["value"])]
+                points = [(_time(row), row[key]["value"])]
             if points:
                 by_label.setdefault(row["label"], []).append(np.array(points).T)
     series = [curve for by_label in curves.values() for lines in by_label.values() for curve in lines]
@@ -77,11 +78,23 @@ def bound(result: dict) -> Figure | None:
                 ax.plot(x, y, style if len(x) > 1 else "o", color=colours[label], linewidth=1.2, alpha=0.6)
     for row in finals:
         value, error = row["elbo"]["value"], 2 * row["elbo"]["mc_se"]
-        ax.errorbar(
-            row["seconds"], value, error, fmt="o", color=colours[row["label"]], markersize=4, capsize=3, zorder=3
-        )
+        ax.errorbar(_time(row), value, error, fmt="o", color=colours[row["label"]], markersize=4, capsize=3, zorder=3)
+    _widen(ax, 1.01)  # times of one step may differ by their last digit
     label_ends(ax, ends)
     return fig
+
+
+def _widen(ax: Axes, ratio: float) -> tuple[float, float]:
+    """Widen a logarithmic x axis to ends of this ratio, at least; return the ends before."""
+    low, high = ax.get_xlim()
+    wider = max(1.0, (ratio * low / high) ** 0.5)
+    ax.set_xlim(low / wider, high * wider)
+    return low, high
+
+
+def _time(row: dict) -> float:
+    """Return the seconds of a row or of a point of its curve, of which a logarithmic axis takes no 0."""
+    return max(float(row["seconds"]), SHORTEST)
 
 
 def _drawn(result: dict, finals: list[dict]) -> str:
@@ -117,9 +130,7 @@ def variance(result: dict) -> Figure | None:
             points = np.array([point for point in values if point[0]])  # zero has no logarithm
             if len(points):
                 ax.plot(*points.T, "o", color=colour, markersize=4)
-        low, high = ax.get_xlim()
-        wider = max(1.0, (10 * low / high) ** 0.5)  # at least a decade
-        ax.set_xlim(low / wider, high * wider)
+        low, high = _widen(ax, 10)
         if high > FAR * low:  # ticks at 2 and 5 would overlap
             ax.xaxis.set_major_locator(LogLocator())
     at = ", ".join(dict.fromkeys(row["at"] for row in rows))

@@ -1,5 +1,6 @@
 """The pictures of a comparison: what an estimate above the exact evidence is, and whose gradients are shown."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -52,3 +53,17 @@ def test_variances_name_the_parts_there_are_and_their_ticks_do_not_overlap(far):
     boxes = [label.get_window_extent() for label in shown]
     assert len(boxes) > 1
     assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("of_curve", "of_row"), [(0.0, 0.0), (0.0018098541408979258, math.nextafter(0.0018098541408979258, 1)), (2.0, 2.0)]
+)
+def test_a_fit_of_one_step_has_an_axis(of_curve, of_row):
+    """The clock may not have moved, or two times differ by their last digit and their logarithms do not."""
+    result = result_of(evidence=None)
+    row = result["rows"][0]
+    result["rows"] = [row | {"seconds": of_row, "curve": [p | {"seconds": of_curve} for p in row["curve"][:2]]}]
+    figure = bound(result)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_xlim()
+    assert 0 < 1.009 * low < high
