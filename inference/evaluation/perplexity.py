@@ -9,6 +9,8 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
+from inference.evaluation.predictive import posterior_trace
+from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.sites import observed_sites, unwrap
@@ -59,9 +61,10 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
     """Estimate the perplexity of half of the words of each document, given the other half.
 
     It is exp(-sum_i log p(w_i | seen words of its document) / number of words w_i), where p(w | seen) is the mean of
-    p(w | latents) over draws of the guide, which sees one half. No bound enters: it scores model and guide together. A
-    finite number of draws makes it larger, by Jensen's inequality. A document of fewer than two words is not scored.
-    The standard error over documents is that of a ratio of means.
+    p(w | latents) over draws of the guide, which sees one half; latents that the model sums out are drawn from their
+    posterior given that half. No bound enters: it scores model and guide together. A finite number of draws makes it
+    larger, by Jensen's inequality. A document of fewer than two words is not scored. The standard error over documents
+    is that of a ratio of means.
 
     Wallach, Murray, Salakhutdinov and Mimno, Evaluation methods for topic models, 2009 (document completion).
 
@@ -83,8 +86,9 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
     total = torch.zeros_like(x)
     with eval_mode(pair, seed, "perplexity"):
         args = arguments(pair, seen, given)
+        summed = inspect_pair(pair, args).enumerated_in_model
         for _ in range(draws):
-            guide = poutine.trace(pair.guide).get_trace(*args)
+            guide = posterior_trace(pair, args, summed)
             trace = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
             (site,) = observed_sites(trace).values()
             if (probs := word_probabilities(site["fn"])) is None:

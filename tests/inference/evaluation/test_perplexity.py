@@ -90,6 +90,35 @@ def test_a_multinomial_and_a_likelihood_with_word_probabilities_have_the_same_pe
     assert compute((PERPLEXITY,), Subject(other, one_hot)) == {}
 
 
+class Mixed(nn.Module):
+    """Each document has one topic, which the model sums out."""
+
+    def __init__(self):
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor([[3.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0]]).double())
+
+    def model(self, x, total=None):
+        pyro.module("pair", self)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("z", dist.Categorical(x.new_ones(2)), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Multinomial(6, self.beta.softmax(-1)[z]), obs=x)
+
+    def guide(self, x, total=None):
+        pass
+
+
+def test_a_topic_that_is_summed_out_is_drawn_from_its_posterior():
+    pair = Mixed()
+    x = torch.tensor([[4.0, 2.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 2.0, 1.0]]).double()
+    seen, scored = half_of_words(x, 0)
+    beta, draws = pair.beta.detach().softmax(-1), 4000
+    r = (seen @ beta.log().T).softmax(-1)
+    log_p = (scored * (r @ beta).log()).sum()
+    variance = (r.prod(1, keepdim=True) * (scored * (beta[0] - beta[1]) / (r @ beta)).sum(1, keepdim=True) ** 2).sum()
+    log_found = -torch.tensor(perplexity(pair, x, draws=draws)["value"]).log() * scored.sum()
+    assert (log_found - log_p).abs() < 4 * (variance / draws) ** 0.5
+
+
 def test_a_likelihood_of_other_data_is_refused():
     x = torch.tensor([[1.0, 2.0, 1.0]])
     with pytest.raises(InferenceError, match="the likelihood of x is Independent"):
