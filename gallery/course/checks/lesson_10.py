@@ -78,8 +78,8 @@ def exercise_4(ranks: Callable[[Callable[[Tensor, int], Tensor], int, int], Tens
 
 
 def exercise_5(sweep: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None:
-    """A sweep of Gibbs sampling: its first two moments, in closed form."""
-    theta, x, alpha = torch.tensor([0.7, 0.3], dtype=torch.float64), torch.tensor([3.0, 0.0, 5.0]).double(), 0.5
+    """A sweep of Gibbs sampling: its mean and its variance, in closed form."""
+    theta, x, alpha = torch.tensor([0.7, 0.3], dtype=torch.float64), torch.tensor([3.0, 5.0, 0.0]).double(), 0.5
     beta = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]], dtype=torch.float64)
     drawn = [number_of(sweep(theta, x, beta, alpha), "the new shares") for _ in range(1500)]
     if drawn[0].shape != (2,) or not (torch.stack(drawn).sum(1) - 1).abs().max() < 1e-4:
@@ -87,8 +87,9 @@ def exercise_5(sweep: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None
     phi = theta[0] * beta[0] / (theta @ beta)  # of the first topic, given the word
     mean, variance, total = x @ phi, x @ (phi * (1 - phi)), x.sum() + 2 * alpha
     square = (variance + mean**2 + (2 * alpha + 1) * mean + alpha * (alpha + 1)) / (total * (total + 1))
-    first = torch.stack(drawn)[:, 0]
+    first, expected = torch.stack(drawn)[:, 0], ((alpha + mean) / total).item()
     hint = "topics with probability proportional to theta_k beta_kw, one for each word; then Dirichlet(alpha + counts)"
-    expect_mean(first, ((alpha + mean) / total).item(), "the mean of the first share", "in closed form", hint)
+    expect_mean(first, expected, "the mean of the first share", "in closed form", hint)
     hint = "draw the topics and then the shares: no means"
-    expect_mean(first.square(), square.item(), "the mean square of the first share", "in closed form", hint)
+    spread = square.item() - expected**2
+    expect_mean((first - expected).square(), spread, "the variance of the first share", "in closed form", hint)

@@ -112,9 +112,17 @@ def model_of_probabilities(self, x, total=None):
         pyro.sample("x", dist.Bernoulli(logits=self.decoder(z).sigmoid()).to_event(1), obs=x)
 
 
+def expected_counts(theta, x, beta):
+    return (theta.unsqueeze(1) * beta / (theta @ beta)) @ x
+
+
 def expected_shares(theta, x, beta, alpha):
-    counts = (theta.unsqueeze(1) * beta / (theta @ beta)) @ x
-    return (alpha + counts) / (alpha + counts).sum()
+    counts = alpha + expected_counts(theta, x, beta)
+    return counts / counts.sum()
+
+
+def draw_given_expected_counts(theta, x, beta, alpha):
+    return dist.Dirichlet(alpha + expected_counts(theta, x, beta)).sample()
 
 
 WRONG = [
@@ -205,6 +213,9 @@ WRONG = [
     (10, 4, {"ranks": lambda *a: names(10)["ranks"](*a)[:5]}, "the ranks have shape (5,)"),
     (10, 5, {"sweep": lambda theta, x, beta, alpha: dist.Dirichlet(alpha + x[:2]).sample()}, "mean of the first share"),
     (10, 5, {"sweep": lambda *a: expected_shares(*a)}, "draw the topics and then the shares"),
+    (10, 5, {"sweep": lambda *a: draw_given_expected_counts(*a)}, "draw the topics and then the shares"),
+    (10, 5, {"sweep": lambda *a: names(10)["sweep"](*a[:-1], 1e-3)}, "mean of the first share"),
+    (10, 5, {"sweep": lambda *a: names(10)["sweep"](*a).flip(0)}, "mean of the first share"),
     (10, 5, {"sweep": lambda theta, *a: theta * 2}, "expected 2 numbers that add up to 1"),
 ]
 
