@@ -36,7 +36,7 @@ def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None)
     subject = _subject(run)
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
-        for name in splits.keys() - {"train"}:
+        for name in [name for name in splits if name != "train"]:
             subject = f"{_subject(run)}, {name} rows"
             check_scored(pair, splits[name].x, splits[name].given)
     except InferenceError as error:

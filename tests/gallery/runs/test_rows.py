@@ -13,6 +13,7 @@ from gallery.cli.main import main
 from gallery.errors import RunError
 from gallery.runs import metrics, training
 from gallery.runs.metrics import evaluate_split
+from gallery.runs.prepare import prepare
 from gallery.runs.specification import Run
 
 MODEL = "exponential_gaussian:per_datum"
@@ -122,3 +123,12 @@ def test_what_held_out_rows_cannot_be_is_known_before_the_first_step(split, valu
     assert f"{split} rows: Words needs values in {{0, 1, 2, ...}}; x has others, such as {value:g}." in error
     assert error.count("\n") == 1
     assert not run.exists()
+
+
+@pytest.mark.parametrize("names", [("validation", "test"), ("test", "validation")])
+def test_the_first_split_with_a_fault_is_named(names):
+    run = Run.of("lda", recipe_for("lda"), settings={"epochs": 1})
+    splits = run.datasets()
+    wrong = dict.fromkeys(names, replace(splits["test"], x=splits["test"].x - 1))
+    with pytest.raises(RunError, match=f"{names[0]} rows: Words needs"):
+        prepare(run, {"train": splits["train"], **wrong})
