@@ -36,7 +36,8 @@ def prepare(run: Run, splits: dict[str, data.Dataset], pair: Pair | None = None)
     subject = _subject(run)
     try:
         svi = SVI(pair, train.x, train.given, run.settings, train.transform)
-        for name in [name for name in splits if name != "train"]:
+        scored = [] if svi.plan.is_per_data_point else [name for name in splits if name != "train"]
+        for name in scored:  # a pair with parameters for each fitted row scores no others
             subject = f"{_subject(run)}, {name} rows"
             check_scored(pair, splits[name].x, splits[name].given)
     except InferenceError as error:

@@ -4,10 +4,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from torch import nn
 
 import data
+import gallery
 from gallery.catalogue.recipes import recipe_for
 from gallery.cli.main import main
 from gallery.errors import RunError
@@ -41,6 +45,26 @@ class Schools(nn.Module):
         with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
             pyro.sample("theta", dist.Normal(self.theta[rows], 0.7).to_event(1))
 """
+
+
+class Trials(nn.Module):
+    """Each fitted row has a latent of its guide, and a number of trials in the model."""
+
+    def __init__(self, trials):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(len(trials)))
+        self.register_buffer("trials", trials)
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            likelihood = dist.Binomial(self.trials[rows].unsqueeze(1), logits=z.unsqueeze(1))
+            pyro.sample("x", likelihood.to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module("own", self)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            pyro.sample("z", dist.Normal(self.loc[rows], x.new_tensor(0.5)))
 
 
 def per_data_point(validation):
@@ -132,3 +156,9 @@ def test_the_first_split_with_a_fault_is_named(names):
     wrong = dict.fromkeys(names, replace(splits["test"], x=splits["test"].x - 1))
     with pytest.raises(RunError, match=f"{names[0]} rows: Words needs"):
         prepare(run, {"train": splits["train"], **wrong})
+
+
+def test_held_out_rows_are_not_compared_with_what_a_model_holds_of_fitted_rows():
+    rows = {"train": torch.tensor([[2.0], [5.0], [9.0]]), "test": torch.tensor([[3.0], [1.0], [4.0], [6.0]])}
+    found = gallery.fit(Trials(torch.full((3,), 9.0)), data=rows, epochs=1, progress=False).evaluate()
+    assert "the guide has parameters for each data point" in str(found)
