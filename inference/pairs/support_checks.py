@@ -68,8 +68,9 @@ def _check_values(site: Site, support: constraints.Constraint, value: Tensor) ->
         others = f"between {value.min():.3g} and {value.max():.3g}"
         if each.shape == value.shape:
             others = f"such as {value[~each][0]:.3g}"
+        own = "" if has_one_support(support) else ", each within its own bounds"
         raise InferenceError(
-            f"{_family(site)} needs values in {name_of(support)}; {site['name']} has others, {others}.",
+            f"{_family(site)} needs values in {name_of(support)}{own}; {site['name']} has others, {others}.",
             "Choose data with such values, or another likelihood.",
         )
 

@@ -110,7 +110,7 @@ def test_x_is_checked_in_the_support_of_each_row_and_site():
 
     rows = torch.arange(1.0, N + 1).unsqueeze(1).expand(N, 3)
     check_data(Linear(totals), rows)
-    with pytest.raises(InferenceError, match=r"Binomial needs values in the integers in \[0, 12\]; x has others"):
+    with pytest.raises(InferenceError, match=r"needs values in the integers in \[0, 12\], each within its own bounds"):
         check_data(Linear(totals), rows + 1)
 
     kinds = (lambda o: dist.Bernoulli(logits=o), lambda o: dist.Poisson(o.exp()), lambda o: dist.Normal(o, 1.0))
