@@ -14,7 +14,8 @@ it. log q(z | x) - log p(z) has no mean in closed form, so the objective is `tra
 one normal for each x, and so has a mean.
 
 A pseudo-input is the sigmoid of a parameter, where the paper clips to [0, 1]. They start nearly black, u near 0.05,
-each with other noise. With K = 1 the prior is one normal, learned.
+each with other noise. With K = 1 the prior is one normal, learned. They are images: rescale data that are not in
+[0, 1], or the prior does not reach their codes.
 
 Nothing holds the scale of a code: the KL is the same in other units of z. At the start of a fit the decoder learns the
 mean image, and noise of z does harm. Where Normal(0, I) keeps sigma(x) near 1, here it drifts, mu(x) varies less and

@@ -90,10 +90,11 @@ def perplexity(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int = 0
         for _ in range(draws):
             guide = posterior_trace(pair, args, summed)
             trace = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
-            (site,) = observed_sites(trace).values()
-            if (probs := word_probabilities(site["fn"])) is None:
-                name = type(site["fn"]).__name__
-                raise InferenceError(f"perplexity is of counts of words, and the likelihood of x is {name}.")
+            sites = list(observed_sites(trace).values())
+            probs = word_probabilities(sites[0]["fn"]) if len(sites) == 1 else None
+            if probs is None:
+                names = ", ".join(dict.fromkeys(type(unwrap(site["fn"])).__name__ for site in sites))
+                raise InferenceError(f"perplexity is of counts of words, and the likelihood of x is {names}.")
             total += probs
     log_p = (scored * (total / draws).clamp(min=torch.finfo(x.dtype).tiny).log()).sum(1).double()
     words = scored.sum(1).double()

@@ -98,6 +98,8 @@ def name_of(support: constraints.Constraint) -> str:
     ends = [torch.as_tensor(getattr(base, end, math.nan)) for end in ("lower_bound", "upper_bound")]
     if known := [name for constraint, name in _NAMES if base == constraint]:
         return known[0]
+    if isinstance(base, constraints.multinomial):
+        return f"{{0, 1, 2, ...}} with a sum of {torch.as_tensor(base.upper_bound).max().item()} at most"
     if any(end.isnan().any() for end in ends):
         return str(base)
     return f"{'the integers in ' * base.is_discrete}[{ends[0].min().item():g}, {ends[1].max().item():g}]"

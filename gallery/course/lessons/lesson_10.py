@@ -239,7 +239,7 @@ print(f"mean of ten ratios of sd, ascent to Gibbs: {(q.stddev / draws.std(0)).me
 #
 # Most of the error of a row is that of the documents, which both share, so the difference has a smaller one. It is a
 # fifth of a percent: for prediction the two are equal. Take coordinate ascent for many documents: it takes minibatches,
-# a new document needs some twenty steps, and its bound compares starts. Take Gibbs sampling where the conditionals are
+# a new document needs some tens of steps, and its bound compares starts. Take Gibbs sampling where the conditionals are
 # closed and the spread matters, or to check a guide. Neither leaves its local mode: compare several starts.
 # The numbers are from `gallery reproduce lda`; the page of `lda` draws them.
 

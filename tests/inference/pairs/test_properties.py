@@ -10,7 +10,7 @@ from torch.distributions import biject_to, constraints
 
 from inference import InferenceError, Settings, ais, encode, evaluate, nuts, reconstruct, sample, svi, with_guide
 from inference.pairs.data_checks import check_data
-from inference.pairs.properties import UndefinedError, has_one_support, is_discrete, mean_of, support_of
+from inference.pairs.properties import UndefinedError, has_one_support, is_discrete, mean_of, name_of, support_of
 
 N = 12
 
@@ -227,3 +227,7 @@ def test_a_flow_is_scored_by_its_present_weights(engine):
         assert evaluate(pair, x)["elbo"]["value"] == evaluate(pair, x_again)["elbo"]["value"]
         with torch.no_grad():
             next(pair.parameters()).add_(0.3)
+
+
+def test_the_support_of_a_multinomial_names_its_sum():
+    assert name_of(dist.Multinomial(7, torch.ones(3)).support) == "{0, 1, 2, ...} with a sum of 7 at most"
