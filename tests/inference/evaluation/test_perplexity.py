@@ -121,7 +121,7 @@ def test_a_topic_that_is_summed_out_is_drawn_from_its_posterior():
 
 def test_a_likelihood_of_other_data_is_refused():
     x = torch.tensor([[1.0, 2.0, 1.0]])
-    with pytest.raises(InferenceError, match="the likelihood of x is Independent"):
+    with pytest.raises(InferenceError, match="the likelihood of x is Normal"):
         perplexity(FactorAnalysis(), x)
 
 
