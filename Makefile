@@ -8,7 +8,8 @@ unexport PYTHONDONTWRITEBYTECODE  # without bytecode every start of torch takes 
 demo: .venv/installed
 	$(BIN)/gallery demo --out demo --overwrite
 
-test integration slow: export OMP_NUM_THREADS = 1  # two workers on two cores: more threads spin against each other
+# two workers on two cores: more threads spin against each other
+test integration slow: export OMP_NUM_THREADS = 1
 
 test: .venv/tested
 	$(BIN)/python -m pytest

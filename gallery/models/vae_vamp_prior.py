@@ -20,7 +20,7 @@ each with other noise. With K = 1 the prior is one normal, learned. They are ima
 Nothing holds the scale of a code: the KL is the same in other units of z. At the start of a fit the decoder learns the
 mean image, and noise of z does harm. Where Normal(0, I) keeps sigma(x) near 1, here it drifts, mu(x) varies less and
 less beside it, and the KL draws the codes of all images, and of pseudo-inputs, onto each other. There they stay: on
-static MNIST for all of 1800 steps, where the VAE needs 450. Two measures of the authors' code prevent it. The initial
+static MNIST for all of 1800 steps, where the VAE needs 450. Two measures prevent it. The initial
 weights are larger than torch's (here Glorot and Bengio's), so that codes differ from the start. And the weight of the
 KL rises from 0 over the first epochs (`warmup`).
 

@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from inference.fit.loss import MinibatchLoss, unchanged
 from inference.fit.minibatches import Minibatches
-from inference.fit.plan import plan_of_checked
+from inference.fit.plan import plan_fit
 from inference.fit.settings import Settings
 from inference.fit.svi import SVI
 from inference.pairs.handlers import SetRows
@@ -159,7 +159,7 @@ class Case:
         """Return the loss of a minibatch of a pair that passes the checks of a fit."""
         settings = self._settings(pair)
         data = pair, self.args[0], self._given, settings, unchanged
-        plan = plan_of_checked(*data)
+        plan = plan_fit(*data)
         return MinibatchLoss(*data, plan, Minibatches(self.args[0], settings, plan.labelled).weights)
 
     def loss(self, pair: Pair) -> Tensor:

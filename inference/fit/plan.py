@@ -14,12 +14,12 @@ from inference.fit.objectives.importance import Renyi_ELBO
 from inference.fit.objectives.registry import Estimator
 from inference.fit.settings import Settings
 from inference.pairs import capabilities
-from inference.pairs.data_checks import check_fit, check_training
+from inference.pairs.data_checks import check_training
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
 
-__all__ = ["Plan", "plan_fit", "plan_of_checked"]
+__all__ = ["Plan", "plan_fit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def plan_fit(
     transform: Callable[[Tensor], Tensor],
     only: Literal["model", "guide"] | None = None,
 ) -> Plan:
-    """Check that pair, data and settings go together, and return what a fit takes from the pair.
+    """Check that pair and settings go together, after `check_fit`, and return what a fit takes from the pair.
 
     The pair is left in training mode, random generators as they were.
 
@@ -77,20 +77,6 @@ def plan_fit(
     :raises InferenceError: if they do not go together
     :raises ContractError: if a clause of the contract is broken
     """
-    with torch.random.fork_rng(cuda_devices(pair)):
-        check_fit(pair, transform(x), given)
-    return plan_of_checked(pair, x, given, settings, transform, only)
-
-
-def plan_of_checked(
-    pair: Pair,
-    x: Tensor,
-    given: Tensor | None,
-    settings: Settings,
-    transform: Callable[[Tensor], Tensor],
-    only: Literal["model", "guide"] | None = None,
-) -> Plan:
-    """Return what a fit takes from a pair that `check_fit` has passed, as `plan_fit` does."""
     with torch.random.fork_rng(cuda_devices(pair)):
         two = Batch(x, given)[:2]
         few = arguments(pair, transform(two.x), two.given)

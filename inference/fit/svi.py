@@ -36,7 +36,9 @@ from inference.fit.state import fit_state, restore_fit_state
 from inference.fit.step import Mode, choose_mode
 from inference.fit.step_runner import StepRunner
 from inference.fit.updates import Updates
+from inference.pairs.data_checks import check_fit
 from inference.pairs.pair import Pair
+from inference.pairs.run import cuda_devices
 from inference.products import choose_products, using_products
 
 __all__ = ["SVI", "svi"]
@@ -75,6 +77,8 @@ class SVI:
         self.pair, self.x, self.given, self.settings = pair, x, given, settings
         self.transform = transform or unchanged
         self.products = choose_products(settings.products, x.device, settings.dtype)
+        with torch.random.fork_rng(cuda_devices(pair)):
+            check_fit(pair, self.transform(x), given)
         self.plan = plan_fit(pair, x, given, settings, self.transform, only)
         self.parameters = self.plan.parameters
         self.minibatches = Minibatches(x, settings, self.plan.labelled)

@@ -56,8 +56,8 @@ def seeded(seed: int, *purpose: str | int, devices: Sequence[int | torch.device]
 def seed_torch(seed: int) -> None:
     """Seed torch's generators of the CPU, and of CUDA devices in use.
 
-    `torch.manual_seed` keeps a record of the stack for each kind of accelerator that is not in use: up to a thousand
-    times as slow.
+    `torch.manual_seed` keeps a record of the stack for each kind of accelerator that is not in use: a hundred
+    times as slow, and more the deeper the stack.
 
     >>> import torch
     >>> from inference.pairs.streams import seed_torch

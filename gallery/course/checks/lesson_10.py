@@ -90,6 +90,6 @@ def exercise_5(sweep: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None
     first, expected = torch.stack(drawn)[:, 0], ((alpha + mean) / total).item()
     hint = "topics with probability proportional to theta_k beta_kw, one for each word; then Dirichlet(alpha + counts)"
     expect_mean(first, expected, "the mean of the first share", "in closed form", hint)
-    hint = "draw the topics and then the shares: no means"
+    hint = "draw the topics and then the shares; do not take their means"
     spread = square.item() - expected**2
     expect_mean((first - expected).square(), spread, "the variance of the first share", "in closed form", hint)

@@ -184,9 +184,9 @@ print(f"first sequence {forward(initial, transition, emission[0]):.4f}, pair {hm
 # $$p(z_n = k \mid \theta, w_n) \propto \theta_k\, \beta_{k w_n}, \qquad
 # \theta \mid z \sim \mathrm{Dirichlet}(\alpha + n_1, \dots, \alpha + n_K),$$
 #
-# with $n_k$ words of topic $k$. **Gibbs sampling** draws from both in turn, and its draws converge to the posterior, in
-# no family. Coordinate ascent, the guide of `lda`, has the same two steps with expectations in place of draws: $\exp
-# (\mathbb{E}[\log \theta_k])$ for $\theta_k$, and the expected number of words for $n_k$.
+# with $n_k$ words of topic $k$. **Gibbs sampling** draws from both in turn, and its draws converge to the exact
+# posterior: no family is chosen. Coordinate ascent, the guide of `lda`, has the same two steps with expectations in
+# place of draws: $\exp (\mathbb{E}[\log \theta_k])$ for $\theta_k$, and the expected number of words for $n_k$.
 #
 # ## Exercise 5: a sweep of Gibbs sampling
 
@@ -238,10 +238,10 @@ print(f"mean of ten ratios of sd, ascent to Gibbs: {(q.stddev / draws.std(0)).me
 # | difference, document by document | 0.040 ± 0.021 |
 #
 # Most of the error of a row is that of the documents, which both share, so the difference has a smaller one. It is a
-# fifth of a percent: for prediction the two are equal. Take coordinate ascent for many documents: it takes minibatches,
-# a new document needs some tens of steps, and its bound compares starts. Take Gibbs sampling where the conditionals are
-# closed and the spread matters, or to check a guide. Neither leaves its local mode: compare several starts.
-# The numbers are from `gallery reproduce lda`; the page of `lda` draws them.
+# fifth of a percent, and 1.9 standard errors from 0: no difference in prediction is shown. Take coordinate ascent for
+# many documents: it takes minibatches, a new document needs some tens of steps, and its bound compares starts. Take
+# Gibbs sampling where the conditionals are closed and the spread matters, or to check a guide. Neither leaves its local
+# mode: compare several starts. The numbers are from `gallery reproduce lda`; the page of `lda` draws them.
 
 # %% [markdown]
 # ## Does the model fit at all?
