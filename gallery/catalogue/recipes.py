@@ -26,6 +26,7 @@ STATE_SPACE = "Durbin and Koopman, Time series analysis by state space methods, 
 MISSING = "Williams, Nash and Nazábal, Autoencoders and probabilistic inference with missing data, arXiv 1801.03851"
 STRUCTURED = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
 FLOWS = "Altosaar, variational-autoencoder, github.com/altosaar/variational-autoencoder"
+INFORMATION = "Hu et al., Learning discrete representations via information maximizing self-augmented training, 2017"
 VAMP_PRIOR = "Tomczak and Welling, VAE with a VampPrior, 2018"
 LINEAR_VAE = "Lucas, Tucker, Grosse and Norouzi, A linear VAE perspective on posterior collapse, 2019"
 AUTOENCODERS = "Lecture slides on autoencoders and VAEs"
@@ -309,6 +310,7 @@ RECIPES: dict[str, Recipe] = {
         _gmvae("gmvae:relaxed:annealed", "trace", final_temperature=0.1),
         _gmvae("gmvae:categorical_kl", "trace"),
         _gmvae("gmvae:straight_through", "trace"),
+        replace(_gmvae("gmvae:invariant", "enum_analytic", epochs=40, lr_schedule="cosine"), source=INFORMATION),
         _vrnn(""),
         sampled(_vrnn("")),
         *map(_vrnn, (":steps", ":smoothing")),

@@ -74,6 +74,7 @@ _CLASSES = {
     "gmvae:relaxed": "gmvae_relaxed.Relaxed",
     "gmvae:categorical_kl": "gmvae_relaxed.CategoricalKL",
     "gmvae:straight_through": "gmvae_relaxed.StraightThrough",
+    "gmvae:invariant": "gmvae_invariant.Invariant",
     "vrnn": "vrnn_vectorised.VectorisedVRNN",
     "vrnn:steps": "vrnn.VRNN",
     "vrnn:smoothing": "vrnn_smoothing.SmoothingVRNN",

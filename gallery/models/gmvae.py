@@ -16,7 +16,8 @@ image, and leaves no Monte Carlo noise of y. The bound includes log p(y) = -ln(c
 this constant, and are higher by ln 10 = 2.303 nats at 10 components.
 
 `gmvae:relaxed` and `gmvae:categorical_kl` draw a relaxed y in training mode instead, `gmvae:straight_through` a one-hot
-y with the gradient of the relaxed one (gmvae_relaxed.py).
+y with the gradient of the relaxed one (gmvae_relaxed.py). `gmvae:invariant` has a penalty where the component changes
+as the image is slanted or moved: the components become the digits (gmvae_invariant.py).
 
     >>> import torch
     >>> from pyro.infer import TraceEnum_ELBO

@@ -13,7 +13,7 @@ from inference.pairs.capabilities import declared
 N = 12
 SMALL = {"data_dim": 6, "latent_dim": 2, "hidden": (5,), "classes": 3, "given_dim": 2, "total": N, "k": 1}
 SMALL |= {"components": 3, "steps": 3, "state_dim": 4, "step_dim": 2, "middle_dim": 3, "middle_hidden": (4,)}
-SMALL |= {"pseudo_inputs": 3}
+SMALL |= {"pseudo_inputs": 3, "rows": 2}
 ONE_NUMBER = ("exponential_gaussian", "squared_gaussian", "linear_regression", "logistic_regression", "eight_schools")
 DATA_DIM = dict.fromkeys(ONE_NUMBER, 1)
 REFUSED = {"exponential_gaussian:normal"}  # in the registry to show why it cannot be fitted
