@@ -35,7 +35,7 @@ def _flags() -> dict[str, tuple[type, str]]:
         "data": (str, "Data set and pixel transform, such as digits:threshold, or a file [that of the recipe]."),
         "objectives": (
             str,
-            f"Of {', '.join(OBJECTIVES)}, or a variant that relaxes the model (relaxed of gmvae), with commas between "
+            f"Of {', '.join(OBJECTIVES)}, or a variant with the same weights (relaxed of gmvae), with commas between "
             "[the usual ones that apply]; none for samplers alone.",
         ),
         "guides": (

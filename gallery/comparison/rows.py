@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from data import Dataset
+from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
 from gallery.models import MODELS
 from gallery.runs.prepare import check_missing
@@ -80,7 +81,7 @@ MOST = {"seeds": 10_000, "eval_draws": 1_000_000, "nuts_draws": 1_000_000}
 class Row:
     """One way to fit a model.
 
-    :param name: of an objective, of a variant that relaxes the model, or of a sampler
+    :param name: of an objective, of a variant with the same weights, or of a sampler
     :param guide: "own", one of GUIDES or a variant of the model; "" of a sampler
     """
 
@@ -173,14 +174,20 @@ class Comparison:
             raise RunError(
                 f"{row.name} and {row.guide} are both variants of {self.run.model}: combine one with the guide own."
             )
-        objective = "trace" if relaxed else self.run.settings.objective if row.sampler else row.name
-        settings = replace(self.run.settings, objective=objective, seed=row.seed)
+        settings = replace(self.run.settings, objective=self._objective(row), seed=row.seed)
         model = relaxed or guided
         if model is None:
             return replace(self.run, settings=settings)
         known = constructor(MODELS[model])
         keywords = {name: value for name, value in self.run.keywords.items() if name in known}
         return Run.of(model, None, self.run.data, keywords, asdict(settings), self.run.validation)
+
+    def _objective(self, row: Row) -> str:
+        """Return the objective of a row: that of the recipe, where its name is that of a variant."""
+        if variant := self._variant(row.name):
+            recipe = recipe_for(variant)
+            return recipe.settings.get("objective", "trace") if recipe else "trace"
+        return self.run.settings.objective if row.sampler else row.name
 
     def pair(self, row: Row, train: Dataset) -> Pair:
         """Return the pair of a row before it is fitted."""
