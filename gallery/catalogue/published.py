@@ -101,6 +101,10 @@ NOTES: dict[str, str] = {
     "vae:static_mnist:flow": _FLOW,
     "vae:static_mnist:vamp_prior": _VAMP_PRIOR,
     "ss_vae": "Pyro's example adds an auxiliary loss that trains q(y | x) on the labels.",
+    "gmvae:invariant": (
+        "The weight of the penalty and the spread of the views were chosen by the accuracy of short fits on training "
+        "images, by their labels. No label enters a fit."
+    ),
     "vrnn": (
         "The released code draws z without a gradient, so the published curve is that of a latent that carries no "
         "information. Re-measured: the same code with the gradient."

@@ -169,13 +169,13 @@ class Comparison:
 
         :raises RunError: if both its objective and its guide are variants of the model
         """
-        relaxed, guided = self._variant(row.name), self._variant(row.guide)
-        if relaxed and guided:
+        variant, guided = self._variant(row.name), self._variant(row.guide)
+        if variant and guided:
             raise RunError(
                 f"{row.name} and {row.guide} are both variants of {self.run.model}: combine one with the guide own."
             )
         settings = replace(self.run.settings, objective=self._objective(row), seed=row.seed)
-        model = relaxed or guided
+        model = variant or guided
         if model is None:
             return replace(self.run, settings=settings)
         known = constructor(MODELS[model])

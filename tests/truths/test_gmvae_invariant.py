@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 from cases import SMALL
-from vae_cases import C, N, close, loss, small, svi
+from vae_cases import C, N, close, gradient, loss, small, svi
 
-from gallery.models import gmvae_invariant
 from gallery.models.gmvae import GMVAE
 from gallery.models.gmvae_invariant import Invariant
 from inference import evaluate
@@ -35,9 +34,12 @@ def test_the_objective_is_that_of_gmvae_with_the_penalty(x, pairs, objective, mo
     q, log_view = plain.classifier(x).softmax(-1), plain.classifier(x.flip(1)).log_softmax(-1)
     mean = q.mean(0)
     kl = (mean * (mean * C).log()).sum()
-    penalty = -(q * log_view).sum(-1) - 0.1 * (q * q.log()).sum(-1) + 0.4 * kl
+    penalty = -(q.detach() * log_view).sum(-1) - 0.1 * (q * q.log()).sum(-1) + 0.4 * kl
     fits = svi(plain, x, objective=objective), svi(pair, x, objective=objective)
-    close(loss(fits[1]), loss(fits[0]) + 100 * penalty.sum())
+    expected = loss(fits[0]) + 100 * penalty.sum()
+    value, found = gradient(fits[1])
+    close(value, expected)
+    close(found, torch.cat([g.flatten() for g in torch.autograd.grad(expected, list(plain.parameters()))]))
     assert fits[1].is_bound
 
 
@@ -69,19 +71,42 @@ def test_its_gradient_is_finite_where_a_component_is_empty(x):
     assert all(g.isfinite().all() for g in gradients)
 
 
-def test_a_view_without_spread_is_the_image(x, monkeypatch):
-    monkeypatch.setattr(gmvae_invariant, "SPREAD", ((0.0,) * 3,) * 2)
-    close(small(Invariant, rows=ROWS).view(x), x)
+def test_a_view_without_spread_is_the_image(x):
+    pair = small(Invariant, rows=ROWS)
+    pair.spread.zero_()
+    close(pair.view(x), x)
 
 
-def test_views_of_an_image_differ_and_are_moved_by_their_shift(monkeypatch):
+def of_a_column(entry, value):
+    """Views, (1000, 5, 9), of an image of 5 x 9 pixels with a line at its central column, where one entry varies."""
+    pair, image = Invariant(data_dim=45, components=2, latent_dim=1, hidden=(3,), rows=5).double(), torch.zeros(5, 9)
+    image[:, 4] = 1.0
+    pair.spread.zero_()[entry] = value
+    return pair.view(image.double().reshape(1, 45).expand(1000, 45)).reshape(-1, 5, 9)
+
+
+def test_the_entries_of_the_spread_are_shifts_and_slants_by_half_widths_and_heights():
+    columns, rows = torch.arange(9.0).double() - 4, torch.arange(5.0).double() - 2
+    moved = of_a_column((0, 2), 0.4) @ columns  # every row by the same, at most 0.4 * 9 / 2 columns
+    close(moved, moved[:, :1].expand(-1, 5))
+    assert 1.7 < moved.abs().max() <= 1.8
+    fewer = of_a_column((1, 2), 0.4)  # by at most 0.4 * 5 / 2 rows: a row is lost, the column is the same
+    assert 0.95 < (5 - fewer.sum((1, 2))).max() <= 1.0
+    close(fewer @ columns, torch.zeros(1000, 5).double())
+    slanted = of_a_column((0, 1), 0.4) @ columns  # by row times at most 0.4 * 9 / 5 columns
+    close(slanted, slanted[:, -1:] * rows / 2)
+    assert 1.4 < slanted[:, -1].abs().max() <= 1.44
+    close(of_a_column((1, 0), 0.4).sum(2)[:, 2], torch.ones(1000).double())  # the other slant turns about the centre
+
+
+def test_views_of_an_image_differ_and_are_moved_by_their_shift():
     image = torch.zeros(1, 81, dtype=torch.float64)
     image[0, 40] = 1.0  # the centre of 9 x 9 pixels
     pair, images = Invariant(data_dim=81, components=2, latent_dim=1, hidden=(3,)), image.expand(4000, 81)
     views = pair.view(images)
     assert views.unique(dim=0).shape[0] == 4000
     assert 0 <= views.min() <= views.max() <= 1
-    monkeypatch.setattr(gmvae_invariant, "SPREAD", ((0.0, 0.0, 0.2), (0.0, 0.0, 0.2)))
+    pair.spread = torch.tensor([[0.0, 0.0, 0.2], [0.0, 0.0, 0.2]])
     views = pair.view(images).reshape(-1, 9, 9)
     close(views.sum((1, 2)), torch.ones(4000, dtype=torch.float64))
     place = torch.arange(9.0, dtype=torch.float64) - 4
@@ -99,7 +124,7 @@ def test_views_of_an_image_differ_and_are_moved_by_their_shift(monkeypatch):
         ({"weight": -1.0}, "weight, of the penalty, must be finite and not negative, not -1.0"),
         ({"weight": math.inf}, "must be finite"),
         ({"data_dim": 6, "rows": 4}, "rows must divide data_dim: 6 pixels do not fill 4 rows"),
-        ({"data_dim": 7}, "7 pixels do not fill 2 rows"),
+        ({"data_dim": 12}, "an image of 12 pixels is not square: set rows"),
         ({"rows": 0}, "rows must divide data_dim"),
     ],
 )
