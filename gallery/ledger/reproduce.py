@@ -125,6 +125,15 @@ def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
         write_metrics(folder, metrics)
 
 
+def _rounded(value: Any, digits: int = 9) -> Any:
+    """Return JSON whose numbers are rounded to significant digits: enough of them for a gap, which is a difference."""
+    if isinstance(value, dict):
+        return {name: _rounded(one, digits) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one, digits) for one in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+
+
 def entry(folder: Path) -> dict[str, Any]:
     """Return the ledger entry of a finished run, without the metrics of `ledger_metrics`.
 
@@ -138,11 +147,11 @@ def entry(folder: Path) -> dict[str, Any]:
     history = read_history(folder)
     elbo = [line.get("test", {}).get("elbo") for line in history]
     known = any(value is not None for value in elbo)
-    curve = {"elbo": [None if value is None else round(value, 4) for value in elbo]} if known else {}
+    of_training = {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]}
     return {
-        **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
-        "train": {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]},
-        "curve": curve,
+        **{name: _rounded(metrics[name]) for name in ("test", "simulated") if name in metrics},
+        "train": _rounded(of_training),
+        "curve": _rounded({"elbo": elbo} if known else {}, digits=6),
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
         "processor": metrics.get("processor") or processor(),
         "products": metrics.get("products", "default"),
