@@ -125,15 +125,6 @@ def _add_extra_metrics(names: Iterable[str], folder: Path) -> None:
         write_metrics(folder, metrics)
 
 
-def _rounded(value: Any, digits: int = 9) -> Any:
-    """Return JSON whose numbers are rounded to significant digits: enough of them for a gap, which is a difference."""
-    if isinstance(value, dict):
-        return {name: _rounded(one, digits) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one, digits) for one in value]
-    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
-
-
 def entry(folder: Path) -> dict[str, Any]:
     """Return the ledger entry of a finished run, without the metrics of `ledger_metrics`.
 
@@ -147,11 +138,11 @@ def entry(folder: Path) -> dict[str, Any]:
     history = read_history(folder)
     elbo = [line.get("test", {}).get("elbo") for line in history]
     known = any(value is not None for value in elbo)
-    of_training = {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]}
+    curve = {"elbo": [None if value is None else round(value, 4) for value in elbo]} if known else {}
     return {
-        **{name: _rounded(metrics[name]) for name in ("test", "simulated") if name in metrics},
-        "train": _rounded(of_training),
-        "curve": _rounded({"elbo": elbo} if known else {}, digits=6),
+        **{name: metrics[name] for name in ("test", "simulated") if name in metrics},
+        "train": {name: metrics["train"][name] for name in TRAIN_METRICS if name in metrics["train"]},
+        "curve": curve,
         **{name: metrics[name] for name in ("seconds", "steps_per_second", "steps", "device", "data", "data_hash")},
         "processor": metrics.get("processor") or processor(),
         "products": metrics.get("products", "default"),
@@ -192,8 +183,8 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
 
 
 def shortened(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a ledger entry with its measured numbers rounded."""
-    return {name: of if name in ("keywords", "settings") else rounded(of) for name, of in entry.items()}
+    """Return a ledger entry with its measured numbers rounded to 9 significant digits, those of curves to 6."""
+    return {name: of if name in ("keywords", "settings") else rounded(of, 9, 6) for name, of in entry.items()}
 
 
 def _keep_pictures(run: Path, folder: Path) -> None:

@@ -1,19 +1,17 @@
 """GMVAE with an invariant classifier: components that become the digits, though no label enters the fit.
 
-The bound of gmvae.py does not say which images belong together: components of slants and components of digits have
-nearly the same bound. What it lacks is that a digit stays the same digit where it is slanted, stretched or moved a
-little. In training mode the factor `invariance` of the guide adds that, as a penalty beside -ELBO:
+The bound of gmvae.py does not say which images belong together: components that mix two digits, such as 4 and 9, have
+nearly the bound of components that are digits (`gmvae:cosine` beside `gmvae:invariant` in RESULTS.md). What it lacks is
+that a digit stays the same digit where it is slanted, stretched or moved a little. In training mode the factor
+`invariance` of the guide adds that, as a penalty beside -ELBO:
 
     weight * [CE(q(y | x), q(y | x')) + 0.1 H(q(y | x)) + 0.4 KL(q(y) || Uniform)],    x' = view(x)
 
 x' is a random affine view of the image, and CE the cross-entropy: an image and its view should have the same component.
-Its gradient passes through the view alone; q(y | x) is held fixed as the target. One component for all images would do
-best here. So the entropy H is there to make the component of each image certain, and the KL to make the components
-equally large, where q(y) is the mean of q(y | x) over the minibatch. Each term is at least 0: the objective is still a
-lower bound.
-
-The weight is large because the ELBO of the first steps, with networks that know nothing yet, draws the classifier to
-few components.
+Its gradient passes through the view alone; q(y | x) is held fixed as the target. The cross-entropy of one component for
+all images is 0 too. So the entropy H is there to make the component of each image certain, and the KL to make the
+components equally large, where q(y) is the mean of q(y | x) over the minibatch. Each term is at least 0: the objective
+is still a lower bound.
 
 In evaluation mode: the pair is gmvae.py itself.
 
