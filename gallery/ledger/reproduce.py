@@ -183,7 +183,7 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
 
 
 def shortened(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a ledger entry with its measured numbers rounded to 9 significant digits, those of curves to 6."""
+    """Return a ledger entry with its measured numbers rounded to 9 digits, of curves to 6, standard errors to 5."""
     return {name: of if name in ("keywords", "settings") else rounded(of, 9, 6) for name, of in entry.items()}
 
 

@@ -221,13 +221,14 @@ def parse(cls: type[T], content: Any, where: str, others: bool = False) -> T:
 
 
 def rounded(content: Any, digits: int = 12, of_lists: int = 7) -> Any:
-    """Return JSON with its numbers rounded to significant digits, those in lists, such as curves, to fewer.
+    """Return JSON with its numbers rounded to significant digits, those in lists and standard errors to fewer.
 
-    >>> rounded({"value": 0.12345678901234, "curve": [{"elbo": 0.12345678901234}]})
-    {'value': 0.123456789012, 'curve': [{'elbo': 0.1234568}]}
+    >>> rounded({"value": 0.12345678901234, "se": 0.0123456, "curve": [{"elbo": 0.12345678901234}]})
+    {'value': 0.123456789012, 'se': 0.012346, 'curve': [{'elbo': 0.1234568}]}
     """
     if isinstance(content, dict):
-        return {key: rounded(value, digits, of_lists) for key, value in content.items()}
+        errors = {"se": 5, "mc_se": 5}
+        return {key: rounded(value, errors.get(key, digits), of_lists) for key, value in content.items()}
     if isinstance(content, list):
         return [rounded(value, of_lists, of_lists) for value in content]
     return float(f"{content:.{digits}g}") if isinstance(content, float) else content
