@@ -1,7 +1,6 @@
 """Figure of the learning curve of a fit."""
 
 import math
-import re
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,8 +108,8 @@ def _bounds(ax: Axes, history: list[dict], title: str) -> float:
         ax.plot(x, y, style, color=colour, linewidth=1.4, marker=marker, markersize=3.5)
     ax.set_ylim(low, high)
     label_ends(ax, [(y[-1], f"{label} {number(y[-1], '#.5g')}", colour) for label, colour, *_, y in lines])
-    below = [f"{label} {number(y[0], '#.5g')}" for label, _, style, _, y in lines if y[0] < low and style == "-"]
+    first = [(label.partition(":")[0], y[0]) for label, _, style, _, y in lines if style == "-"]
+    below = ", ".join(f"{split} {number(value, '#.5g')}" for split, value in first if value < low)
     if below:
-        words = re.sub(r": (ELBO|−loss|log p\(x \| z\))", "", f"↓ below at epoch 1: {', '.join(below)}")
-        ax.text(0.98, 0.03, words, ha="right", color=INK, fontsize=8, transform=ax.transAxes)
+        ax.text(0.98, 0.03, f"↓ below at epoch 1: {below}", ha="right", color=INK, fontsize=8, transform=ax.transAxes)
     return max(x.max() for *_, x, _ in lines)
