@@ -22,6 +22,22 @@ def test_early_epochs_do_not_squash_the_curve():
     assert ax.get_title(loc="left") == "title"
 
 
+@pytest.mark.parametrize("key", ["elbo", "reconstruction"])
+@pytest.mark.parametrize("bound", [{"beta": 1.0}, {"beta": 2.0}, {"loss_is_bound": False}])
+def test_the_words_below_a_curve_are_not_cut(key, bound):
+    """Three splits of five digits, whatever the labels of the lines are: the longest words that there can be."""
+    values = [-1871.8, *np.linspace(-110, -100, 39)]
+    history = [
+        {"epoch": i + 1, "loss": 1.2 - value, "validation": {key: value - 1}, "test": {key: value}, **bound}
+        for i, value in enumerate(values)
+    ]
+    fig = learning_curve(history)
+    (words,) = [text for text in fig.axes[0].texts if text.get_text().startswith("↓")]
+    assert words.get_text() == "↓ below at epoch 1: training −1873.0, validation −1872.8, test −1871.8"
+    fig.draw_without_rendering()
+    assert words.get_window_extent().x0 > 0
+
+
 def test_lines_of_a_learning_curve():
     history = history_of([-5.0, -4.0, math.nan, -3.0], validation={"elbo": -6.0}, loss_is_bound=False)
     for line in history:
