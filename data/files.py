@@ -94,7 +94,8 @@ def read(
     path = os.path.expanduser(path)
     images = os.path.isdir(path)
     stored, notes = from_folder(path) if images else from_table(path) if is_table(path) else (from_file(path), [])
-    return from_stored(path, stored, splits, transform, dtype, IMAGE_LEVELS if images else levels, label_values, notes)
+    levels = IMAGE_LEVELS if images else levels
+    return from_stored(path, stored, splits, transform, dtype, levels, label_values, notes, images)
 
 
 def from_stored(
@@ -106,13 +107,15 @@ def from_stored(
     levels: int | None,
     label_values: Sequence[int | str] | None,
     notes: Sequence[str] = (),
+    images: bool = False,
 ) -> list[Source]:
     """Check arrays, and return the rows that hold the splits; for the parameters and errors see `read`.
 
     :param path: of the file or folder that they are from, or another name for messages
     :param stored: the arrays of each part; emptied once they are checked
+    :param images: whether they are of a folder of images
     """
-    notes, pixels, images = list(notes), transform != "real", os.path.isdir(path)
+    notes, pixels = list(notes), transform != "real"
     for arrays in stored.values():
         if transform is None and arrays["x"].ndim == 2 and arrays["x"].dtype.kind in "ui":
             raise DataError(

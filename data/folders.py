@@ -5,6 +5,7 @@ Images are turned as their EXIF orientation states. Transparent pixels are compo
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from data.dataset import DataError
 __all__ = ["from_folder"]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
-OTHER_IMAGES = (".gif", ".tif", ".tiff", ".webp", ".heic", ".avif", ".jfif")
+OTHER_IMAGES = (".gif", ".tif", ".tiff", ".webp", ".heic", ".avif", ".jfif", ".jp2", ".pbm", ".pgm", ".ppm", ".tga")
 SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
@@ -79,12 +80,12 @@ def _read(folder: Path, done: Counter[str]) -> Arrays:
         fault = "images both in it and in sub-folders" if flat else f"no {', '.join(IMAGES)}"
         raise DataError(f"folder {folder} has {fault}. Put all images into it, or into one sub-folder per class.")
     files = flat or [file for images in classes.values() for file in images]
-    held = [folder] if flat else [folder / name for name in classes]
-    left = sum(path.suffix.lower() in OTHER_IMAGES for one in held for path in one.iterdir() if path.name[0] != ".")
+    places = {place for held in {folder, *(file.parent for file in files)} for place in _visible(held)}
+    left = sorted({path for path in places if path.suffix.lower() in (*IMAGES, *OTHER_IMAGES)} - {*files})
     if left:
         raise DataError(
-            f"folder {folder} has {left} images in other formats ({', '.join(OTHER_IMAGES)}), which are not read. "
-            f"Convert them to {IMAGES[0]}, or move them away."
+            f"folder {folder} has {len(left)} images that are not read, such as {left[0].relative_to(folder)}: of "
+            f"another format, or not directly in the folder of a class. Convert them to {IMAGES[0]}, or move them."
         )
     x = np.empty(0)
     for i, file in enumerate(files):
@@ -98,6 +99,13 @@ def _read(folder: Path, done: Counter[str]) -> Arrays:
             )
         x[i] = image
     return {"x": x} | ({} if flat else {"labels": np.repeat(list(classes), [len(own) for own in classes.values()])})
+
+
+def _visible(folder: Path) -> Iterable[Path]:
+    """Yield the files in a folder and its sub-folders, without hidden ones and without following links."""
+    for place, subs, files in os.walk(folder):
+        subs[:] = [sub for sub in subs if not sub.startswith(".")]
+        yield from (Path(place, file) for file in files if not file.startswith("."))
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:

@@ -1,6 +1,6 @@
 """Labels of the user's file as classes 0 .. K - 1, and random labels in place of those of a file.
 
-An unknown label is -1, NaN or empty in the file, and -1 here.
+An unknown label is -1 or NaN in the file, or empty, nan, na or null among names, and -1 here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import torch
 
 from data.dataset import DataError, Source
 
-__all__ = ["UNKNOWN", "numbered", "with_random_labels"]
+__all__ = ["MISSING", "UNKNOWN", "numbered", "with_random_labels"]
 
 UNKNOWN = -1
+MISSING = ("", "nan", "na", "null")  # an unknown label among names, in small letters
 
 
 def with_random_labels(base: str, source: Source, seed: tuple[int, int]) -> Source:
@@ -80,7 +81,8 @@ def numbered(
 def _plain(where: str, labels: np.ndarray) -> np.ndarray:
     """Return labels as int64 with -1, or as strings with "", where they are unknown."""
     if labels.dtype.kind == "U":
-        return np.char.strip(labels)
+        names = np.char.strip(labels)
+        return np.where(np.isin(np.char.lower(names), MISSING), "", names)
     if labels.dtype.kind == "b":
         return labels.astype(np.int64)
     kind = labels.dtype.kind

@@ -4,7 +4,7 @@ A table is named PATH[?columns=A,B&label=C&covariates=D&one_hot=E&codes=F]: the 
 are named; the column of the labels; and the columns of the covariates. Of these, a column of categories is read as
 one column of zeros and ones for each of them (`one_hot`), or as the numbers 0, 1, ... (`codes`), in their order.
 `table_name` composes such a name. Values are read as they are (`real`), unless the name gives a pixel transform. A
-number of x that is empty, nan, na or null is missing, and NaN: see `files.py`.
+number of x that is empty, nan, na or null is missing, and NaN, and such a label is unknown: see `files.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from data.dataset import DataError
+from data.labels import MISSING
 
 __all__ = ["encoded", "from_table", "is_table", "table_name"]
 
@@ -114,8 +115,8 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     if chosen["label"]:
         (column,) = chosen["label"]
         arrays["labels"] = _labels(table[column])
-        if empty := sum(value in (None, "") for value in table[column]):
-            notes.append(f"{column}: unlabelled, since empty, in {empty} row{'s' if empty > 1 else ''}")
+        if empty := sum(map(_is_empty, table[column])):
+            notes.append(f"{column}: no label in {empty} row{'s' if empty > 1 else ''}")
     if chosen["covariates"]:
         arrays["covariates"] = matrix(chosen["covariates"], gaps=False)
     return {"": arrays}, notes
@@ -179,7 +180,7 @@ def _is_number(text: object) -> bool:
 
 
 def _is_empty(value: object) -> bool:
-    return value is None or str(value).lower() in ("", "nan", "na", "null")
+    return value is None or str(value).lower() in MISSING
 
 
 def _matrix(
@@ -249,9 +250,17 @@ def _integer(value: object) -> int | None:
     return int(word) if digits.isdecimal() and len(digits) < 400 else None  # float64 ends before 400 digits
 
 
+def _whole(word: str) -> int | None:
+    """Return the integer that a word is equal to as a number, such as 1 of 1.0; None for other words."""
+    if (written := _integer(word)) is not None or not _is_number(word):
+        return written
+    number = float(word)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else None
+
+
 def _labels(values: list[object]) -> np.ndarray:
-    """Return labels as integers where all are, else as strings; one that is missing is -1, or empty."""
-    words = ["" if value is None else str(value) for value in values]
-    numbers = [-1 if word == "" else _integer(word) for word in words]
+    """Return labels as integers where all are, also as 1.0, else as strings; one that is missing is -1, or empty."""
+    words = ["" if _is_empty(value) else str(value) for value in values]
+    numbers = [-1 if word == "" else _whole(word) for word in words]
     whole = [number for number in numbers if number is not None and abs(number) < 2**63]
     return np.array(whole if len(whole) == len(words) else words)

@@ -19,6 +19,7 @@ from rich.table import Table
 from gallery.catalogue.needed import needs_files
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.catalogue.sections import SECTIONS, section_of
+from gallery.cli.flags import WORDS
 from gallery.errors import RunError
 from gallery.models import MODELS, family_module, title
 from gallery.runs.parse import read_json
@@ -27,7 +28,11 @@ from gallery.runs.registry import constructor, installed, model_class
 __all__ = ["data_app", "list_models", "show"]
 
 data_app = App(
-    name="data", help="List the data sets, or fetch one.", help_format="plaintext", suppress_keyboard_interrupt=False
+    name="data",
+    help="List the data sets, or fetch one.",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    default_parameter=WORDS,
 )
 
 

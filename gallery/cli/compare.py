@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from gallery.catalogue.lessons import LESSONS
-from gallery.cli.flags import as_typed, flags_of
+from gallery.cli.flags import WORDS, as_typed, flags_of
 from gallery.errors import RunError
 from gallery.runs.specification import Run
 
@@ -20,6 +20,7 @@ compare_app = App(
     help="Fit a model in several ways and compare them: `gallery compare MODEL --help` lists its flags.",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
+    default_parameter=WORDS,
 )
 
 _LESSONS = "; ".join(f"{name}: {lesson.title}" for name, lesson in LESSONS.items())
@@ -90,7 +91,7 @@ def _lesson(
     folder, chosen = out or Path("runs") / "lessons" / lesson, LESSONS[lesson]
     for written, arguments in chosen.commands.items():
         name, last = _from_here(written), written.rpartition(":")[2]
-        command = App(name=f"gallery compare {name}", suppress_keyboard_interrupt=False)
+        command = App(name=f"gallery compare {name}", suppress_keyboard_interrupt=False, default_parameter=WORDS)
         command.default(compare_command(name))
         more = ["--out", str(folder / last), *([] if jobs is None else ["--jobs", str(jobs)])]
         rest = [*arguments.split(), *more]

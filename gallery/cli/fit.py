@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 import data as data_sets
 from gallery.catalogue.recipes import RECIPES
-from gallery.cli.flags import flags_of
+from gallery.cli.flags import WORDS, flags_of
 from gallery.errors import RunError, unknown
 from gallery.runs import progress, training
 from gallery.runs.folder import SPECIFICATION
@@ -26,6 +26,7 @@ fit_app = App(
     help="Fit a model: `gallery fit MODEL --help` lists its flags.",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
+    default_parameter=WORDS,
 )
 
 FLAGS: dict[str, tuple[type, str]] = {

@@ -2,17 +2,30 @@
 
 import dataclasses
 import inspect
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, get_type_hints
 
-from cyclopts import Parameter
+from cyclopts import CoercionError, Parameter, Token, convert
 
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
 from gallery.runs.registry import constructor, model_class
 
-__all__ = ["as_typed", "flags_of", "parameter_help"]
+__all__ = ["WORDS", "as_typed", "flags_of", "parameter_help"]
+
+
+def _converted(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Return the words of a flag as its type; an integer is digits, where cyclopts rounds 1.5 to 2."""
+    for token in tokens if kind in (int, list[int]) else ():
+        if not re.fullmatch(r"[+-]?\d+", token.value):
+            raise CoercionError(token=token, target_type=int)
+    return convert(kind, tokens)
+
+
+WORDS = Parameter(converter=_converted)
+"""How every command reads the words of its flags."""
 
 
 def parameter_help(documented: type) -> dict[str, str]:

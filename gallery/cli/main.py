@@ -29,7 +29,7 @@ from contextlib import suppress
 
 from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from gallery.cli.flags import as_typed
+from gallery.cli.flags import WORDS, as_typed
 from gallery.runs.registry import format_error, line_of
 from inference.errors import UserError
 
@@ -47,6 +47,7 @@ app = App(
     help_format="plaintext",
     version=version,
     suppress_keyboard_interrupt=False,
+    default_parameter=WORDS,
 )
 COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("fit:fit_app", "Fit a model: `gallery fit MODEL --help` lists its flags."),
@@ -114,6 +115,7 @@ def command_of(arguments: list[str]) -> tuple[App, list[str]]:
             help_format="plaintext",
             version=version,
             suppress_keyboard_interrupt=False,
+            default_parameter=WORDS,
         )
         module, function = _OF_MODEL[command_name]
         command.default(getattr(importlib.import_module(module), function)(model))

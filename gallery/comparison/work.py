@@ -33,6 +33,7 @@ from gallery.comparison.follow import (
 )
 from gallery.comparison.rows import KEYS, NUTS_ROWS, Comparison, Row, parse_sampler
 from gallery.runs.metrics import PERPLEXITY, Subject, compute
+from gallery.runs.trust import content_of
 from inference import Pair
 from inference.errors import InferenceError
 from inference.evaluation.bdmc import bdmc
@@ -67,8 +68,7 @@ __all__ = [
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 PARENT_SECONDS = 1.0  # between two checks whether the parent of a process is there
-SIMULATIONS = 640  # data points that calibrate a guide
-SIMULATED = 100  # data points whose evidence is bounded from both sides
+SIMULATIONS, SIMULATED = 640, 100  # data points that calibrate a guide, and whose evidence is bounded from both sides
 METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
 
@@ -246,12 +246,12 @@ def _values(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor | None]:
 
 
 def specification(comparison: Comparison, row: Row, split: str, data_hash: str) -> dict[str, Any]:
-    """Return the settings that a row's results depend on, as they are read back from JSON."""
-    run = asdict(comparison.run_of(row))
-    del run["threads"]
+    """Return what a row's results depend on, as it is read back from JSON."""
+    run = {name: value for name, value in asdict(comparison.run_of(row)).items() if name != "threads"}
     spec = asdict(row) | run.pop("settings") | run | {"split": split, "data_hash": data_hash}
     numbers = {KEYS.get(name, name): getattr(comparison, name) for name in ("eval_draws", "nuts_draws")}
-    return json.loads(json.dumps(spec | numbers | ({"fivo": True} if comparison.filters else {})))
+    numbers |= {"fivo": True} if comparison.filters else {}
+    return json.loads(json.dumps(spec | numbers | content_of(comparison.run.model)))
 
 
 def run_row_of(parent: int, *call: Any) -> dict[str, Any]:

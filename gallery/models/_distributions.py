@@ -20,7 +20,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 from torch.distributions.transforms import Transform
-from torch.special import log_ndtr, ndtri
+from torch.special import erfcx, log_ndtr, ndtri
 
 __all__ = [
     "MAX_LOGIT",
@@ -120,16 +120,22 @@ class TruncatedNormal(dist.TorchDistribution):
                 s = newton(s)
         return (self.loc + self.scale * newton(s)).clamp(min=0)
 
+    def _ratio(self) -> tuple[Tensor, Tensor]:
+        """Return alpha = loc / scale and density(alpha) / ndtr(alpha), in float64: moments are small differences."""
+        alpha = self.loc.double() / self.scale.double()
+        above, below = alpha.clamp(min=0), alpha.clamp(max=0)
+        tail = math.sqrt(2 / math.pi) / erfcx(-below / math.sqrt(2))
+        return alpha, torch.where(alpha < 0, tail, (self._log_density(above) - log_ndtr(above)).exp())
+
     @property
     def mean(self) -> Tensor:
-        alpha = self.loc / self.scale
-        return self.loc + self.scale * (self._log_density(alpha) - log_ndtr(alpha)).exp()
+        alpha, ratio = self._ratio()
+        return (self.scale * (alpha + ratio)).to(self.loc)
 
     @property
     def variance(self) -> Tensor:
-        alpha = self.loc / self.scale
-        ratio = (self._log_density(alpha) - log_ndtr(alpha)).exp()
-        return self.scale.square() * (1 - ratio * (ratio + alpha))
+        alpha, ratio = self._ratio()
+        return (self.scale.square() * (1 - ratio * (ratio + alpha))).to(self.loc)
 
 
 class SquaredGaussianPosterior(dist.TorchDistribution):

@@ -11,7 +11,7 @@ from data import Dataset, padded
 from data.tables import encoded
 from gallery.errors import RunError
 
-__all__ = ["arrays_of", "names_of", "transform_for"]
+__all__ = ["array_of", "arrays_of", "names_of", "transform_for"]
 
 FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
 SPLITS = ("train", "validation", "test")
@@ -60,13 +60,13 @@ def arrays_of(
     if isinstance(data, Dataset):
         return _of_dataset(data)
     if isinstance(data, Mapping):
-        arrays = {str(name): _array(value, str(name)) for name, value in data.items()}
+        arrays = {str(name): array_of(value, str(name)) for name, value in data.items()}
     elif is_frame:
         return _of_frame(data, label, covariates, columns, names_of(one_hot), names_of(codes)), None
     elif isinstance(data, Tensor | np.ndarray):
-        arrays = {"x": _array(data, "x")}
+        arrays = {"x": array_of(data, "x")}
     elif isinstance(data, tuple) and len(data) == 2:
-        arrays = _named(_array(data[0], "x"), _array(data[1], "labels"))
+        arrays = _named(array_of(data[0], "x"), array_of(data[1], "labels"))
     elif len(set((lengths := _lengths(data))[:-1])) > 1 or lengths[-1:] > lengths[:1]:
         raise RunError(
             "data is a list of arrays of unequal length, which may be sequences or batches.",
@@ -80,7 +80,7 @@ def arrays_of(
         if isinstance(value, str) or (isinstance(value, list) and any(isinstance(one, str) for one in value)):
             raise RunError(f"{name} names columns, and data is no DataFrame.", "Give an array of n rows.")
         if value is not None:
-            arrays[name] = _array(value, name)
+            arrays[name] = array_of(value, name)
     return arrays, None
 
 
@@ -110,16 +110,18 @@ def _kind(value: Any) -> str:
     return f"of type {type(value).__name__}"
 
 
-def _array(value: Any, name: str) -> np.ndarray:
+def array_of(value: Any, name: str) -> np.ndarray:
     """Return a tensor or a sequence as an array of numbers or strings; arrays of unequal length as rows with NaN."""
     if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_meta:
+            raise RunError(f"{name} is no dense tensor with values.", "Give a dense one, such as x.to_dense().")
         value = value.detach().cpu()
         value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
         return value.numpy()
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise RunError(f"{name} has masked entries, which hold no values.", "Remove or fill them.")
     if len(set(_lengths(value))) > 1:
-        return padded([_array(one, name) for one in value], where=name)
+        return padded([array_of(one, name) for one in value], where=name)
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
@@ -164,6 +166,8 @@ def _of_frame(
 ) -> dict[str, np.ndarray]:
     """Return the columns of a DataFrame by what they are; those that are neither labels nor covariates are x."""
     names = list(frame.columns)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RunError(f"data has the column {twice[0]!r} twice.", "Give each column a name.")
     apart = [label] if isinstance(label, str) else []
     apart += names_of(covariates)
     chosen = [name for name in names if name not in apart] if columns is None else names_of(columns)
@@ -190,7 +194,12 @@ def _of_frame(
                 f"column {name!r} has elements of type {frame[name].dtype}; expected numbers.",
                 "Leave it out by columns=[...], name it as label, or have it encoded by one_hot=[...] or codes=[...].",
             )
-        return values.astype(np.float64)[:, None]
+        as_floats = values.astype(np.float64)
+        if values.dtype.kind in "iu" and (as_floats.astype(values.dtype) != values).any():
+            raise RunError(
+                f"column {name!r} has integers beyond {2**53}, which float64 rounds.", "Subtract a constant."
+            )
+        return as_floats[:, None]
 
     def numbers(of: list[str]) -> np.ndarray:
         return np.concatenate([numbers_of(name) for name in of], axis=1)
@@ -201,7 +210,7 @@ def _of_frame(
         strings = values.dtype.kind == "O"
         arrays["labels"] = np.where(_unknown(values), "", values.astype(str)) if strings else values
     elif label is not None:
-        arrays["labels"] = _array(label, "labels")
+        arrays["labels"] = array_of(label, "labels")
     if len(apart) > isinstance(label, str):
         arrays["covariates"] = numbers(apart[isinstance(label, str) :])
     return arrays
@@ -213,19 +222,35 @@ def _unknown(values: np.ndarray) -> np.ndarray:
 
 
 def _of_batches(data: Iterable[Any]) -> dict[str, np.ndarray]:
-    """Return the batches of a DataLoader or of another iterable, one after the other."""
+    """Return the batches of a DataLoader or of another iterable, one after the other.
+
+    What yields single rows, (d,), or pairs of a row and its label, is no sequence of batches.
+    """
     parts: list[dict[str, np.ndarray]] = []
     with torch.random.fork_rng(devices=[]):  # a DataLoader draws a seed
         for batch in data:
             if isinstance(batch, Tensor | np.ndarray):
-                parts.append({"x": _array(batch, "x")})
+                parts.append({"x": array_of(batch, "x")})
             elif isinstance(batch, list | tuple) and len(batch) in (1, 2) and isinstance(batch[0], Tensor | np.ndarray):
-                x = _array(batch[0], "x")
-                parts.append({"x": x} if len(batch) == 1 else _named(x, _array(batch[1], "labels")))
+                x = array_of(batch[0], "x")
+                parts.append({"x": x} if len(batch) == 1 else _named(x, array_of(batch[1], "labels")))
             else:
                 raise RunError(
                     f"data yields batches {_kind(batch)}; expected tensors, or pairs of tensors (x, labels)."
                 )
     if not parts:
         raise RunError("data yields no batch; an iterator can be read once only.", "Give a DataLoader or a list.")
+    for part in parts:
+        for name in {*part, *parts[0]}:
+            one, first = (of[name].shape[1:] if name in of and of[name].ndim else None for of in (part, parts[0]))
+            if one is None or one != first or (name == "x" and not one):
+                raise RunError(
+                    f"data yields {_shapes(parts[0])}{'' if part is parts[0] else f', then {_shapes(part)}'}; expected "
+                    "batches of one kind, x (n, ...) with or without labels (n,).",
+                    "Join rows by numpy.stack, and give x or (x, labels); of a torch Dataset give a DataLoader.",
+                )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shapes(part: dict[str, np.ndarray]) -> str:
+    return " and ".join(f"{name} {tuple(array.shape)}" for name, array in part.items())

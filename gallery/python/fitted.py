@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data import Dataset
+from data.labels import UNKNOWN, numbered
 from gallery.errors import RunError
-from gallery.python.arrays import arrays_of
+from gallery.python.arrays import array_of, arrays_of
 from gallery.python.request import Request
 from gallery.runs.finish import write_run
 from gallery.runs.folder import copy_run
@@ -135,13 +137,13 @@ class Fit:
             rows = replace(x.to(train.x.device, train.x.dtype), first_row=None)
         else:
             arrays, _ = arrays_of((x, given) if given is not None else x)
-            labels, covariates = arrays.get("labels"), arrays.get("covariates")
+            covariates = arrays.get("covariates")
             rows = replace(
                 train,
                 name="the given data",
                 split="new",
                 x=torch.as_tensor(arrays["x"]).flatten(1).to(train.x),
-                labels=None if labels is None else torch.as_tensor(labels).to(train.x.device),
+                labels=self._classes(arrays["labels"]) if "labels" in arrays else None,
                 covariates=None if covariates is None else torch.as_tensor(covariates).to(train.x),
                 known=None,
                 transform=None,
@@ -149,6 +151,17 @@ class Fit:
             )
         check_fit(self.pair, rows.scored(), rows.given)
         return rows
+
+    def _classes(self, labels: np.ndarray) -> Tensor:
+        """Return labels, as the fitted data have them, as numbers of classes (n,).
+
+        :raises DataError: if a label is none of the fitted data's
+        """
+        train = self.splits["train"]
+        if (labels != UNKNOWN).any():
+            values = train.label_values or (range(train.classes) if train.classes else None)
+            labels = numbered("the given data", {"labels": labels}, values)[0]["labels"]
+        return torch.as_tensor(labels).to(train.x.device)
 
     def evaluate(self, x: Any = None, given: Any = None, *, split: str = "test", particles: int = 16) -> Evaluation:
         """Estimate bounds on the evidence, with their errors and verdicts.
@@ -170,11 +183,13 @@ class Fit:
     def sample(self, n: int = 64, given: Any = None, seed: int = 0) -> dict[str, Tensor]:
         """Draw n data points from the model: "x", (n, d), the latents by name, and "mean", E[x | latents].
 
-        :param given: (n, ...) what a conditional model conditions on; that of the test data, in turn, if None
+        :param given: (n, ...) labels or covariates that a conditional model conditions on; those of the test data, in
+            turn, if None
         """
         test = self.splits["test"]
         if given is not None:
-            given = torch.as_tensor(given).to(test.x.device)
+            array = array_of(given, "given")
+            given = self._classes(array) if test.covariates is None else torch.as_tensor(array).to(test.x)
         elif "given" in inspect.signature(self.pair.model).parameters and test.given is not None:
             given = test.given[torch.arange(n) % len(test)]
         return sample(self.pair, test.x, n, given, seed)

@@ -106,7 +106,9 @@ class Run:
             if name not in known:
                 raise unknown(f"hyper-parameter of {model}", name, known)
         own = train is not None or data.is_file(data_name)
-        train = train or data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+        if train is None:
+            train = data.load(data_name, "train" if validation else "all", dtype=chosen.dtype)
+            data_name = data.absolute_name(data_name)
         derived = from_data(train, "step_dim" in declared(model_class(model)))
         resolved = {name: explicit.get(name, derived.get(name, parameter.default)) for name, parameter in known.items()}
         for name, value in resolved.items():
@@ -126,7 +128,7 @@ class Run:
         return cls(
             model,
             resolved,
-            data.absolute_name(data_name),
+            data_name,
             chosen,
             validation,
             torch.get_num_threads(),

@@ -47,7 +47,9 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
     """
     few = splits["train"].head(2)
     with eval_mode(pair):
-        info = inspect_pair(pair, arguments(pair, few.scored(), few.given))
+        of_few = arguments(pair, few.scored(), few.given)
+        info = inspect_pair(pair, of_few)
+        computes = info.has_global_latent and bool(_computed(_model_trace(pair, of_few)[1]))
     split = "training" if info.has_global_latent or info.is_per_data_point else "test"
     dataset = splits["test" if split == "test" else "train"]
     truth = TRUTH.get(dataset.name.partition(":")[0], {})
@@ -57,7 +59,7 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
         if split == "test":
             args = repeat(args, max(1, min(DRAWS, TOGETHER) // len(dataset)))
         within = entries_within(pair, args)
-        for name, draws in _draws(pair, args, info, within or {}).items():
+        for name, draws in _draws(pair, args, info, within or {}, computes).items():
             rows += draws.rows(name, truth.get(name))
     shared = (
         "given the training data" if info.has_global_latent else f"draws of all {len(dataset):,} {split} rows together"
@@ -98,12 +100,15 @@ class _Draws:
         return rows
 
 
-def _draws(pair: Pair, args: tuple[Tensor, ...], info: PairInfo, within: dict[str, Tensor]) -> dict[str, _Draws]:
+def _draws(
+    pair: Pair, args: tuple[Tensor, ...], info: PairInfo, within: dict[str, Tensor], computes: bool
+) -> dict[str, _Draws]:
     """Return the draws of every latent by name, those of one-hot latents as integers.
 
     Of a pair with a latent that all data share, the others have all data points, (draws, n, *event), or are left out.
 
     :param within: by site, which entries belong to a step of a sequence
+    :param computes: whether the model computes values from a latent that all data share; it is run for these alone
     """
     n = len(args[0])
     at_a_time = min(DRAWS, max(1, MOST // n)) if info.has_global_latent else 1
@@ -113,9 +118,11 @@ def _draws(pair: Pair, args: tuple[Tensor, ...], info: PairInfo, within: dict[st
     for _ in range(math.ceil(DRAWS / (at_a_time if info.has_global_latent else n))):
         if info.has_global_latent:
             with pyro.plate("draws", at_a_time, dim=-2):
-                trace = poutine.trace(pair.guide).get_trace(*args)
-                model = poutine.trace(poutine.replay(pair.model, trace)).get_trace(*args)
-            sites = latent_sites(trace) | _computed(model)
+                if computes:
+                    trace, model = _model_trace(pair, args)
+                    sites = latent_sites(trace) | _computed(model)
+                else:
+                    sites = latent_sites(poutine.trace(pair.guide).get_trace(*args))
         else:
             sites = latent_sites(posterior_trace(pair, args, info.enumerated_in_model))
         for name, site in sites.items():
@@ -137,6 +144,12 @@ def _draws(pair: Pair, args: tuple[Tensor, ...], info: PairInfo, within: dict[st
         name: _Draws(torch.cat(values), torch.cat(kept[name]) if name in kept else None, discrete[name])
         for name, values in drawn.items()
     }
+
+
+def _model_trace(pair: Pair, args: tuple[Tensor, ...]) -> tuple[poutine.Trace, poutine.Trace]:
+    """Return a trace of the guide, and of the model on its draws."""
+    guide = poutine.trace(pair.guide).get_trace(*args)
+    return guide, poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
 
 
 def _computed(model: poutine.Trace) -> dict[str, Site]:

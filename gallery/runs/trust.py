@@ -14,13 +14,19 @@ from gallery.errors import RunError
 from inference import InferenceError
 from inference.files import make_folder, write_atomically
 
-__all__ = ["check_fitted", "file_of", "note_fitted"]
+__all__ = ["check_fitted", "content_of", "file_of", "note_fitted"]
 
 
 def file_of(model: str) -> Path | None:
     """Return the file of a model that is named path/to/file.py:CLASS; None for a name of the registry."""
     path = model if model.endswith(".py") else model.rpartition(":")[0]
     return Path(path).expanduser().resolve() if path.endswith(".py") else None
+
+
+def content_of(model: str) -> dict[str, str]:
+    """Return the hash of the file of a model that is named path/to/file.py:CLASS; empty for a name of the registry."""
+    file = file_of(model)
+    return {} if file is None else {"content of the model's file": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def _note_of(file: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from inference.contract.case import FEW, Case, Finding
 from inference.pairs.autoguides import autoguide_fault
-from inference.pairs.capabilities import CAPABILITIES, declared
+from inference.pairs.capabilities import CAPABILITIES, declared, lacking
 from inference.pairs.checks import misfit_fault, plate_faults, shape_faults, site_faults
 from inference.pairs.values import FROM_PLACE, site_from_place
 
@@ -22,7 +22,8 @@ REMEDIES = {  # by the beginning of torch's message
 def signature(case: Case) -> Iterator[Finding]:
     """model and guide take x, the same `given` if any, and total=None"""
     taken = {part: inspect.signature(getattr(case.pair(), part)).parameters for part in ("model", "guide")}
-    expected = ["x", *["given"] * any("given" in of for of in taken.values()), "total"]
+    second = [name for of in taken.values() for name, p in list(of.items())[1:2] if p.default is p.empty]
+    expected = ["x", *["given"] * (bool(second) or any("given" in of for of in taken.values())), "total"]
     for part, of in taken.items():
         needed = [name for name, parameter in of.items() if parameter.default is parameter.empty]
         if list(of)[: len(expected)] != expected or needed != expected[:-1]:
@@ -66,13 +67,14 @@ def shapes(case: Case) -> Iterator[Finding]:
 
 
 def capabilities(case: Case) -> Iterator[Finding]:
-    """every capability that the class declares is a known one, and the pair has it"""
+    """every capability that the class declares is a known one, and the pair has its attributes"""
     pair = case.pair()
     for name in declared(pair):
         if name not in CAPABILITIES:
             yield Finding(f"no capability {name!r}; expected one of {', '.join(CAPABILITIES)}. Leave it out.")
-        elif getattr(pair, name, None) is None:
-            yield Finding(f"capability {name!r} is declared, and the pair has no {name}: {CAPABILITIES[name]}.")
+        elif absent := lacking(pair, name):
+            text = f"capability {name!r} is declared, and the pair has no {', '.join(absent)}: {CAPABILITIES[name]}."
+            yield Finding(text)
     width = getattr(pair, "step_dim", None) if "step_dim" in declared(pair) else None
     if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
         yield Finding(f"step_dim must be an integer of at least 1, the number of entries of a step, not {width!r}.")

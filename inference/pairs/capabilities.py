@@ -17,7 +17,7 @@ from torch import nn
 
 from inference.pairs.pair import Pair
 
-__all__ = ["CAPABILITIES", "bounds", "capability", "count", "declared", "exact", "takes_nan"]
+__all__ = ["CAPABILITIES", "bounds", "capability", "count", "declared", "exact", "lacking", "takes_nan"]
 
 CAPABILITIES: dict[str, str] = {
     "corrupt": "corrupt(x, u, level) adds noise, denoise(x) removes it; attributes corruption, level",
@@ -31,6 +31,9 @@ CAPABILITIES: dict[str, str] = {
     "least_squares": "least_squares(x, given) and design(given): the line beside that of the global site w",
 }
 
+BESIDE = {"corrupt": ("denoise", "corruption", "level"), "least_squares": ("design",)}
+"""By capability: the further attributes that it needs."""
+
 
 def declared(pair: Pair | type[Pair]) -> tuple[str, ...]:
     """Return the names in the class attribute `capabilities`; none if it is not a tuple or list of strings."""
@@ -38,15 +41,20 @@ def declared(pair: Pair | type[Pair]) -> tuple[str, ...]:
     return tuple(names) if isinstance(names, tuple | list) and all(isinstance(name, str) for name in names) else ()
 
 
+def lacking(pair: Pair, name: str) -> list[str]:
+    """Return the attributes of a capability that the pair does not have."""
+    return [one for one in (name, *BESIDE.get(name, ())) if getattr(pair, one, None) is None]
+
+
 def capability(pair: Pair, name: str) -> Any:
-    """Return the attribute of a capability if the pair declares it, else None.
+    """Return the attribute of a capability if the pair declares it and lacks none of its attributes, else None.
 
     :param name: a key of CAPABILITIES
     :raises KeyError: if there is no such capability
     """
     if name not in CAPABILITIES:
         raise KeyError(f"no capability {name!r}; expected one of {', '.join(CAPABILITIES)}")
-    return getattr(pair, name, None) if name in declared(pair) else None
+    return getattr(pair, name) if name in declared(pair) and not lacking(pair, name) else None
 
 
 def takes_nan(pair: Pair) -> bool:

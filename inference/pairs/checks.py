@@ -95,8 +95,13 @@ def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
             )
     if not observed or observed.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(observed) + 1)}):
         yield (
-            f"the observed sites of the model are: {', '.join(observed) or 'none'}; expected x, or x_1, x_2, ... with "
-            'one for each time step. Write pyro.sample("x", ..., obs=x).'
+            f"the observed sites of the model are: {', '.join(observed) or 'none'}; expected x alone, or x_1, x_2, ... "
+            "for the columns of x from left to right, or for its time steps. Write "
+            + (
+                'pyro.sample("x_1", ..., obs=x[:, :k]), and so on.'
+                if len(observed) > 1
+                else 'pyro.sample("x", ..., obs=x).'
+            )
         )
 
 

@@ -127,10 +127,25 @@ def test_an_empty_cell_of_x_is_nan(tmp_path, empty):
     assert sum(int((split.labels < 0).sum()) for split in splits.values()) == 1  # as before
     assert splits["train"].notes == (
         "b: no value in 2 rows, the first of them row 5",
-        "kind: unlabelled, since empty, in 1 row",
+        "kind: no label in 1 row",
     )
     assert "  2 of 80 entries of x are missing (NaN), 2.5 %" in data.summary(splits)
     assert "  x in [0, 39.5]" in data.summary(splits)
+
+
+@pytest.mark.parametrize("empty", ["", "NaN", "NA", "null", "nan"])
+@pytest.mark.parametrize("words", [("0", "1", "10"), ("0.0", "1.0", "10.0"), ("2", "3e0", "11."), ("u", "v", "w")])
+def test_labels_of_a_table_are_known_where_a_number_of_x_would_be(tmp_path, empty, words):
+    """Whole numbers are integers however they are written, so 10.0 comes after 2; a missing one is unknown."""
+    column = [empty if i % 10 == 7 else words[i % 3] for i in range(60)]
+    (tmp_path / "t.csv").write_text("a,kind\n" + "".join(f"{i}.5,{word}\n" for i, word in enumerate(column)))
+    rows = data.load_splits("t.csv?label=kind")
+    x, labels = (np.concatenate([getattr(split, name) for split in rows.values()]) for name in ("x", "labels"))
+    expected = [-1 if i % 10 == 7 else i % 3 for i in range(60)]
+    assert labels[np.argsort(x[:, 0])].tolist() == expected
+    values = words if words[0] == "u" else tuple(int(float(word)) for word in words)
+    assert rows["train"].label_values == values
+    assert "kind: no label in 6 rows" in rows["train"].notes
 
 
 @pytest.mark.parametrize("word", ["--1", "9" * 5000, "1-", str(2**63)])

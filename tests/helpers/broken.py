@@ -28,6 +28,11 @@ BROKEN = {
         {DRAW: DRAW + '\n            pyro.sample("w", dist.Normal(loc, 1.0).to_event(1))'},
     ),
     "the data have another name": ("sites", ["observed", "image", '"x"'], {'pyro.sample("x"': 'pyro.sample("image"'}),
+    "two data of other names": (
+        "sites",
+        ["x, b; expected x alone", "columns of x from left to right", 'pyro.sample("x_1"'],
+        {DATA: f'{DATA}\n            pyro.sample("b", dist.Bernoulli(logits=z).to_event(1), obs=x[:, :5])'},
+    ),
     "nothing is observed": ("sites", ["the guide has no x", "none"], {", obs=x": ""}),
     "a scale that may be negative": (
         "runs",
@@ -271,6 +276,11 @@ BROKEN = {
         "signature",
         ["guide takes (x, total)", "x, given, total=None"],
         {"def model(self, x: Tensor": "def model(self, x: Tensor, given: Tensor"},
+    ),
+    "given of another name": (
+        "signature",
+        ["model takes (x, y, total)", "x, given, total=None"],
+        {f"def {part}(self, x: Tensor": f"def {part}(self, x: Tensor, y: Tensor" for part in ("model", "guide")},
     ),
 }
 

@@ -61,6 +61,22 @@ def test_truncated_normal_draws_and_gradients_far_into_the_tail(loc, dtype):
         assert abs(draws.double().mean() - expected) < 4 * error + 1e-3 * expected
 
 
+@pytest.mark.parametrize("loc", [-10.0, -20.0, -40.0, -100.0, -1000.0])
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_moments_of_a_truncated_normal_keep_their_digits_far_in_the_tail(loc, scale):
+    """Against scale (1/a - 2/a^3 + 10/a^5 ...) and scale^2 (1/a^2 - 6/a^4 + 50/a^6 ...), bounded by the last terms."""
+    a = -loc
+    q = TruncatedNormal(torch.tensor(loc * scale), torch.tensor(scale))
+    for moment, unit, terms in (
+        (q.mean, scale, (1 / a, -2 / a**3, 10 / a**5, -74 / a**7)),
+        (q.variance, scale**2, (1 / a**2, -6 / a**4, 50 / a**6, -518 / a**8)),
+    ):
+        assert moment.dtype == torch.float32
+        error = abs(moment.item() / unit - sum(terms))
+        rounding = 1e-6 * terms[0] + 2**-50 * a**2  # float32 of loc, scale and moment; float64 of a difference of a^2
+        assert error < abs(terms[-1]) + rounding
+
+
 def test_truncated_normal_guide_reaches_the_evidence():
     dataset = data.load("exponential_gaussian")
     pair = fit(ExponentialGaussian(), dataset, **RECIPES["exponential_gaussian"].settings | {"epochs": 15})

@@ -6,7 +6,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from broken import BROKEN, DATA, DISCRETE, DRAW, INIT, LAST, PLATES, TORCH, write
+from broken import BROKEN, DATA, DISCRETE, DRAW, INIT, LAST, PLATES, PRIOR, TORCH, write
 from cases import FITTED, REFUSED
 
 from inference.contract import CLAUSES
@@ -32,6 +32,15 @@ def test_grey_pixels_under_a_bernoulli(run):
     assert code == 2
     assert "of the contract: support." in err
     assert "Bernoulli needs values in {0, 1}" in out
+
+
+@pytest.mark.parametrize("fn", ["Dirichlet(({} + {}).exp())", "Beta({}.exp(), {}.exp()).to_event(1)"])
+def test_a_distribution_that_torch_lacks_on_the_meta_device_is_a_remark_without_a_remedy(run, fn):
+    prior, guide = (f"pyro.sample('z', dist.{fn.format(*of)})" for of in (("zero", "zero"), ("loc", "pre_scale")))
+    code, out, _ = run("check", write({PRIOR: f"z = {prior}", DRAW: guide}))
+    assert code == 0, out
+    assert "is not checked in meta, where torch lacks an operation of it" in out
+    assert "another distribution" not in out
 
 
 def test_settings_that_a_model_changes_are_restored(run):

@@ -1,6 +1,7 @@
 """Comparisons that are interrupted, fail, are damaged or refused; and the printed tables of the command."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from gallery.cli.main import main
 from gallery.comparison import default_objectives, tables, work
 from gallery.errors import RunError
 from gallery.figures.comparison import bound
+from gallery.models import factor_analysis
 from inference.errors import InferenceError
 
 pytestmark = pytest.mark.integration
@@ -39,6 +41,20 @@ def test_an_interrupted_comparison_goes_on_with_the_rows_that_are_left(tmp_path)
     assert again == result
     with pytest.raises(RunError, match=r"another epochs\. Remove the folder"):
         compared(comparing("factor_analysis", ("trace", "score"), settings={"epochs": 2}), tmp_path)
+
+
+def test_rows_of_a_model_that_was_edited_are_not_taken(tmp_path):
+    file, folder = tmp_path / "mine.py", tmp_path / "out"
+    source = Path(factor_analysis.__file__).read_text()
+    file.write_text(source)
+    model = f"{file}:FactorAnalysis"
+    first, _ = compared(comparing(model, data="factor_analysis"), folder)
+    assert first["rows"][0]["status"] == "finished"
+    _, log = compared(comparing(model, data="factor_analysis"), folder)
+    assert log[1] == "fit: 1 of 1 rows are there already"
+    file.write_text(source + "\nSHIFT = 1\n")
+    with pytest.raises(RunError, match=r"another content of the model's file\. Remove the folder, or choose"):
+        compared(comparing(model, ("trace", "analytic"), "factor_analysis"), folder)
 
 
 def test_a_row_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):

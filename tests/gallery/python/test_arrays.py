@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import data
+from gallery.errors import RunError
 from gallery.python.arrays import arrays_of, transform_for
 
 X = np.random.default_rng(0).random((30, 4, 3)).astype(np.float32)
@@ -73,6 +74,52 @@ def test_categories_are_encoded_over_all_rows_and_so_of_one_frame():
     frame = pandas.DataFrame({"a": [1.0, 2.0], "kind": ["u", "v"]})
     with pytest.raises(ValueError, match="one DataFrame, and data has several splits"):
         arrays_of({"train": frame, "test": frame[:1]}, one_hot=["kind"])
+
+
+NO_BATCHES = [
+    list(torch.randn(6, 3)),
+    [torch.randn(3).numpy() for _ in range(6)],
+    [(torch.randn(3), torch.tensor(1)) for _ in range(6)],
+    [torch.randn(6, 3), torch.zeros(6)],
+    [torch.randn(6, 3), torch.zeros(6, 2)],
+    [(torch.randn(4, 3), torch.zeros(4, dtype=int)), torch.randn(4, 3)],
+    [torch.randn(4, 3), (torch.randn(4, 3), torch.zeros(4, dtype=int))],
+    [torch.tensor(1.0)] * 6,
+]
+
+
+@pytest.mark.parametrize("parts", NO_BATCHES)
+def test_what_yields_no_batches_of_one_kind_is_refused(parts):
+    for given in (parts, iter(parts)):
+        with pytest.raises(RunError, match=r"data yields x \(.*; expected batches of one kind") as refused:
+            arrays_of(given)
+        assert "Join rows by numpy.stack" in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("x", [torch.eye(3).to_sparse(), torch.zeros(3, 2, device="meta")])
+def test_a_tensor_without_dense_values_is_refused(x):
+    with pytest.raises(RunError, match="x is no dense tensor with values"):
+        arrays_of(x)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_of_a_frame_that_float64_rounds_are_refused(dtype):
+    pandas = pytest.importorskip("pandas")
+    for low, exact in ((2**53 - 6, True), (2**53 + 1, False), (2**60, False)):
+        frame = pandas.DataFrame({"a": (low + np.arange(5)).astype(dtype), "b": np.arange(5)})
+        if exact:
+            assert arrays_of(frame)[0]["x"][:, 0].tolist() == [low + i for i in range(5)]
+        else:
+            with pytest.raises(RunError, match="column 'a' has integers beyond 9007199254740992"):
+                arrays_of(frame)
+
+
+def test_a_column_of_a_frame_has_its_name_alone():
+    pandas = pytest.importorskip("pandas")
+    for options in ({}, {"label": "a"}, {"columns": ["b"]}):
+        with pytest.raises(RunError, match="data has the column 'a' twice"):
+            arrays_of(pandas.DataFrame(X[:, 0][:, [0, 1, 2]], columns=["a", "a", "b"]), **options)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "NA"])

@@ -84,3 +84,12 @@ def test_large_counts_have_a_mean_and_quantiles():
 def test_one_draw_has_no_standard_deviation(monkeypatch):
     monkeypatch.setattr(summary, "DRAWS", 1)
     assert [row.keys() for row in rows_of(dist.Normal(0.0, 1.0), 1).values()] == [{"latent", "mean"}]
+
+
+def test_a_model_without_computed_values_is_not_run_on_all_draws(monkeypatch):
+    """It is run on two rows, to see whether it computes values: under all draws a wrong shape would fill the memory."""
+    sizes, run = [], Discrete.model
+    monkeypatch.setattr(Discrete, "model", lambda self, x, total=None: (sizes.append(len(x)), run(self, x, total)))
+    rows = rows_of(dist.Bernoulli(0.3), 40, common=True)
+    assert abs(rows["w"]["mean"]) < 4 / summary.DRAWS**0.5
+    assert set(sizes) == {2}

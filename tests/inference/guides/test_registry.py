@@ -46,6 +46,16 @@ def test_names():
             with_guide(pair, name, x)
 
 
+@pytest.mark.parametrize("own", [torch.nn.Linear(2, 2), lambda: None, 3])
+def test_an_attribute_of_the_user_is_no_step_after_the_fit(own):
+    pair, x = factor_analysis(4)
+    pair.after_fit = own
+    assert finish(pair, x) is pair
+    laplace = with_guide(pair, "laplace", x)
+    assert finish(laplace, x) is not laplace
+    assert finish(pair, x) is pair
+
+
 def test_families_that_do_not_apply():
     x = torch.randn(N, 1)
     with pytest.raises(InferenceError, match="couplings need two"):

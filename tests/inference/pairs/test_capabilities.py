@@ -95,7 +95,12 @@ def test_all_capabilities_are_declared_by_a_model_of_the_gallery():
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (("corrupt", "k"), None),
+        (("classify", "k"), None),
+        (
+            ("corrupt",),
+            "capability 'corrupt' is declared, and the pair has no denoise, corruption: corrupt(x, u, level)",
+        ),
+        (("least_squares",), "capability 'least_squares' is declared, and the pair has no design: "),
         (("colour",), "no capability 'colour'; expected one of corrupt, "),
         (("absent",), "capability 'absent' is declared, and the pair has no absent: a number."),
     ],
@@ -106,6 +111,15 @@ def test_the_contract_names_an_unknown_or_missing_capability(names, sentence, mo
     texts = [finding.text for finding in clause(Case(declaring, (torch.zeros(12, 64),)))]
     assert not texts if sentence is None else texts[0].startswith(sentence)
     assert all("\n" not in text for text in texts)
+
+
+@pytest.mark.parametrize("name", ["corrupt", "least_squares"])
+def test_a_capability_without_all_its_attributes_is_not_used(name, digits, tmp_path):
+    pair = type("Declaring", (Mine,), {"capabilities": (name,)})()
+    assert capability(pair, name) is None
+    drawn = {path.stem for path in draw(pair, digits, [], tmp_path)}
+    assert drawn >= {"reconstructions"}
+    assert not drawn & {"denoised", "regression"}
 
 
 def test_a_declared_temperature_is_lowered(digits):
