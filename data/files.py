@@ -11,8 +11,8 @@ A row of x is (d,), (h, w), (h, w, 1) or (h, w, 3), or has its channels first. R
 floats lie in [0, 1] and booleans are {0, 1}. Integers whose greatest is 128 or more have 256 levels, others as many as
 the greatest and 0 span (0..16 is 17 levels); images have 256. A row (d,) of integers may hold pixels or counts, so the
 name must give a pixel transform. Labels are integers, or strings, and are numbered in their order from 0; -1, NaN and
-the empty string are unknown labels. NaN in x of values that are no pixels is a missing value, which only a model that
-masks it can be fitted to; NaN elsewhere is refused.
+the strings "", nan, na and null are unknown labels. NaN in x of values that are no pixels is a missing value, which
+only a model that masks it can be fitted to; NaN elsewhere is refused.
 
 Rows are shuffled in one fixed order and split into 80 % train, 10 % validation and 10 % test. A validation or test set
 that is given stays as it is, and the missing one is a tenth of the rest. A split has at least one row.
@@ -30,7 +30,7 @@ import torch
 from data.arrays import Arrays, check_numbers, check_size, converted, from_file, lay_out
 from data.dataset import DataError, Source, split_slices
 from data.folders import from_folder
-from data.labels import numbered
+from data.labels import MISSING, numbered
 from data.tables import from_table, is_table
 
 __all__ = ["from_stored", "is_path", "read"]
@@ -136,7 +136,7 @@ def from_stored(
     labels = {_name("labels", part): own.labels for part, own in parts.items() if own.labels is not None}
     numbers, values = dict[str, np.ndarray](), None
     if labels:
-        numbers, values, more = numbered(path, labels, label_values)
+        numbers, values, more = numbered(path, labels, label_values, () if images else MISSING)  # folders have names
         notes += more
     sources = []
     for stream, (places, slices) in enumerate(_places(path, {part: len(own.x) for part, own in parts.items()})):

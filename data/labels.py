@@ -35,16 +35,21 @@ def with_random_labels(base: str, source: Source, seed: tuple[int, int]) -> Sour
 
 
 def numbered(
-    path: str, labels: dict[str, np.ndarray], values: Sequence[int | str] | None = None
+    path: str,
+    labels: dict[str, np.ndarray],
+    values: Sequence[int | str] | None = None,
+    missing: Sequence[str] = MISSING,
 ) -> tuple[dict[str, np.ndarray], tuple[int | str, ...], list[str]]:
     """Number the labels of all parts of a file by the sorted values that occur, or by given ones.
 
     :param labels: name in the file to its labels (n,): integers, floats that are integers, booleans or strings
     :param values: the label of each class, of the data that a model was fitted to
+    :param missing: unknown labels among names, in small letters, unless `values` has them
     :return: the numbers (n,) int64 of each part, -1 where unknown; the label of each class; and notes
     :raises DataError: if labels are of another kind, none is known, or one is not among `values`
     """
-    stored = {name: _plain(f"{path}: {name}", array) for name, array in labels.items()}
+    missing = [name for name in missing if name not in {str(value).lower() for value in values or ()}]
+    stored = {name: _plain(f"{path}: {name}", array, missing) for name, array in labels.items()}
     if len({array.dtype.kind for array in stored.values()}) > 1:
         raise DataError(f"{path}: {' and '.join(stored)} are integers and strings. Store them alike.")
     together = np.concatenate(list(stored.values()))
@@ -78,11 +83,11 @@ def numbered(
     return numbers, tuple(values), notes
 
 
-def _plain(where: str, labels: np.ndarray) -> np.ndarray:
+def _plain(where: str, labels: np.ndarray, missing: Sequence[str]) -> np.ndarray:
     """Return labels as int64 with -1, or as strings with "", where they are unknown."""
     if labels.dtype.kind == "U":
         names = np.char.strip(labels)
-        return np.where(np.isin(np.char.lower(names), MISSING), "", names)
+        return np.where(np.isin(np.char.lower(names), missing), "", names)
     if labels.dtype.kind == "b":
         return labels.astype(np.int64)
     kind = labels.dtype.kind

@@ -66,6 +66,14 @@ def test_labels_and_covariates_follow_their_rows(save):
         assert part.given is part.covariates
 
 
+@pytest.mark.parametrize("missing", ["", "nan", "NA", "null"])
+def test_a_missing_name_in_a_file_is_an_unknown_label(save, missing):
+    names = np.array(["u", missing, "v"] * 10)
+    train = data.load(f"{save(x=np.arange(30.0), labels=names)}:real", "all")
+    assert train.label_values == ("u", "v")
+    assert torch.equal(train.labels, torch.tensor([0, -1, 1])[train.x[:, 0].long() % 3])
+
+
 def test_a_file_with_train_and_test_sets(save):
     x, y = np.arange(20.0), np.arange(20)
     path = save(x_train=x, x_test=-x[:5], labels_train=y % 2, labels_test=y[:5])

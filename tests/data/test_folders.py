@@ -226,3 +226,13 @@ def test_classes_that_one_split_lacks(tmp_path):
         "train": [0, 1], "test": [1, 2]
     }  # fmt: skip
     assert "3 classes (0 is ant, 1 is bee, 2 is cat)" in data.summary(splits)[2]
+
+
+def test_a_class_may_have_the_name_of_a_missing_value(tmp_path):
+    for i in range(9):
+        draw(tmp_path / ("cl", "Na", "null")[i % 3] / f"{i}.png", value=i)
+    train = data.load(f"{tmp_path}:grey", "all")
+    assert train.label_values == ("Na", "cl", "null")
+    assert train.labels.min() == 0
+    again = data.load(f"{tmp_path}:grey", "all", label_values=train.label_values)
+    assert torch.equal(again.labels, train.labels)

@@ -15,6 +15,7 @@ from gallery.figures import style
 from gallery.figures.cell import drawing_into
 from gallery.models import MODELS
 from gallery.python.comparing import Compared
+from gallery.python.request import request
 from gallery.runs.table import Table
 
 QUICK = {"epochs": 2, "progress": False}
@@ -80,7 +81,7 @@ def test_what_a_fit_does(fitted):
     assert "  ELBO  " in fitted.evaluate()._repr_html_()
 
 
-@pytest.mark.parametrize("values", [(0, 1, 2), (1, 2, 3), (-7 % 20, 40, 41), ("u", "v", "w")])
+@pytest.mark.parametrize("values", [(1, 2, 7), ("u", "v", "w")])
 def test_labels_of_new_data_are_those_of_the_fit(values):
     """Of the first two classes alone, in the labels that were fitted: the numbers are those of the classes 0 and 1."""
     classes = np.arange(100) % 3
@@ -103,7 +104,7 @@ def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypa
     (tmp_path / "arrays").mkdir()
     monkeypatch.chdir(tmp_path)
     for x, name in ((IMAGES > 0.5, "arrays:threshold"), (X, "arrays:real")):
-        assert gallery.fit("vae", x, epochs=1, progress=False, hidden=[4]).run.data == name
+        assert request("vae", x, {}).run.data == name
 
 
 def test_pictures_by_name_and_in_axes(fitted):
