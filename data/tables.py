@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
@@ -25,6 +26,7 @@ SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the
 PARTS = ("columns", "label", "covariates", "one_hot", "codes")
 REMEDY = "Leave it out with `columns`, make it the `label`, or encode it with `one_hot` or `codes`."
 NO_VALUE = ": no value in "  # of a note on a column of x
+OTHER_NOTATION = re.compile(r"[+-]?\d+((,| )\d+)+(\.\d+)?")  # of numbers, such as 0,5 and 1 000
 MOST = 1000  # categories of a column
 SHOWN = 6  # of them in a note
 
@@ -135,9 +137,13 @@ def _chosen(path: str, query: str) -> dict[str, list[str]]:
 def _text(path: str, separator: str) -> Columns:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file, delimiter=separator) if line]
+            read = list(csv.reader(file, delimiter=separator))
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}). Save it as text in UTF-8.") from error
+    while read and not read[-1]:
+        read.pop()
+    one_column = all(len(line) < 2 for line in read)  # in which an empty line is a missing value
+    lines = [line or [""] for line in read if line or one_column]
     if len(lines) < 2:
         raise DataError(f"{path} has {len(lines)} lines, expected a line of column names and rows. Save it anew.")
     names = [name.strip() for name in lines[0]]
@@ -233,7 +239,8 @@ def _numbers(path: str, column: str, values: list[object]) -> np.ndarray:
     for number, value in enumerate(values, start=2):
         if not _is_number(value):
             raise DataError(
-                f"{path}: column {column!r} has {str(value)[:30]!r} in row {number}, expected a number. {REMEDY}"
+                f"{path}: column {column!r} has {str(value)[:30]!r} in row {number}, expected a number. "
+                + ("Write it with a decimal point." if OTHER_NOTATION.fullmatch(str(value)) else REMEDY)
             )
         if abs(rounded := float(str(value))) >= 2**53 and _integer(value) not in (None, rounded):
             raise DataError(

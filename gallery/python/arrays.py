@@ -126,6 +126,10 @@ def array_of(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
         raise RunError(f"{name} is no array: {' '.join(str(error).split())[:100]}.") from error
+    if name == "labels" and array.dtype.kind == "O" and array.ndim == 1:
+        known = ~_unknown(array)
+        if all(isinstance(value, str) for value in array[known]):
+            return np.where(known, array.astype(str), "")
     if array.dtype.kind not in "biufU":
         raise RunError(f"{name} has elements of type {array.dtype}; expected numbers.", "Encode it as numbers.")
     return array

@@ -133,6 +133,25 @@ def test_an_empty_cell_of_x_is_nan(tmp_path, empty):
     assert "  x in [0, 39.5]" in data.summary(splits)
 
 
+def test_an_empty_line_of_one_column_is_a_missing_value_and_of_several_none(tmp_path):
+    values = [None if i % 4 == 1 else i + 0.5 for i in range(40)]
+    for text, n in (("x\n" + "".join(f"{'' if v is None else v}\n" for v in values) + "\n\n", 40), (None, 30)):
+        text = text or "x,y\n" + "".join("\n" if v is None else f"{v},1.5\n" for v in values)
+        (tmp_path / "t.csv").write_text(text)
+        x = np.concatenate([split.x[:, 0].numpy() for split in data.load_splits("t.csv").values()])
+        assert len(x) == n
+        assert sorted(x[~np.isnan(x)]) == [v for v in values if v is not None]
+        assert np.isnan(x).sum() == n - 30
+
+
+@pytest.mark.parametrize("word", ["0,5", "-12,25", "1 000", "1,000.5"])
+def test_a_number_in_another_notation_is_no_category(tmp_path, word):
+    (tmp_path / "t.csv").write_text("a\tb\n" + "".join(f"{word}\t{i}\n" for i in range(20)))
+    (tmp_path / "t.csv").rename(tmp_path / "t.tsv")
+    with pytest.raises(data.DataError, match=r"expected a number\. Write it with a decimal point\.$"):
+        data.load("t.tsv")
+
+
 @pytest.mark.parametrize("empty", ["", "NaN", "NA", "null", "nan"])
 @pytest.mark.parametrize("words", [("0", "1", "10"), ("0.0", "1.0", "10.0"), ("2", "3e0", "11."), ("u", "v", "w")])
 def test_labels_of_a_table_are_known_where_a_number_of_x_would_be(tmp_path, empty, words):

@@ -115,6 +115,16 @@ def test_integers_of_a_frame_that_float64_rounds_are_refused(dtype):
                 arrays_of(frame)
 
 
+def test_labels_of_strings_in_any_form_are_names():
+    pandas = pytest.importorskip("pandas")
+    words = ["u", None, "w"] * 10
+    expected = np.array(["u", "", "w"] * 10)
+    for label in (pandas.Series(words), pandas.Series(words).astype("category"), np.array(words, dtype=object)):
+        same(arrays_of(X, label=label)[0], x=X, labels=expected)
+    with pytest.raises(RunError, match="labels has elements of type object"):
+        arrays_of(X, label=np.array([{}] * 30))
+
+
 def test_a_column_of_a_frame_has_its_name_alone():
     pandas = pytest.importorskip("pandas")
     for options in ({}, {"label": "a"}, {"columns": ["b"]}):
