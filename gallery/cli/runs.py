@@ -17,6 +17,7 @@ from gallery.runs.folder import SPECIFICATION
 from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.parse import read_json
+from gallery.runs.prepare import naming_file
 from gallery.runs.report import metrics_table
 from gallery.runs.specification import Run
 from gallery.runs.summary import summarise
@@ -186,7 +187,8 @@ def _dataset(folder: Path, spec: Run, pair: Pair, name: str | None, split: str) 
         changed since
     """
     if name is None and data_sets.is_file(spec.data):
-        train = spec.load("train" if spec.validation else "all")
+        with naming_file(folder):
+            train = spec.load("train" if spec.validation else "all")
         if train.hash != read_json(folder / SPECIFICATION)["data_hash"]:
             raise RunError(
                 f"{spec.data} has changed since {folder} was fitted to it: its hash differs.",

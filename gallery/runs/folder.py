@@ -246,7 +246,10 @@ def read_tensors(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Ten
     """
     tensors, about = load_tensors(path)
     if (other := renamed(about.pop("run", identity))) != identity:
-        raise RunError(f"{path} is of another run than its run.json: {_difference(other, identity)}.")
+        raise RunError(
+            f"{path} is of another run than its run.json: {_difference(other, identity)}.",
+            f"Restore run.json, or fit it anew: `gallery fit --from {path.parent / SPECIFICATION} --run NEW`.",
+        )
     return tensors, about
 
 

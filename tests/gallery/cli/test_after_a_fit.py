@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+
 from gallery.catalogue.lessons import LESSONS
 
 
@@ -31,3 +33,14 @@ def test_the_pages_are_opened_in_a_browser(run, tmp_path, monkeypatch):
 def test_the_help_of_compare_names_the_lessons(run):
     _, out, _ = run("compare", "--help")
     assert all(name in out for name in LESSONS)
+
+
+def test_a_run_whose_data_moved_is_named_and_evaluated_where_they_are(run, tmp_path, no_figures):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    assert run("fit", "factor_analysis", "--data", f"{tmp_path}/x.npy:real", "--epochs", 1, "--run", "run")[0] == 0
+    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
+    for command in ("evaluate", "sample"):
+        code, _, err = run(command, "run")
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"gallery: {Path('run') / 'run.json'}: {tmp_path}/x.npy does not exist")
+    assert run("evaluate", "run", "--data", f"{tmp_path}/y.npy:real")[0] == 0
