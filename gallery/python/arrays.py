@@ -113,7 +113,7 @@ def _kind(value: Any) -> str:
 def array_of(value: Any, name: str) -> np.ndarray:
     """Return a tensor or a sequence as an array of numbers or strings; arrays of unequal length as rows with NaN."""
     if isinstance(value, Tensor):
-        if value.layout != torch.strided or value.is_meta:
+        if value.layout != torch.strided or value.is_nested or value.is_meta:
             raise RunError(f"{name} is no dense tensor with values.", "Give a dense one, such as x.to_dense().")
         value = value.detach().cpu()
         value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
@@ -126,10 +126,9 @@ def array_of(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
         raise RunError(f"{name} is no array: {' '.join(str(error).split())[:100]}.") from error
-    if name == "labels" and array.dtype.kind == "O" and array.ndim == 1:
-        known = ~_unknown(array)
-        if all(isinstance(value, str) for value in array[known]):
-            return np.where(known, array.astype(str), "")
+    is_column = name == "labels" and array.dtype.kind == "O" and array.ndim == 1
+    if is_column and all(isinstance(value, str) for value in array[~_unknown(array)]):
+        return _names(array)
     if array.dtype.kind not in "biufU":
         raise RunError(f"{name} has elements of type {array.dtype}; expected numbers.", "Encode it as numbers.")
     return array
@@ -211,13 +210,17 @@ def _of_frame(
     arrays = {"x": numbers(chosen)}
     if isinstance(label, str):
         values = np.asarray(frame[label])
-        strings = values.dtype.kind == "O"
-        arrays["labels"] = np.where(_unknown(values), "", values.astype(str)) if strings else values
+        arrays["labels"] = _names(values) if values.dtype.kind == "O" else values
     elif label is not None:
         arrays["labels"] = array_of(label, "labels")
     if len(apart) > isinstance(label, str):
         arrays["covariates"] = numbers(apart[isinstance(label, str) :])
     return arrays
+
+
+def _names(values: np.ndarray) -> np.ndarray:
+    """Return objects (n,) as strings, empty where they are missing."""
+    return np.where(_unknown(values), "", values.astype(str))
 
 
 def _unknown(values: np.ndarray) -> np.ndarray:
@@ -244,15 +247,14 @@ def _of_batches(data: Iterable[Any]) -> dict[str, np.ndarray]:
                 )
     if not parts:
         raise RunError("data yields no batch; an iterator can be read once only.", "Give a DataLoader or a list.")
-    for part in parts:
-        for name in {*part, *parts[0]}:
-            one, first = (of[name].shape[1:] if name in of and of[name].ndim else None for of in (part, parts[0]))
-            if one is None or one != first or (name == "x" and not one):
-                raise RunError(
-                    f"data yields {_shapes(parts[0])}{'' if part is parts[0] else f', then {_shapes(part)}'}; expected "
-                    "batches of one kind, x (n, ...) with or without labels (n,).",
-                    "Join rows by numpy.stack, and give x or (x, labels); of a torch Dataset give a DataLoader.",
-                )
+    forms = [{name: array.shape[1:] if array.ndim else None for name, array in part.items()} for part in parts]
+    for part, form in zip(parts, forms, strict=True):
+        if form != forms[0] or not form["x"] or None in form.values():
+            raise RunError(
+                f"data yields {_shapes(parts[0])}{'' if part is parts[0] else f', then {_shapes(part)}'}; expected "
+                "batches of one kind, x (n, ...) with or without labels (n,).",
+                "Join rows by numpy.stack, and give x or (x, labels); of a torch Dataset give a DataLoader.",
+            )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

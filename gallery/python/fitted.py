@@ -167,7 +167,7 @@ class Fit:
         """Estimate bounds on the evidence, with their errors and verdicts.
 
         :param x: (n, ...) other data; those of the split if None
-        :param given: (n, ...) labels or covariates of x
+        :param given: (n, ...) labels, as the fitted data have them, or covariates of x
         :param split: train, validation or test
         :param particles: draws of the guide for each data point, which is also the k of IWAE-k
         :return: a dictionary by name, as in metrics.json
@@ -188,7 +188,7 @@ class Fit:
         """
         test = self.splits["test"]
         if given is not None:
-            array = array_of(given, "given")
+            array = array_of(given, "labels" if test.covariates is None else "covariates")
             given = self._classes(array) if test.covariates is None else torch.as_tensor(array).to(test.x)
         elif "given" in inspect.signature(self.pair.model).parameters and test.given is not None:
             given = test.given[torch.arange(n) % len(test)]

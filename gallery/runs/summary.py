@@ -49,7 +49,9 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
     with eval_mode(pair):
         of_few = arguments(pair, few.scored(), few.given)
         info = inspect_pair(pair, of_few)
-        computes = info.has_global_latent and bool(_computed(_model_trace(pair, of_few)[1]))
+        computes = info.has_global_latent and bool(
+            _computed(pair, of_few, poutine.trace(pair.guide).get_trace(*of_few))
+        )
     split = "training" if info.has_global_latent or info.is_per_data_point else "test"
     dataset = splits["test" if split == "test" else "train"]
     truth = TRUTH.get(dataset.name.partition(":")[0], {})
@@ -118,11 +120,8 @@ def _draws(
     for _ in range(math.ceil(DRAWS / (at_a_time if info.has_global_latent else n))):
         if info.has_global_latent:
             with pyro.plate("draws", at_a_time, dim=-2):
-                if computes:
-                    trace, model = _model_trace(pair, args)
-                    sites = latent_sites(trace) | _computed(model)
-                else:
-                    sites = latent_sites(poutine.trace(pair.guide).get_trace(*args))
+                guide = poutine.trace(pair.guide).get_trace(*args)
+                sites = latent_sites(guide) | (_computed(pair, args, guide) if computes else {})
         else:
             sites = latent_sites(posterior_trace(pair, args, info.enumerated_in_model))
         for name, site in sites.items():
@@ -146,13 +145,8 @@ def _draws(
     }
 
 
-def _model_trace(pair: Pair, args: tuple[Tensor, ...]) -> tuple[poutine.Trace, poutine.Trace]:
-    """Return a trace of the guide, and of the model on its draws."""
-    guide = poutine.trace(pair.guide).get_trace(*args)
-    return guide, poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
-
-
-def _computed(model: poutine.Trace) -> dict[str, Site]:
-    """Return the values that a model computes from latents and names."""
+def _computed(pair: Pair, args: tuple[Tensor, ...], guide: poutine.Trace) -> dict[str, Site]:
+    """Run the model on draws of the guide, and return the values that it computes from latents and names."""
+    model = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
     sites: list[Site] = [site for site in model.nodes.values() if site["type"] == "sample"]
     return {site["name"]: site for site in sites if site["infer"].get("_deterministic")}

@@ -26,14 +26,17 @@ def file_of(model: str) -> Path | None:
 def content_of(model: str) -> dict[str, str]:
     """Return the hash of the file of a model that is named path/to/file.py:CLASS; empty for a name of the registry."""
     file = file_of(model)
-    return {} if file is None else {"content of the model's file": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {} if file is None else {"content of the model's file": _hash(file)}
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _note_of(file: Path) -> Path:
     """Return the path of the note that a file, with its content now, has been fitted."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    content = hashlib.sha256(file.read_bytes()).hexdigest()
-    return state / "latent-gallery" / "fitted" / hashlib.sha256(f"{file}\n{content}".encode()).hexdigest()
+    return state / "latent-gallery" / "fitted" / hashlib.sha256(f"{file}\n{_hash(file)}".encode()).hexdigest()
 
 
 def note_fitted(model: str) -> None:

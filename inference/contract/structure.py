@@ -22,8 +22,9 @@ REMEDIES = {  # by the beginning of torch's message
 def signature(case: Case) -> Iterator[Finding]:
     """model and guide take x, the same `given` if any, and total=None"""
     taken = {part: inspect.signature(getattr(case.pair(), part)).parameters for part in ("model", "guide")}
-    second = [name for of in taken.values() for name, p in list(of.items())[1:2] if p.default is p.empty]
-    expected = ["x", *["given"] * (bool(second) or any("given" in of for of in taken.values())), "total"]
+    second = [parameter for of in taken.values() for parameter in list(of.values())[1:2]]
+    conditions = any("given" in of for of in taken.values()) or any(one.default is one.empty for one in second)
+    expected = ["x", *["given"] * conditions, "total"]
     for part, of in taken.items():
         needed = [name for name, parameter in of.items() if parameter.default is parameter.empty]
         if list(of)[: len(expected)] != expected or needed != expected[:-1]:

@@ -76,6 +76,7 @@ def test_categories_are_encoded_over_all_rows_and_so_of_one_frame():
         arrays_of({"train": frame, "test": frame[:1]}, one_hot=["kind"])
 
 
+NESTED = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged)
 NO_BATCHES = [
     list(torch.randn(6, 3)),
     [torch.randn(3).numpy() for _ in range(6)],
@@ -97,7 +98,7 @@ def test_what_yields_no_batches_of_one_kind_is_refused(parts):
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("x", [torch.eye(3).to_sparse(), torch.zeros(3, 2, device="meta")])
+@pytest.mark.parametrize("x", [torch.eye(3).to_sparse(), torch.zeros(3, 2, device="meta"), NESTED])
 def test_a_tensor_without_dense_values_is_refused(x):
     with pytest.raises(RunError, match="x is no dense tensor with values"):
         arrays_of(x)

@@ -15,7 +15,6 @@ from gallery.figures import style
 from gallery.figures.cell import drawing_into
 from gallery.models import MODELS
 from gallery.python.comparing import Compared
-from gallery.python.request import request
 from gallery.runs.table import Table
 
 QUICK = {"epochs": 2, "progress": False}
@@ -79,32 +78,6 @@ def test_what_a_fit_does(fitted):
     assert [row["latent"] for row in fitted.summary()] == ["z[0]", "z[1]"]
     assert repr(fitted).startswith("vae on arrays:grey: 90 training rows")
     assert "  ELBO  " in fitted.evaluate()._repr_html_()
-
-
-@pytest.mark.parametrize("values", [(1, 2, 7), ("u", "v", "w")])
-def test_labels_of_new_data_are_those_of_the_fit(values):
-    """Of the first two classes alone, in the labels that were fitted: the numbers are those of the classes 0 and 1."""
-    classes = np.arange(100) % 3
-    y = np.array(values)[classes]
-    fits = [gallery.fit("cvae", (IMAGES, of), epochs=1, progress=False, hidden=[4]) for of in (classes, y)]
-    few = classes < 2
-    (plain, other), labels = fits, (classes[few], y[few])
-    assert plain.evaluate(IMAGES[few], labels[0])["elbo"] == other.evaluate(IMAGES[few], labels[1])["elbo"]
-    assert torch.equal(plain.encode(IMAGES[few], labels[0])["z"], other.encode(IMAGES[few], labels[1])["z"])
-    first = [one.sample(4, given=of[[1, 2, 0, 1]])["mean"] for one, of in zip(fits, (classes, y), strict=True)]
-    assert torch.equal(*first)
-    unknown = "x" if isinstance(values[0], str) else 77
-    for call in (lambda: other.evaluate(IMAGES[:2], [unknown] * 2), lambda: other.sample(2, given=[unknown] * 2)):
-        with pytest.raises(ValueError, match=f"has .*{unknown}.*, and the model was fitted to labels ") as refused:
-            call()
-        assert "\n" not in str(refused.value)
-
-
-def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypatch):
-    (tmp_path / "arrays").mkdir()
-    monkeypatch.chdir(tmp_path)
-    for x, name in ((IMAGES > 0.5, "arrays:threshold"), (X, "arrays:real")):
-        assert request("vae", x, {}).run.data == name
 
 
 def test_pictures_by_name_and_in_axes(fitted):

@@ -1,0 +1,21 @@
+"""The words of flags: what is no integer is refused, not rounded."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "word"),
+    [
+        ("fit exponential_gaussian --epochs 1.5", "--epochs", "1.5"),
+        ("fit vae --hidden 3 4.0 --data digits:threshold", "--hidden", "4.0"),
+        ("fit exponential_gaussian --epochs x", "--epochs", "x"),
+        ("compare exponential_gaussian --seeds 2.5", "--seeds", "2.5"),
+        ("compare --lesson iwae --jobs 1.5", "--jobs", "1.5"),
+        ("evaluate run --particles 0.6", "--particles", "0.6"),
+        ("reproduce hmm --seeds 1e0", "--seeds", "1e0"),
+    ],
+)
+def test_what_is_no_integer_is_refused(run, command, flag, word):
+    code, _, err = run(*command.split())
+    assert code == 2
+    assert err == f"gallery: Invalid value for {flag}: expected an integer, got {word!r}. Write digits alone.\n"
