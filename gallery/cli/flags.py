@@ -20,7 +20,9 @@ def _converted(kind: Any, tokens: Sequence[Token]) -> Any:
     """Return the words of a flag as its type; an integer is digits, where cyclopts rounds 1.5 to 2."""
     for token in tokens if kind in (int, list[int]) else ():
         if not re.fullmatch(r"[+-]?\d+", token.value):
-            raise CoercionError(msg=f"expected an integer, got {token.value!r}. Write digits alone.", token=token)
+            expected = f"expected an integer, got {token.value!r}. Write digits alone."
+            # a word without a flag is named in the message of cyclopts, which knows the argument later
+            raise CoercionError(msg=expected if token.keyword else None, token=token, target_type=int)
     return convert(kind, tokens)
 
 
