@@ -18,7 +18,7 @@ import torch
 from inference.contract.case import Case, Finding, watched
 from inference.contract.fit import draws, evaluation, gradients, padding, registered, support, values
 from inference.contract.process import device, leftovers, repeatable, state, traceable
-from inference.contract.structure import autoguides, capabilities, plate, runs, shapes, signature, sites
+from inference.contract.structure import autoguides, capabilities, plate, runs, shapes, signature, sites, vectorised
 
 __all__ = ["CLAUSES", "STAGES", "Case", "Clause", "Finding", "watched"]
 
@@ -50,7 +50,7 @@ _STAGES: tuple[tuple[Clause, ...], ...] = (
     (shapes,),
     (runs,),
     (support,),
-    (registered, values),
+    (registered, values, vectorised),
     (draws, gradients, padding, evaluation, repeatable, state, leftovers, device),
     (traceable,),
 )

@@ -10,7 +10,9 @@ from inference.contract.case import FEW, Case, Finding
 from inference.pairs.autoguides import autoguide_fault
 from inference.pairs.capabilities import CAPABILITIES, declared, lacking
 from inference.pairs.checks import misfit_fault, plate_faults, shape_faults, site_faults
+from inference.pairs.sites import is_local, latent_sites
 from inference.pairs.values import FROM_PLACE, site_from_place
+from inference.pairs.vectorised import FROM_OTHERS, site_from_others
 
 REMEDIES = {  # by the beginning of torch's message
     "Expected parameter scale_tril": " (a Cholesky factor needs a positive diagonal: apply softplus)",
@@ -90,3 +92,18 @@ def runs(case: Case) -> Iterator[Finding]:
             remedy = next((words for part, words in REMEDIES.items() if part in str(errors[0])), "")
             yield Finding(f"in {mode} mode{remedy}", errors[0])
             return
+
+
+def vectorised(case: Case) -> Iterator[Finding]:
+    """many values of a latent at once, enumerated or particles, have the log-densities that each has alone"""
+    particles = not all(map(is_local, latent_sites(case.few.guide).values()))
+    if not (particles or case.few.enumerates):
+        return
+    try:
+        found = site_from_others(case.pair().eval(), tuple(a[:FEW] for a in case.args), particles)
+    except Exception as error:  # any error of the user's code
+        remedy = "Write arithmetic that broadcasts over a dimension to the left of the plate"
+        yield Finding(f"many values of a latent at once are refused. {remedy}", error)
+        return
+    if found:
+        yield Finding(FROM_OTHERS.format(*found))

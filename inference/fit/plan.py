@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
-from inference.fit.objectives import check_objective, samples_enumerated
+from inference.fit.objectives import check_objective, objective, samples_enumerated
 from inference.fit.objectives.importance import Renyi_ELBO
 from inference.fit.objectives.registry import Estimator
 from inference.fit.settings import Settings
 from inference.pairs import capabilities
-from inference.pairs.data_checks import check_training
+from inference.pairs.data_checks import check_training, check_vectorised
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
@@ -81,7 +81,11 @@ def plan_fit(
         two = Batch(x, given)[:2]
         few = arguments(pair, transform(two.x), two.given)
     with eval_mode(pair):
-        enumerated = inspect_pair(pair, few).enumerated
+        evaluated = inspect_pair(pair, few)
+    draws = objective(settings.objective, settings.particles, evaluated.has_global_latent).num_particles
+    particles = evaluated.has_global_latent and draws > 1
+    if evaluated.enumerated or particles:
+        check_vectorised(pair, few, particles)
     pair.train()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Found ", UserWarning)  # Pyro warns of what `check_training` refuses
@@ -103,7 +107,7 @@ def plan_fit(
         is_conditional=len(few) > 1,
         has_global_latent=info.has_global_latent,
         is_per_data_point=info.is_per_data_point,
-        is_relaxed=info.enumerated != enumerated,
+        is_relaxed=info.enumerated != evaluated.enumerated,
         enumerated_in_model=frozenset(by_model),
         labelled=None if by_model or len(few) < 2 else _labelled(pair, given),  # Pyro's sum has one scale for all rows
         temperature=_temperature(pair, settings),

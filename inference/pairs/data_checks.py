@@ -1,6 +1,7 @@
 """Validate model, guide and data before training."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from pyro import poutine
@@ -27,8 +28,9 @@ from inference.pairs.sites import Site
 from inference.pairs.support_checks import check_likelihoods, check_supports
 from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
+from inference.pairs.vectorised import FROM_OTHERS, site_from_others
 
-__all__ = ["check_data", "check_fit", "check_scored", "check_training"]
+__all__ = ["check_data", "check_fit", "check_scored", "check_training", "check_vectorised"]
 
 VARIED_ROWS = 8  # enough for x to have different values
 
@@ -219,6 +221,22 @@ def _run(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...]) -> tupl
         except Exception as error:  # any error of the user's code: its cause may be a clause
             return handler.trace, error
     return handler.trace, None
+
+
+def check_vectorised(pair: Pair, args: tuple[Tensor, ...], particles: bool = False) -> None:
+    """Check that the log-density at a value of a latent does not depend on other values in the same run.
+
+    A pair that fails on many values at once passes: its first step says more.
+
+    :param args: (x,) or (x, given), of a few rows
+    :param particles: whether global latents have several values, as well as those that are enumerated
+    :raises ContractError: if it does
+    """
+    found = None
+    with eval_mode(pair), suppress(Exception):  # any error of the user's code
+        found = site_from_others(pair, args, particles)
+    if found:
+        raise ContractError("vectorised", FROM_OTHERS.format(*found))
 
 
 def check_training(pair: Pair, info: PairInfo) -> None:

@@ -22,6 +22,7 @@ from inference.pairs.streams import seed_torch
 __all__ = [
     "FROM_PLACE",
     "FROM_X",
+    "NUDGE",
     "RESTARTED",
     "distribution_tensors",
     "nudged_weights",

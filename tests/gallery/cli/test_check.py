@@ -173,7 +173,7 @@ class Shared(Mine):
         level = pyro.sample("level", dist.Normal(x.new_zeros(()), 1.0))
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
-            mean = z + level[..., None, None] + given @ self.theta["slope"]
+            mean = z + level[..., None] + given @ self.theta["slope"]
             pyro.sample("x", dist.Normal(mean, 1.0).to_event(1), obs=x)
 
     def guide(self, x, given, total=None):

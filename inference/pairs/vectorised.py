@@ -1,0 +1,138 @@
+"""Test that a pair gives to many values of a latent at once the log-densities that it gives to each of them.
+
+Many values stand along a dimension to the left of the plate: those of an enumerated site, or particles of a global one.
+"""
+
+import copy
+from contextlib import suppress
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer.enum import get_importance_trace
+from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from inference.pairs.handlers import SetRows
+from inference.pairs.pair import Pair
+from inference.pairs.run import cuda_devices, param_scope, same_buffers
+from inference.pairs.sites import Site, is_local, latent_sites
+from inference.pairs.streams import seed_torch
+from inference.pairs.values import NUDGE, nudged_weights
+
+__all__ = ["FROM_OTHERS", "site_from_others"]
+
+FROM_OTHERS = (
+    "{} has another log-density where {} has many values at once than where it has one of them. They stand along a "
+    "dimension to the left of the plate: select by z[..., 0], index a table by Vindex(table)[..., y], and write "
+    "arithmetic that broadcasts."
+)
+CASES = 3  # of the values of each enumerated site
+PARTICLES = "particles"
+PARTS = "model", "guide"
+
+
+def site_from_others(pair: Pair, args: tuple[Tensor, ...], particles: bool = False) -> tuple[str, str] | None:
+    """Return the first site whose log-density at a value of a latent depends on the other values that the latent has in
+    the same run, and the names of such latents; None without one.
+
+    The pair is run with all values of its enumerated sites, in the mode that it is in, and then conditioned on some of
+    them, one by one. What changes with other noise is no sign. It raises what the pair raises.
+
+    :param args: (x,) or (x, given), (n, ...) each, of a few rows
+    :param particles: draw several values of each global latent, as an objective does that draws them together
+    """
+    double = tuple(a.double() if a.is_floating_point() else a for a in args)
+    with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair)), pyro.validation_enabled(False):
+        with suppress(Exception):  # any error of the user's code, which may know one precision alone
+            return _differing_site(copy.deepcopy(pair).double(), double, particles, 1e-8)
+        with suppress(Exception):
+            return _differing_site(pair, args, particles, 1e-3)
+        return _differing_site(pair, args, particles, 1e-3, nudge=0.0)  # weights beside its own may be impossible
+
+
+def _differing_site(
+    pair: Pair, args: tuple[Tensor, ...], particles: bool, tolerance: float, nudge: float = NUDGE
+) -> tuple[str, str] | None:
+    """Return what `site_from_others` does, of a pair that can be run on these data."""
+    rows = torch.arange(len(args[0]), device=args[0].device)
+    with same_buffers(pair), nudged_weights(pair, nudge), SetRows(rows):
+        traces = _run_with_all(pair, args, particles)
+        drawn = {name: site for trace in traces for name, site in latent_sites(trace).items()}
+        sizes = {name: _number_of_values(site) for name, site in drawn.items() if "_enumerate_symbol" in site["infer"]}
+        many = [name for name, site in drawn.items() if name in sizes or (particles and not is_local(site))]
+        for case in range(CASES if sizes else bool(many)):
+            at = {drawn[name]["infer"]["_enumerate_symbol"]: (case + i) % sizes[name] for i, name in enumerate(sizes)}
+            at[traces[0].plate_to_symbol.get(PARTICLES)] = 1
+            together, values = {}, {}
+            for part, trace in zip(PARTS, traces, strict=True):
+                for name, site in _sampled(trace):
+                    together[part, name] = _one_of(site["log_prob"], site, at)
+                    if not site["is_observed"]:
+                        values[name] = _alone(_one_of(site["value"], site, at, site["fn"].event_dim), site)
+            alone, again = (_log_densities(pair, args, values, seed) for seed in (0, 1))
+            for key, log_prob in together.items():
+                if _same(alone[key], again[key], tolerance) and not _same(log_prob, alone[key], tolerance):
+                    return f"{key[1]} of the {key[0]}", " and ".join(many)
+    return None
+
+
+def _run_with_all(pair: Pair, args: tuple[Tensor, ...], particles: bool) -> tuple[poutine.Trace, poutine.Trace]:
+    """Return the traces (model, guide) with all values of enumerated sites, their dimensions with symbols."""
+    guide, model = EnumMessenger(first_available_dim=-2 - particles)(pair.guide), EnumMessenger()(pair.model)
+    if particles:
+        model, guide = (pyro.plate(PARTICLES, 3, dim=-2)(part) for part in (model, guide))
+    seed_torch(0)
+    with param_scope():
+        model, guide = get_importance_trace("flat", 1 + particles, model, guide, args, {"total": None})
+    guide.symbolize_dims()
+    model.symbolize_dims(guide.plate_to_symbol)
+    return model, guide
+
+
+def _log_densities(
+    pair: Pair, args: tuple[Tensor, ...], values: dict[str, Tensor], seed: int
+) -> dict[tuple[str, str], Tensor]:
+    """Return the log-density by (part, site), where every latent has one value for each data point."""
+    found: dict[tuple[str, str], Tensor] = {}
+    for name in PARTS:
+        seed_torch(seed)
+        with param_scope():
+            trace = poutine.trace(poutine.condition(getattr(pair, name), values)).get_trace(*args)
+        trace.compute_log_prob(lambda _, site: not site_is_subsample(site))
+        found |= {(name, key): site["log_prob"] for key, site in _sampled(trace)}
+    return found
+
+
+def _sampled(trace: poutine.Trace) -> list[tuple[str, Site]]:
+    nodes: dict[str, Site] = trace.nodes
+    return [(n, s) for n, s in nodes.items() if s["type"] == "sample" and not site_is_subsample(s)]
+
+
+def _number_of_values(site: Site) -> int:
+    return site["value"].shape[site["infer"]["_enumerate_dim"] - site["fn"].event_dim]
+
+
+def _one_of(values: Tensor, site: Site, at: dict[Any, int], event_dim: int = 0) -> Tensor:
+    """Return values of a site at one index of each dimension that has many, which keeps length 1.
+
+    :param at: the index by the symbol of the dimension
+    """
+    for dim, symbol in site["infer"]["_dim_to_symbol"].items():
+        axis = dim - event_dim
+        if symbol in at and values.dim() >= -axis and values.shape[axis] > 1:
+            values = values.narrow(axis, at[symbol], 1)
+    return values
+
+
+def _alone(value: Tensor, site: Site) -> Tensor:
+    """Return a value without the dimensions left of the plate, all of length 1: (n, ...), or (...) of a global one."""
+    plates = [frame for frame in site["cond_indep_stack"] if frame.vectorized and frame.dim == -1]
+    own = value.shape[value.dim() - site["fn"].event_dim - bool(plates) :]
+    return value.reshape(own).expand(plates[0].size, *own[1:]) if plates else value.reshape(own)
+
+
+def _same(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    return bool(torch.isclose(one, other, tolerance, tolerance, equal_nan=True).all())

@@ -1,0 +1,139 @@
+"""Many values of a latent at once have the log-densities of each alone: enumerated values, and particles."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from cases import FITTED, arguments, build
+from torch import Tensor, nn
+
+from inference import SVI, Settings
+from inference.contract import CLAUSES, Case
+from inference.pairs.checks import ContractError
+from inference.pairs.info import inspect_pair
+from inference.pairs.run import eval_mode
+from inference.pairs.vectorised import site_from_others
+
+K = 4
+
+
+class Mixture(nn.Module):
+    """y ~ Categorical, summed out in the guide; x ~ Normal(loc[y], 1) in R^2."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = nn.ParameterDict({"loc": torch.arange(2.0 * K).view(K, 2)})
+        self.classifier = nn.Linear(2, K)
+
+    def model(self, x: Tensor, total: int | None = None):
+        pyro.module("own", self.own)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            y = pyro.sample("y", dist.Categorical(logits=x.new_zeros(K)), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(self.mean(y), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor, total: int | None = None):
+        pyro.module("classifier", self.classifier)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("y", dist.Categorical(logits=self.classifier(x)), infer={"enumerate": "parallel"})
+
+    def mean(self, y: Tensor) -> Tensor:
+        return self.own["loc"][y]
+
+
+class FirstValue(Mixture):
+    def mean(self, y):
+        return self.own["loc"][y[0]]
+
+
+class FlatValue(Mixture):
+    def mean(self, y):
+        return self.own["loc"][y.flatten()[-1]]
+
+
+class SharedCentre(Mixture):
+    def mean(self, y):
+        loc = self.own["loc"][y]
+        return loc - loc.mean(0)
+
+
+class Line(nn.Module):
+    """w ~ Normal(0, I) in R^2 for all data, x ~ Normal(w_0 + w_1 row, 1) in R^2."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = nn.ParameterDict({"loc": torch.tensor([1.0, -1.0]), "pre": torch.zeros(2)})
+
+    def model(self, x: Tensor, total: int | None = None):
+        w = pyro.sample("w", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+        with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows:
+            pyro.sample(
+                "x", dist.Normal(self.mean(w, rows).unsqueeze(-1).expand(*w.shape[:-2], -1, 2), 1.0).to_event(1), obs=x
+            )
+
+    def guide(self, x: Tensor, total: int | None = None):
+        pyro.module("own", self.own)
+        pyro.sample("w", dist.Normal(self.own["loc"], self.own["pre"].exp()).to_event(1))
+
+    def mean(self, w: Tensor, rows: Tensor) -> Tensor:
+        return w[..., 0] + w[..., 1] * rows
+
+
+class FirstParticle(Line):
+    def mean(self, w, rows):
+        return w.flatten()[0] + w.flatten()[1] * rows
+
+
+class LastParticle(Line):
+    def mean(self, w, rows):
+        w = w.view(-1, 2)[-1]
+        return w[0] + w[1] * rows
+
+
+WRONG = {FirstValue: "y", FlatValue: "y", SharedCentre: "y", FirstParticle: "w", LastParticle: "w"}
+X = torch.arange(12.0).view(6, 2)
+
+
+@pytest.mark.parametrize("cls", [Mixture, Line, *WRONG])
+def test_what_takes_one_value_for_all_is_named_and_not_fitted(cls):
+    objective, particles = ("enum", 1) if issubclass(cls, Mixture) else ("trace", 2)
+    settings = Settings(objective=objective, particles=particles)
+    (*findings,) = CLAUSES["vectorised"](Case(cls, (X,)))
+    if cls not in WRONG:
+        assert not findings
+        assert SVI(cls(), X, settings=settings).train_step().isfinite()
+        return
+    (finding,) = findings
+    assert f"x of the model has another log-density where {WRONG[cls]} has many values" in finding.text
+    with pytest.raises(ContractError, match='clause "vectorised" of the contract: x of the model'):
+        SVI(cls(), X, settings=settings)
+
+
+def test_a_fit_with_one_draw_needs_no_particles():
+    assert SVI(FirstParticle(), X).train_step().isfinite()
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_each_model_of_the_gallery_treats_many_values_as_each_alone(name):
+    pair, args = build(name), tuple(a[:3] for a in arguments(name))
+    with eval_mode(pair):
+        particles = inspect_pair(pair, args).has_global_latent
+        assert site_from_others(pair, args, particles) is None
+
+
+class OneDimensionMore(Line):
+    """Particles stand at dimension -3, and not where the plate of particles is."""
+
+    def mean(self, w, rows):
+        return w[..., None, 0] + w[..., None, 1] * rows
+
+
+class OneValue(Line):
+    def mean(self, w, rows):
+        return w.view(2)[0] + 0 * rows
+
+
+@pytest.mark.parametrize("cls", [OneValue, OneDimensionMore])
+def test_what_refuses_many_values_is_told(cls):
+    (finding,) = CLAUSES["vectorised"](Case(cls, (X,)))
+    assert "broadcasts" in finding.text
+    assert isinstance(finding.error, RuntimeError | ValueError)
