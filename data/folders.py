@@ -84,7 +84,7 @@ def _read(folder: Path, done: Counter[str]) -> Arrays:
     left = sorted({path for path in places if path.suffix.lower() in (*IMAGES, *OTHER_IMAGES)} - {*files})
     if left:
         raise DataError(
-            f"folder {folder} has {len(left)} images that are not read, such as {left[0].relative_to(folder)}: of "
+            f"folder {folder} has images that are not read ({len(left)}), such as {left[0].relative_to(folder)}: of "
             f"another format, or not directly in the folder of a class. Convert them to {IMAGES[0]}, or move them."
         )
     x = np.empty(0)

@@ -202,7 +202,7 @@ def test_images_in_other_formats_are_not_left_out_silently(tmp_path, inside, oth
     for i in range(4):
         draw(tmp_path / f"{inside}{i}.png", value=i)
     (tmp_path / f"{inside}{other}").write_bytes(b"")
-    fault("1 images that are not read", inside + other, "Convert", name=f"{tmp_path}:grey")
+    fault("images that are not read (1)", inside + other, "Convert", name=f"{tmp_path}:grey")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_images_in_other_places_are_not_left_out_silently(tmp_path, left):
     for aside in (left, ".hidden/9.png", "ant/notes.txt"):
         (tmp_path / aside).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / aside).write_bytes(b"")
-    fault("1 images that are not read", left, "Convert", "move", name=f"{tmp_path}:grey")
+    fault("images that are not read (1)", left, "Convert", "move", name=f"{tmp_path}:grey")
 
 
 def test_classes_that_one_split_lacks(tmp_path):
