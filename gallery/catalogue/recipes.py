@@ -154,13 +154,13 @@ def _vae(name: str, source: str, data: str, keywords: dict[str, Any], **settings
 def _importance_weighted(name: str, objective: str, data: str = "mnist:dynamic", **settings: Any) -> Recipe:
     """Build the recipe of the paper's VAE with one stochastic layer.
 
-    3280 epochs are the paper's 1 + 3 + ... + 3^7, at a constant rate; the shorter fits to static pixels have a cosine.
+    3280 epochs are the paper's 1 + 3 + ... + 3^7, at its rates; the shorter fits to static pixels have a cosine.
     """
     source = "Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016"
     keywords = {"latent_dim": 50, "hidden": (200, 200), "activation": "tanh", "dropout": 0.0}
-    settings = {"epochs": 3280, "batch_size": 20, "lr": 1e-3, "objective": objective} | settings
+    fit = {"epochs": 3280, "batch_size": 20, "lr": 1e-3, "lr_schedule": "stages", "objective": objective}
     metrics = ("k_hat", "iwae_5000")
-    return Recipe(name, "vae", data, source, keywords, settings, validation=False, extra_metrics=metrics)
+    return Recipe(name, "vae", data, source, keywords, fit | settings, validation=False, extra_metrics=metrics)
 
 
 def _short(name: str, model: str) -> Recipe:

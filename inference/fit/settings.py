@@ -15,6 +15,7 @@ __all__ = ["DEFAULTS", "OPTIMISERS", "SCHEDULES", "Settings"]
 MOST_PARTICLES = 100_000  # of a step, which runs them one after the other
 TOLERANCE = 0.02  # of until converged, in units of a weight
 FLAT = 0.8  # share of a run before the rate of flat_cosine falls
+STAGES = 8  # of the schedule of that name
 
 
 def _cosine(t: float) -> float:
@@ -22,11 +23,18 @@ def _cosine(t: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * t))
 
 
+def _stages(t: float) -> float:
+    """Fall by 10^(1/7) in stages, each three times as long as the one before; t in [0, 1)."""
+    stage = math.floor(math.log(1 + (3**STAGES - 1) * t, 3) + 1e-9)  # a stage begins at (3^i - 1) / (3^STAGES - 1)
+    return 10 ** (-stage / 7)
+
+
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
     "cosine": _cosine,
     "flat_cosine": lambda t: _cosine(max(0.0, (t - FLAT) / (1.0 - FLAT))),
+    "stages": _stages,
 }
 
 _EXCLUDED = {
@@ -61,8 +69,8 @@ class Settings:
     :param optimiser: the class of torch.optim that makes the updates, with torch's defaults in all but lr and betas
     :param lr: learning rate; the gradient is that of the loss of all data together, as in Pyro, so SGD, which does not
         normalise it, needs a rate smaller by the number of data points
-    :param lr_schedule: the learning rate over the run: constant, linear to 0, cosine to 0, or flat_cosine: constant,
-        then cosine to 0 over the last fifth
+    :param lr_schedule: the learning rate over the run: constant, linear to 0, cosine to 0, flat_cosine: constant, then
+        cosine to 0 over the last fifth, or stages: eight, from lr to lr / 10, each three times as long as the last one
     :param adam_beta2: decay of the average of squared gradients, of Adam and its variants only; at 0.99 large gradients
         at the start are forgotten ten times faster
     :param objective: the estimator: trace, analytic, free-bits:NATS, enum, enum_analytic, graph, stl, reinforce, loo:K,
@@ -89,7 +97,7 @@ class Settings:
     batch_size: int = 100
     optimiser: str = "Adam"
     lr: float = 1e-3
-    lr_schedule: Literal["constant", "linear", "cosine", "flat_cosine"] = "constant"
+    lr_schedule: Literal["constant", "linear", "cosine", "flat_cosine", "stages"] = "constant"
     adam_beta2: float = 0.999
     objective: str = "trace"
     particles: int = 1
