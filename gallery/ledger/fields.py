@@ -91,6 +91,7 @@ DISPLAYED = (
     "k-hat, median",
     "k-hat above 0.7",
     "accuracy of the digit classifier",
+    "cost of a wrong label",
     "accuracy, components matched to classes",
     "NMI of component and class",
     "components in use",

@@ -1,5 +1,6 @@
 """Corrections of gallery/catalogue/sources.md that can be computed, beside those in the tests of the models."""
 
+import itertools
 import math
 from itertools import pairwise
 
@@ -21,6 +22,10 @@ from gallery.models.vae import VAE
 from inference import SVI, Settings, em
 from inference.pairs.info import inspect_pair
 
+needs_mnist = pytest.mark.skipif(
+    not next(row.available for row in data.describe() if row.name == "mnist"),
+    reason="no raw MNIST files under $GALLERY_DATA",
+)
 EYE = torch.eye(2, dtype=torch.float64)
 PRIOR = MultivariateNormal(EYE[0] * 0, EYE)
 
@@ -49,6 +54,33 @@ def test_of_k_logits_one_can_be_fixed():
     """[B]"""
     logits = torch.randn(6, dtype=torch.float64)
     close(Categorical(logits=logits).probs, Categorical(logits=logits - logits[-1]).probs)
+
+
+def test_a_second_sigmoid_leaves_probabilities_from_one_half_to_73_percent():
+    """[B]: the optimum of a loss that takes logits, where the network's last layer is a sigmoid."""
+    ends = nn.Sigmoid()(nn.Sigmoid()(tensor([-1e3, 1e3], dtype=torch.float64)))
+    close(ends, tensor([0.5, math.e / (1 + math.e)], dtype=torch.float64))
+    assert round(ends[1].item(), 2) == 0.73
+    loss = nn.BCEWithLogitsLoss()
+    assert loss(tensor([0.0]), tensor([0.0])).item() == pytest.approx(math.log(2))  # the least that a black pixel costs
+
+
+def test_a_sum_over_training_images_by_test_minibatches_is_six_times_the_mean():
+    """[L]: the printed test loss, where every minibatch has the loss 1."""
+    train, test = torch.zeros(60_000, 1).split(100), torch.zeros(10_000, 1).split(100)
+    assert sum(1.0 for _ in train) / len(test) == 6
+
+
+@needs_mnist
+def test_a_relu_unit_may_be_0_for_the_whole_first_minibatch():
+    """[L]: in four of twelve starts of the slides' sparse autoencoder, whose penalty is then infinite."""
+    x, infinite = data.load("mnist:grey").x, 0
+    for width, seed in itertools.product((128, 144), range(6)):
+        torch.manual_seed(seed)
+        encoder, _ = nn.Linear(784, width), nn.Linear(width, 784)
+        rho_hat = encoder(x[torch.randperm(len(x))[:100]]).relu().mean(0)
+        infinite += bool((0.05 * torch.log(0.05 / rho_hat)).sum().isinf())
+    assert infinite == 4
 
 
 def test_the_mean_of_a_bernoulli_is_no_sample():

@@ -33,7 +33,7 @@ from inference.pairs.streams import seeded
 
 __all__ = ["coverage", "estimates", "expected_coverage", "gap_of_mean_field", "mean_field", "reproduce"]
 
-SETS, SETS_OF_NUTS, DRAWS = 200, 10, 200  # data sets; draws of each of two chains of NUTS
+SETS, DRAWS = 200, 200  # data sets; draws of each of two chains of NUTS, which takes half an hour for all sets
 LEVEL = 0.9
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard deviations on either side of a normal's mean
 LINES = ("linear_regression", "linear_regression:mean_field", "linear_regression:map")  # recipes with a picture
@@ -81,7 +81,7 @@ def simulated(number: int) -> tuple[Tensor, Tensor]:
         return mean + data.synthetic.LINE_SIGMA * torch.randn_like(mean), c
 
 
-def coverage(sets: int = SETS, sets_of_nuts: int = SETS_OF_NUTS, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
+def coverage(sets: int = SETS, sets_of_nuts: int = SETS, draws: int = DRAWS) -> dict[str, dict[str, Any]]:
     """Count in how many simulated data sets the LEVEL interval of a method contains the true intercept and slope.
 
     :return: {method: {"covered": fractions of intercept and slope, "n": number of data sets}}
@@ -136,7 +136,7 @@ def _line(name: str, seed: int = 0) -> Figure:
 
 
 def reproduce(
-    folder: Path, fitted: Path, sets: int = SETS, sets_of_nuts: int = SETS_OF_NUTS, draws: int = DRAWS
+    folder: Path, fitted: Path, sets: int = SETS, sets_of_nuts: int = SETS, draws: int = DRAWS
 ) -> dict[str, Any]:
     """Write squares_and_kl.json, its figure and those of three recipes, and return the content of the file.
 

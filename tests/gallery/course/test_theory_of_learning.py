@@ -2,15 +2,18 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
-from course import names, states
+from cases import arguments, build
+from course import lesson, names, states
 from torch.distributions import Categorical, MultivariateNormal, Normal, kl_divergence
 
 import data
 from gallery.course.checks import lesson_05, lesson_06
+from gallery.report.diagram import factorisation, relations
 
 DOUBLE = torch.float64
 
@@ -92,6 +95,51 @@ def test_parameters_and_the_amortisation_gap_of_factor_analysis():
     kl = kl_divergence(MultivariateNormal(mean, torch.diag_embed((2 * log_scale).exp())), exact).sum()
     assert all(grad.abs().max() < 1e-10 for grad in torch.autograd.grad(kl, (mean, log_scale)))  # the best of each
     assert torch.allclose(gaps, gaps[0].expand(5))
+
+
+def test_em_and_gradient_steps_on_both_parts_end_at_the_same_evidence():
+    """The exact ELBO of lesson 6 at its maximum over model and diagonal guide, by L-BFGS, from the start of EM."""
+    states(6, "In the limit all three reach the same evidence")
+    x, sigma = names(6)["x"], torch.ones(3, dtype=DOUBLE)
+    torch.manual_seed(0)
+    W = start = torch.randn(3, 2).double()
+    for _ in range(2000):
+        W, sigma = names(6)["m_step"](x, *names(6)["posterior"](W, sigma))
+    zero = torch.zeros(3, dtype=DOUBLE)
+    evidence = MultivariateNormal(zero, W @ W.T + torch.diag(sigma**2)).log_prob(x).mean()
+    shapes = start, zero, torch.zeros(2, 3, dtype=DOUBLE), torch.zeros(2, dtype=DOUBLE)
+    both = [value.clone().requires_grad_() for value in shapes]
+    optimiser = torch.optim.LBFGS(both, max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def minus_elbo():
+        optimiser.zero_grad()
+        loss = -names(6)["elbo"](x, both[0], both[1].exp(), both[2], torch.diag((2 * both[3]).exp())).mean()
+        loss.backward()
+        return loss
+
+    optimiser.step(minus_elbo)
+    assert -minus_elbo().item() == pytest.approx(evidence.item(), abs=1e-5)
+
+
+def test_the_joint_densities_of_five_models():
+    """The table of lesson 6, with the factors of the models as they are read off their code."""
+    (table,) = [cell.source for cell in lesson(6).cells if "| joint density |" in cell.source]
+    for name in ("factor_analysis", "vae", "cvae", "gmvae", "vrnn"):
+        pair, args = build(name), arguments(name)
+        diagram = relations(pair, args, "model", len(args[0])).renamed("given", "y")
+        title = f"| {name.replace('_', ' ') if '_' in name else name.upper()} |"
+        (row,) = [line for line in table.splitlines() if line.removeprefix("# ").startswith(title)]
+        assert _factors(row.split(" | ")[-1]) == _factors(factorisation(diagram))
+
+
+def _factors(text: str) -> set[tuple[str, frozenset[str]]]:
+    """The variables with their parents, from a formula in TeX or in plain text."""
+    text = re.sub(r"_\{(?:<|\\le )t\}", lambda it: "_1:t" if "le" in it[0] else "_1:t-1", text)
+    found = re.findall(r"p(?:_\\theta)?\((\w+)(?: *(?:\\mid|\|) *([^;)]*))?[^)]*\)", text)
+    return {
+        (variable, frozenset(re.split(r", *", parents.strip()) if parents.strip() else []))
+        for variable, parents in found
+    }
 
 
 def test_the_mean_over_a_minibatch_is_unbiased_whatever_its_size():
