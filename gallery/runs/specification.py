@@ -17,6 +17,7 @@ from gallery.catalogue.needed import needs_files
 from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError, unknown
+from gallery.runs.derived import from_data
 from gallery.runs.memory import check_size, describe_allocation
 from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, renamed, wrong
 from gallery.runs.registry import constructor, format_error, line_of, model_class
@@ -25,22 +26,7 @@ from inference import Pair, Settings
 from inference.pairs.capabilities import declared
 from inference.pairs.streams import seeded
 
-__all__ = ["Run", "from_data", "run_of"]
-
-
-def from_data(dataset: Dataset, has_steps: bool = False) -> dict[str, Any]:
-    """Return the hyper-parameters that follow from a data set, unless a recipe or the user sets them."""
-    support = str(dataset.support)
-    likelihood = {"Boolean()": "bernoulli", "Interval(lower_bound=0.0, upper_bound=1.0)": "continuous_bernoulli"}
-    derived: dict[str, Any] = {"data_dim": dataset.x.shape[1], "total": len(dataset)}
-    derived["likelihood"] = likelihood.get(support, "gaussian")
-    if has_steps and len(dataset.shape) == 2:
-        derived["steps"], derived["step_dim"] = dataset.shape
-    if dataset.classes is not None:
-        derived["classes"] = dataset.classes
-    if dataset.covariates is not None:
-        derived["given_dim"] = dataset.covariates.shape[1]
-    return derived
+__all__ = ["Run", "run_of"]
 
 
 _STORABLE = (int, float, str, list, tuple, type(None))  # hyper-parameters that run.json can hold
@@ -97,7 +83,10 @@ class Run:
             raise RunError(
                 f"{model} has no recipe that names its data. `gallery data` lists the data sets.", ("data", "NAME")
             )
-        chosen = Settings(**((recipe.settings if recipe else {}) | (settings or {})))
+        own_settings = settings or {}
+        if own_settings.get("until", "epochs") != "epochs":  # which chooses the rates itself
+            own_settings = {"lr_schedule": "constant"} | own_settings
+        chosen = Settings(**((recipe.settings if recipe else {}) | own_settings))
         if validation is None:
             validation = recipe.validation if recipe else True
         known = constructor(model_class(model))

@@ -36,9 +36,15 @@ def test_a_run_ends_early_and_resumes_to_the_bit(tmp_path, after, capsys):
     assert f"converged after {metrics['epochs']:,} epochs: weights within" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_recipe_whose_rate_falls_is_refused_in_one_line(tmp_path, capsys):
-    command = ["fit", "linear_regression", "--until", "converged", "--run", str(tmp_path / "run")]
-    assert main(command) == 2
+@pytest.mark.parametrize("name", ["linear_regression", "exponential_gaussian", "factor_analysis"])
+def test_the_schedule_of_a_recipe_gives_way(name):
+    assert Run.of(name).settings.lr_schedule == "flat_cosine"
+    assert Run.of(name, settings={"until": "converged"}).settings.lr_schedule == "constant"
+
+
+def test_a_schedule_that_the_user_sets_is_refused_in_one_line(tmp_path, capsys):
+    command = ["fit", "linear_regression", "--until", "converged", "--lr-schedule", "cosine"]
+    assert main([*command, "--run", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("lr_schedule is flat_cosine. Use --lr-schedule constant.")
+    assert line.endswith("lr_schedule is cosine. Use --lr-schedule constant.")
     assert not (tmp_path / "run").exists()
