@@ -181,7 +181,7 @@ def demo_runs() -> dict[str, Run]:
 
 
 def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
-    """Fit three models with exact answers and a VAE, and write the gallery's pages with them; about a minute.
+    """Fit three models with exact answers and a VAE, and write the gallery's pages with them; one to two minutes.
 
     :param out: Folder of the runs and of the pages.
     :param overwrite: Replace the runs and the pages that are in the folder already.

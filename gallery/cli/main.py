@@ -95,7 +95,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "demo": (
         "fit:demo",
-        "Fit three models with exact answers and a VAE, and write the gallery's pages with them; about a minute.",
+        "Fit three models with exact answers and a VAE, and write the gallery's pages with them; one to two minutes.",
     ),
     "site": ("results:site", "Write the gallery as static pages, to be opened from disk or put on any web server."),
 }

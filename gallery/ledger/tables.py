@@ -202,7 +202,7 @@ def _section(recipe: Recipe, row: dict[str, Any] | None) -> str:
     if row is None:
         settings = Settings(**recipe.settings)
         cost = f"{settings.epochs:,} epochs in minibatches of {settings.batch_size}, objective {settings.objective}"
-        return "\n".join([*lines, f"On {recipe.data}. It was not run: {cost}."])
+        return "\n".join([*lines, f"On {recipe.data}. It was not run: {cost}. {recipe.note}".rstrip()])
     if not row["runs"]:
         return "\n".join([*lines, f"Refused before the first step: {row['refused']}"])
     seeds = ", ".join(sorted(row["runs"], key=int))

@@ -1,6 +1,7 @@
 """The numbers of the instructor's notes, and the syllabus."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from gallery.catalogue.elsewhere import ELSEWHERE
 from gallery.course import LESSONS
 from gallery.course.checks import lesson_04, lesson_05
 from gallery.course.pictures import HEROES
+from gallery.course.source import lesson
 from gallery.course.syllabus import MISCONCEPTIONS, NOTATION, OUTLINE, SECTIONS, WEEKS
 from gallery.models import MODELS
 
@@ -30,6 +32,12 @@ def test_every_lesson_has_a_picture_sections_and_a_week():
     assert {page for week in WEEKS for page in week.pages} <= set(MODELS)
     assert {len(row) for row in NOTATION} == {6}
     assert {it.lesson for it in MISCONCEPTIONS} <= set(LESSONS)
+
+
+def test_a_lesson_takes_45_to_90_minutes():
+    for number in LESSONS:
+        (minutes,) = re.findall(r"\*\*Time\*\*: (\d+) minutes", lesson(number).cells[0].source)
+        assert 45 <= int(minutes) <= 90
 
 
 def test_every_week_of_the_outline_is_here_or_elsewhere():
