@@ -8,7 +8,6 @@ import statistics
 import time
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gallery.bench import floor
@@ -16,6 +15,7 @@ from gallery.bench.cases import Case
 from inference import Pair, eval_mode
 from inference.evaluation.log_weights import COMPILE_TILES, importance_terms
 from inference.pairs.run import arguments
+from inference.pairs.streams import seeded
 
 __all__ = ["products", "time_iwae"]
 
@@ -37,8 +37,8 @@ def time_iwae(case: Case) -> dict[str, Any]:
     :return: "ms_iwae" and "ms_iwae_floor" (its matrix products alone), in milliseconds per data point, medians over
         ROUNDS; "iwae_times_floor", their ratio; and "iwae_k"
     """
-    torch.manual_seed(0)
-    (x, given), pair, k = case.load(), case.build(), case.iwae
+    with seeded(0, "bench"):
+        (x, given), pair, k = case.load(), case.build(), case.iwae
     args = arguments(pair, x, given)
     few, many = COMPILE_TILES, 2 * COMPILE_TILES  # both compile, and differ in the number of tiles only
 

@@ -27,6 +27,7 @@ from inference import SVI
 from inference.fit.graph import UntraceableError
 from inference.fit.step import Mode
 from inference.pairs.run import arguments
+from inference.pairs.streams import seeded
 from inference.products import choose_products, has_bfloat16, using_products
 
 __all__ = ["GROWTH", "LABELS", "ONEDNN", "ROUNDS", "contestants", "growth", "measure"]
@@ -75,8 +76,8 @@ RATIOS: dict[str, tuple[str, str]] = {
 
 def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
     """Return a function that makes each contestant of a case, by its key in `LABELS`; all from the same weights."""
-    torch.manual_seed(0)
-    (x, given), pair = case.load(), case.build()
+    with seeded(0, "bench"):
+        (x, given), pair = case.load(), case.build()
 
     def svi(mode: Mode, **settings: Any) -> SVI:
         fit = SVI(copy.deepcopy(pair), x, given, case.fit(**settings))

@@ -20,6 +20,7 @@ from gallery.runs.finish import write_run
 from gallery.runs.folder import copy_run
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.report import metrics_table
+from gallery.runs.rows import places_of
 from gallery.runs.summary import summarise
 from gallery.runs.table import Table, as_html, file_name
 from inference import SVI, Pair, check_fit, encode, reconstruct, sample
@@ -200,7 +201,8 @@ class Fit:
         :param x: (n, ...) other data; those of the split if None
         """
         rows = self._rows(x, given, split)
-        return encode(self.pair, rows.scored(), rows.given, self.run.settings.seed)
+        with places_of(rows, self.pair):
+            return encode(self.pair, rows.scored(), rows.given, self.run.settings.seed)
 
     def reconstruct(self, x: Any = None, given: Any = None, *, split: str = "test") -> Tensor:
         """Compute E[x' | z], (n, d), with one draw of z from the guide at each data point.
@@ -208,7 +210,8 @@ class Fit:
         :param x: (n, ...) other data; those of the split if None
         """
         rows = self._rows(x, given, split)
-        return reconstruct(self.pair, rows.scored(), rows.given, self.run.settings.seed)
+        with places_of(rows, self.pair):
+            return reconstruct(self.pair, rows.scored(), rows.given, self.run.settings.seed)
 
     def plot(self, kind: str | None = None, ax: "Axes | None" = None) -> Any:
         """Draw a picture of the fit.

@@ -28,12 +28,12 @@ from torch import Tensor
 
 from data import Dataset
 from gallery.errors import RunError
+from gallery.runs.rows import places_of
 from gallery.runs.specification import Run
 from inference import Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.files import write_atomically, writing
 from inference.pairs.ends import data_within, entries_within, left_out
-from inference.pairs.handlers import OffsetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, log_joint
 from inference.pairs.sites import Site, is_local, latent_sites, observed_sites, other_plate
@@ -165,15 +165,7 @@ def write(run: Run, pair: Pair, dataset: Dataset, out: Path, draws: int = 200, s
             f"{draws} draws of {len(dataset)} data points would take {size / 2**30:.1f} GiB; the limit is "
             f"{MOST / 2**30:.0f} GiB. Reduce draws or n."
         )
-    two = dataset.head(2)
-    args = arguments(pair, two.scored(), two.given)
-    if dataset.first_row is None and inspect_pair(pair, args).is_per_data_point:
-        raise RunError(
-            f"The guide of {run.model} has parameters for each data point that it was fitted to, and none for "
-            f"split={dataset.split!r} of {dataset.name}.",
-            ("split", "train"),
-        )
-    with OffsetRows(dataset.first_row or 0):
+    with places_of(dataset, pair):
         exported = groups(pair, dataset, draws, seed)
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=about(run, dataset, seed)), **exported})
     packed = {f"/{name}": {v: {"zlib": True, "complevel": 1} for v in group} for name, group in exported.items()}

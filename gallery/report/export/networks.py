@@ -19,8 +19,8 @@ from inference import InferenceError, Pair, eval_mode
 from inference.evaluation.predictive import observed_value, posterior_trace
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
-from inference.pairs.properties import UndefinedError, mean_of
-from inference.pairs.sites import Site, is_local, latent_sites
+from inference.pairs.properties import UndefinedError, is_discrete, mean_of
+from inference.pairs.sites import Site, is_local, latent_sites, unwrap
 
 __all__ = ["Decoder", "Encoder", "NoNetworkError", "decoder", "encoder"]
 
@@ -40,7 +40,7 @@ def _parameters(fn: Any) -> dict[str, Tensor]:
     """Return the parameters of a distribution by name: `probs` if it is discrete, `v` of a Delta."""
     if isinstance(fn, dist.Delta):
         return {"v": fn.v}
-    if fn.support.is_discrete:
+    if is_discrete(fn):
         return {"probs": fn.probs}
     given = [name for name in fn.arg_constraints if name in vars(fn)]
     return {name: getattr(fn, name) for name in given or fn.arg_constraints}
@@ -103,7 +103,7 @@ def encoder(pair: Pair, args: tuple[Tensor, ...]) -> tuple[Encoder, dict[str, Te
         raise NoNetworkError(f"{name} has no encoder: its guide has parameters per data point.")
     for site, of in sites.items():
         if not _parameters(_inner(of)):
-            kind = type(_inner(of)).__name__
+            kind = type(unwrap(of["fn"])).__name__
             raise NoNetworkError(f"{name} has no encoder: q({site}) is a {kind}, whose parameters torch does not name.")
     families = {f"q({site})": type(_inner(sites[site])).__name__ for site in sites}
     return module, dict(zip(("x", "given"), args, strict=False)), families

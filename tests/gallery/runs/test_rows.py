@@ -162,3 +162,14 @@ def test_held_out_rows_are_not_compared_with_what_a_model_holds_of_fitted_rows()
     rows = {"train": torch.tensor([[2.0], [5.0], [9.0]]), "test": torch.tensor([[3.0], [1.0], [4.0], [6.0]])}
     found = gallery.fit(Trials(torch.full((3,), 9.0)), data=rows, epochs=1, progress=False).evaluate()
     assert "the guide has parameters for each data point" in str(found)
+
+
+@pytest.mark.parametrize("use", ["encode", "reconstruct"])
+def test_codes_are_those_of_the_fitted_rows_alone(use):
+    fitted = gallery.fit("exponential_gaussian:per_datum", epochs=1, progress=False)
+    of_fit = getattr(fitted, use)
+    train = fitted.splits["train"]
+    assert len(of_fit(split="train") if use == "reconstruct" else of_fit(split="train")["z"]) == len(train)
+    for held_out in ({}, {"x": train.x.numpy() + 1}):
+        with pytest.raises(RunError, match="has parameters for each data point that it was fitted to"):
+            of_fit(**held_out)
