@@ -24,8 +24,9 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
@@ -131,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         output has closed the pipe, or an exercise of the course does not hold
     """
     try:
-        code = _main(argv)
+        with _warned_once():
+            code = _main(argv)
         print(end="", flush=True)  # the rest of the output, while a closed pipe can still be caught
     except BrokenPipeError:
         _discard_output()
@@ -143,6 +145,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"cannot write the output: {error.strerror or error}.")
         return 2
     return code
+
+
+@contextmanager
+def _warned_once() -> Iterator[None]:
+    """Show each warning once in a block; Python shows it again whenever a filter has changed in between."""
+    seen: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_once(message: Warning | str, *where: Any, **more: Any) -> None:
+            if str(message) not in seen:
+                seen.add(str(message))
+                show(message, *where, **more)
+
+        warnings.showwarning = show_once
+        yield
 
 
 def _discard_output() -> None:

@@ -77,6 +77,7 @@ def compare(
     labels = dict.fromkeys(row.label for row in rows)
     log(f"{len(rows)} rows, {comparison.seeds} for each of: {'; '.join(labels)}")
     make_folder(folder / "rows")
+    warned: set[str] = set()
     path = folder.absolute()  # processes that are used again keep the working directory of their start
 
     def run_all(
@@ -86,7 +87,12 @@ def compare(
         for row, at in tasks.items():
             spec = specification(comparison, row, split, train.hash) | {"at": [other and other.label for other in at]}
             calls[row] = work, row.file(path, suffix), spec, comparison, row, path, split, *at
-        return dict(zip(tasks, _run_calls(list(calls.values()), jobs, log), strict=True))
+        contents = _run_calls(list(calls.values()), jobs, log)
+        for text in dict.fromkeys(text for content in contents for text in content.get("warnings", ())):
+            if text not in warned:
+                log(f"warning: {text}")
+                warned.add(text)
+        return dict(zip(tasks, contents, strict=True))
 
     done = run_all(fit, {row: () for row in rows if row.sampler in ("", "em")})
     fitted = [row for row, content in done.items() if content["status"] == "finished" and not row.sampler]

@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -290,7 +291,10 @@ def run_row(work: Callable[..., dict[str, Any]], path: Path, spec: dict[str, Any
         products = using_products(None if spec["products"] == "auto" else spec["products"])
         # with fallback_random a compiled step draws the same numbers
         with inductor.patch(fallback_random=True), torch.random.fork_rng(), products:
-            outcome = {"status": "finished", **work(*args)}
+            with warnings.catch_warnings(record=True) as warned:
+                outcome = {"status": "finished", **work(*args)}
+            if warned:
+                outcome["warnings"] = [*dict.fromkeys(" ".join(str(it.message).split()) for it in warned)]
     except Exception as error:
         outcome = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     finally:

@@ -103,7 +103,7 @@ def codes_and_densities(pair: Pair, x: Tensor, given: Tensor | None, n: int, see
         log_density, elements = _density_of_all(q, n)
         for part in z.split(max(1, MAX_ELEMENTS // elements)):
             log_q = log_density(part)  # (rows, n): log q(z_i | x_j)
-            log_own.append(log_q.diagonal(start))
+            log_own.append(log_q.diagonal(start).clone())  # a view would keep all n x n
             log_all.append(log_q.logsumexp(1) - math.log(n))
             start += len(part)
     return Codes(z, p, q, log_p, torch.cat(log_own), torch.cat(log_all))

@@ -1,4 +1,7 @@
-"""The words of flags: what is no integer is refused, not rounded."""
+"""The words of flags: what is no integer is refused, not rounded; and warnings, each once."""
+
+import warnings
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +22,23 @@ def test_what_is_no_integer_is_refused(run, command, flag, word):
     code, _, err = run(*command.split())
     assert code == 2
     assert err == f"gallery: Invalid value for {flag}: expected an integer, got {word!r}. Write digits alone.\n"
+
+
+WARNS = """
+import warnings
+from gallery.models.exponential_gaussian import ExponentialGaussian
+
+
+class Warns(ExponentialGaussian):
+    def model(self, x, total=None):
+        warnings.warn("a warning of the model")
+        return super().model(x, total)
+"""
+
+
+def test_a_warning_is_shown_once(run, no_figures):
+    Path("mine.py").write_text(WARNS)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert run("fit", "mine.py:Warns", "--data", "exponential_gaussian", "--epochs", 1)[0] == 0
+    assert [str(it.message) for it in warned].count("a warning of the model") == 1

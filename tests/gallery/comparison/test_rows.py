@@ -1,5 +1,7 @@
 """Rows of a seed share weights, the order of the data, and noise."""
 
+import warnings
+
 import pytest
 import torch
 from comparisons import compared, comparing
@@ -7,6 +9,7 @@ from comparisons import compared, comparing
 from gallery.comparison import Row
 from gallery.comparison.follow import passes_per_step
 from gallery.comparison.rows import refusal
+from gallery.comparison.work import run_row
 from gallery.errors import RunError
 from gallery.figures.comparison import variance
 
@@ -92,3 +95,14 @@ def test_a_first_step_that_fails_is_a_reason_of_whole_sentences(monkeypatch):
         "the first step fails with RuntimeError: t() expects a tensor with <= 2 dimensions, but self is 4D. "
         "Particles of a global latent come as a new dimension on the left: broadcast over it."
     )
+
+
+def test_a_row_keeps_each_warning_once(tmp_path):
+    def work():
+        warnings.simplefilter("always")
+        for text in ("one", "two", "one"):
+            warnings.warn(text, stacklevel=1)
+        return {}
+
+    content = run_row(work, tmp_path / "row.json", {"products": "auto"})
+    assert content["warnings"] == ["one", "two"]

@@ -12,12 +12,14 @@ from cases import arguments, build
 from discrete_cases import perturbed
 from torch.autograd.functional import jacobian
 from torch.distributions import kl_divergence
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from gallery.models.contractive_autoencoder import ContractiveAutoencoder, Deep
 from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.vae import VAE
 from inference import InferenceError, encode, evaluate, sample
 from inference.evaluation import jacobian as jacobian_module
+from inference.evaluation import mutual_information as codes_module
 from inference.evaluation.jacobian import jacobian_norm, mean_jacobian_norm
 from inference.evaluation.mutual_information import _density_of_all, mutual_information
 
@@ -171,6 +173,28 @@ def test_information_is_defined_for_one_continuous_latent(name):
     assert found["mutual_information"]["value"] <= found["mutual_information"]["cap"] + 1e-6
     with pytest.raises(InferenceError, match="at least two"):
         mutual_information(build(name), x, *given, n=1)
+
+
+def test_one_block_of_densities_is_in_memory_at_a_time(monkeypatch):
+    """Of n x n densities: at n = 60,000 all of them take 29 GB."""
+    blocks, most = [], []
+
+    def watched(q, n):
+        log_density, elements = _density_of_all(q, n)
+
+        def of_part(z):
+            most.append(sum(not block.expired() for block in blocks))
+            blocks.append(StorageWeakRef((found := log_density(z)).untyped_storage()))
+            return found
+
+        return of_part, elements
+
+    monkeypatch.setattr(codes_module, "_density_of_all", watched)
+    monkeypatch.setattr(codes_module, "MAX_ELEMENTS", 40)
+    pair = linear()
+    mutual_information(pair, sample(pair, torch.zeros(1, 3).double(), 20)["x"])
+    assert len(blocks) == 20
+    assert max(most) <= 1
 
 
 # Jacobian
