@@ -22,6 +22,7 @@ from typing import Any
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+import data
 from gallery.comparison.report import progress_line, tables
 from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
 from gallery.comparison.verdict import verdict
@@ -64,6 +65,8 @@ def compare(
         raise RunError(f"jobs must be at least 1, not {jobs}.")
     splits = comparison.run.datasets()
     train = splits["train"]
+    if data.is_file(comparison.run.data):
+        log("\n".join(data.summary(splits)))
     check_missing(comparison.run, comparison.run.build(), splits)
     checked = {way: refusal(comparison, Row(*way, 0), train) for way in comparison.ways}
     errors = {Row(*way, 0).label: error for way, (error, _) in checked.items() if error is not None}

@@ -15,7 +15,7 @@ from gallery.runs import training
 from gallery.runs.folder import SPECIFICATION, read_history
 from gallery.runs.loop import Training
 from gallery.runs.parse import read_json
-from gallery.runs.prepare import noise_of, prepare
+from gallery.runs.prepare import noise_of, prepare, print_summary
 from gallery.runs.progress import ProgressListener, progress_listener
 from inference import SVI
 
@@ -91,13 +91,15 @@ def fit(
     :param columns: the columns of a DataFrame or a table that are x; all others that are left if None
     :param one_hot: columns of categories there, each read as a column of zeros and ones for each category
     :param codes: columns of categories there, read as numbers from 0
-    :param progress: whether progress is shown
+    :param progress: whether progress is shown, and of own data what was read
     :param options: hyper-parameters of the model, and settings of the fit: fields of `inference.Settings`
     :raises RunError: if the arguments do not go together
     :raises DataError: if the data are invalid
     :raises InferenceError: if pair, data and settings do not go together, or the loss is not finite
     """
     found = request(model, data, options, recipe, validation, transform, label, covariates, columns, one_hot, codes)
+    if progress:
+        print_summary(found.run, found.splits, found.arrays is not None)
     svi = prepare(found.run, found.splits, found.pair)
     recorder = _Recorder(progress_listener() if progress else None)
     loop = Training(found.run, svi, found.splits, None, recorder)

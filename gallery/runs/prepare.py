@@ -10,7 +10,6 @@ import data
 from data.summary import describe_missing
 from gallery.errors import RunError
 from gallery.runs.folder import SPECIFICATION
-from gallery.runs.progress import ProgressListener
 from gallery.runs.specification import Run
 from gallery.runs.table import file_name
 from inference import SVI, InferenceError, Pair
@@ -74,9 +73,9 @@ def naming_file(folder: Path) -> Iterator[None]:
         raise RunError(message, getattr(error, "remedy", None)) from error
 
 
-def print_summary(run: Run, splits: dict[str, data.Dataset], listener: ProgressListener | None) -> None:
-    """Print what was read from the user's own data, where progress is shown."""
-    if listener and data.is_file(run.data):
+def print_summary(run: Run, splits: dict[str, data.Dataset], in_memory: bool = False) -> None:
+    """Print what was read from the user's own data: a file, or data in memory."""
+    if in_memory or data.is_file(run.data):
         print(*data.summary(splits), sep="\n", flush=True)
 
 

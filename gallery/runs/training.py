@@ -50,7 +50,8 @@ def start(run: Run, folder: Path, overwrite: bool = False, listener: ProgressLis
     check_free(folder, overwrite)
     splits = run.datasets()
     svi = prepare(run, splits)
-    print_summary(run, splits, listener)
+    if listener:
+        print_summary(run, splits)
     training = Training(run, svi, splits, folder, listener)
     with begun(training, overwrite), noise_of(run):
         return training.run_to_end()
@@ -94,7 +95,8 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
         run.set_threads()
         with naming_file(folder):
             svi = prepare(run, splits)
-        print_summary(run, splits, listener)
+        if listener:
+            print_summary(run, splits)
         training = Training(run, svi, splits, folder, listener)
         with noise_of(run):
             if (folder / CHECKPOINT).exists():

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 import gallery
+from gallery.comparison import Comparison, compare
+from gallery.errors import RunError
 from gallery.python.request import request
+from gallery.runs.specification import Run
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 IMAGES = np.random.default_rng(0).random((100, 4, 3))
@@ -35,3 +38,16 @@ def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     for x, name in ((IMAGES > 0.5, "arrays:threshold"), (X, "arrays:real")):
         assert request("vae", x, {}).run.data == name
+
+
+def test_what_was_read_of_own_data_is_printed(tmp_path, capsys):
+    summary = "48 train, 6 validation, 6 test rows of shape (3,)"
+    for progress in (True, False):
+        gallery.fit("factor_analysis", X, epochs=1, progress=progress)
+        assert (f"arrays:real: {summary}" in capsys.readouterr().out) == progress
+    np.savez(tmp_path / "own.npz", x=X)
+    lines: list[str] = []
+    run = Run.of("factor_analysis", None, f"{tmp_path / 'own.npz'}:real")
+    with pytest.raises(RunError, match="nothing applies to factor_analysis"):
+        compare(Comparison(run, ("enum",)), tmp_path / "compare", log=lines.append)
+    assert summary in lines[0]
