@@ -134,6 +134,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], list[str]]] = {  # the command with i
     "data": (("download",), ["--x"]),
     "check": (("nothing", "mine.py:Mine", "a" * 5000), ["--data", "--objective"]),
     "site": (("--runs",), ["--out"]),
+    "summary": (("RUN", "nowhere", "/"), ["--seed"]),
+    "lesson": (("1", "0", "-1", "10" * 40, "x"), ["--out"]),
+    "grade": (("nowhere.ipynb", "mine.py", "/", "a" * 300), ["--lesson"]),
+    "list": (("x",), ["--x"]),
+    "bench": (("nothing",), ["--threads", "--seconds", "--json"]),
 }  # fmt: skip
 
 
