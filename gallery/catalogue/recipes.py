@@ -313,7 +313,8 @@ RECIPES: dict[str, Recipe] = {
         replace(_gmvae("gmvae:invariant", "enum_analytic", epochs=40, lr_schedule="cosine"), source=INFORMATION),
         _vrnn(""),
         sampled(_vrnn("")),
-        *map(_vrnn, (":steps", ":smoothing")),
+        replace(_vrnn(":steps"), extra_metrics=("k_hat", "filtered")),
+        _vrnn(":smoothing"),
         _deep_markov("deep_markov"),
         _deep_markov_rows("deep_markov:rows"),
     ]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data import Dataset
-from gallery.models._nn import steps_within
+from gallery.ledger.sequence_metrics import elbo_per_step, filtered
 from gallery.models.denoising_autoencoder import Corruption, DenoisingAutoencoder
 from gallery.runs.metrics import (
     Metric,
@@ -26,9 +26,8 @@ from gallery.runs.metrics import (
     reconstruction_error,
     squared_error,
 )
-from inference import InferenceError, Pair, bdmc, encode, eval_mode, evaluate, log_weights, sample
+from inference import InferenceError, Pair, bdmc, encode, evaluate, sample
 from inference.evaluation.classification import accuracy
-from inference.evaluation.estimate import Estimate
 from inference.evaluation.jacobian import mean_jacobian_norm
 from inference.evaluation.mutual_information import mutual_information
 from inference.evaluation.probes import features, probe
@@ -47,7 +46,6 @@ __all__ = [
 ]
 
 STEPS, BATCH = 1500, 128  # of the classifier: three epochs of the 60,000 images of MNIST
-STEP_DRAWS = 16  # of the guide for each sequence
 PROBED = 5_000  # training rows of a probe
 CORRUPTIONS: dict[Corruption, float] = {"uniform": 0.5, "masking": 0.5, "gaussian": 0.5, "salt_pepper": 0.5}
 RATE = 2e-3  # of Adam at the start; it falls linearly to 0
@@ -140,24 +138,12 @@ def iwae(pair: Pair, test: Dataset, seed: int = 0, draws: int = 5_000) -> dict[s
     return {f"iwae_{draws}": evaluate(pair, test.scored(), test.given, particles=draws, seed=seed)["iwae"]}
 
 
-def elbo_per_step(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:
-    """Return the ELBO of all sequences over the number of their steps as "elbo_per_step", in nats per step.
-
-    The standard error is that of a ratio of means.
-    """
-    steps = steps_within(test.x, capability(pair, "step_dim")).sum(1).to(test.x)
-    with eval_mode(pair, seed, "elbo_per_step"):
-        elbo = torch.stack([log_weights(pair, test.x, test.given)[0] for _ in range(STEP_DRAWS)]).mean(0)
-    mean = elbo.sum() / steps.sum()
-    deviations = (elbo - mean * steps) / steps.mean()
-    return {"elbo_per_step": Estimate.of_mean(mean + deviations, "nats per step", draws=STEP_DRAWS)}
-
-
 EXTRA_METRICS: dict[str, tuple[str, Callable[[Pair, Dataset, int], dict[str, dict]]]] = {
     "k_hat": ("test", k_hat),
     "iwae_5000": ("test", iwae),
     "iwae_1000": ("test", partial(iwae, draws=1_000)),
     "elbo_per_step": ("test", elbo_per_step),
+    "filtered": ("test", filtered),
     "sandwich": ("simulated", bdmc_100),
 }
 """By the name that a recipe lists: the entry of metrics.json that the numbers go to, and the function of the

@@ -29,6 +29,9 @@ __all__ = [
 PATHS = {
     "ELBO": "test elbo",
     "ELBO per step": "test elbo_per_step",
+    "ELBO of 200 sequences": "test filtered elbo",
+    "IWAE-16 of 200 sequences": "test filtered iwae",
+    "FIVO-16 of 200 sequences": "test filtered fivo",
     "IWAE-16": "test iwae",
     "IWAE-5000": "test iwae_5000",
     "IWAE-1000": "test iwae_1000",
@@ -80,6 +83,9 @@ IN_USE = 0.01
 DISPLAYED = (
     "ELBO",
     "ELBO per step",
+    "ELBO of 200 sequences",
+    "IWAE-16 of 200 sequences",
+    "FIVO-16 of 200 sequences",
     "log p(x), exact",
     "IWAE-1000",
     "ELBO, training data",

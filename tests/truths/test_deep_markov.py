@@ -8,7 +8,7 @@ from pyro.poutine.util import site_is_subsample
 from torch.distributions import Normal
 
 import data
-from gallery.ledger.extra_metrics import elbo_per_step
+from gallery.ledger.sequence_metrics import elbo_per_step
 from gallery.models._distributions import NormalChain
 from gallery.models.deep_markov import DeepMarkov
 from inference import SVI, Settings, check_fit, eval_mode, sample

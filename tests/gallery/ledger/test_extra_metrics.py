@@ -6,10 +6,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from cases import SMALL, build
 from torch import nn
 
 import data
 from gallery.ledger.extra_metrics import conditional_generations, digit_judge, scores
+from gallery.ledger.sequence_metrics import filtered
 from gallery.models.cvae import CVAE
 from gallery.models.gmvae import GMVAE
 from inference import InferenceError, sample
@@ -129,3 +131,14 @@ def test_draws_of_a_cvae_are_judged_and_those_of_an_unconditional_model_refused(
     assert set(found) == set(other) == {"accuracy", "per_class"}
     with pytest.raises(InferenceError, match="no class"):
         conditional_generations(GMVAE(data_dim=64), evaluate_split, like, 10)
+
+
+def test_a_particle_filter_and_iwae_are_at_least_the_elbo():
+    x = torch.rand(40, SMALL["steps"] * SMALL["step_dim"]).round()
+    pair = build("vrnn:steps").float()
+    test = data.Dataset("mine", "test", x, (SMALL["steps"], SMALL["step_dim"]))
+    found = filtered(pair, test)["filtered"]
+    elbo, iwae, fivo = (found[name] for name in ("elbo", "iwae", "fivo"))
+    assert {of["n"] for of in (elbo, iwae, fivo)} == {40}
+    for bound in (iwae, fivo):
+        assert bound["value"] > elbo["value"] - 4 * (elbo["mc_se"] + bound["mc_se"])
