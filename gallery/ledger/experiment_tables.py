@@ -28,6 +28,7 @@ def experiments_table() -> str:
         "Factor analysis: log p(x) from draws of the prior": _prior_samples(),
         "Probabilistic PCA: units that live by the noise, of 10": _collapse(),
         "Topics by variational inference and by Gibbs sampling: perplexity of half of the words": _topics(),
+        "Topics of news (`lda:reuters`), in the same ways": _topics("reuters.json"),
         "Exponential-Gaussian: gap log p(x) - ELBO of five guides, training data": _gaps(),
         "Contractive autoencoder: Jacobians at the same squared error": _contractive(),
         "`vae:notes`: rate and distortion by beta, nats per data point": _rate_distortion(),
@@ -145,8 +146,8 @@ def _collapse() -> str:
     return markdown_table(["sigma", "closed form", "fits", "largest distance of their ELBO from the maximum"], rows)
 
 
-def _topics() -> str:
-    found, rows = _load("lda/gibbs.json"), []
+def _topics(file: str = "gibbs.json") -> str:
+    found, rows = _load(f"lda/{file}"), []
     for of_topics, by in found.get("perplexity", {}).items():
         row = [of_topics]
         for shares in ("coordinate ascent", "Gibbs sampling"):

@@ -39,6 +39,7 @@ from inference.files import is_regular, make_folder, write_atomically, writing
 __all__ = ["entry", "measured", "read", "reproduce", "shortened"]
 
 TRAIN_METRICS = ("elbo", "reconstruction", "evidence")
+ABOUT = ("data", "data_hash", "processor", "device", "products", "versions")  # of the run of an experiment
 KEPT = 300_000  # bytes: a larger picture of a run is not kept
 
 
@@ -249,6 +250,9 @@ def reproduce(
                 shutil.rmtree(staged, ignore_errors=True)
                 make_folder(staged)
                 EXPERIMENTS[recipe.name](staged, of_recipe / f"seed-{min(seeds)}")
+                of_run = read(ledger)[recipe.name]["runs"].get(str(min(seeds)), {})
+                about = {"command": row["command"]} | {name: of_run[name] for name in ABOUT if name in of_run}
+                write_atomically(staged / "about.json", (json.dumps(about, indent=2) + "\n").encode())
                 record(staged)
                 staged.rename(experiments)
     return read(ledger)

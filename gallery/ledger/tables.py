@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import RECIPES, recipe_for
+from gallery.ledger.command_table import commands_table
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import Field, differences, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read
@@ -161,7 +162,7 @@ def with_tables(text: str) -> str:
         "variants": variants_table,
         "recipes": recipes_table,
         "results": results_sections,
-        "experiments": experiments_table,
+        "experiments": lambda: f"{experiments_table()}\n\n### Commands of the experiments\n\n{commands_table()}",
         "performance": performance_table,
     }
     for name, table in tables.items():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import data
+from data.reuters import reuters_is_here
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import save
 from gallery.figures.gibbs import gibbs
@@ -24,7 +25,7 @@ from inference import SVI
 from inference.evaluation.perplexity import half_of_words
 from inference.files import write_atomically
 
-__all__ = ["Assignment", "collapsed_gibbs", "gibbs_shares", "reproduce"]
+__all__ = ["Assignment", "collapsed_gibbs", "gibbs_shares", "on_news", "reproduce"]
 
 DOCUMENTS, SWEEPS, STARTS = 200, 200, 3
 
@@ -119,7 +120,8 @@ def reproduce(
     starts: int = STARTS,
     epochs: int = 150,
 ) -> dict[str, Any]:
-    """Infer topics of few documents in each way, the best of some starts; write gibbs.json and its figure.
+    """Infer topics of few documents in each way, the best of some starts; write gibbs.json and its figure, and
+    reuters.json where the documents are on this machine.
 
     :param fitted: not used
     :return: the content of gibbs.json: in "perplexity", by how the topics and then by how the shares are inferred,
@@ -127,8 +129,6 @@ def reproduce(
         error of the paired difference
     """
     x, test = data.load("topics").x[:documents], data.load("topics", "test").x
-    seen, scored = half_of_words(test)
-    length = scored.sum(1).double().mean()
     found: dict[str, Tensor] = {"true": torch.from_numpy(data.synthetic.TOPICS_BETA).to(x)}
     for name, recipe in (("variational, a point", "lda"), ("variational, smoothed", "lda:smoothed")):
         best = -float("inf")
@@ -142,26 +142,59 @@ def reproduce(
     alpha = pair.alpha
     chains = [_topics_by_gibbs(x, len(found["true"]), alpha, pair.eta, sweeps, seed) for seed in range(starts)]
     found["Gibbs sampling"] = max(chains, key=lambda chain: chain[1])[0]
-    solver, log_p = LDA(x.shape[1], len(found["true"]), alpha=alpha, sweeps=100), {}
-    for name, beta in found.items():
-        gamma = solver.ascend(seen, beta)
-        by = {"coordinate ascent": gamma / gamma.sum(1, keepdim=True)}
-        by["Gibbs sampling"] = gibbs_shares(seen, beta, alpha, sweeps)
-        log_p[name] = {way: _log_p(theta, beta, scored) for way, theta in by.items()}
-    reference, perplexity = log_p["Gibbs sampling"]["Gibbs sampling"], {}
-    for name, ways in log_p.items():
-        perplexity[name] = {way: _estimate(of, length) for way, of in ways.items()}
-        both = ways["coordinate ascent"]
-        more = (-both.mean() / length).exp() - (-reference.mean() / length).exp()
-        error = (both - reference).std() / len(both) ** 0.5 / length * (-reference.mean() / length).exp()
-        perplexity[name]["more than by Gibbs sampling"] = {"value": more.item(), "se": error.item()}
+    perplexity = _perplexities(found, test, alpha, sweeps)
     result = {"documents": documents, "sweeps": sweeps, "starts": starts, "epochs": epochs, "perplexity": perplexity}
+    if reuters_is_here():
+        write_atomically(folder / "reuters.json", (json.dumps(on_news(sweeps), indent=2) + "\n").encode())
     save(gibbs(result, x.shape[1]), folder / "gibbs.png")
     write_atomically(folder / "gibbs.json", (json.dumps(result, indent=2) + "\n").encode())
     return result
 
 
-def _estimate(log_p: Tensor, length: Tensor) -> dict[str, float]:
-    """Return the perplexity of documents of one length, with its standard error over documents."""
-    value = (-log_p.mean() / length).exp()
-    return {"value": value.item(), "se": (value * log_p.std() / len(log_p) ** 0.5 / length).item()}
+def _perplexities(topics: dict[str, Tensor], x: Tensor, alpha: float, sweeps: int) -> dict[str, dict[str, Any]]:
+    """Return the perplexity of half of the words of documents given the other half, by topics and by shares."""
+    (seen, scored), first = half_of_words(x), next(iter(topics.values()))
+    words, log_p = scored.sum(1).double(), {}
+    solver = LDA(x.shape[1], len(first), alpha=alpha, sweeps=100)
+    for name, beta in topics.items():
+        gamma = solver.ascend(seen, beta)
+        by = {"coordinate ascent": gamma / gamma.sum(1, keepdim=True)}
+        by["Gibbs sampling"] = gibbs_shares(seen, beta, alpha, sweeps)
+        log_p[name] = {way: _log_p(theta, beta, scored) for way, theta in by.items()}
+    reference, found = log_p["Gibbs sampling"]["Gibbs sampling"], {}
+    least = _estimate(reference, words)["value"]
+    for name, ways in log_p.items():
+        found[name] = {way: _estimate(of, words) for way, of in ways.items()}
+        both = ways["coordinate ascent"]
+        more, error = _estimate(both, words)["value"] - least, _error(both - reference, words) * least
+        found[name]["more than by Gibbs sampling"] = {"value": more, "se": error}
+    return found
+
+
+def _estimate(log_p: Tensor, words: Tensor) -> dict[str, float]:
+    """Return the perplexity of documents of these lengths, with its standard error over documents."""
+    value = (-log_p.sum() / words.sum()).exp().item()
+    return {"value": value, "se": value * _error(log_p, words)}
+
+
+def _error(log_p: Tensor, words: Tensor) -> float:
+    """Return the standard error of log p per word, a ratio of means."""
+    deviations = log_p - log_p.sum() / words.sum() * words
+    return (deviations.std() / words.mean()).item() / len(words) ** 0.5
+
+
+def on_news(sweeps: int = SWEEPS) -> dict[str, Any]:
+    """Compare the topics of `lda:reuters` with those of one chain of Gibbs sampling, on held-out documents.
+
+    :return: "sweeps" and "perplexity", as `reproduce` has them
+    :raises DataError: if the documents are not on this machine
+    """
+    run = run_of(RECIPES["lda:reuters"], 0)
+    splits, pair = run.datasets(), run.build()
+    x, topics = splits["train"].x, {}
+    with noise_of(run):
+        for _ in SVI(pair, x, settings=run.settings):
+            pass
+    topics["variational, smoothed"] = pair.topics().detach()
+    topics["Gibbs sampling"] = _topics_by_gibbs(x, len(pair.topics()), pair.alpha, pair.eta, sweeps, 0)[0]
+    return {"sweeps": sweeps, "perplexity": _perplexities(topics, splits["test"].x, pair.alpha, sweeps)}

@@ -126,7 +126,8 @@ def test_fits_of_a_linear_vae_have_the_units_of_the_closed_form_or_one_that_is_u
     assert (tmp_path / "collapse.png").exists()
 
 
-def test_topics_by_both_ways_are_compared_with_the_true_ones(tmp_path):
+def test_topics_by_both_ways_are_compared_with_the_true_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(lda, "reuters_is_here", lambda: False)
     found = lda.reproduce(tmp_path, documents=20, sweeps=10, starts=1, epochs=5)["perplexity"]
     assert list(found) == ["true", "variational, a point", "variational, smoothed", "Gibbs sampling"]
     best = min(by[way]["value"] for by in found.values() for way in ("coordinate ascent", "Gibbs sampling"))

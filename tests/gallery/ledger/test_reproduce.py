@@ -73,6 +73,8 @@ def test_jobs_share_the_runs(tmp_path, monkeypatch):
         counts.append(len(runs) - before)
     assert sorted(counts) == [3, 4, 4, 5]
     assert sorted(runs) == sorted([*((name, seed) for name in names for seed in range(5)), ("experiment", 0)])
+    about = json.loads((tmp_path / "experiments" / "factor_analysis" / "about.json").read_text())
+    assert about["command"] == "gallery reproduce factor_analysis"
 
 
 @pytest.mark.parametrize("only", ["0/4", "5/4", "1", "a/b", "1/2/3", ""])
