@@ -43,7 +43,7 @@ def experiments_table() -> str:
         "Two digits in a plane: boundaries from 100 labelled images": _margins(),
         "`ss_vae`: calibration on test images": _calibration(),
         "A plane of codes of MNIST: accuracy of its regions": _plane(),
-        "`vrnn`: ELBO of test data at the same generative weights": _vrnn(),
+        "`vrnn` (of `vrnn:sampled`): ELBO of test data at the same generative weights": _vrnn(),
     }
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in sections.items() if table)
 
