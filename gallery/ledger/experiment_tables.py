@@ -149,11 +149,11 @@ def _collapse() -> str:
 def _topics(file: str = "gibbs.json") -> str:
     found, rows = _load(f"lda/{file}"), []
     for of_topics, by in found.get("perplexity", {}).items():
-        row = [of_topics]
+        row, digits = [of_topics], 3 if by["Gibbs sampling"]["value"] < 100 else 0
         for shares in ("coordinate ascent", "Gibbs sampling"):
-            row.append(" +- ".join(f"{by[shares][key]:.3f}" for key in ("value", "se")))
+            row.append(" +- ".join(f"{by[shares][key]:.{digits}f}" for key in ("value", "se")))
         more = by["more than by Gibbs sampling"]
-        rows.append([*row, f"{more['value']:.3f} +- {more['se']:.3f}"])
+        rows.append([*row, f"{more['value']:.{digits}f} +- {more['se']:.{digits}f}"])
     header = [
         "topics",
         "shares by coordinate ascent",
