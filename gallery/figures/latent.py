@@ -14,22 +14,34 @@ from inference.pairs.capabilities import exact
 __all__ = ["latent_scatter"]
 
 
-def _plane(codes: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return codes, (n, width > 1), in two dimensions, (n, 2), and the method: unchanged, or t-SNE."""
+def _plane(codes: np.ndarray) -> tuple[np.ndarray, str, tuple[str, str]]:
+    """Return codes, (n, width > 1), in two dimensions, (n, 2), the method, and the names of the axes.
+
+    Codes of two coordinates are unchanged. Three are projected on their leading principal components: a plane shows
+    them with their distances. More are mapped by t-SNE.
+    """
     if codes.shape[1] == 2:
-        return codes, ""
+        return codes, "", ("z₁", "z₂")
     if len(codes) < 10 or codes.std(0).max() < 1e-6:  # too few codes, or a collapsed posterior
-        return codes[:, :2], ", first two coordinates"
+        return codes[:, :2], ", first two coordinates", ("z₁", "z₂")
+    if codes.shape[1] == 3:
+        centred = codes - codes.mean(0)
+        _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+        share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
+        how = f"\ntwo principal components of 3 dimensions, {100 * share:.0f} % of variance"
+        return centred @ axes[:2].T, how, ("first principal component", "second principal component")
     from sklearn.manifold import TSNE  # imports longer than all other figures are drawn
 
     tsne = TSNE(perplexity=min(30, len(codes) / 4), init="pca", max_iter=500, random_state=0)
     with threadpool_limits(1):  # more threads spin against each other: ten times slower on a busy machine
         points = tsne.fit_transform(codes)
-    return points, f"\nt-SNE of {codes.shape[1]} dimensions"
+    return points, f"\nt-SNE of {codes.shape[1]} dimensions", ("", "")
 
 
 def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
-    """Draw the posterior means of the first n data points: 1-D in a strip per class, 2-D unchanged, else by t-SNE.
+    """Draw the posterior means of the first n data points: 1-D in a strip per class, 2-D and 3-D in a plane.
+
+    The plane of three coordinates is that of the leading principal components; more coordinates are drawn by t-SNE.
 
     Each class has a colour and, at its median, its label. A scalar x without labels is drawn against its code.
     """
@@ -43,9 +55,9 @@ def latent_scatter(pair: Pair, dataset: Dataset, n: int = 2000) -> Figure:
     if labels is not None and (labels < 0).any():
         title += "\ngrey where the label is unknown"
     if codes.shape[1] > 1:
-        points, how = _plane(codes)
+        points, how, names = _plane(codes)
         fig = figure(5.4, 5.0)
-        ax = dress(fig.add_subplot(), title + how, *(("", "") if "t-SNE" in how else ("z₁", "z₂")))
+        ax = dress(fig.add_subplot(), title + how, *names)
         ax.scatter(points[:, 0], points[:, 1], s=9, linewidths=0, alpha=0.75, color=_colours(labels, len(x)))
         for y in known:
             z_1, z_2 = np.median(points[labels == y], 0)

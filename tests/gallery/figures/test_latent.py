@@ -32,3 +32,15 @@ def test_codes_without_labels_have_one_colour_and_collapsed_ones_are_drawn(two_p
     save(fig, tmp_path / "collapsed.png")
     assert "first two coordinates" in fig.axes[0].get_title(loc="left")
     np.testing.assert_array_equal(fig.axes[0].collections[0].get_offsets(), 1.0)
+
+
+def test_three_coordinates_are_drawn_on_their_leading_principal_components():
+    """The plane of the largest variance; codes that lie in a plane keep their distances, which t-SNE does not."""
+    x = torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ax = latent_scatter(Plane(width=3), data.Dataset("mine", "test", x, (1, 2))).axes[0]
+    points, codes = ax.collections[0].get_offsets().data, x[:, [0, 1, 0]].numpy()
+    assert "t-SNE" not in ax.get_title(loc="left")
+    assert "principal components of 3 dimensions, 100 % of variance" in ax.get_title(loc="left")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("first principal component", "second principal component")
+    np.testing.assert_allclose(np.cov(points.T), np.diag(np.linalg.eigvalsh(np.cov(codes.T))[:0:-1]), atol=1e-8)
+    np.testing.assert_allclose(*(np.linalg.norm(a[:, None] - a, axis=2) for a in (points, codes)), atol=1e-8)
