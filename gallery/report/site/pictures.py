@@ -88,6 +88,13 @@ READINGS = {
     "components": "A good row has one kind of digit; a row of several kinds is a component that mixes them.",
     "denoised": "Compare each restored image with the first row: at the level of training it is close.",
     "posterior": "Where the guide covers the exact posterior, the bound is tight.",
+    "posterior_exponential": "The density of an exponential guide only falls: it cannot follow a posterior with a "
+    "mode above 0.",
+    "posterior_gamma": "A gamma guide can have a mode above 0, but is 0 at z = 0 then, where the posterior is not.",
+    "posterior_log_normal": "The density of a log-normal guide is 0 at z = 0, that of the posterior is not: a gap is "
+    "left at both x.",
+    "posterior_per_datum": "Each x has parameters of a family that contains the posterior: the guide covers it.",
+    "evidence": "The gap is the KL from the guide to the exact posterior at that x: where it is 0, they are equal.",
     "funnel": "A small spread pinches the density in the first coordinates: no one step size suits a sampler there, "
     "and no normal is close. In the second it does not.",
     "completion": "Every completion starts from the same rows: where they differ, the model is uncertain.",
@@ -98,6 +105,7 @@ READINGS = {
     "topics": "A good topic has words that occur together; two topics of the same words are one that was split.",
     "gibbs": "Each interval of a difference contains 0: both ways predict alike, within a quarter of a percent.",
     "samples": "The closer the draws are to the data, the better the model; a single draw proves nothing.",
+    "sample": "The closer the draws are to the data, the better the model; a single draw proves nothing.",
     "manifold": "Neighbours in the grid are neighbours in the code: shapes change gradually.",
     "reconstructions": "What is lost from the first image to the second is what the code does not carry.",
     "activations": "A square of full ink is an active unit: compare how many there are, and whether digits share them.",
@@ -108,6 +116,9 @@ READINGS = {
     "latent": "What lies together has similar codes; where there are classes, colours apart are those that the code "
     "separates.",
     "regression": "The band contains new data; the ellipses show whether the guide has the posterior's correlation.",
+    "regression_mean_field": "The ellipses of the guide have no tilt: it lacks the correlation, and its intervals are "
+    "too short.",
+    "regression_map": "The guide is a point next to least squares: its band is that of the noise alone.",
     "squares_and_kl": "Mean field has the right line and intervals that are too short.",
     "one_axis": "Both lines start at the same weights: fitting in turn leaves the model still for half of the steps.",
     "sparsity": "The penalty is 0 where the mean activation is the target, and infinite at 0 and 1.",
@@ -126,9 +137,13 @@ READINGS = {
     "collapse": "The line is known before any fit, with a step at each eigenvalue; fits leave it by one unit at most.",
     "rate_distortion": "Down is a better reconstruction, to the right a more expensive code: no point is best in both.",
     "prior_samples": "With more factors, draws from the prior rarely meet the data: the estimate degrades.",
+    "fixed_variance": "The model adapts to the guide: with too large a variance the evidence falls with the ELBO.",
     "data": "The clouds are elongated: that direction is what the factors explain.",
     "experiment_1": "The ELBO rises to the evidence and meets it: the guide has reached the posterior.",
     "experiment_2": "Training the guide closes the gap; training the model moves the evidence.",
+    "bound": "The higher a curve ends the better is the fit; the further to the left it rises, the faster.",
+    "variance": "The gradient of a good objective has a small variance, and a large signal-to-noise ratio.",
+    "error": "The lower a curve at the same number of evaluations, the more efficient the method.",
 }
 """How to read a picture, in one sentence, by the name of its file."""
 

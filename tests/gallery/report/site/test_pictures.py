@@ -1,8 +1,8 @@
-"""Pictures on the site: files that are no pictures are skipped."""
+"""Pictures on the site: files that are no pictures are skipped, and every other has a caption and a reading."""
 
 from built_site import HOSTILE
 
-from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.pictures import CAPTIONS, READINGS, copy_pictures
 from gallery.report.site.thumbnails import draw_thumbnail
 
 
@@ -11,3 +11,9 @@ def test_a_file_that_is_no_picture_is_skipped(tmp_path):
     assert copy_pictures(tmp_path, tmp_path / "site", "here", "of it") == []
     assert draw_thumbnail("vae", tmp_path / "samples.png", tmp_path / "site") == ""
     assert not (tmp_path / "site" / "pictures" / "here" / "samples.png").exists()
+
+
+def test_every_picture_has_a_reading():
+    """A wall shows no picture without a caption, so none without a reading."""
+    assert READINGS.keys() == CAPTIONS.keys()
+    assert all(reading.endswith(".") for reading in READINGS.values())
