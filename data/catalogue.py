@@ -21,7 +21,7 @@ from data import files, images, tables
 from data.dataset import SPLITS, DataError, Dataset, Source
 from data.labels import with_random_labels
 from data.pixels import PIXEL_TRANSFORMS, TRANSFORMS
-from data.sets import COPIED, IMAGES, PLAIN, SETS, TABLE
+from data.sets import COPIED, IMAGES, LABELLED, PLAIN, SETS, TABLE
 from data.splits import check_varies, draw_known, split_of
 from data.synthetic import SYNTHETIC
 
@@ -184,6 +184,7 @@ class SetInfo(NamedTuple):
     :param size: number of rows of each split
     :param transforms: names of its pixel transforms; empty for a set that takes none
     :param available: whether its files are on this machine
+    :param has_classes: whether its rows have labels
     """
 
     name: str
@@ -191,6 +192,7 @@ class SetInfo(NamedTuple):
     size: str
     transforms: tuple[str, ...]
     available: bool
+    has_classes: bool = False
 
 
 def describe(root: str | Path | None = None) -> list[SetInfo]:
@@ -203,8 +205,8 @@ def describe(root: str | Path | None = None) -> list[SetInfo]:
     :param root: folder of the sets that are not installed; $GALLERY_DATA, else the user's cache folder, if None
     """
     return [
-        SetInfo(name, description, size, () if name in PLAIN else PIXEL_TRANSFORMS, _is_here(name, root))
-        for name, (description, size) in TABLE.items()
+        SetInfo(name, *about, () if name in PLAIN else PIXEL_TRANSFORMS, _is_here(name, root), name in LABELLED)
+        for name, about in TABLE.items()
     ]
 
 

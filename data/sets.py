@@ -6,7 +6,7 @@ from data.chorales import JSB_CHORALES, chorales, chorales_are_here, chorales_fo
 from data.reuters import REUTERS, reuters, reuters_folder, reuters_is_here
 from data.synthetic import SYNTHETIC
 
-__all__ = ["COPIED", "IMAGES", "PLAIN", "SETS", "TABLE"]
+__all__ = ["COPIED", "IMAGES", "LABELLED", "PLAIN", "SETS", "TABLE"]
 
 IMAGES = ("digits", *images.TORCHVISION)
 COPIED = {  # sets that the user copies: to reader, folder, and whether the files are here
@@ -16,6 +16,7 @@ COPIED = {  # sets that the user copies: to reader, folder, and whether the file
 }
 PLAIN = (*COPIED, *SYNTHETIC)  # sets whose values take no pixel transform
 SETS = (*IMAGES, *PLAIN)
+LABELLED = (*IMAGES, "gaussian_mixture")  # sets whose rows have classes
 LARGE = "55,000 train, 5,000 validation, 10,000 test"
 TABLE = {
     "digits": ("handwritten digits, 8 x 8", "1,200 train, 300 validation, 297 test"),

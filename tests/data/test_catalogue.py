@@ -54,4 +54,5 @@ def test_the_catalogue_lists_every_set_and_which_are_here(tmp_path):
             assert len(data.load(name, split)) == int(number.replace(",", ""))
     for name in rows:  # every name of the catalogue is understood
         if rows[name].available:
-            data.load(":".join((name, *rows[name].transforms[:1])))
+            loaded = data.load(":".join((name, *rows[name].transforms[:1])))
+            assert rows[name].has_classes == (loaded.classes is not None)

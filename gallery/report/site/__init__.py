@@ -139,7 +139,12 @@ def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[
         k_hat=None if "k_hat_above" in run.metrics["test"] else k_hat_verdict(run.folder),  # in an older run
         latents=_latents(run, trust, report),
         pictures=copy_pictures(
-            run.folder / "figures", site, run.page.removesuffix(".html"), f"Run {run.name}", report=report
+            run.folder / "figures",
+            site,
+            run.page.removesuffix(".html"),
+            f"Run {run.name}",
+            report=report,
+            classes=run.has_classes,
         ),
         own=_own_source(run),
     )

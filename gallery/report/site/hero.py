@@ -8,7 +8,7 @@ from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.figures.card import card
 from gallery.figures.style import save
 from gallery.report.explorers import committed_explorer, hero_explorer
-from gallery.report.site.pictures import Picture, copy_pictures, known_pictures
+from gallery.report.site.pictures import Picture, copy_pictures, has_classes, known_pictures
 from gallery.runs.registry import model_class
 from gallery.runs.specification import run_of
 from inference.files import make_folder
@@ -60,8 +60,8 @@ def hero(family: str, name: str, ledger: Path, site: Path) -> Picture | None:
     if (panel := exact_panel(family, site, labels=True)) is not None:
         src, title, width, height = panel
         return Picture(src, f"{title}.", f"{title}: {name}", width, height)
-    folders = [ledger / "pictures" / recipe.name.replace(":", "-") for recipe in recipes_of(family)]
-    for folder in folders:
+    for recipe in recipes_of(family):
+        folder = ledger / "pictures" / recipe.name.replace(":", "-")
         if any(path.stem != "learning_curve" for path in known_pictures(folder)):
-            return copy_pictures(folder, site, folder.name, name)[0]
+            return copy_pictures(folder, site, folder.name, name, classes=has_classes(recipe.data))[0]
     return None

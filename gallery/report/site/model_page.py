@@ -17,7 +17,7 @@ from gallery.ledger.tables import headline
 from gallery.models import MODELS, family_module
 from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
-from gallery.report.site.pictures import Picture, copy_pictures
+from gallery.report.site.pictures import Picture, copy_pictures, has_classes
 from gallery.report.site.text import sentence
 from gallery.runs.report import verdicts
 
@@ -199,7 +199,14 @@ def measured(recipe: Recipe, row: dict[str, Any] | None, ledger: Path, site: Pat
         caption,
         _settings(recipe),
         rows_of,
-        copy_pictures(ledger / "pictures" / folder, site, folder, of, {"learning_curve": _learning_curve(first)}),
+        copy_pictures(
+            ledger / "pictures" / folder,
+            site,
+            folder,
+            of,
+            {"learning_curve": _learning_curve(first)},
+            classes=has_classes(recipe.data),
+        ),
         bounds(first) if first else [],
         kl_bars(first) if first else None,
         information(first) if first else "",

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from PIL import Image, ImageSequence
 
+import data
 from inference.files import is_regular, make_folder, write_atomically
 
-__all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "known_pictures", "rank", "refusal"]
+__all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "has_classes", "known_pictures", "rank", "refusal"]
 
 MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
 LARGEST = 250_000  # bytes; a larger picture is scaled down
@@ -49,8 +50,7 @@ CAPTIONS = {
     "reconstructions": "Images of the test data, and their reconstructions",
     "activations": "Ten images of the test data, and the activations of the code for each",
     "two_kls": "The nearest normal distributions to a bimodal posterior, in both directions of the KL",
-    "latent": "Codes of test data: their means under the guide, in a plane if they have more coordinates. A colour "
-    "is a class, where the data have classes",
+    "latent": "Codes of test data: their means under the guide, in a plane if they have more coordinates",
     "evidence": "ELBO and exact log evidence as x varies",
     "three_views": "The same draws three times: parameter of the likelihood, its mean, a sample",
     "kl": "KL from the prior of each latent dimension, in nats",
@@ -113,8 +113,7 @@ READINGS = {
     "contraction": "At the same error the code with the penalty is less steep.",
     "originals": "Draws from a good model could be taken for more of them.",
     "two_kls": "One direction of the KL chooses a mode, the other covers both.",
-    "latent": "What lies together has similar codes; where there are classes, colours apart are those that the code "
-    "separates.",
+    "latent": "What lies together has similar codes.",
     "regression": "The band contains new data; the ellipses show whether the guide has the posterior's correlation.",
     "regression_mean_field": "The ellipses of the guide have no tilt: it lacks the correlation, and its intervals are "
     "too short.",
@@ -147,6 +146,14 @@ READINGS = {
 }
 """How to read a picture, in one sentence, by the name of its file."""
 
+OF_CLASSES = {
+    "latent": (
+        f"{CAPTIONS['latent']}. A colour is a class",
+        "What lies together has similar codes; colours that lie apart are classes that the code separates.",
+    )
+}
+"""Caption and reading of a picture where the data have classes, which it then shows."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -155,6 +162,7 @@ class Picture:
     :param src: its path relative to the pages; for an animation, that of its last frame
     :param alt: the text alternative
     :param moving: the path of the animation; None for a still picture
+    :param reading: how to read it, in one sentence; empty if the gallery has none
     """
 
     src: str
@@ -163,16 +171,23 @@ class Picture:
     width: int
     height: int
     moving: str | None = None
+    reading: str = ""
 
     @property
     def is_wide(self) -> bool:
         """Whether it takes the width of a page."""
         return self.width > WIDE
 
-    @property
-    def reading(self) -> str:
-        """How to read it, in one sentence; empty if the gallery has none."""
-        return READINGS.get(Path(self.src).stem.removeprefix("hero-"), "")
+
+def has_classes(name: str) -> bool:
+    """Return whether data of the catalogue have classes.
+
+    >>> has_classes("digits:grey"), has_classes("factor_analysis")
+    (True, False)
+
+    :param name: as of `data.load`
+    """
+    return name.partition(":")[0] in {known.name for known in data.describe() if known.has_classes}
 
 
 def known_pictures(folder: Path) -> list[Path]:
@@ -254,12 +269,14 @@ def copy_pictures(
     of: str,
     more: dict[str, str] | None = None,
     report: Callable[[str], None] = lambda line: None,
+    classes: bool = False,
 ) -> list[Picture]:
     """Copy the pictures of a folder to `site/pictures/where`. Other files are skipped.
 
     :param of: the subject of the pictures, for their text alternatives
     :param more: further text alternatives by the name of the picture
     :param report: called with one line for each picture that is a link or has too many pixels
+    :param classes: whether the data have classes
     :return: the pictures in the order of display; empty if there is no folder
     """
     pictures = []
@@ -272,6 +289,9 @@ def copy_pictures(
         if path.suffix == ".gif":
             moving = f"pictures/{where}/{path.name}"
             _copy(path, site / moving)
-        alt = ". ".join(filter(None, (CAPTIONS[path.stem], of, (more or {}).get(path.stem, ""))))
-        pictures.append(Picture(src, CAPTIONS[path.stem], alt, *size, moving))
+        caption, reading = CAPTIONS[path.stem], READINGS[path.stem]
+        if classes:
+            caption, reading = OF_CLASSES.get(path.stem, (caption, reading))
+        alt = ". ".join(filter(None, (caption, of, (more or {}).get(path.stem, ""))))
+        pictures.append(Picture(src, caption, alt, *size, moving, reading))
     return pictures

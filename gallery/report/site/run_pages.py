@@ -10,6 +10,7 @@ from gallery.errors import RunError
 from gallery.ledger.fields import PATHS
 from gallery.models import MODELS
 from gallery.report.site.numbers import MEANINGS, Number, kl_bars, written
+from gallery.report.site.pictures import has_classes
 from gallery.runs.parse import parse_metrics
 from gallery.runs.specification import Run
 
@@ -50,6 +51,11 @@ class RunPage:
     def is_drawn(self) -> bool:
         """Whether its pictures are ink on paper: those of data of the user may have colour images."""
         return self.run.data.partition(":")[0] in {known.name for known in data.describe()}
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its data have classes."""
+        return self.run.labels is not None or has_classes(self.run.data)
 
     def numbers(self) -> list[Number]:
         """Return its numbers on test data, those of `MEANINGS` first."""

@@ -1,12 +1,15 @@
 """Pages of runs: a damaged run is skipped with a line."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
 import data
 from gallery.errors import RunError
-from gallery.report.site import _latents
+from gallery.ledger import tables
+from gallery.report.site import _latents, _write_run
 from gallery.report.site.run_pages import runs_below
 from gallery.runs import training
 from gallery.runs.specification import Run
@@ -40,3 +43,19 @@ def test_the_page_of_a_run_has_its_latents_with_the_truth(tmp_path, monkeypatch)
     (page.folder / "weights.safetensors").write_bytes(b"")
     assert _latents(page, False, said.append) is None
     assert "line has no summary: " in said[0]
+
+
+@pytest.mark.parametrize(("model", "classes"), [("gaussian_mixture", True), ("exponential_gaussian", False)])
+def test_a_picture_of_codes_has_colours_of_classes_where_the_data_have_classes(tmp_path, monkeypatch, model, classes):
+    monkeypatch.setattr("gallery.figures.draw", lambda *_, **__: [])
+    training.start(Run.of(model, settings={"epochs": 1}), tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "one" / "figures").mkdir()
+    shutil.copy(tables.LEDGER / "pictures" / "vae" / "latent.png", tmp_path / "runs" / "one" / "figures")
+    (page,), _ = runs_below(tmp_path / "runs")
+    _write_run(tmp_path, page, None, print, False)
+    html = (tmp_path / page.page).read_text(encoding="utf-8")
+    assert ("A colour is a class" in html) == ("colours that lie apart are classes" in html) == classes
+    assert ("similar codes.</strong>" in html) == (not classes)
+    own = replace(page.run, data="/mine.npz")
+    assert replace(page, run=replace(own, labels=("a", "b"))).has_classes
+    assert not replace(page, run=replace(own, labels=None)).has_classes
