@@ -18,7 +18,7 @@ from inference.files import is_regular, make_folder, write_atomically
 __all__ = ["CAPTIONS", "READINGS", "Picture", "copy_pictures", "has_classes", "known_pictures", "rank", "refusal"]
 
 MOST_PIXELS = 50_000_000  # of all frames of a picture; a larger one is left out
-LARGEST = 250_000  # bytes; a larger picture is scaled down
+LARGEST = 120_000  # bytes; a larger picture has 256 colours, and is scaled down
 WIDTH = 1100  # width in pixels of a picture that was scaled down
 WIDE = 760  # pixels: in half of a page, the labels of a wider picture would be illegible
 
@@ -227,7 +227,7 @@ def _copy(path: Path, target: Path, width: int | None = None) -> tuple[int, int]
                 copied = image.convert("RGB") if large else _pixels(image)
                 if large:
                     copied.thumbnail((width or WIDTH, 10 * WIDTH))
-                    copied = copied.quantize(64)
+                    copied = copied.quantize(256, Image.Quantize.MAXCOVERAGE)
                     copied.info = {}
                 copied.save(content, "png", optimize=large)
                 size = copied.size

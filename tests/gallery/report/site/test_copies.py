@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from gallery.errors import RunError
 from gallery.report.site.folder import replaced
-from gallery.report.site.pictures import copy_pictures
+from gallery.report.site.pictures import LARGEST, WIDTH, copy_pictures
 from gallery.report.site.thumbnails import draw_thumbnail
 
 SECRET = b"a secret of the machine"
@@ -31,6 +31,16 @@ def test_text_and_trailing_data_are_left_out_and_pixels_are_kept(tmp_path, mode)
     with Image.open(path) as new, Image.open(tmp_path / "samples.png") as old:
         assert (new.info, new.size) == ({}, (copied.width, copied.height))
         assert new.convert("RGBA").tobytes() == old.convert("RGBA").tobytes()
+
+
+@pytest.mark.parametrize("width", [500, 1500])
+def test_a_large_picture_of_ink_on_paper_keeps_its_pixels_unless_it_is_too_wide(tmp_path, width):
+    Image.effect_noise((width, 400), 50).save(tmp_path / "samples.png")
+    (copied,) = copy_pictures(tmp_path, tmp_path / "site", "here", "of it")
+    with Image.open(tmp_path / "site" / copied.src) as new, Image.open(tmp_path / "samples.png") as old:
+        assert (tmp_path / "samples.png").stat().st_size > LARGEST
+        assert new.size == (copied.width, copied.height) == (min(width, WIDTH), 400 * min(width, WIDTH) // width)
+        assert (new.convert("L").tobytes() == old.tobytes()) == (width < WIDTH)
 
 
 def test_an_animation_keeps_frames_and_durations_alone(tmp_path):

@@ -78,7 +78,7 @@ def test_sentences_are_apart_and_settings_exist(site, pages):
 def test_a_page_and_its_pictures_are_small(site, pages):
     for name, page in pages.items():
         size = sum((site / source).stat().st_size for source in set(page.all("img", "src")))
-        assert (site / name).stat().st_size + size < 3_000_000, name
+        assert (site / name).stat().st_size + size < 0.95 * 3_000_000, name  # the explorer of another run may be larger
 
 
 def test_pages_make_no_requests(site, pages):
