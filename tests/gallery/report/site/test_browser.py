@@ -231,13 +231,19 @@ OVERLAPS = """family => {
   }));
   return [boxes.length, bad];
 }"""
+HOLE = """() => Math.max(...[...document.querySelectorAll(".lines > div")].map(it => {
+  const formula = (it.querySelector("math[display]") || it.querySelector("dt")).getBoundingClientRect();
+  const gloss = it.querySelector("dd").getBoundingClientRect();
+  return gloss.top < formula.bottom - 1 ? gloss.left - formula.right : 0;  // 0: the gloss is below
+}))"""
+LARGEST_HOLE = 24 * 16  # pixels: the column of formulas and the gap after it
 
 
 @pytest.mark.parametrize(
     ("family", "width"),
     [("", 1280), ("'Gallery mathematics', monospace", 390), pytest.param("serif", 1280, marks=pytest.mark.slow)],
 )
-def test_no_formula_overlaps_its_neighbour(site, visit, family, width):
+def test_no_formula_overlaps_its_neighbour_or_leaves_a_hole_beside_it(site, visit, family, width):
     page = visit(viewport={"width": width, "height": 800})
     for name in NAMES:
         page.goto((site / f"{name}.html").as_uri())
@@ -249,6 +255,7 @@ def test_no_formula_overlaps_its_neighbour(site, visit, family, width):
             assert page.evaluate(loaded), name
         assert count > 4, name
         assert bad == [], name
+        assert page.evaluate(HOLE) < LARGEST_HOLE, name
 
 
 def test_without_scripts_the_picture_stands_for_the_explorer(site, visit):
