@@ -18,7 +18,7 @@ from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.parse import read_json
 from gallery.runs.prepare import naming_file
-from gallery.runs.report import metrics_table
+from gallery.runs.report import READING, metrics_table
 from gallery.runs.specification import Run
 from gallery.runs.summary import summarise
 from gallery.runs.table import file_name
@@ -77,7 +77,7 @@ def evaluate(
     if as_json:
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
-        print(*metrics_table(metrics, Path(spec.model).name, file_name(dataset.name), split), sep="\n")
+        print(*metrics_table(metrics, Path(spec.model).name, file_name(dataset.name), split), READING, sep="\n")
 
 
 def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool = False) -> None:

@@ -14,14 +14,14 @@ from gallery.runs.table import Row, aligned
 from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 from inference.evaluation.estimate import NATS, Estimate
 
-__all__ = ["gap_verdict", "metrics_table", "report_table", "verdicts", "weights_verdict"]
+__all__ = ["READING", "gap_verdict", "metrics_table", "report_table", "verdicts", "weights_verdict"]
 
 REACHED = 1e-4  # nats: a gap below is rounding
 CLOSE = 0.01  # nats, below which a guide is close to the posterior
 MOST = 0.1  # fraction of the data with heavy weights, up to which importance weights are fine for most
 FULL = 0.99  # share of the largest component, from which the components have collapsed
 UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it is undecided
-READING = "  the terms: 'How to read the numbers', page numbers.html of `gallery site`"
+READING = "  the terms: 'How to read the numbers' and 'Glossary', pages of `gallery site`"
 SHOWN = {"evidence", "elbo", "iwae", "fivo", "reconstruction", "kl", "kl_per_latent", "active_units"}
 SHOWN |= {"k_hat", "k_hat_above"}
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from gallery.catalogue.lessons import LESSONS
+from gallery.report.site.page import PAGES
+from gallery.runs.report import READING
 
 
 def test_a_run_without_pictures_is_sampled_into_arrays_and_summarised(run, tmp_path, no_figures):
@@ -37,10 +39,15 @@ def test_the_help_of_compare_names_the_lessons(run):
 
 def test_a_run_whose_data_moved_is_named_and_evaluated_where_they_are(run, tmp_path, no_figures):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
-    assert run("fit", "factor_analysis", "--data", f"{tmp_path}/x.npy:real", "--epochs", 1, "--run", "run")[0] == 0
+    code, fitted, _ = run("fit", "factor_analysis", "--data", f"{tmp_path}/x.npy:real", "--epochs", 1, "--run", "run")
+    assert code == 0
     (tmp_path / "x.npy").rename(tmp_path / "y.npy")
     for command in ("evaluate", "sample"):
         code, _, err = run(command, "run")
         assert (code, err.count("\n")) == (2, 1)
         assert err.startswith(f"gallery: {Path('run') / 'run.json'}: {tmp_path}/x.npy does not exist")
-    assert run("evaluate", "run", "--data", f"{tmp_path}/y.npy:real")[0] == 0
+    code, evaluated, _ = run("evaluate", "run", "--data", f"{tmp_path}/y.npy:real")
+    assert code == 0
+    for out in (fitted, evaluated):  # both name the pages that explain their terms
+        assert out.count(f"{READING}\n") == 1
+    assert set(re.findall("'(.*?)'", READING)) <= set(PAGES.values())
