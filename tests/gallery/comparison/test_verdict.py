@@ -1,6 +1,13 @@
 """The sentence that ends a comparison, on results made by hand."""
 
+import json
+
+import pytest
+
 from gallery.comparison.verdict import verdict
+from gallery.ledger.tables import LEDGER
+
+STORED = sorted((LEDGER / "lessons").rglob("compare.json"))
 
 
 def row(name, elbo, passes, seed=0, mc_se=0.1):
@@ -74,3 +81,9 @@ def test_errors_of_posterior_means_stand_beside_those_of_samplers():
     assert verdict({"seeds": 1, "rows": others}).startswith("Take iwae:5")
     assert verdict({"seeds": 1, "rows": others}).endswith(sentence)
     assert verdict({"seeds": 1, "rows": [fit]}) == ""
+
+
+@pytest.mark.parametrize("file", STORED, ids=lambda file: "-".join(file.parts[-3:-1]))
+def test_the_stored_verdict_of_a_lesson_is_that_of_its_rows(file):
+    result = json.loads(file.read_text())
+    assert result["verdict"] == verdict(result) != ""
