@@ -13,6 +13,7 @@ from typing import Any, Literal
 from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.ledger.command_table import commands_table
+from gallery.ledger.estimator_tables import estimators_table
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import Field, differences, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read
@@ -160,6 +161,7 @@ def with_tables(text: str) -> str:
     tables: dict[str, Callable[[], str]] = {
         "overview": overview_table,
         "variants": variants_table,
+        "estimators": estimators_table,
         "recipes": recipes_table,
         "results": results_sections,
         "experiments": lambda: f"{experiments_table()}\n\n### Commands of the experiments\n\n{commands_table()}",
