@@ -26,6 +26,7 @@ from gallery.report.site import svi_example
 from gallery.report.site.api import api
 from gallery.report.site.course import write_course
 from gallery.report.site.diagrams import diagrams
+from gallery.report.site.estimators import estimators
 from gallery.report.site.folder import replaced
 from gallery.report.site.functions import model_and_guide
 from gallery.report.site.glossary import TERMS
@@ -256,7 +257,7 @@ def _write_others(site: Path) -> None:
     write_page(site, "numbers.html", "numbers.html.j2", example=_example())
     performance = markdown(tables.performance_table(), "Milliseconds per step")
     loop = inspect.getsource(svi_example.fit)
-    write_page(site, "inference.html", "inference.html.j2", loop=loop, performance=performance)
+    write_page(site, "inference.html", "inference.html.j2", loop=loop, performance=performance, estimators=estimators())
     write_page(site, "api.html", "api.html.j2", packages=api())
     sources: dict[str, list[dict[str, str]]] = {}
     for row in sources_map():
