@@ -3,11 +3,20 @@
 import keyword
 from pathlib import Path
 
+import gallery.models
 from gallery.cli import skeleton
 from gallery.errors import RunError
 from inference.files import write_atomically
 
-__all__ = ["new", "write_skeleton"]
+__all__ = ["SHAPES", "new", "write_skeleton"]
+
+SHAPES = {
+    "sequences": ("deep_markov", "vrnn:steps"),
+    "a second plate": ("item_response:bayesian",),
+    "missing values": ("factor_analysis:missing",),
+    "global latents": ("linear_regression", "eight_schools"),
+}
+"""Models to copy where the skeleton, one latent for each data point, is not the shape: by what they have."""
 
 
 def new(name: str, /, *, out: Path | None = None) -> None:
@@ -19,6 +28,9 @@ def new(name: str, /, *, out: Path | None = None) -> None:
     path, class_name = write_skeleton(name, out)
     model = f"{path}:{class_name}"
     print(f"{path}\ngallery check {model}\ngallery fit {model} --data digits:threshold")
+    shapes = "; ".join(f"{shape}: {' or '.join(names)}" for shape, names in SHAPES.items())
+    files = Path(gallery.models.__file__).parent
+    print(f"to copy for {shapes} (`gallery show {SHAPES['sequences'][0]}`; files in {files})")
 
 
 def write_skeleton(name: str, file: Path | None = None) -> tuple[Path, str]:

@@ -1,5 +1,6 @@
 """`gallery check` and `gallery new`: each fault is named by its clause, and none is a traceback."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,12 @@ import pyro
 import pytest
 import torch
 from broken import BROKEN, DATA, DISCRETE, DRAW, INIT, LAST, PLATES, PRIOR, TORCH, write
-from cases import FITTED, REFUSED
+from cases import FITTED, REFUSED, arguments, build
 
+from gallery.cli.new import SHAPES
+from gallery.models import MODELS
 from inference.contract import CLAUSES
+from inference.pairs.info import inspect_pair
 
 DIGITS = ("--data", "digits:threshold", "--epochs", 1, "--run", "run")
 
@@ -214,6 +218,11 @@ def test_new_writes_a_model_that_passes_and_fits(run, tmp_path):
     code, out, _ = run("new", "my_model")
     assert code == 0
     assert run(*out.splitlines()[1].split()[1:])[0] == 0
+    (line,) = out.splitlines()[3:]
+    assert all(name in line for names in SHAPES.values() for name in names)
+    code, shown, _ = run(*re.search("`gallery (.*?)`", line)[1].split())
+    assert (code, "Deep Markov model" in shown) == (0, True)
+    assert (Path(line.rpartition("files in ")[2].rstrip(")")) / "deep_markov.py").exists()
     assert run("fit", "my_model.py:MyModel", *DIGITS, "--hidden", 8)[0] == 0
     written = (tmp_path / "my_model.py").read_text()
     assert "keleton" not in written
@@ -223,6 +232,18 @@ def test_new_writes_a_model_that_passes_and_fits(run, tmp_path):
     assert (tmp_path / "my_model.py").read_text() == written
     assert run("new", "other", "--out", "models.py")[0] == 0
     assert "class Other(" in (tmp_path / "models.py").read_text()
+
+
+def test_models_to_copy_have_their_shape():
+    def info(name):
+        return inspect_pair(build(name), arguments(name))
+
+    assert all("step_dim" in MODELS[name].capabilities for name in SHAPES["sequences"])
+    assert all("missing_values" in MODELS[name].capabilities for name in SHAPES["missing values"])
+    for name in SHAPES["a second plate"]:
+        plates = {frame.name for site in info(name).model.nodes.values() for frame in site.get("cond_indep_stack", ())}
+        assert len(plates) == 2
+    assert all(info(name).has_global_latent for name in SHAPES["global latents"])
 
 
 @pytest.mark.parametrize(
