@@ -44,6 +44,7 @@ from gallery.report.explorers.latent_plane import latent_plane
 from gallery.report.explorers.line import line
 from gallery.report.explorers.mixture import mixture
 from gallery.report.explorers.odds import odds
+from gallery.report.explorers.reasons import reason
 from gallery.report.explorers.reconstruction import reconstruction
 from gallery.report.explorers.rows import rows
 from gallery.report.explorers.spectrum import spectrum
@@ -55,7 +56,7 @@ from gallery.runs.specification import Run
 from gallery.runs.training import load
 from inference import Pair, em
 
-__all__ = ["committed_explorer", "explorer", "hero_explorer"]
+__all__ = ["committed_explorer", "explorer", "hero_explorer", "no_explorer"]
 
 EM_STEPS = 60
 
@@ -96,6 +97,16 @@ def explorer(folder: Path) -> str | None:
     splits = _in_float64(run).datasets()
     pair = pair.to("cpu").double()
     return _fitted(pair, splits["test"]) or _exact(pair, splits)
+
+
+def no_explorer(folder: Path) -> str:
+    """Return the reason why no explorer applies to a fitted run, for which `explorer` returns None.
+
+    :raises RunError: if the folder holds no fitted run
+    :raises DataError: if its test data are missing
+    """
+    run, pair = load(folder)
+    return reason(pair.to("cpu").double(), _in_float64(run).datasets()["test"])
 
 
 def hero_explorer(run: Run) -> str | None:

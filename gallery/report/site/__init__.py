@@ -21,7 +21,7 @@ from gallery.catalogue.sections import SECTIONS
 from gallery.errors import RunError
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
-from gallery.report.explorers import explorer
+from gallery.report.explorers import explorer, no_explorer
 from gallery.report.site import svi_example
 from gallery.report.site.api import api
 from gallery.report.site.course import write_course
@@ -95,8 +95,15 @@ def write_site(out: Path, runs: Path | None = None, report: Callable[[str], None
 
 
 def _explorer_of(run: RunPage, report: Callable[[str], None]) -> str | None:
-    """Return the explorer of a run, or None if there is none or its data are missing."""
-    return _part(run, "explorer", lambda: explorer(run.folder), report)
+    """Return the explorer of a run, or None, with a line that says why, if none applies or its data are missing."""
+
+    def make() -> str:
+        fragment = explorer(run.folder)
+        if fragment is None:
+            raise RunError(no_explorer(run.folder))
+        return fragment
+
+    return _part(run, "explorer", make, report)
 
 
 def _latents(run: RunPage, trust: bool, report: Callable[[str], None]) -> str | None:
@@ -109,20 +116,18 @@ def _latents(run: RunPage, trust: bool, report: Callable[[str], None]) -> str | 
     return _part(run, "summary", table, report)
 
 
-def _part(run: RunPage, name: str, make: Callable[[], str | None], report: Callable[[str], None]) -> str | None:
+def _part(run: RunPage, name: str, make: Callable[[], str], report: Callable[[str], None]) -> str | None:
     """Return a part of the page of a run, or None, with a line that says why, if it cannot be made."""
-    reason: str | Exception = f"no {name} applies to its model."
     try:
-        part = make()
+        return make()
     except (RunError, InferenceError, data.DataError) as error:
-        part, reason = None, error
+        reason = str(error)
     except Exception as error:
         if line_of(error) is None and describe_allocation(error) is None:  # a fault of the gallery
             raise
-        part, reason = None, format_error(error)
-    if part is None:
-        report(f"{run.name} has no {name}: {reason}")
-    return part
+        reason = format_error(error)
+    report(f"{run.name} has no {name}: {reason}")
+    return None
 
 
 def _write_run(site: Path, run: RunPage, fragment: str | None, report: Callable[[str], None], trust: bool) -> None:

@@ -8,10 +8,12 @@ import torch
 from explorer_cases import FAULTY, NONE, inline, loaded, part
 
 from gallery.errors import RunError
-from gallery.report.explorers import explorer
+from gallery.report.explorers import explorer, no_explorer
 from gallery.report.explorers.fragment import fragment, options, packed
+from gallery.report.explorers.reasons import reason
 from gallery.report.site import _explorer_of
 from gallery.report.site.run_pages import runs_below
+from gallery.runs.specification import Run
 
 
 def test_all_stand_on_one_page_of_a_phone_in_the_dark(fitted, visit):
@@ -48,7 +50,35 @@ def test_nothing_in_a_name_becomes_a_script(visit):
 @pytest.mark.integration
 @pytest.mark.parametrize("name", NONE)
 def test_other_pairs_have_no_explorer(name, fitted):
-    assert fitted(name)[1] is None
+    folder, html = fitted(name)
+    assert html is None
+    lines, ((run,), _) = [], runs_below(folder)
+    assert _explorer_of(run, lines.append) is None
+    assert lines == [f"{run.name} has no explorer: {no_explorer(folder)}"]
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "keywords", "words"),
+    [
+        ("state_space", None, {}, "the codes of StateSpace are z_1 (2), z_2 (2), ..."),
+        ("deep_markov", "digits:threshold", {"step_dim": 8, "latent_dim": 3}, "the codes of DeepMarkov are z (8 x 3)."),
+        ("item_response:bayesian", "lsat6", {}, "shows its exact posterior, and Bayesian has no method `posterior`"),
+        ("linear_regression:unknown_noise", "line", {}, "that of LinearRegression shows its exact posterior"),
+        (
+            "gaussian_mixture",
+            "factor_analysis",
+            {},
+            "that of GaussianMixture cannot show data or parameters like these",
+        ),
+        ("exponential_gaussian:per_datum", None, {}, "has parameters for each data point"),
+        ("vae", "digits:threshold", {"latent_dim": 1}, "it needs two numbers or more"),
+    ],
+)
+def test_the_reason_why_there_is_no_explorer(model, data, keywords, words):
+    run = Run.of(model, None, data, keywords)
+    why = reason(run.build().double(), run.datasets()["test"].to(dtype=torch.float64))
+    assert words in why
+    assert why.endswith(".")
 
 
 @pytest.mark.parametrize("name", FAULTY)
