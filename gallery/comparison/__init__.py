@@ -23,6 +23,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import data
+from gallery.comparison.process import run_row_of
 from gallery.comparison.report import progress_line, tables
 from gallery.comparison.rows import DEFAULT_OBJECTIVES, KEYS, SAMPLERS, Comparison, Row, default_objectives, refusal
 from gallery.comparison.verdict import verdict
@@ -32,7 +33,6 @@ from gallery.comparison.work import (
     compare_with_nuts,
     fit,
     measure_noise,
-    run_row_of,
     sample,
     specification,
 )

@@ -7,13 +7,7 @@ data share a latent, the posterior is not known and the model has no weights, a 
 draws of NUTS.
 """
 
-import functools
 import json
-import os
-import threading
-import time
-import warnings
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +36,6 @@ from inference.evaluation.diagnostics import calibration
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.particle_filter import estimate_fivo
 from inference.evaluation.reference import against_draws, against_posterior, coordinates
-from inference.files import write_atomically
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.gradients import gradient_noise
 from inference.fit.nuts import nuts, summary
@@ -53,7 +46,6 @@ from inference.pairs.capabilities import exact
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.streams import seeded
-from inference.products import using_products
 
 __all__ = [
     "approximate",
@@ -61,14 +53,11 @@ __all__ = [
     "compare_with_nuts",
     "fit",
     "measure_noise",
-    "run_row",
-    "run_row_of",
     "sample",
     "specification",
 ]
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
-PARENT_SECONDS = 1.0  # between two checks whether the parent of a process is there
 SIMULATIONS, SIMULATED = 640, 100  # data points that calibrate a guide, and whose evidence is bounded from both sides
 METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
 
@@ -253,52 +242,3 @@ def specification(comparison: Comparison, row: Row, split: str, data_hash: str) 
     numbers = {KEYS.get(name, name): getattr(comparison, name) for name in ("eval_draws", "nuts_draws")}
     numbers |= {"fivo": True} if comparison.filters else {}
     return json.loads(json.dumps(spec | numbers | content_of(comparison.run.model)))
-
-
-def run_row_of(parent: int, *call: Any) -> dict[str, Any]:
-    """Call `run_row` in a process that ends within PARENT_SECONDS after its parent, also after one that was killed.
-
-    :param parent: the number of the process of the comparison
-    """
-    if os.getpid() != parent and os.getppid() == parent:
-        _end_with(parent)
-    return run_row(*call)
-
-
-@functools.cache
-def _end_with(parent: int) -> None:
-    def wait() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def run_row(work: Callable[..., dict[str, Any]], path: Path, spec: dict[str, Any], *args: Any) -> dict[str, Any]:
-    """Run a row on one thread, and write its specification with its results, or with the reason of its failure.
-
-    :param work: the function of this module that runs it
-    :param spec: its `specification`
-    :param args: of `work`
-    :return: the content of the file
-    """
-    import torch._inductor.config as inductor
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        products = using_products(None if spec["products"] == "auto" else spec["products"])
-        # with fallback_random a compiled step draws the same numbers
-        with inductor.patch(fallback_random=True), torch.random.fork_rng(), products:
-            with warnings.catch_warnings(record=True) as warned:
-                outcome = {"status": "finished", **work(*args)}
-            if warned:
-                outcome["warnings"] = [*dict.fromkeys(" ".join(str(it.message).split()) for it in warned)]
-    except Exception as error:
-        outcome = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-    finally:
-        torch.set_num_threads(threads)
-    content = json.loads(json.dumps({"asked": spec, **outcome}), parse_constant=lambda name: None)  # no Infinity, NaN
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-    return content

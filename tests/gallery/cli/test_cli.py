@@ -47,8 +47,7 @@ def test_fit_evaluate_sample_on_digits(run, tmp_path):
         tmp_path / "again" / "weights.safetensors"
     ).read_bytes()
     code, _, err = run("resume", "run")
-    assert code == 2
-    assert "nothing to resume" in err
+    assert (code, "nothing to resume" in err) == (2, True)
 
 
 def test_list_show_and_data(run):

@@ -7,18 +7,18 @@ import time
 
 import pytest
 
-from gallery.comparison import work
+from gallery.comparison import process
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_process_ends_soon_after_its_parent_was_killed(monkeypatch):
-    monkeypatch.setattr(work, "PARENT_SECONDS", 0.02)
+    monkeypatch.setattr(process, "PARENT_SECONDS", 0.02)
     read, write = os.pipe()
     parent = os.fork()
     if not parent:
         if not os.fork():
-            work._end_with(os.getppid())
+            process._end_with(os.getppid())
             os.write(write, b"begun")
             time.sleep(60)
         time.sleep(60)

@@ -8,8 +8,8 @@ from comparisons import compared, comparing
 
 from gallery.comparison import Row
 from gallery.comparison.follow import passes_per_step
+from gallery.comparison.process import run_row
 from gallery.comparison.rows import refusal
-from gallery.comparison.work import run_row
 from gallery.errors import RunError
 from gallery.figures.comparison import variance
 
