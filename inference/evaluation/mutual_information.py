@@ -99,14 +99,15 @@ def codes_and_densities(pair: Pair, x: Tensor, given: Tensor | None, n: int, see
         at_first = p.log_prob(z[:1])
         if not torch.allclose(at_first, at_first[:1]):
             raise InferenceError(f"{undefined} the prior of {name} is not the same for all data points.")
-        log_p, log_own, log_all, start = p.log_prob(z).double(), [], [], 0
+        log_p = p.log_prob(z).double()
+        log_own, log_all, start = torch.empty_like(log_p), torch.empty_like(log_p), 0
         log_density, elements = _density_of_all(q, n)
         for part in z.split(max(1, MAX_ELEMENTS // elements)):
-            log_q = log_density(part)  # (rows, n): log q(z_i | x_j)
-            log_own.append(log_q.diagonal(start).clone())  # a view would keep all n x n
-            log_all.append(log_q.logsumexp(1) - math.log(n))
-            start += len(part)
-    return Codes(z, p, q, log_p, torch.cat(log_own), torch.cat(log_all))
+            log_q, end = log_density(part), start + len(part)  # (rows, n): log q(z_i | x_j)
+            log_own[start:end] = log_q.diagonal(start)  # copied: a view would keep all n x n
+            log_all[start:end] = log_q.logsumexp(1) - math.log(n)
+            start = end
+    return Codes(z, p, q, log_p, log_own, log_all)
 
 
 def _density_of_all(q: dist.TorchDistribution, n: int) -> tuple[Callable[[Tensor], Tensor], int]:
