@@ -185,15 +185,15 @@ def _write_model(
         tables.LEDGER / "experiments" / family, site, f"experiments-{family}", f"Experiments on {family}"
     )
     first = hero(family, title(family)[0], tables.LEDGER, site)
-    walls = [
+    of_fits = [
         it if recipe.recipe.name == family else replace(it, caption=f"{it.caption} ({recipe.recipe.name})")
         for recipe in recipes
         for it in recipe.pictures
-        if not it.src.endswith("learning_curve.png")
     ]
-    chosen = {Path(it.src).stem: it for it in [*reversed(walls), *experiments]}
+    curves = [it for it in of_fits if Path(it.src).stem == "learning_curve"]
+    chosen = {Path(it.src).stem: it for it in [*reversed(of_fits), *experiments] if it not in curves}
     chosen.pop(Path(first.src).stem if first else "", None)
-    pictures = sorted(chosen.values(), key=lambda it: rank(Path(it.src)))[:3]
+    pictures = [*sorted(chosen.values(), key=lambda it: rank(Path(it.src))), *curves][:3]
     write_page(
         site,
         f"{family}.html",

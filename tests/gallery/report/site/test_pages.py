@@ -48,6 +48,13 @@ def test_links_and_pictures_resolve(site, pages):
                 image.verify()
 
 
+def test_a_page_shows_three_pictures_where_there_are_as_many(site):
+    fewer = {"logistic_regression": 2, "gaussian_mixture": 2}
+    for name in NAMES:
+        _, _, after = (site / f"{name}.html").read_text().partition('id="pictures"')
+        assert after.partition('id="exercises"')[0].count("<img") == fewer.get(name, 3), name
+
+
 def test_pages_are_built_alike(pages):
     """Landmarks, one h1, no skipped heading level, text alternatives, named regions that scroll."""
     for name, page in pages.items():
