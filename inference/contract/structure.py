@@ -99,11 +99,12 @@ def vectorised(case: Case) -> Iterator[Finding]:
     particles = not all(map(is_local, latent_sites(case.few.guide).values()))
     if not (particles or case.few.enumerates):
         return
+    remark = not case.few.enumerates  # a fit with one draw needs no particles, and one with several checks them
     try:
         found = site_from_others(case.pair().eval(), tuple(a[:FEW] for a in case.args), particles)
     except Exception as error:  # any error of the user's code
-        remedy = "Write arithmetic that broadcasts over a dimension to the left of the plate"
-        yield Finding(f"many values of a latent at once are refused. {remedy}", error)
+        text = "an objective of several draws cannot be used: write arithmetic that broadcasts over a dimension of them"
+        yield Finding(f"{text}, to the left of the plate", error, remark=remark)
         return
     if found:
-        yield Finding(FROM_OTHERS.format(*found))
+        yield Finding(FROM_OTHERS.format(*found), remark=remark)

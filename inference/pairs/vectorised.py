@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer.enum import get_importance_trace
@@ -18,7 +19,7 @@ from torch import Tensor
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import cuda_devices, param_scope, same_buffers
-from inference.pairs.sites import Site, is_local, latent_sites
+from inference.pairs.sites import TRANSFORMED, Site, is_local, latent_sites, unwrap
 from inference.pairs.streams import seed_torch
 from inference.pairs.values import NUDGE, nudged_weights
 
@@ -69,7 +70,8 @@ def _differing_site(
             together, values = {}, {}
             for part, trace in zip(PARTS, traces, strict=True):
                 for name, site in _sampled(trace):
-                    together[part, name] = _one_of(site["log_prob"], site, at)
+                    if not isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):  # a point has no density
+                        together[part, name] = _one_of(site["log_prob"], site, at)
                     if not site["is_observed"]:
                         values[name] = _alone(_one_of(site["value"], site, at, site["fn"].event_dim), site)
             alone, again = (_log_densities(pair, args, values, seed) for seed in (0, 1))

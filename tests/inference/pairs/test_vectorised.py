@@ -104,6 +104,7 @@ def test_what_takes_one_value_for_all_is_named_and_not_fitted(cls):
         return
     (finding,) = findings
     assert f"x of the model has another log-density where {WRONG[cls]} has many values" in finding.text
+    assert finding.remark == (particles > 1)  # a fit with one draw is right
     with pytest.raises(ContractError, match='clause "vectorised" of the contract: x of the model'):
         SVI(cls(), X, settings=settings)
 
@@ -136,4 +137,5 @@ class OneValue(Line):
 def test_what_refuses_many_values_is_told(cls):
     (finding,) = CLAUSES["vectorised"](Case(cls, (X,)))
     assert "broadcasts" in finding.text
+    assert finding.remark
     assert isinstance(finding.error, RuntimeError | ValueError)
