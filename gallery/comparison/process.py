@@ -52,18 +52,20 @@ def run_row(work: Callable[..., dict[str, Any]], path: Path, spec: dict[str, Any
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    warned: list[warnings.WarningMessage] = []
     try:
         products = using_products(None if spec["products"] == "auto" else spec["products"])
         # with fallback_random a compiled step draws the same numbers
-        all_warnings = warnings.catch_warnings(record=True)
-        with inductor.patch(fallback_random=True), torch.random.fork_rng(), products, all_warnings as warned:
-            outcome = {"status": "finished", **work(*args)}
-        texts = [*dict.fromkeys(" ".join(str(it.message).split()) for it in warned or ())]
-        outcome |= {"warnings": texts} if texts else {}
+        with warnings.catch_warnings(record=True) as recorded:
+            warned = recorded
+            with inductor.patch(fallback_random=True), torch.random.fork_rng(), products:
+                outcome = {"status": "finished", **work(*args)}
     except Exception as error:
         outcome = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     finally:
         torch.set_num_threads(threads)
+    if texts := [*dict.fromkeys(" ".join(str(it.message).split()) for it in warned)]:
+        outcome["warnings"] = texts
     content = json.loads(json.dumps({"asked": spec, **outcome}), parse_constant=lambda name: None)  # no Infinity, NaN
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return content

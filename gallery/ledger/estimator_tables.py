@@ -60,7 +60,12 @@ def _rows(
         for label, seeds in labels.items():
             kind = seeds[0]["name"].partition(":")[0]
             if (kind := ALIASES.get(kind, kind)) in cells:
-                known = [f"`{label}`", f"`{file.parts[-3]}`", f"`{result['model']}`", str(len(seeds))]
+                known = [
+                    f"`{label}`",
+                    f"`{file.parts[-3]}`",
+                    f"`{result['model']}`",
+                    str(sum(row["status"] == "finished" for row in seeds)),
+                ]
                 cells[kind].append([*known, *(_cell(seeds, path) for path in columns.values())])
     return [row for kind, of in cells.items() for row in of or [[f"`{kind}`", "", "", "not run", *[""] * len(columns)]]]
 

@@ -134,6 +134,8 @@ class Fit:
                 raise RunError(f"there is no split {split!r}.", f"Use one of {', '.join(self.splits)}.")
             return self.splits[split]
         train = self.splits["train"]
+        if own := [of_fit for of_fit in self.splits.values() if of_fit is x]:
+            return own[0]
         if isinstance(x, Dataset):
             rows = replace(x.to(train.x.device, train.x.dtype), first_row=None)
         else:

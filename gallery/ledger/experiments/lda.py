@@ -161,14 +161,15 @@ def _perplexities(topics: dict[str, Tensor], x: Tensor, alpha: float, sweeps: in
         by = {"coordinate ascent": gamma / gamma.sum(1, keepdim=True)}
         by["Gibbs sampling"] = gibbs_shares(seen, beta, alpha, sweeps)
         log_p[name] = {way: _log_p(theta, beta, scored) for way, theta in by.items()}
-    reference, found = log_p["Gibbs sampling"]["Gibbs sampling"], {}
+    estimates: dict[str, dict[str, Any]] = {}
+    reference = log_p["Gibbs sampling"]["Gibbs sampling"]
     least = _estimate(reference, words)["value"]
     for name, ways in log_p.items():
-        found[name] = {way: _estimate(of, words) for way, of in ways.items()}
-        both = ways["coordinate ascent"]
-        more, error = _estimate(both, words)["value"] - least, _error(both - reference, words) * least
-        found[name]["more than by Gibbs sampling"] = {"value": more, "se": error}
-    return found
+        estimates[name] = {way: _estimate(of, words) for way, of in ways.items()}
+        both, value = ways["coordinate ascent"], estimates[name]["coordinate ascent"]["value"]
+        error = _error(value * both - least * reference, words)
+        estimates[name]["more than by Gibbs sampling"] = {"value": value - least, "se": error}
+    return estimates
 
 
 def _estimate(log_p: Tensor, words: Tensor) -> dict[str, float]:

@@ -104,5 +104,9 @@ def test_a_row_keeps_each_warning_once(tmp_path):
             warnings.warn(text, stacklevel=1)
         return {}
 
-    content = run_row(work, tmp_path / "row.json", {"products": "auto"})
-    assert content["warnings"] == ["one", "two"]
+    def fails():
+        work()
+        raise ValueError
+
+    for run in (work, fails):
+        assert run_row(run, tmp_path / "row.json", {"products": "auto"})["warnings"] == ["one", "two"]

@@ -169,7 +169,8 @@ def test_codes_are_those_of_the_fitted_rows_alone(use):
     fitted = gallery.fit("exponential_gaussian:per_datum", epochs=1, progress=False)
     of_fit = getattr(fitted, use)
     train = fitted.splits["train"]
-    assert len(of_fit(split="train") if use == "reconstruct" else of_fit(split="train")["z"]) == len(train)
+    for own in ({"split": "train"}, {"x": train}):
+        assert len(of_fit(**own) if use == "reconstruct" else of_fit(**own)["z"]) == len(train)
     for held_out in ({}, {"x": train.x.numpy() + 1}):
         with pytest.raises(RunError, match="has parameters for each data point that it was fitted to"):
             of_fit(**held_out)

@@ -56,6 +56,45 @@ class SharedCentre(Mixture):
         return loc - loc.mean(0)
 
 
+class PointForEach(Mixture):
+    """z is a point for each y, computed by a product that rounds otherwise for many y at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.code = nn.Linear(2 + K, 2)
+
+    def model(self, x: Tensor, total: int | None = None):
+        pyro.module("own", self.own)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            y = pyro.sample("y", dist.Categorical(logits=x.new_zeros(K)), infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 2), 1.0).to_event(1).mask(False))
+            pyro.sample("x", dist.Normal(self.mean(y) + z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor, total: int | None = None):
+        pyro.module("classifier", self.classifier)
+        pyro.module("code", self.code)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            q = dist.Categorical(logits=self.classifier(x))
+            y = pyro.sample("y", q, infer={"enumerate": "parallel"})
+            pyro.sample("z", self.posterior(x, nn.functional.one_hot(y, K).to(x)))
+
+    def posterior(self, x: Tensor, y: Tensor) -> dist.TorchDistribution:
+        rows = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1])
+        return dist.Delta(self.code(torch.cat([x.expand(*rows, 2), y.expand(*rows, K)], -1)), event_dim=1)
+
+
+class OwnDraws(PointForEach):
+    """A guide whose density is known at its own draws alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.flow = dist.transforms.Planar(2)
+
+    def posterior(self, x: Tensor, y: Tensor) -> dist.TorchDistribution:
+        base = dist.Normal(super().posterior(x, y).v, 1.0).to_event(1)
+        return dist.TransformedDistribution(base, [self.flow])
+
+
 class Line(nn.Module):
     """w ~ Normal(0, I) in R^2 for all data, x ~ Normal(w_0 + w_1 row, 1) in R^2."""
 
@@ -91,6 +130,14 @@ class LastParticle(Line):
 
 WRONG = {FirstValue: "y", FlatValue: "y", SharedCentre: "y", FirstParticle: "w", LastParticle: "w"}
 X = torch.arange(12.0).view(6, 2)
+
+
+@pytest.mark.parametrize("cls", [PointForEach, OwnDraws])
+@pytest.mark.parametrize("n", [2, 4, 7])
+def test_points_and_densities_of_own_draws_are_no_sign(cls, n):
+    with eval_mode(pair := cls()):
+        assert site_from_others(pair, (torch.randn(n, 2),)) is None
+    assert list(CLAUSES["vectorised"](Case(cls, (X,)))) == []
 
 
 @pytest.mark.parametrize("cls", [Mixture, Line, *WRONG])
@@ -134,7 +181,7 @@ class OneValue(Line):
 
 
 @pytest.mark.parametrize("cls", [OneValue, OneDimensionMore])
-def test_what_refuses_many_values_is_told(cls):
+def test_what_refuses_many_values_is_a_remark(cls):
     (finding,) = CLAUSES["vectorised"](Case(cls, (X,)))
     assert "broadcasts" in finding.text
     assert finding.remark
