@@ -92,7 +92,7 @@ NOTES: dict[str, str] = {
     "item_response:rasch": _LTM,
     "vae": (
         "The published curve is not that of the rate 3e-4 in the released code, which the recipe takes. In plain "
-        "PyTorch, one seed, 3e-4 gives 1577, 1685, 1728, 1750, 1764 after epochs 1 to 5, and 1e-3 gives 1648, 1714, "
+        "PyTorch, a fit each, 3e-4 gives 1577, 1685, 1728, 1750, 1764 after epochs 1 to 5, and 1e-3 gives 1648, 1714, "
         "1735, 1749, 1754; published are 1655, 1716, 1745, 1755, 1759."
     ),
     "cvae": (

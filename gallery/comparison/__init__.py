@@ -126,7 +126,9 @@ def compare(
         "jobs": jobs,
         "refused": refused,
         "rows": [
-            asdict(row) | {"label": row.label} | rounded({name: v for name, v in done[row].items() if name != "asked"})
+            asdict(row)
+            | {"label": row.label}
+            | rounded({n: v for n, v in done[row].items() if n != "asked"}, of_lists=6)
             for row in rows
         ],
     }
