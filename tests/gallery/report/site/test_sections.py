@@ -1,5 +1,7 @@
 """Cards of the index page, their numbers and their marks."""
 
+import statistics
+
 import pytest
 
 from gallery.catalogue.entries import NAMES
@@ -15,7 +17,8 @@ def test_a_card_has_a_number_if_the_ledger_has_one(tmp_path):
     empty = card("vae", {}, tmp_path, [], tmp_path)
     assert (empty.number, empty.picture) == (None, "")
     full = card("vae", ledger, tables.LEDGER, [], tmp_path)
-    assert float(full.number.value) == pytest.approx(ledger["vae"]["runs"]["0"]["test"]["kl"]["value"], abs=0.005)
+    median = statistics.median(run["test"]["kl"]["value"] for run in ledger["vae"]["runs"].values())
+    assert float(full.number.value) == pytest.approx(median, abs=0.005)
     assert full.number.unit == "nats"
 
 
