@@ -53,6 +53,16 @@ def clean():
     pyro.clear_param_store()
 
 
+@pytest.fixture
+def double():
+    """Float64 as the default dtype of torch."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(scope="session")
 def browser():
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")

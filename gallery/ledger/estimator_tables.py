@@ -78,6 +78,6 @@ def _cell(rows: list[dict[str, Any]], path: str) -> str:
     values = [value for value in values if value is not None]
     if not values:
         return ""
-    found = [f(values) for f in (statistics.median, min, max)]
-    median, lowest, highest = (f"{value:.4g}" if abs(value) < LARGE else f"{value:,.0f}" for value in found)
+    numbers = [f(values) for f in (statistics.median, min, max)]
+    median, lowest, highest = (f"{value:.4g}" if abs(value) < LARGE else f"{value:,.0f}" for value in numbers)
     return median if lowest == highest else f"{median} [{lowest}, {highest}]"

@@ -26,7 +26,7 @@ def places_of(dataset: Dataset, pair: Pair) -> Iterator[None]:
         raise RunError(
             f"The guide of {type(pair).__name__} has parameters for each data point that it was fitted to, and none "
             f"for split={dataset.split!r} of {dataset.name}.",
-            "Use the training split of the data of the fit.",
+            ("split", "train") if dataset.split != "train" else "Leave out the other data.",
         )
     with OffsetRows(dataset.first_row or 0):
         yield

@@ -101,10 +101,10 @@ def vectorised(case: Case) -> Iterator[Finding]:
         return
     remark = not case.few.enumerates  # a fit with one draw needs no particles, and one with several checks them
     try:
-        found = site_from_others(case.pair().eval(), tuple(a[:FEW] for a in case.args), particles)
+        fault = site_from_others(case.pair().eval(), tuple(a[:FEW] for a in case.args), particles)
     except Exception as error:  # any error of the user's code
         text = "an objective of several draws cannot be used: write arithmetic that broadcasts over a dimension of them"
         yield Finding(f"{text}, to the left of the plate", error, remark=remark)
         return
-    if found:
-        yield Finding(FROM_OTHERS.format(*found), remark=remark)
+    if fault:
+        yield Finding(FROM_OTHERS.format(*fault), remark=remark)

@@ -232,11 +232,11 @@ def check_vectorised(pair: Pair, args: tuple[Tensor, ...], particles: bool = Fal
     :param particles: whether global latents have several values, as well as those that are enumerated
     :raises ContractError: if it does
     """
-    found = None
+    fault = None
     with eval_mode(pair), suppress(Exception):  # any error of the user's code
-        found = site_from_others(pair, args, particles)
-    if found:
-        raise ContractError("vectorised", FROM_OTHERS.format(*found))
+        fault = site_from_others(pair, args, particles)
+    if fault:
+        raise ContractError("vectorised", FROM_OTHERS.format(*fault))
 
 
 def check_training(pair: Pair, info: PairInfo) -> None:

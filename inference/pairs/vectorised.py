@@ -107,14 +107,14 @@ def _log_densities(
     pair: Pair, args: tuple[Tensor, ...], values: dict[str, Tensor], seed: int = 0
 ) -> dict[tuple[str, str], Tensor]:
     """Return the log-density by (part, site), where every latent has one value for each data point."""
-    found: dict[tuple[str, str], Tensor] = {}
+    densities: dict[tuple[str, str], Tensor] = {}
     for name in PARTS:
         seed_torch(seed)
         with param_scope():
             trace = poutine.trace(poutine.condition(getattr(pair, name), values)).get_trace(*args)
         trace.compute_log_prob(lambda _, site: not site_is_subsample(site))
-        found |= {(name, key): site["log_prob"] for key, site in _sampled(trace)}
-    return found
+        densities |= {(name, key): site["log_prob"] for key, site in _sampled(trace)}
+    return densities
 
 
 def _sampled(trace: poutine.Trace) -> list[tuple[str, Site]]:

@@ -17,11 +17,7 @@ from inference.pairs.run import eval_mode
 DRAWS = 400
 
 
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def train():

@@ -21,12 +21,7 @@ from inference import InferenceError, pathfinder
 from inference.fit.lbfgs import lbfgs
 from inference.fit.pathfinder import summary_of
 
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def regression(slopes):

@@ -34,11 +34,7 @@ from inference.evaluation.perplexity import half_of_words
 LOG_10 = math.log(10)
 
 
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 # Each yields (number of the exercise, text of its answer); other statements are asserted.

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from export_cases import refused, small
-from one_line_changed import Base
+from one_line_changed import Bare, Base
 from pyro.distributions.transforms import affine_autoregressive, planar
 
 import data
@@ -57,23 +57,6 @@ def test_a_file_that_differs_is_not_kept(folder, capsys, tmp_path, monkeypatch):
     line = refused(capsys, "export", folder, "--to", "onnx", "--out", tmp_path / "networks")
     assert "differs as ONNX from torch" in line
     assert not (tmp_path / "networks").exists()
-
-
-class Bare(dist.TorchDistribution):
-    """A distribution that states no support, and no parameters."""
-
-    arg_constraints = {}
-    has_rsample = True
-
-    def __init__(self, loc):
-        self.loc = loc
-        super().__init__(loc.shape, validate_args=False)
-
-    def rsample(self, sample_shape=()):
-        return self.loc + torch.randn(*sample_shape, *self.loc.shape)
-
-    def log_prob(self, value):
-        return dist.Normal(self.loc, 1.0).log_prob(value)
 
 
 class BareGuide(Base):
