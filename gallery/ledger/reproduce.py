@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import cycle
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gallery.figures import FIGURES
 from gallery.figures.sources import record
 from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
+from gallery.ledger.fields import LAST_EPOCHS
 from gallery.runs import training
 from gallery.runs.folder import read_history, write_metrics
 from gallery.runs.parse import has_type, parse_metrics, read_json, rounded, wrong
@@ -40,6 +42,7 @@ __all__ = ["entry", "measured", "read", "reproduce", "shortened"]
 
 TRAIN_METRICS = ("elbo", "reconstruction", "evidence")
 ABOUT = ("data", "data_hash", "processor", "device", "products", "versions")  # of the run of an experiment
+KEPT_EPOCHS = 100  # of a curve, about
 KEPT = 300_000  # bytes: a larger picture of a run is not kept
 
 
@@ -184,8 +187,17 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
 
 
 def shortened(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a ledger entry with its measured numbers rounded to 9 digits, of curves to 6, standard errors to 5."""
-    return {name: of if name in ("keywords", "settings") else rounded(of, 9, 6) for name, of in entry.items()}
+    """Return a ledger entry with its measured numbers rounded to 9 digits, of curves to 6, standard errors to 5.
+
+    Of a curve of more than 100 epochs it keeps the first, about 100 at equal distances, and the last ten.
+    """
+    kept = {name: of if name in ("keywords", "settings") else rounded(of, 9, 6) for name, of in entry.items()}
+    return kept | {"curve": {name: _thinned(curve) for name, curve in kept["curve"].items()}}
+
+
+def _thinned(curve: list[float | None]) -> list[float | None]:
+    step, last = ceil(len(curve) / KEPT_EPOCHS), len(curve) - max(LAST_EPOCHS.values())
+    return [value if i == 1 or i % step == 0 or i > last else None for i, value in enumerate(curve, start=1)]
 
 
 def _keep_pictures(run: Path, folder: Path) -> None:

@@ -57,6 +57,19 @@ def test_rows_grow_by_seed_and_are_not_run_twice(tmp_path):
     assert one == shortened(entry(weights.parent) | json.loads((weights.parent / "judged.json").read_text()))
 
 
+def test_a_long_curve_is_thinned():
+    """A row of thousands of epochs takes no more of the ledger than one of a hundred; averages and ends are kept."""
+    curve = [-1 / epoch for epoch in range(1, 3281)]
+    kept = shortened({"curve": {"elbo": curve}})["curve"]["elbo"]
+    known = [epoch for epoch, value in enumerate(kept, start=1) if value is not None]
+    assert len(kept) == 3280
+    assert known == [1, *range(33, 3270, 33), *range(3271, 3281)]
+    assert kept[-1] == pytest.approx(curve[-1], rel=1e-5)
+    for last in LAST_EPOCHS:
+        assert field_value({"curve": {"elbo": kept}}, last) is not None
+    assert shortened({"curve": {"elbo": curve[:100]}})["curve"]["elbo"].count(None) == 0
+
+
 def test_jobs_share_the_runs(tmp_path, monkeypatch):
     """Three recipes x 5 seeds are split as evenly as can be, each run in one job; the published experiment in one."""
     names, jobs, runs = ["factor_analysis", "hmm", "squared_gaussian"], 4, []
