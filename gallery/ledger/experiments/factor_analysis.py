@@ -194,7 +194,7 @@ def seeds(count: int = 10, steps: int = 3200, schedule: Schedule = "constant") -
     return ends
 
 
-def noise_seeds(count: int = 10, steps: int = 999) -> dict[str, list[float]]:
+def noise_seeds(count: int = 30, steps: int = 999) -> dict[str, list[float]]:
     """Run experiment 1 from the published start with several seeds of the noise and both forms of the KL.
 
     :return: by form of the KL, the exact evidence of test data after `steps` steps for noise seeds 0, 1, ..., nats per
