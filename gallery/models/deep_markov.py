@@ -14,6 +14,7 @@ The posterior is a Markov chain as there: given z_{t-1}, z_t depends on x_t, ...
     q(z_t | z_{t-1}, x_t:T) = head((tanh(W z_{t-1} + w) + h_t) / 2)   a Normal, with another parameter z_0
 
 The path z_1, ..., z_T is one site. It is drawn step by step; its density needs no loop, since all z_{t-1} are known.
+The summaries h_1, ..., h_T are a site of the guide, computed from x, without density.
 
 Entries of x that are NaN are missing and masked, and zeros enter the RNN. A shorter sequence is NaN after its end,
 where the states are masked in model and guide, and the RNN has not begun: these steps add nothing to the ELBO.
@@ -114,12 +115,12 @@ class DeepMarkov(nn.Module):
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("combiner", self.combiner)
         within = steps_within(x, self.step_dim)
-        h = self.combiner.summaries(x.nan_to_num().unflatten(1, (-1, self.step_dim)), within)
-        h_t = h.unbind(1)  # the gradient of h[:, t] would be as large as h, at each of T steps
-
-        def step(z: Tensor, t: Any) -> Moments:
-            return self.combiner(z, h if isinstance(t, slice) else h_t[t])
-
-        path = NormalChain(step, self.combiner.z_0, within)
+        summaries = self.combiner.summaries(x.nan_to_num().unflatten(1, (-1, self.step_dim)), within)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            pyro.sample("z", path)
+            h = pyro.sample("h", dist.Delta(summaries, event_dim=2).mask(False), infer={"is_auxiliary": True})
+            h_t = h.unbind(1)  # the gradient of h[:, t] would be as large as h, at each of T steps
+
+            def step(z: Tensor, t: Any) -> Moments:
+                return self.combiner(z, h if isinstance(t, slice) else h_t[t])
+
+            pyro.sample("z", NormalChain(step, self.combiner.z_0, within))

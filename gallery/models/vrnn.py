@@ -8,7 +8,8 @@ The guide filters: q(z_t | h_t, x_t), where h_t depends on x_1:t-1 and z_1:t-1. 
 reparametrised, so that the gradient passes through z_t into all earlier rows.
 
 The sites are z_1, x_1, z_2, x_2, ..., in the order of the generative process. Each draw enters the next state, so the
-model can be run forward, and an image can be completed by conditioning on its first rows.
+model can be run forward, and an image can be completed by conditioning on its first rows. Each state, what the LSTM
+remembers, is computed from the draws before it, in model and guide: a site h_t without density.
 
 A sequence may be shorter than the others: its rows after the end are NaN, and x_t and z_t are masked there, in model
 and guide. A row inside a sequence cannot be missing, since the next state depends on it.
@@ -36,7 +37,7 @@ from torch import Tensor, nn
 
 from gallery.models._nn import GaussianHead, PixelHead, masked, mlp
 
-__all__ = ["VRNN", "Memory"]
+__all__ = ["VRNN", "Memory", "joined", "parted"]
 
 Memory = list[tuple[Tensor, Tensor] | None]
 """(h, c) of each layer of the LSTM, each (n, state_dim); None before the first row."""
@@ -82,7 +83,8 @@ class VRNN(nn.Module):
         rows, within, (x_t, z_t, memory) = self.rows(x), self.within(x), self.start(x)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             for t in range(1, rows.shape[1] + 1):
-                h, memory = self.advance(x_t, z_t, memory)  # (n, state_dim)
+                _, memory = self.advance(x_t, z_t, memory)
+                h, memory = parted(pyro.deterministic(f"h_{t}", joined(memory), event_dim=2))  # h: (n, state_dim)
                 z_t = pyro.sample(f"z_{t}", masked(self.prior(h), within[:, t - 1]))  # (n, latent_dim)
                 p = masked(self.decoder(torch.cat([h, z_t], dim=-1)), within[:, t - 1])
                 x_t = pyro.sample(f"x_{t}", p, obs=rows[:, t - 1])
@@ -90,15 +92,19 @@ class VRNN(nn.Module):
     def guide(self, x: Tensor, total: int | None = None) -> None:
         within = self.within(x)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            self.infer(x, lambda t, q: pyro.sample(f"z_{t}", masked(q, within[:, t - 1])))
+            self.infer(x, lambda t, q: pyro.sample(f"z_{t}", masked(q, within[:, t - 1])), _state)
 
     def infer(
-        self, x: Tensor, draw: Callable[[int, dist.TorchDistribution], Tensor]
+        self,
+        x: Tensor,
+        draw: Callable[[int, dist.TorchDistribution], Tensor],
+        state: Callable[[int, Tensor], Tensor] | None = None,
     ) -> list[tuple[Tensor, Tensor, dist.TorchDistribution]]:
         """Run the guide through the rows, with z_t = draw(t, q(z_t | h_t, x)).
 
         :param x: (n, data_dim)
         :param draw: a sample site here, a plain reparametrised draw in the vectorised pair
+        :param state: the site of h_t here, none in the vectorised pair
         :return: (h_t, z_t, q) of each row
         """
         pyro.module("encoder", self.encoder)
@@ -107,6 +113,8 @@ class VRNN(nn.Module):
         steps = []
         for t in range(1, rows.shape[1] + 1):
             h, memory = self.advance(x_t, z_t, memory)
+            if state is not None:
+                h, memory = parted(state(t, joined(memory)))
             x_t = rows[:, t - 1]
             q = self.encoder(torch.cat([h + future[t - 1], x_t], dim=-1))
             z_t = draw(t, q)
@@ -150,3 +158,19 @@ class VRNN(nn.Module):
         pyro.module("recurrence", self.recurrence)
         pyro.module("prior", self.prior)
         pyro.module("decoder", self.decoder)
+
+
+def joined(memory: Memory) -> Tensor:
+    """Return h and c of each layer in one tensor, (n, 2 layers, state_dim)."""
+    return torch.stack([part for layer in memory if layer is not None for part in layer]).movedim(0, 1)
+
+
+def parted(state: Tensor) -> tuple[Tensor, Memory]:
+    """Return h of the last layer, (n, state_dim), and the memory."""
+    parts = state.unbind(1)
+    return parts[-2], list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _state(t: int, value: Tensor) -> Tensor:
+    """Return the state of a row in the guide, and make it a site that a trace shows and no bound counts."""
+    return pyro.sample(f"h_{t}", dist.Delta(value, event_dim=2).mask(False), infer={"is_auxiliary": True})

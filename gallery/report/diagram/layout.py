@@ -151,7 +151,8 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
     }
     chains: dict[tuple[str, str], list[Item]] = {}  # the items that stand for a link in the rows that it passes
     for a, b in links:
-        between = range(shapes[a].row + 1, shapes[b].row) if not (a in steps and b in steps) else ()
+        down = 1 if shapes[a].row < shapes[b].row else -1
+        between = range(shapes[a].row + down, shapes[b].row, down)
         chains[a, b] = [a, *((a, b, row) for row in between), b]
     rows: dict[int, list[Item]] = {}
     for chain in chains.values():
@@ -198,7 +199,11 @@ def _inside(shapes: dict[str, Shape], links: list[tuple[str, str]], steps: dict[
 
 
 def _column(item: Item, columns: dict[str, int]) -> int:
-    return columns.get(item, 0) if isinstance(item, str) else 0
+    """Return the column of an item: that of its node, or of the child of an edge between nodes with columns."""
+    if isinstance(item, str):
+        return columns.get(item, 0)
+    parent, child, _ = item
+    return columns[child] if parent in columns and child in columns else 0
 
 
 def _outside(shapes: dict[str, Shape], inside: dict[str, Shape], edges, frame: tuple[float, float]) -> dict:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
@@ -68,12 +69,14 @@ def relations(
             name = f"{name} (input)" if name in taken else name
             inputs[name] = trails.mark(a.clone(), {name})
 
-        with trails, SiteRecorder(trails) as recorder:
+        shared = {name for name, site in plain["model"].nodes.items() if site["type"] == "sample"}
+        with trails, SiteRecorder(trails, shared) as recorder:
             run(of, tuple(inputs.values()), plain["guide"] if of == "model" else None)
         parents, shapes = recorder.parents, {name: tuple(a.shape[1:]) for name, a in inputs.items()}
         if of == "guide" and len(steps) > 1 and few[0].is_floating_point():
             x = next(iter(inputs))
-            hidden = torch.inf if capability(pair, "missing_values") else torch.nan
+            masks = capability(pair, "missing_values") or capability(pair, "step_dim")
+            hidden = torch.inf if masks else torch.nan
             for name, read in _steps_read(run, few, plain["guide"], hidden).items():
                 if read and x in parents[name]:
                     parents[name] = parents[name] - {x} | read
@@ -95,17 +98,21 @@ def _steps_read(
     """Return for each site of a guide the observed sites x_1, x_2, ... whose part of x its density depends on.
 
     A trail shows that a density depends on x, not on which part. A site reads a part if its density, with the draws of
-    the guide held at `values`, changes where the part is set to `hidden`, or has a gradient there: a guide may mask
+    the guide held at `values`, or the value of a Delta, changes where the part is set to `hidden`, or has a gradient there: a guide may mask
     what is hidden, and a comparison has no gradient. The gradient of an observed value with respect to x gives its
     part. The result is empty if x is an index, which has no gradient.
 
-    :param hidden: NaN; infinity if the guide masks NaN, since the gradient of a distant part may underflow
+    :param hidden: NaN; infinity if the guide masks NaN, or takes it for the end, since the gradient of a distant part
+        may underflow
     """
 
     def densities(x: Tensor) -> dict[str, Tensor]:
         nodes: dict[str, Site] = run("guide", (x, *args[1:]), values).nodes
         sites = {name: site for name, site in nodes.items() if site["type"] == "sample" and not site_is_subsample(site)}
-        return {name: bare(site["fn"]).log_prob(site["value"]) for name, site in sites.items()}
+        return {
+            name: fn.v if isinstance(fn := bare(site["fn"]), dist.Delta) else fn.log_prob(site["value"])
+            for name, site in sites.items()
+        }
 
     def slope(value: Tensor) -> Tensor:
         if not value.requires_grad:

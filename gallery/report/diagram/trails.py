@@ -11,7 +11,7 @@ operation that reads only a shape, such as `x.new_zeros(3)`, or which entries ar
 on. Nor does control flow of Python, such as `if x.sum() > 0`, which the contract forbids (CONTRIBUTING.md, clause 7).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pyro.distributions as dist
@@ -57,11 +57,14 @@ class Trails(TorchDispatchMode):
 
 
 class SiteRecorder(Messenger):
-    """Record the sites of a run and the trails of their log-densities, and mark each value with its own name."""
+    """Record the sites of a run and the trails of their log-densities, and mark each value with its own name.
 
-    def __init__(self, trails: Trails):
+    :param shared: the sites of the model: an auxiliary site among them is not of the guide alone
+    """
+
+    def __init__(self, trails: Trails, shared: Collection[str] = ()):
         super().__init__()
-        self.trails = trails
+        self.trails, self.shared = trails, shared
         self.sites: list[Node] = []
         self.parents: dict[str, frozenset[str]] = {}
         self.plates: dict[str, int] = {}
@@ -73,7 +76,7 @@ class SiteRecorder(Messenger):
             return
         name = msg["name"]
         msg["value"] = self.trails.mark(msg["value"].clone(), {name})
-        self.sites.append(_node(msg))
+        self.sites.append(_node(msg, name in self.shared))
         self.parents[name] = self.trails.read(bare(msg["fn"]).log_prob(msg["value"])) - {name}
 
 
@@ -91,7 +94,7 @@ def _family(fn: dist.TorchDistribution) -> str:
     return type(fn).__name__
 
 
-def _node(site: Site) -> Node:
+def _node(site: Site, shared: bool) -> Node:
     fn, infer = site["fn"], site["infer"]
     plates = tuple(frame.name for frame in site["cond_indep_stack"])
     if isinstance(bare(fn), dist.Unit):
@@ -103,5 +106,5 @@ def _node(site: Site) -> Node:
         kind = "observed"
     else:
         kind = "enumerated" if infer.get("enumerate") else "latent"
-    auxiliary = bool(infer.get("is_auxiliary"))
+    auxiliary = bool(infer.get("is_auxiliary")) and not shared
     return Node(site["name"], kind, _family(fn), tuple(fn.event_shape), plates, auxiliary, is_flat(site))

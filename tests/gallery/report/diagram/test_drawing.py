@@ -1,6 +1,7 @@
 """The picture of a diagram has every node, without overlaps, and escapes names."""
 
 import itertools
+import math
 from xml.etree import ElementTree as ET
 
 import pyro
@@ -17,7 +18,8 @@ from gallery.models import MODELS
 from gallery.report.diagram import Diagram, factorisation, relations, svg
 from gallery.report.diagram.factorisation import fold, series
 from gallery.report.diagram.graph import in_greek
-from gallery.report.diagram.layout import arrange, frame
+from gallery.report.diagram.layout import RADIUS, arrange, frame
+from gallery.report.diagram.routes import routes
 from inference import param_scope
 
 every = pytest.mark.parametrize("name", list(MODELS))
@@ -49,7 +51,10 @@ def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
     assert len(list(root.iter(f"{SVG}polygon"))) == len(list(root.iter(f"{SVG}path"))) == len(edges)
 
     part = Diagram(of, tuple(shown), tuple(edges), diagram.plates)
-    shapes, _ = arrange(part, steps, bool(folded))
+    shapes, via = arrange(part, steps, bool(folded))
+    for edge, curve in routes(edges, shapes, via).items():
+        for shape in (shape for key, shape in shapes.items() if key not in edge):
+            assert all(math.hypot(x - shape.x, y - shape.y) > RADIUS for x, y in points_of(curve)), (edge, shape)
     boxes = {key: (s.x - s.rx, s.y - s.ry, s.x + s.right, s.y + s.ry) for key, s in shapes.items()}
     for plate, _ in diagram.plates:
         boxes[plate] = frame(shapes.values(), plate, bool(folded))
@@ -63,6 +68,14 @@ def test_every_site_is_in_a_picture_that_is_whole_and_apart(name, of):
         assert top <= box[1]
         assert box[2] <= left + width
         assert box[3] <= top + height
+
+
+def points_of(curve, n=20):
+    """Points of the cubic curves start, (control, control, end), ...."""
+    for i in range(0, len(curve) - 1, 3):
+        for s in (k / n for k in range(n + 1)):
+            weights = ((1 - s) ** 3, 3 * s * (1 - s) ** 2, 3 * s**2 * (1 - s), s**3)
+            yield tuple(sum(w * p[j] for w, p in zip(weights, curve[i : i + 4], strict=True)) for j in (0, 1))
 
 
 def test_names_of_greek_letters_are_letters():

@@ -11,11 +11,12 @@ from gallery.report.diagram import factorisation, relations, svg
 from gallery.report.diagram.factorisation import fold
 
 FOLDED = {
-    ("vrnn", "model"): "product over t = 1, ..., 3 of p(z_t | z_1:t-1, x_1:t-1; recurrence, prior) "
-    "p(x_t | z_1:t, x_1:t-1; recurrence, decoder)",
-    ("vrnn", "guide"): "product over t = 1, ..., 3 of q(z_t | x_1:t, z_1:t-1; encoder, recurrence)",
-    ("vrnn:smoothing", "guide"): "product over t = 1, ..., 3 of "
-    "q(z_t | x_1:T, z_1:t-1; encoder, backward_recurrence, C, recurrence)",
+    ("vrnn", "model"): "product over t = 1, ..., 3 of p(h_t | h_t-1, z_t-1, x_t-1; recurrence) p(z_t | h_t; prior) "
+    "p(x_t | h_t, z_t; decoder)",
+    ("vrnn", "guide"): "product over t = 1, ..., 3 of q(h_t | x_t-1, h_t-1, z_t-1; recurrence) "
+    "q(z_t | x_t, h_t; encoder)",
+    ("vrnn:smoothing", "guide"): "product over t = 1, ..., 3 of q(h_t | x_t-1, h_t-1, z_t-1; recurrence) "
+    "q(z_t | x_t:T, h_t; encoder, backward_recurrence, C)",
     ("hmm", "model"): "product over t = 1, ..., 6 of p(y_t | y_t-1; theta) p(x_t | y_t; theta)",
     ("hmm", "guide"): "1",
     ("state_space", "model"): "product over t = 1, ..., 6 of p(z_t | z_t-1; theta) p(x_t | z_t; theta)",

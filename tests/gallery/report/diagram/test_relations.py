@@ -49,13 +49,13 @@ KNOWN = {  # each node with its kind and parents
     ("eight_schools:centred", "guide"): "row input; mu latent q; tau latent q; theta latent row q; q network",
     ("exponential_gaussian:per_datum", "guide"): "row input; z latent row eta; eta network",
     ("deep_markov", "model"): "z latent transition; x observed z emitter; transition network; emitter network",
-    ("deep_markov", "guide"): "x input; z latent x combiner; combiner network",
+    ("deep_markov", "guide"): "x input; h deterministic x combiner; z latent h combiner; combiner network",
     ("gaussian_mixture", "model"): "y enumerated theta; x observed y theta; theta network",
     ("gaussian_mixture", "guide"): "",
     ("vrnn:smoothing", "guide"): "x_1 input; x_2 input; x_3 input; "
-    "z_1 latent x_1 x_2 x_3 encoder backward_recurrence C recurrence; "
-    "z_2 latent x_1 x_2 x_3 z_1 encoder backward_recurrence C recurrence; "
-    "z_3 latent x_1 x_2 x_3 z_1 z_2 encoder backward_recurrence C recurrence; "
+    "h_1 deterministic recurrence; z_1 latent x_1 x_2 x_3 h_1 encoder backward_recurrence C; "
+    "h_2 deterministic x_1 h_1 z_1 recurrence; z_2 latent x_2 x_3 h_2 encoder backward_recurrence C; "
+    "h_3 deterministic x_2 h_2 z_2 recurrence; z_3 latent x_3 h_3 encoder backward_recurrence C; "
     "encoder network; backward_recurrence network; C network; recurrence network",
 }
 
@@ -74,6 +74,8 @@ def test_nodes_know_their_distributions_shapes_plates_and_parameters():
     assert model["y"] == Node("y", "enumerated", "OneHotCategorical", (3,), ("data",))
     assert model["prior"].parameters == (("linear.weight", (4, 3)), ("linear.bias", (4,)))
     assert model.plates == (("data", 12),)
+    assert drawn("deep_markov", "guide")["h"].auxiliary
+    assert not drawn("vrnn", "guide")["h_2"].auxiliary  # the model computes it too
     assert guide["u"] == Node("u", "latent", "Uniform", (6,), ("data",), auxiliary=True, masked=True)
     assert drawn("autoencoder", "model")["z"].masked
     assert drawn("linear_regression", "model")["w"] == Node("w", "latent", "MultivariateNormal", (3,))
@@ -103,7 +105,7 @@ def test_no_edge_is_missing(name, of):
 
     def parents(child):
         direct = diagram.parents(child)
-        return [*direct, *(parent for key in computed & {*direct} for parent in diagram.parents(key))]
+        return [*direct, *(parent for key in computed & {*direct} for parent in parents(key))]
 
     def check(parent, x=x, given=given, held=draws):
         for child, site in run(x, given, held).items():
