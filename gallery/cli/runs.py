@@ -83,6 +83,9 @@ def evaluate(
 def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool = False) -> None:
     """Print the latents of a fitted run: mean, standard deviation, quantiles, and the truth where it is known.
 
+    A truth is known of latents that all data share, where the data are synthetic: line, logistic, loaded_die. The
+    latents of single data points are summarised over all rows, so that no row of the table has one truth.
+
     :param run: Folder of the run.
     :param as_json: Print JSON instead of text.
     :param seed: Of the draws of the guide.

@@ -11,8 +11,6 @@ standard normal plane of codes a manifold, and a model with an exact posterior a
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pyro.distributions as dist
@@ -34,17 +32,21 @@ from gallery.figures.factor_analysis import (
     fa_prior_samples,
 )
 from gallery.figures.funnel import funnel
-from gallery.figures.info import codes_of, info_of
+from gallery.figures.info import codes_of
 from gallery.figures.items import answers
 from gallery.figures.labels import labels_grow, parted_plane
 from gallery.figures.latent import latent_scatter
+from gallery.figures.odds import odds
 from gallery.figures.pictures import manifold, reconstructions, samples, three_views
 from gallery.figures.rate import kl_bars, rate_distortion
 from gallery.figures.regression import regression
-from gallery.figures.rolls import ends_early, rolls
+from gallery.figures.responsibilities import responsibilities
+from gallery.figures.rolls import rolls
 from gallery.figures.sequence import completion, sequence_animation
+from gallery.figures.shared import shared
 from gallery.figures.steps import paths, smoothed
 from gallery.figures.style import save, save_frames
+from gallery.figures.subject import Subject
 from gallery.figures.topics import topics
 from gallery.figures.two_kls import two_kls, two_kls_fits, two_kls_of
 from gallery.figures.width import compression, overfitting
@@ -52,9 +54,7 @@ from inference import Pair
 from inference.evaluation.evidence_gap import evidence_gap
 from inference.evaluation.metrics import kl_per_latent
 from inference.files import make_folder
-from inference.pairs.capabilities import capability, exact
-from inference.pairs.info import PairInfo
-from inference.pairs.sites import is_local, unwrap
+from inference.pairs.capabilities import capability
 
 __all__ = [
     "FIGURES",
@@ -82,6 +82,7 @@ __all__ = [
     "latent_scatter",
     "learning_curve",
     "manifold",
+    "odds",
     "overfitting",
     "parted_plane",
     "paths",
@@ -89,11 +90,13 @@ __all__ = [
     "rate_distortion",
     "reconstructions",
     "regression",
+    "responsibilities",
     "rolls",
     "samples",
     "save",
     "save_frames",
     "sequence_animation",
+    "shared",
     "smoothed",
     "sparsity",
     "three_views",
@@ -105,71 +108,6 @@ __all__ = [
 
 
 MIN_CODES = 10  # of a picture of codes
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A fitted pair with its data: what a figure is drawn of.
-
-    :param history: a dictionary for every epoch, as `learning_curve` takes them
-    """
-
-    pair: Pair
-    train: Dataset
-    test: Dataset
-    history: list[dict]
-    seed: int
-
-    @cached_property
-    def info(self) -> PairInfo:
-        """The structure of the pair in evaluation mode."""
-        return info_of(self.pair, self.test)
-
-    @property
-    def encodes(self) -> bool:
-        """Whether new data have codes."""
-        return bool(self.info.codes) and not self.info.is_per_data_point
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether the data are sequences of numbers, each from one site of the model."""
-        info = self.info
-        one_each = not self.test.is_image and 1 < len(info.data_sites) == self.test.x.shape[1]
-        return one_each and not (info.conditional or info.has_global_latent or info.is_per_data_point)
-
-    @property
-    def ends_early(self) -> bool:
-        """Whether the data are sequences of different lengths, of a model without conditions."""
-        info, step_dim = self.info, capability(self.pair, "step_dim")
-        return self.encodes and info.generates and not info.conditional and ends_early(self.test, step_dim)
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether the data are grey images that the model generates in steps, from the top."""
-        return self.encodes and self.info.generates and self.info.generates_rows(self.test.shape)
-
-    @property
-    def has_whole_images(self) -> bool:
-        """Whether the data are images that a model without conditions generates in one step."""
-        return self.encodes and self.test.is_image and not self.info.conditional and len(self.info.data_sites) == 1
-
-    @property
-    def has_answers(self) -> bool:
-        """Whether the data are answers, 0 or 1, to several items, and the only latent of a data point is a number."""
-        latents = [site["fn"] for site in self.info.prior.values() if is_local(site)]
-        scalar = len(latents) == len(self.info.codes) == 1 and latents[0].event_shape == ()
-        binary = len(self.info.likelihood) == 1 and isinstance(unwrap(self.info.likelihood[0]), dist.Bernoulli)
-        return scalar and binary and self.encodes and not self.test.is_image and self.test.x.shape[1] > 1
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether x and z are real numbers and the model computes its evidence."""
-        return self.info.is_scalar and exact(self.pair, "log_evidence") is not None
-
-    @property
-    def is_exact_in_z(self) -> bool:
-        """Whether the model computes its posterior besides."""
-        return self.is_exact and exact(self.pair, "posterior") is not None
 
 
 Drawing = Figure | list[Figure] | None
@@ -263,6 +201,9 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
     ),
     "two_kls": (lambda s: s.is_exact_in_z and two_kls_of(s.pair) is not None, lambda s: two_kls_of(s.pair)),
     "evidence": (lambda s: s.is_exact, _evidence),
+    "shared": (lambda s: s.shares_posterior, lambda s: shared(s.pair, s.train, seed=s.seed)),
+    "odds": (lambda s: s.has_odds, lambda s: odds(s.pair, s.train, seed=s.seed)),
+    "responsibilities": (lambda s: s.has_responsibilities, lambda s: responsibilities(s.pair, s.test)),
     "regression": (_has_line, lambda s: regression(s.pair, s.train)),
     "animation": (
         lambda s: s.has_rows and not s.info.conditional,

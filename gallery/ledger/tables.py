@@ -17,6 +17,7 @@ from gallery.ledger.estimator_tables import estimators_table
 from gallery.ledger.experiment_tables import experiments_table, markdown_table
 from gallery.ledger.fields import Field, differences, displayed_fields, find_entry, monte_carlo_error
 from gallery.ledger.reproduce import read
+from gallery.ledger.scale import scale_of
 from gallery.models import MODELS, family_module
 from inference import Settings
 from inference.files import write_atomically
@@ -103,10 +104,11 @@ def overview_table() -> str:
                 _about(name),
                 f"{shown.name}: {number(statistics.median(shown.values))}{mark}" if shown else "",
                 source_number(shown.published if shown else None),
+                scale_of(recipe, shown.name) if shown else "",
                 _seconds(row),
             ]
         )
-    return markdown_table(["model", "description", "headline number", "published", "seconds"], rows)
+    return markdown_table(["model", "description", "headline number", "published", "scale", "seconds"], rows)
 
 
 def variants_table() -> str:
@@ -123,7 +125,8 @@ def variants_table() -> str:
 
 
 def recipes_table() -> str:
-    """Return a row for each recipe: its headline, the published number, data, number of seeds and seconds per seed."""
+    """Return a row for each recipe: its headline, the published number, what they are logarithms of, data, number of
+    seeds and seconds per seed."""
     ledger, rows = read(LEDGER / "ledger.json"), []
     for name, recipe in RECIPES.items():
         row = ledger.get(name)
@@ -134,12 +137,13 @@ def recipes_table() -> str:
                 number(statistics.median(shown.values)) if shown else "",
                 source_number(shown.published if shown else None),
                 shown.name if shown else "",
+                scale_of(recipe, shown.name) if shown else "",
                 recipe.data,
                 _status(row),
                 _seconds(row),
             ]
         )
-    return markdown_table(["recipe", "measured", "published", "quantity", "data", "seeds", "seconds"], rows)
+    return markdown_table(["recipe", "measured", "published", "quantity", "scale", "data", "seeds", "seconds"], rows)
 
 
 def results_sections() -> str:

@@ -98,9 +98,9 @@ def _steps_read(
     """Return for each site of a guide the observed sites x_1, x_2, ... whose part of x its density depends on.
 
     A trail shows that a density depends on x, not on which part. A site reads a part if its density, with the draws of
-    the guide held at `values`, or the value of a Delta, changes where the part is set to `hidden`, or has a gradient there: a guide may mask
-    what is hidden, and a comparison has no gradient. The gradient of an observed value with respect to x gives its
-    part. The result is empty if x is an index, which has no gradient.
+    the guide held at `values`, or the value of a Delta, changes where the part is set to `hidden`, or has a gradient
+    there: a guide may mask what is hidden, and a comparison has no gradient. The gradient of an observed value with
+    respect to x gives its part. The result is empty if x is an index, which has no gradient.
 
     :param hidden: NaN; infinity if the guide masks NaN, or takes it for the end, since the gradient of a distant part
         may underflow

@@ -7,7 +7,7 @@ import pytest
 from gallery.figures import FIGURES, sources
 from gallery.figures.sources import RECORD, outdated, record, source_hash
 from gallery.ledger.tables import LEDGER
-from gallery.report.site.pictures import CAPTIONS
+from gallery.report.site.captions import CAPTIONS
 
 FOLDERS = sorted({path.parent for path in LEDGER.rglob("*") if path.suffix in (".png", ".gif")})
 UNRECORDED = 33  # pictures of fits made before there were records; a new fit or drawing records its own

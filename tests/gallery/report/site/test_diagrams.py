@@ -44,7 +44,7 @@ def test_a_long_sequence_is_a_product_over_its_steps():
 
 
 def test_the_steps_that_a_guide_reads_are_those_of_its_formula():
-    """A guide reads earlier rows by its state. The smoothing one takes rows that are missing for the end of an image."""
+    """A guide reads earlier rows by its state. The smoothing one takes a missing row for the end of its image."""
     guides = diagrams("vrnn")[1:]
     assert all("q(h_t | x_t-1, h_t-1, z_t-1; recurrence)" in it.factors for it in guides)
     assert [(it.name, it.factors.partition("recurrence) ")[2].partition(";")[0]) for it in guides] == [

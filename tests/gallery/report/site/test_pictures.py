@@ -2,7 +2,11 @@
 
 from built_site import HOSTILE
 
-from gallery.report.site.pictures import CAPTIONS, READINGS, copy_pictures
+from gallery.catalogue.entries import NAMES
+from gallery.ledger.tables import LEDGER
+from gallery.report.site.captions import CAPTIONS, READINGS
+from gallery.report.site.hero import recipes_of
+from gallery.report.site.pictures import copy_pictures, known_pictures
 from gallery.report.site.thumbnails import draw_thumbnail
 
 
@@ -11,6 +15,13 @@ def test_a_file_that_is_no_picture_is_skipped(tmp_path):
     assert copy_pictures(tmp_path, tmp_path / "site", "here", "of it") == []
     assert draw_thumbnail("vae", tmp_path / "samples.png", tmp_path / "site") == ""
     assert not (tmp_path / "site" / "pictures" / "here" / "samples.png").exists()
+
+
+def test_every_model_has_three_committed_pictures_of_different_kinds():
+    for name in NAMES:
+        folders = [LEDGER / "pictures" / recipe.name.replace(":", "-") for recipe in recipes_of(name)]
+        kinds = {path.stem for folder in [*folders, LEDGER / "experiments" / name] for path in known_pictures(folder)}
+        assert len(kinds) >= 3, (name, kinds)
 
 
 def test_every_picture_has_a_reading():
