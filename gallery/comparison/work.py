@@ -59,7 +59,7 @@ __all__ = [
 
 MINIBATCHES, REPEATS = 8, 32  # over which the noise of a gradient is measured
 SIMULATIONS, SIMULATED = 640, 100  # data points that calibrate a guide, and whose evidence is bounded from both sides
-METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "reconstruction", "undefined")
+METRICS = ("evidence", "elbo", "iwae", "gap", "kl", "factors", "reconstruction", "undefined")
 
 
 def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str, Any]:

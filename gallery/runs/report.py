@@ -22,8 +22,8 @@ MOST = 0.1  # fraction of the data with heavy weights, up to which importance we
 FULL = 0.99  # share of the largest component, from which the components have collapsed
 UNDECIDED = 0.95  # of the largest possible entropy of q(y | x), from which it is undecided
 READING = "  the terms: 'How to read the numbers' and 'Glossary', pages of `gallery site`"
-SHOWN = {"evidence", "elbo", "iwae", "fivo", "reconstruction", "kl", "kl_per_latent", "active_units"}
-SHOWN |= {"k_hat", "k_hat_above"}
+SHOWN = {"evidence", "elbo", "iwae", "fivo", "reconstruction", "kl", "kl_per_latent", "factors"}
+SHOWN |= {"active_units", "k_hat", "k_hat_above"}
 
 
 def report_table(metrics: dict[str, Any], model: str, data: str) -> list[str]:
@@ -92,6 +92,8 @@ def _bound_rows(entries: dict[str, Any], split: str) -> list[Row]:
         rows.append(("ELBO", _number(elbo), verdict))
         if reconstruction and "kl" in entries:
             parts = f"{reconstruction['value']:.4f}  -  KL {entries['kl']['value']:.4f}"
+            if "factors" in entries:
+                parts += f"  +  factors {entries['factors']['value']:.4f}"
             rows.append(("  = reconstruction", parts, ""))
     elif reconstruction:
         rows.append(("reconstruction", _number(reconstruction), "log p(x | latents); it is no bound on log p(x)"))

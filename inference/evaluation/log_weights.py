@@ -26,7 +26,7 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
-from inference.pairs.sites import Site, enumerated_sites, latent_sites, observed_sites
+from inference.pairs.sites import Site, enumerated_sites, factor_sites, latent_sites, observed_sites
 
 __all__ = [
     "COMPILE_TILES",
@@ -41,7 +41,7 @@ __all__ = [
 
 MAX_ROWS = 20_000  # rows evaluated together, data points times draws: bounds the memory
 COMPILE_TILES = 200  # below, compiling takes longer than it saves
-TERMS = ("weight", "elbo", "likelihood")
+TERMS = ("weight", "elbo", "likelihood")  # and "factors", of a pair that has them
 
 
 def _is_simple(info: PairInfo) -> bool:
@@ -55,7 +55,7 @@ def _is_simple(info: PairInfo) -> bool:
     return alone and not (info.has_global_latent or info.delta_sites or info.enumerated or carries)
 
 
-def _simple_terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
+def _simple_terms(pair: Pair, n: int, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
     """Compute `_terms` of a simple pair: the networks of the guide run once for each data point, for any k."""
     with SetRows(rows):
         guide = poutine.trace(pair.guide).get_trace(*args)
@@ -63,39 +63,46 @@ def _simple_terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) ->
     q = site["fn"].expand((len(rows),))
     z = q.rsample((k,)) if q.has_rsample else q.sample((k,))  # (k, n, ...)
     if z.shape[:2] != (k, len(rows)):  # a distribution that orders its draws otherwise
-        return _terms(pair, args, rows, k)
+        return _terms(pair, n, args, rows, k)
     with SetRows(rows.repeat(k)):
         prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
     weight = prior + likelihood - q.log_prob(z).flatten()
     return {"weight": weight, "elbo": weight, "likelihood": likelihood}
 
 
-def _terms(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
-    """Compute "weight", "elbo" and "likelihood" of k draws of the guide at every row, each (k * rows,).
+def _terms(pair: Pair, n: int, args: tuple[Tensor, ...], rows: Tensor, k: int) -> dict[str, Tensor]:
+    """Compute TERMS, and "factors" if there are any, of k draws of the guide at every row, each (k * rows,).
 
-    Enumerated sites of the guide are summed out of "weight", and averaged under the guide in the other two.
+    Enumerated sites of the guide are summed out of "weight", and averaged under the guide in the others.
+
+    :param n: number of all data points
     """
     args, rows = repeat(args, k), rows.repeat(k)
     model, guide = importance_traces(pair, args, rows)
     zero = args[0].new_zeros(len(rows))
 
     def total(sites: Iterable[Site]) -> Tensor:
-        return sum((of_each_row(site, len(rows)) for site in sites if site["type"] == "sample"), zero)
+        return sum((of_each_row(site, n) for site in sites if site["type"] == "sample"), zero)
 
     if enumerated_sites(model, guide)[1]:
-        log_p, likelihood = (value + zero for value in summed_by_model(model, guide, rows))
+        log_p, likelihood, factors = summed_by_model(model, guide, rows, n)
+        log_p, likelihood = log_p + zero, likelihood + zero
     else:
         log_p, likelihood = total(model.nodes.values()), total(observed_sites(model).values())
+        factors = total(of_model.values()) if (of_model := factor_sites(model)) else None
     of_guide: Iterable[Site] = guide.nodes.values()
     weight = log_p - total(of_guide)
+    parts = {"likelihood": likelihood}
+    if factors is not None or factor_sites(guide):
+        parts["factors"] = (zero if factors is None else factors + zero) - total(factor_sites(guide).values())
     cases = total(site for site in of_guide if site.get("infer", {}).get("_enumerate_dim") is not None)
     enumerated_dims = tuple(range(weight.dim() - 1))
     if not enumerated_dims:
-        return {"weight": weight, "elbo": weight, "likelihood": likelihood}
+        return {"weight": weight, "elbo": weight, **parts}
     return {
         "weight": (weight + cases).logsumexp(enumerated_dims),
         "elbo": (cases.exp() * weight).sum(enumerated_dims),
-        "likelihood": (cases.exp() * likelihood).sum(enumerated_dims),
+        **{name: (cases.exp() * part).sum(enumerated_dims) for name, part in parts.items()},
     }
 
 
@@ -120,12 +127,14 @@ def importance_terms(
     at_a_time: int = MAX_ROWS,
     first: int = 0,
     compiled: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] | None = None,
+    total: int | None = None,
 ) -> dict[str, Tensor]:
     """Compute the terms of the bounds from k independent draws of the guide for each of n data points.
 
         "weight"        log sum_y p(x, y, z_y) / q(z_y | x, y): enumerated sites y of the guide are summed out
         "elbo"          sum_y q(y | x) log p(x, y, z_y) / q(y, z_y | x): they are averaged under the guide
         "likelihood"    log p(x | latents), averaged in the same way
+        "factors"       the factors of the model minus those of the guide, averaged so; left out where there are none
 
     If nothing is enumerated, "weight" and "elbo" are equal. A pair with a global latent has one number for all data
     points together: (k, 1), nats for the whole data set.
@@ -141,7 +150,8 @@ def importance_terms(
     :param at_a_time: rows, data points times draws, that are evaluated together: bounds the memory
     :param first: the index of x[0] in the whole data set, for a guide with parameters for each data point
     :param compiled: compiled tiles of previous calls for the same pair; new ones are added
-    :return: "weight", "elbo" and "likelihood", each (k, n) in nats
+    :param total: number of all data points, of which x is a part: n by default
+    :return: "weight", "elbo", "likelihood" and "factors", each (k, n) in nats
     :raises InferenceError: if k < 1
     """
     if k < 1:
@@ -150,11 +160,12 @@ def importance_terms(
     info = inspect_pair(pair, args)
     if info.has_global_latent:
         rows = torch.arange(n, device=x.device)
-        drawn = [_terms(pair, args, rows, 1) for _ in range(k)]
+        drawn = [_terms(pair, n, args, rows, 1) for _ in range(k)]
         return {name: torch.stack([d[name].sum().unsqueeze(0) for d in drawn]) for name in drawn[0]}
     columns: dict[int, list[dict[str, Tensor]]] = {}
     tiles = list(_tiles(n, k, info.n_cases, at_a_time))
-    terms_of = partial(_simple_terms if _is_simple(info) else _terms, pair)
+    terms_of = partial(_simple_terms if _is_simple(info) else _terms, pair, total or n)
+    names = (*TERMS, "factors") if info.factors else TERMS
     sizes = Counter((height, data.stop - data.start) for height, data in tiles)
     compiled = {} if compiled is None else compiled
     for height, data in tiles:
@@ -163,20 +174,21 @@ def importance_terms(
         traceable = not info.enumerated_in_model and not torch.is_grad_enabled()
         if traceable and (size in compiled or sizes[size] >= COMPILE_TILES):
             if size not in compiled:
-                compiled[size] = _compiled(terms_of, part, rows, height)
-            terms = dict(zip(TERMS, compiled[size](rows, *part), strict=True))
+                compiled[size] = _compiled(terms_of, names, part, rows, height)
+            terms = dict(zip(names, compiled[size](rows, *part), strict=True))
         else:
             terms = terms_of(part, rows, height)
         # cloned, because the next replay of a graph overwrites its outputs
         columns.setdefault(data.start, []).append({name: v.clone().view(height, -1) for name, v in terms.items()})
     return {
         name: torch.cat([torch.cat([tile[name] for tile in column]) for column in columns.values()], dim=1)
-        for name in TERMS
+        for name in names
     }
 
 
 def _compiled(
     terms_of: Callable[[tuple[Tensor, ...], Tensor, int], dict[str, Tensor]],
+    names: tuple[str, ...],
     args: tuple[Tensor, ...],
     rows: Tensor,
     k: int,
@@ -185,7 +197,7 @@ def _compiled(
 
     def run(rows: Tensor, *args: Tensor) -> tuple[Tensor, ...]:
         terms = terms_of(args, rows, k)
-        return tuple(terms[name] for name in TERMS)
+        return tuple(terms[name] for name in names)
 
     try:
         return fused(traced(run, (rows, *args)), (rows, *args))

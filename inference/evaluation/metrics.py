@@ -65,8 +65,10 @@ def evaluate(
         "evidence"              log p(x), where the model has a closed form
         "reconstruction"        the expected log-likelihood
         "kl", "kl_per_latent"   KL(guide || prior), the total and that of every coordinate of a latent
+        "factors"               the expected sum of `pyro.factor` terms: those of the model minus those of the guide
         "active_units"          number of coordinates of the code that vary over data
 
+    The ELBO is reconstruction - KL + factors; without factors in model and guide the third term is left out.
     Each is an `Estimate` in nats per data point, except "kl_per_latent", a list of nats by site, and "active_units", an
     integer. An undefined number is left out, and "undefined" has the reason by name.
 
@@ -111,6 +113,8 @@ def evaluate(
         return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl"), reason)}
     result["elbo"] = Estimate.of_moments(moments["elbo"], n, particles=particles)
     result["kl"] = Estimate.of_moments(moments["kl"], n, particles=particles)
+    if "factors" in moments:
+        result["factors"] = Estimate.of_moments(moments["factors"], n, particles=particles)
     result["iwae"] = Estimate.of_moments(moments["iwae"], n, k=particles)
     if info.continuous_sites and not info.has_global_latent:
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
@@ -144,7 +148,7 @@ def _without_nan(result: dict[str, Any], undefined: dict[str, str]) -> dict[str,
 
 
 def _moments(pair: Pair, x: Tensor, given: Tensor | None, k: int, at_a_time: int) -> dict[str, Moments]:
-    """Compute the moments of "elbo", "reconstruction", "kl" and "iwae" from k draws for each data point.
+    """Compute the moments of "elbo", "reconstruction", "kl", "factors" and "iwae" from k draws for each data point.
 
     Data points are processed in parts whose draws stay within MAX_DRAWS_IN_MEMORY.
     """
@@ -154,12 +158,14 @@ def _moments(pair: Pair, x: Tensor, given: Tensor | None, k: int, at_a_time: int
     compiled: dict[tuple[int, int], Callable[..., tuple[Tensor, ...]]] = {}
     for start in range(0, len(x), width):
         batch = Batch(x, given)[start : start + width]
-        terms = importance_terms(pair, batch.x, batch.given, k, at_a_time, start, compiled)
+        terms = importance_terms(pair, batch.x, batch.given, k, at_a_time, start, compiled, len(x))
         weights = terms["weight"].double()
+        factors = {name: terms[name] for name in terms if name == "factors"}
         of_part = {
             "elbo": Moments.of_draws(terms["elbo"]),
             "reconstruction": Moments.of_draws(terms["likelihood"]),
-            "kl": Moments.of_draws(terms["likelihood"] - terms["elbo"]),
+            "kl": Moments.of_draws(sum(factors.values(), terms["likelihood"]) - terms["elbo"]),
+            **{name: Moments.of_draws(value) for name, value in factors.items()},
             "iwae": Moments(iwae(weights), joint_iwae_variance(weights) if joint else iwae_variance(weights)),
         }
         for name, moments in of_part.items():

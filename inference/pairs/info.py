@@ -28,6 +28,7 @@ from inference.pairs.sites import (
     Site,
     children_of_enumerated,
     enumerated_sites,
+    factor_sites,
     is_flat,
     is_local,
     latent_sites,
@@ -108,6 +109,11 @@ class PairInfo:
     def flat_sites(self) -> list[str]:
         """The latent sites whose prior is flat, as that of a deterministic code."""
         return [name for name, site in self.prior.items() if is_flat(site)]
+
+    @cached_property
+    def factors(self) -> list[str]:
+        """The factors of the model and of the guide."""
+        return [*factor_sites(self.model), *factor_sites(self.guide)]
 
     @property
     def generates(self) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "Site",
     "children_of_enumerated",
     "enumerated_sites",
+    "factor_sites",
     "independent_factors",
     "is_autoregressive",
     "is_delta",
@@ -58,6 +59,16 @@ def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
         and (site["is_observed"] or site["infer"].get("was_observed"))
         and not _is_aside(site)
     }
+
+
+def factor_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """Return the factors of a trace of a model or guide by name: the terms that `pyro.factor` adds."""
+    nodes: dict[str, Site] = trace.nodes
+    return {name: site for name, site in nodes.items() if site["type"] == "sample" and _is_factor(site)}
+
+
+def _is_factor(site: Site) -> bool:
+    return bool(site["infer"].get("is_auxiliary")) and isinstance(unwrap(site["fn"]), dist.Unit)
 
 
 def _is_aside(site: Site) -> bool:
