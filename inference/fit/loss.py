@@ -118,6 +118,11 @@ class MinibatchLoss:
         return torch.maximum(failed, (~torch.isfinite(loss)).float()), loss / len(self.x), *gradients
 
     def _gradients_of(self, loss: Tensor) -> tuple[Tensor, ...]:
+        if not loss.requires_grad:
+            raise InferenceError(
+                "the loss depends on no parameter that model or guide registers: there is nothing to fit.",
+                "Use them in the distributions of the sites, without detach and no_grad.",
+            )
         try:
             return torch.autograd.grad(loss, self.plan.parameters, allow_unused=True)
         except RuntimeError as error:

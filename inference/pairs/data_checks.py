@@ -159,7 +159,7 @@ def _check_attributes(pair: Pair, given: Tensor | None, ends: tuple[float, float
 
 def _check_ends(pair: Pair, x: Tensor) -> None:
     """:raises InferenceError: if x has no whole steps, or NaN within a sequence where the pair masks its end alone"""
-    width, missing = capabilities.capability(pair, "step_dim"), x.flatten(1).isnan()
+    width, missing = capabilities.capability(pair, "step_dim"), x.reshape(len(x), -1).isnan()
     if width and missing.shape[1] % width:
         raise InferenceError(
             f"x has rows of {missing.shape[1]} entries, no whole steps of {width}, as {type(pair).__name__} expects.",

@@ -33,7 +33,7 @@ def data_within(pair: Pair, x: Tensor) -> Tensor | None:
     :param x: (n, ...), flat or not
     :return: None where all do: every sequence is of full length, or the pair does not declare `step_dim`
     """
-    flat, step_dim = x.flatten(1), capability(pair, "step_dim")
+    flat, step_dim = x.reshape(len(x), -1), capability(pair, "step_dim")
     if not step_dim or flat.shape[1] % step_dim or not flat[:, -step_dim:].isnan().any():
         return None
     ends = step_dim * lengths(flat, step_dim)
@@ -55,7 +55,7 @@ def entries_within(pair: Pair, args: tuple[Tensor, ...]) -> Within | None:
     """
     if (of_x := data_within(pair, args[0])) is None:
         return {}
-    ends = of_x.flatten(1).sum(1)  # of entries of x
+    ends = of_x.reshape(len(of_x), -1).sum(1)  # of entries of x
     try:
         full = _shapes(pair, args, 0, of_x[0].numel())
         alone = {end: _shapes(pair, args, int((ends == end).nonzero()[0]), end) for end in ends.unique().tolist()}
@@ -77,7 +77,7 @@ def entries_within(pair: Pair, args: tuple[Tensor, ...]) -> Within | None:
 def _shapes(pair: Pair, args: tuple[Tensor, ...], row: int, width: int) -> dict[str, torch.Size]:
     """Return the shape of each latent of a data point, and of what is computed from them, for a row of x cut there."""
     x, *rest = (a[row : row + 1] for a in args)
-    few, rows = (x.flatten(1)[:, :width], *rest), torch.tensor([row], device=x.device)
+    few, rows = (x.reshape(1, -1)[:, :width], *rest), torch.tensor([row], device=x.device)
     with torch.random.fork_rng(cuda_devices(pair)), eval_mode(pair, None), same_buffers(pair), SetRows(rows):
         guide = poutine.trace(pair.guide).get_trace(*few, total=len(args[0]))
         model = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*few, total=len(args[0]))

@@ -182,7 +182,7 @@ class PairInfo:
     @property
     def is_scalar(self) -> bool:
         """Whether x and its only latent, a local continuous z with a density, are real numbers."""
-        if self.args[0].shape[1] != 1 or self.conditional or len(self.guide_sites) != 1 or len(self.codes) != 1:
+        if self.args[0].shape[1:] != (1,) or self.conditional or len(self.guide_sites) != 1 or len(self.codes) != 1:
             return False
         (site,) = self.guide_sites.values()
         return site["value"].shape == (len(self.args[0]),) and not isinstance(site["fn"], dist.Delta)

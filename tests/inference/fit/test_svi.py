@@ -1,12 +1,14 @@
 """How steps are run, and what a fit leaves as it is."""
 
+import pytest
 import torch
 from cases import N, arguments, build
 from fits import run_steps
 from torch import nn
 
 from gallery.models.vae import VAE
-from inference import SVI, Settings, with_guide
+from inference import SVI, InferenceError, Settings, with_guide
+from inference.examples import LinearGaussian
 from inference.fit.step import COMPILE_STEPS, TRACE_STEPS
 
 
@@ -31,6 +33,20 @@ def test_a_single_data_point_can_be_fitted_by_a_guide_with_separate_parameters()
     x = (torch.rand(1, 6) > 0.5).float()
     pair = with_guide(build("vae"), "normal", x)
     SVI(pair, x, settings=Settings(epochs=2)).train_step()
+
+
+class Detached(LinearGaussian):
+    def guide(self, x, total=None):
+        with torch.no_grad():
+            super().guide(x, total)
+
+
+@pytest.mark.parametrize("engine", ["pyro", "graph"])
+def test_a_loss_without_a_gradient_is_refused(engine):
+    svi = SVI(Detached(), torch.randn(N, 1))
+    svi.runner.mode = engine
+    with pytest.raises(InferenceError, match="the loss depends on no parameter that model or guide registers"):
+        svi.train_step()
 
 
 class Normalised(VAE):
