@@ -37,6 +37,7 @@ _NAMES = [
     (constraints.real, "the real numbers"),
     (constraints.one_hot, "one-hot rows"),
 ]
+MIXED = re.compile(r"\bdtypes?\b|scalar type|\w+ did not match \w+")  # of two dtypes, in a message of torch
 _OF_PARAMETERS = ("enumerate_support", "expand", "rsample", "sample")  # calls without values
 _PACKAGES = ("torch.distributions", "pyro.distributions")
 
@@ -185,6 +186,9 @@ def distribution_fault(error: BaseException) -> str | None:
         return f"{where}.{method} refuses the shapes{f' ({reason})' if reason else ''}. Choose another distribution."
     if isinstance(first, RuntimeError | TypeError) and method in _OF_PARAMETERS and "alloc" not in reason:
         return f"{where}.{method} fails ({reason}). Choose another distribution."
+    if isinstance(first, RuntimeError) and MIXED.search(reason):
+        remedy = "Give it parameters and values of one dtype, or choose another distribution"
+        return f"{where}.{method} fails ({reason}). {remedy}."
     if not isinstance(first, ValueError):
         return None
     if "within the support" in reason:

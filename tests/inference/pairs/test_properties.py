@@ -212,3 +212,15 @@ def test_a_flow_is_scored_by_its_present_weights(engine):
 
 def test_the_support_of_a_multinomial_names_its_sum():
     assert name_of(dist.Multinomial(7, torch.ones(3)).support) == "{0, 1, 2, ...} with a sum of 7 at most"
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        Linear(lambda out: dist.GeneralizedPareto(0 * out, out.exp(), 0.1 + 0 * out)),  # of torch, in float32 alone
+        Linear(lambda out: dist.Normal(out, 1.0), prior=lambda z: dist.MultivariateNormal(z, scale_tril=torch.eye(2))),
+    ],
+)
+def test_distributions_of_two_dtypes_are_refused(pair):
+    with pytest.raises(InferenceError, match=r"\w+\.\w+ fails \(.*\)\. .*hoose another"):
+        svi(pair.double(), counts().double(), settings=Settings(epochs=1, batch_size=N))
