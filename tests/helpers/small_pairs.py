@@ -49,6 +49,7 @@ class Small(nn.Module):
         super().__init__()
         self.name, self.role, self.shape, self.enumerates = name, role, shape, enumerates
         self.make = (families.FAMILIES | families.TORCH)[name]
+        self.families, self.masked = {name}, False
         width = math.prod(shape)
         if role == "likelihood":
             self.decoder = nn.Linear(1, width)
@@ -86,6 +87,16 @@ class Small(nn.Module):
                     z = self.latent(self.theta["a"].expand(len(x), *self.shape), "model")
                 pyro.sample("x", dist.Normal(self.mean(z, x), 1.0).to_event(1), obs=x)
 
+    @property
+    def likelihood(self):
+        """The name of the family of x, its distribution at real numbers, and their shape; None of a normal one."""
+        return (self.name, self.family, self.shape) if self.role == "likelihood" else None
+
+    def draws_have_gradients(self):
+        if self.role == "likelihood":
+            return True
+        return self.family(torch.zeros(2, *self.shape), self.role == "local").has_rsample
+
     def out(self, z):
         return self.decoder(z.unsqueeze(-1)).reshape(*z.shape, *self.shape)
 
@@ -113,6 +124,10 @@ class Small(nn.Module):
 class Masked(Small):
     """The same with x unknown where `given` is 0."""
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.masked = True
+
     def model(self, x, given, total=None):
         with pyro.poutine.mask(mask=given[:, 0] > 0):
             super().model(x, total)
@@ -124,23 +139,21 @@ class Masked(Small):
 def arguments(pair, dtype=torch.float32):
     """Return (x,), or (x, given) of a masked pair: draws of the likelihood, or of a normal distribution."""
     x = torch.randn(N, 2, dtype=dtype)
-    if pair.role == "likelihood":
+    if pair.likelihood:
+        name, family, shape = pair.likelihood
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fn = pair.family(0.5 * torch.randn(N, *pair.shape, dtype=dtype))
-            x = families.drawn(pair.name, fn)
+            fn = family(0.5 * torch.randn(N, *shape, dtype=dtype))
+            x = families.drawn(name, fn)
             x = x.expand(N, *x.shape[len(fn.batch_shape) :]).to(dtype)
-    return (x, torch.tensor([[1.0], [0.0]]).repeat(N // 2, 1).to(dtype)) if isinstance(pair, Masked) else (x,)
+    return (x, torch.tensor([[1.0], [0.0]]).repeat(N // 2, 1).to(dtype)) if pair.masked else (x,)
 
 
 def objective(pair):
     """Return the objective that suits the draws of the guide."""
     if pair.enumerates:
         return "enum"
-    if pair.role == "likelihood":
-        return "trace"
-    fn = pair.family(torch.zeros(2, *pair.shape), pair.role == "local")
-    return "trace" if fn.has_rsample else "reinforce"
+    return "trace" if pair.draws_have_gradients() else "reinforce"
 
 
 def one_line(action):
@@ -207,8 +220,8 @@ def holds(make, args, engines=("pyro",), to=(), out=None, batch_size=3):
             return refusals
         if pair.enumerates == "model" and not isinstance(families.NUMBERS[name](torch.zeros(2)), dist.Categorical):
             assert "enumerated by the model alone" in faults.pop(0)
-        breach = families.BREACHES.get(name)
-        assert all(breach and fault.startswith(breach) for fault in faults), faults
+        breaches = tuple(families.BREACHES[name] for name in pair.families & families.BREACHES.keys())
+        assert all(fault.startswith(breaches) for fault in faults), faults
         x, *rest = args
         given = rest[0] if rest else None
         uses = {
@@ -219,7 +232,7 @@ def holds(make, args, engines=("pyro",), to=(), out=None, batch_size=3):
             "encode": lambda: encode(pair, x, given),
             "reconstruct": lambda: reconstruct(pair, x, given),
         }
-        if x.dim() > 2:  # data sets hold flat rows
+        if x.dim() != 2:  # data sets hold flat rows
             to = ()
         uses |= {kind: lambda kind=kind: exported(pair, args, kind, out) for kind in to}
         for what, use in uses.items():
