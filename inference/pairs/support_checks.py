@@ -1,5 +1,7 @@
 """Supports: the values of the data within those of their likelihood, the latents of the guide within their prior."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -98,3 +100,21 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
                     f"{name_of(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
                     f"guide within {name_of(of_prior)}."
                 )
+        if _is_periodic(p) and not _is_periodic(site):
+            raise InferenceError(
+                f"the prior of {name} ~ {_family(p)} is a density of an angle, the guide's {name} ~ {_family(site)} is "
+                "none: the ELBO is no bound. Choose a guide of an angle too."
+            )
+
+
+def _is_periodic(site: Site) -> bool:
+    """Return whether the density of a site repeats with the angle, as far as its draw shows, and is not constant."""
+    fn, value = site["fn"], site["value"].detach()
+    if not value.is_floating_point():
+        return False
+    try:
+        with torch.no_grad(), pyro.validation_enabled(False):
+            here, turned, moved = (fn.log_prob(value + by).double() for by in (0.0, 2 * math.pi, 1.0))
+    except Exception:  # any error: a family without a density, or with one at its own draws alone
+        return False
+    return torch.allclose(here, turned, atol=1e-3) and not torch.allclose(here, moved, atol=1e-1)

@@ -142,7 +142,8 @@ class Composed(nn.Module):
         self.events = prior.event_shape
         self.free = self.latent
         if spec.guide == BIJECTION:
-            self.free = biject_to(prior.support).inverse_shape(self.events)
+            alone = at(spec.prior, torch.zeros(self.latent), self.latent)
+            self.free = biject_to(alone.support).inverse_shape(self.events)
         w = {"w": torch.tensor(0.5)} if spec.place == "local and global" else {}
         self.theta = nn.ParameterDict({"a": 0.3 * torch.randn(self.latent)} | w)
         self.decoder = linear(math.prod(self.events), math.prod(self.event))

@@ -15,6 +15,8 @@ import torch.distributions as torch_dist
 from pyro.distributions import constraints, transforms
 from torch.nn.functional import softplus
 
+from inference.pairs.properties import base_of
+
 __all__ = ["BREACHES", "EXCLUDED", "FAMILIES", "NUMBERS", "TORCH", "VECTORS", "drawn", "grid", "unlisted"]
 
 EXCLUDED = {
@@ -247,7 +249,7 @@ def grid(fn, points=4001, dtype=torch.float64):
 
     A discrete support is covered by the integers up to 400.
     """
-    support = fn.support
+    support = base_of(fn.support)
     if support.is_discrete:
         values = torch.arange(401, dtype=dtype)
         values = values[support.check(values)]

@@ -62,9 +62,7 @@ def agrees(pair, args, log_joint, log_q, volumes, draws=4000):
     if pair.enumerates:  # no noise is left: the weight is the evidence, and the ELBO too if the guide has no part in it
         exact = (log_p if pair.enumerates == "model" else exact[0]), exact[1]
     for (draw, of_grid), mean in zip(parts, exact, strict=True):
-        if (draw == -math.inf).any():  # the guide draws what is impossible under the model
-            assert torch.equal(draw.mean(0), mean)
-            continue
+        finite = torch.isfinite(mean)  # elsewhere the guide draws what is impossible under the model
         spread = torch.where(q > 0, q * (of_grid - mean.unsqueeze(1)).square(), 0.0).sum(1).sqrt()
         error = 0.0 if pair.enumerates else draw.std(0).maximum(spread) / math.sqrt(draws)
-        assert ((draw.mean(0) - mean).abs() <= 4 * error + 1e-3).all(), (draw.mean(0), mean, error)
+        assert ((draw.mean(0) - mean).abs() <= 4 * error + 1e-3)[finite].all(), (draw.mean(0), mean, error)

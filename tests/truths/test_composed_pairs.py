@@ -16,7 +16,7 @@ from quadrature import LATENTS, LIKELIHOODS, agrees
 from small_pairs import N, arguments, holds
 
 FIXED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-few, hundreds = settings(FIXED, max_examples=8), settings(FIXED, max_examples=300)
+few, hundreds = settings(FIXED, max_examples=4), settings(FIXED, max_examples=300)
 
 
 def works(specification, engines, to, out):
@@ -53,9 +53,17 @@ def test_pairs_compiled_and_as_onnx(out, specification):
     works(specification, ("pyro", "graph", "compiled"), ("arviz", "onnx"), out)
 
 
-def of_one_number():
-    """Draw specifications to which quadrature applies: one latent number, all densities known, a plate."""
-    drawn = specifications(LATENTS, LIKELIHOODS, LATENTS).filter(lambda s: s.place == "local" or not s.enumerates)
+ANGLES = {"VonMises"}  # whose support torch calls real
+SLOW = {"Stable", "StableWithLogProb"}  # whose densities are integrals
+
+
+def of_one_number(but):
+    """Draw specifications to which quadrature applies: one latent number, all densities known, a plate.
+
+    :param but: names of families that no latent has
+    """
+    latents = [name for name in LATENTS if name not in but]
+    drawn = specifications(latents, LIKELIHOODS, latents).filter(lambda s: s.place == "local" or not s.enumerates)
     return drawn.map(lambda s: replace(s, latent="number", place=s.place.split()[0], plate="full", dtype=torch.float64))
 
 
@@ -80,18 +88,18 @@ def compare_with_quadrature(specification):
         else:
             log_q = pair.approximation(pair.encoded(x)).log_prob(values.unsqueeze(1)).T
         log_joint = prior.log_prob(values) + score
-        keep = (torch.isfinite(log_joint) & ~log_q.isnan()).all(0)
+        keep = (torch.isfinite(prior.log_prob(values)) & ~log_q.isnan() & ~log_joint.isnan()).all(0)
         agrees(pair, args, log_joint[:, keep], log_q[:, keep], volumes[keep], 50 if len(log_q) == 1 else 4000)
 
 
 @settings(FIXED, max_examples=20)
-@given(of_one_number())
+@given(of_one_number(ANGLES | SLOW))
 def test_a_few_pairs_agree_with_quadrature(specification):
     compare_with_quadrature(specification)
 
 
 @pytest.mark.slow
 @hundreds
-@given(of_one_number())
+@given(of_one_number(ANGLES))
 def test_hundreds_of_pairs_agree_with_quadrature(specification):
     compare_with_quadrature(specification)

@@ -224,3 +224,17 @@ def test_the_support_of_a_multinomial_names_its_sum():
 def test_distributions_of_two_dtypes_are_refused(pair):
     with pytest.raises(InferenceError, match=r"\w+\.\w+ fails \(.*\)\. .*hoose another"):
         svi(pair.double(), counts().double(), settings=Settings(epochs=1, batch_size=N))
+
+
+ANGLES = {
+    "one": lambda loc: dist.VonMises(loc, 1.0).to_event(1),
+    "two": lambda loc: dist.SineBivariateVonMises(loc[:, 0], loc[:, 1], 1.0, 1.0, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", ANGLES)
+def test_a_guide_on_the_line_is_refused_for_a_prior_of_angles(name):
+    x = torch.randn(N, 3)
+    with pytest.raises(InferenceError, match=r"the prior of z ~ \w*VonMises is a density of an angle"):
+        check_data(Linear(lambda out: dist.Normal(out, 1.0), prior=ANGLES[name]), x)
+    check_data(Linear(lambda out: dist.Normal(out, 1.0), prior=ANGLES[name], guide=lambda q: ANGLES[name](q.mean)), x)
