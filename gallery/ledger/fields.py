@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from gallery.catalogue.recipe import Recipe
+from gallery.ledger.sequence_metrics import FILTERED, PARTICLES
 from gallery.models import MODELS
 from gallery.runs.registry import constructor
 from inference import Settings
@@ -26,12 +27,12 @@ __all__ = [
     "monte_carlo_error",
 ]
 
+_BOUNDS = {"ELBO": "elbo", f"IWAE-{PARTICLES}": "iwae", f"FIVO-{PARTICLES}": "fivo"}
+_FILTERED = {f"{bound} of {FILTERED} sequences": f"test filtered {key}" for bound, key in _BOUNDS.items()}
 PATHS = {
     "ELBO": "test elbo",
     "ELBO per step": "test elbo_per_step",
-    "ELBO of 200 sequences": "test filtered elbo",
-    "IWAE-16 of 200 sequences": "test filtered iwae",
-    "FIVO-16 of 200 sequences": "test filtered fivo",
+    **_FILTERED,
     "IWAE-16": "test iwae",
     "IWAE-5000": "test iwae_5000",
     "IWAE-1000": "test iwae_1000",
@@ -83,9 +84,7 @@ IN_USE = 0.01
 DISPLAYED = (
     "ELBO",
     "ELBO per step",
-    "ELBO of 200 sequences",
-    "IWAE-16 of 200 sequences",
-    "FIVO-16 of 200 sequences",
+    *_FILTERED,
     "log p(x), exact",
     "IWAE-1000",
     "ELBO, training data",

@@ -9,10 +9,10 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.particle_filter import estimate_fivo
 from inference.pairs.capabilities import capability
 
-__all__ = ["elbo_per_step", "filtered"]
+__all__ = ["FILTERED", "PARTICLES", "elbo_per_step", "filtered"]
 
 STEP_DRAWS = 16  # of the guide for each sequence
-FILTERED, PARTICLES = 200, 16  # sequences of the bounds of a particle filter
+FILTERED, PARTICLES = 200, 16  # sequences and particles of the bounds of a particle filter
 
 
 def elbo_per_step(pair: Pair, test: Dataset, seed: int = 0) -> dict[str, dict]:

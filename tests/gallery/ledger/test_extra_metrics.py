@@ -10,8 +10,10 @@ from cases import SMALL, build
 from torch import nn
 
 import data
+from gallery.ledger import sequence_metrics
 from gallery.ledger.extra_metrics import conditional_generations, digit_judge, scores
-from gallery.ledger.sequence_metrics import filtered
+from gallery.ledger.fields import PATHS, find_entry
+from gallery.ledger.sequence_metrics import FILTERED, filtered
 from gallery.models.cvae import CVAE
 from gallery.models.gmvae import GMVAE
 from inference import InferenceError, sample
@@ -142,3 +144,16 @@ def test_a_particle_filter_and_iwae_are_at_least_the_elbo():
     assert {of["n"] for of in (elbo, iwae, fivo)} == {40}
     for bound in (iwae, fivo):
         assert bound["value"] > elbo["value"] - 4 * (elbo["mc_se"] + bound["mc_se"])
+
+
+def test_the_fields_of_a_particle_filter_have_its_numbers(monkeypatch):
+    """The number of particles of an IWAE and a FIVO, and that of the sequences, stand in their names."""
+    few, pair = 3, build("vrnn:steps").float()
+    monkeypatch.setattr(sequence_metrics, "FILTERED", few)
+    x = torch.rand(5, SMALL["steps"] * SMALL["step_dim"]).round()
+    found = filtered(pair, data.Dataset("mine", "test", x, (SMALL["steps"], SMALL["step_dim"])))
+    names = [name for name, path in PATHS.items() if path.startswith("test filtered")]
+    draws = [find_entry({"test": found}, name).get("k") for name in names]
+    assert [name.partition(" of ")[0] for name in names] == ["ELBO", f"IWAE-{draws[1]}", f"FIVO-{draws[2]}"]
+    assert find_entry({"test": found}, names[0])["n"] == few
+    assert all(name.endswith(f" of {FILTERED} sequences") for name in names)
