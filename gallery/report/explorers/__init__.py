@@ -30,11 +30,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from data import Dataset
+from gallery.models.eight_schools import EightSchools
 from gallery.models.factor_analysis import FactorAnalysis
+from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.models.hmm import HMM
 from gallery.models.item_response import ItemResponse
+from gallery.models.lda import LDA
+from gallery.models.linear_regression import LinearRegression
+from gallery.models.loaded_die import LoadedDie
+from gallery.models.logistic_regression import LogisticRegression
+from gallery.models.ppca import PPCA
 from gallery.report.explorers.components import components
 from gallery.report.explorers.densities import densities
 from gallery.report.explorers.die import die
@@ -60,28 +68,22 @@ __all__ = ["committed_explorer", "explorer", "hero_explorer", "no_explorer"]
 
 EM_STEPS = 60
 
-FITTED: tuple[Callable[[Pair, Dataset], str | None], ...] = (
-    components,
-    reconstruction,
-    latent_plane,
-    densities,
-    rows,
-    topics,
-)
+FITTED: tuple[Callable[[Pair, Dataset], str | None], ...] = (components, reconstruction, latent_plane, densities, rows)
 """The explorers of a fitted pair in float64 on the CPU and its test data."""
 
-EXACT: tuple[Callable[[Pair, dict[str, Dataset]], str | None], ...] = (
-    lambda pair, splits: densities(pair, splits["test"], fitted=False),
-    lambda pair, splits: die(pair, splits["train"]),
-    lambda pair, splits: line(pair, splits["train"]),
-    lambda pair, splits: odds(pair, splits["train"]),
-    lambda pair, splits: hierarchy(pair, splits["train"]),
-    lambda pair, splits: items(pair, splits["train"]),
-    lambda pair, splits: mixture(pair, splits["train"]),
-    lambda pair, splits: states(pair, splits["test"]),
-    lambda pair, splits: spectrum(pair, splits["train"], splits["test"]),
-)
-"""The explorers of a model that computes its evidence, of a pair in float64 on the CPU and its data."""
+OF_A_CLASS: dict[type[Any], Callable[[Any, dict[str, Dataset]], str | None]] = {
+    LoadedDie: lambda pair, splits: die(pair, splits["train"]),
+    LinearRegression: lambda pair, splits: line(pair, splits["train"]),
+    LogisticRegression: lambda pair, splits: odds(pair, splits["train"]),
+    EightSchools: lambda pair, splits: hierarchy(pair, splits["train"]),
+    ItemResponse: lambda pair, splits: items(pair, splits["train"]),
+    GaussianMixture: lambda pair, splits: mixture(pair, splits["train"]),
+    HMM: lambda pair, splits: states(pair, splits["test"]),
+    PPCA: lambda pair, splits: spectrum(pair, splits["train"], splits["test"]),
+    LDA: lambda pair, splits: topics(pair, splits["test"]),
+}
+"""The explorers of one class of models each, of a pair in float64 on the CPU and its data. That of `FactorAnalysis` is
+`training`, of a whole run."""
 
 
 def explorer(folder: Path) -> str | None:
@@ -106,7 +108,7 @@ def no_explorer(folder: Path) -> str:
     :raises DataError: if its test data are missing
     """
     run, pair = load(folder)
-    return reason(pair.to("cpu").double(), _in_float64(run).datasets()["test"])
+    return reason(pair.to("cpu").double(), _in_float64(run).datasets()["test"], (FactorAnalysis, *OF_A_CLASS))
 
 
 def hero_explorer(run: Run) -> str | None:
@@ -134,7 +136,7 @@ def committed_explorer(family: str) -> str | None:
     :return: None for a family without committed weights
     """
     kept = committed(family)
-    fragment = None if kept is None else _fitted(*kept)
+    fragment = None if kept is None else _fitted(*kept) or _of_a_class(kept[0], {"test": kept[1]})
     return fragment and f'{fragment}<p class="quiet">{html.escape(describe(family))}</p>\n'
 
 
@@ -148,5 +150,10 @@ def _in_float64(run: Run) -> Run:
 
 
 def _exact(pair: Pair, splits: dict[str, Dataset]) -> str | None:
-    """Return the first explorer of `EXACT` that applies."""
-    return next(filter(None, (make(pair, splits) for make in EXACT)), None)
+    """Return the explorer of a pair whose posterior is exact, whatever its guide."""
+    return densities(pair, splits["test"], fitted=False) or _of_a_class(pair, splits)
+
+
+def _of_a_class(pair: Pair, splits: dict[str, Dataset]) -> str | None:
+    """Return the explorer of the class of the pair, if it has one in `OF_A_CLASS` that applies to these data."""
+    return next((make(pair, splits) for cls, make in OF_A_CLASS.items() if isinstance(pair, cls)), None)

@@ -4,21 +4,18 @@ from data import Dataset
 from data.synthetic import TRUTH
 from gallery.models.loaded_die import LoadedDie
 from gallery.report.explorers.fragment import buttons, fragment, legend, readings, rounded, table
-from inference import Pair
 
 __all__ = ["die"]
 
 FEW, LEVEL = 20, 0.9  # throws at first; mass of an interval
 
 
-def die(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of a die with a Dirichlet prior; None for another pair.
+def die(pair: LoadedDie, train: Dataset) -> str:
+    """Return the explorer of a die with a Dirichlet prior.
 
     :param pair: on the CPU and in float64, like the data
     :param train: throws, one-hot; the page starts with the first of them
     """
-    if not isinstance(pair, LoadedDie):
-        return None
     prior = pair.posterior(train.x[:0])
     truth = TRUTH.get(train.name, {}).get("p")
     faces = train.x.shape[1]

@@ -3,7 +3,6 @@
 from data import Dataset
 from gallery.models.eight_schools import EightSchools
 from gallery.report.explorers.fragment import fragment, legend, readings, rounded, slider, table
-from inference import Pair
 
 __all__ = ["hierarchy"]
 
@@ -11,12 +10,12 @@ LETTERS = "ABCDEFGHIJ"
 REACH, STEPS = 30, 120  # the largest spread, and positions of the slider
 
 
-def hierarchy(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of a normal hierarchy; None for another pair, and for more than ten data points.
+def hierarchy(pair: EightSchools, train: Dataset) -> str | None:
+    """Return the explorer of a normal hierarchy; None for more than ten data points.
 
     :param train: estimates, with their standard errors as covariates
     """
-    if not isinstance(pair, EightSchools) or len(train) > len(LETTERS):
+    if len(train) > len(LETTERS):
         return None
     assert train.covariates is not None
     data = {

@@ -5,7 +5,6 @@ from collections import Counter
 from data import Dataset
 from gallery.models.item_response import ItemResponse
 from gallery.report.explorers.fragment import buttons, fragment, legend, options, readings, rounded, slider
-from inference import Pair
 from inference.pairs.capabilities import exact
 
 __all__ = ["items"]
@@ -14,14 +13,14 @@ MOST, COLOURS = 8, 5  # items; colours of style.css
 STEEPEST, FURTHEST = 4.0, 4.0  # slope of an item on the page, and distance of its difficulty from 0
 
 
-def items(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of an item response model; None for another pair, for more than eight items, and for items
-    that are steeper or further from 0 than the page shows.
+def items(pair: ItemResponse, train: Dataset) -> str | None:
+    """Return the explorer of an item response model; None without its exact posterior, for more than eight items,
+    and for items that are steeper or further from 0 than the page shows.
 
     :param pair: the page starts with its items
     :param train: the page has how often each pattern of answers occurs
     """
-    if not isinstance(pair, ItemResponse) or exact(pair, "posterior") is None or train.x.shape[1] > MOST:
+    if exact(pair, "posterior") is None or train.x.shape[1] > MOST:
         return None
     n, number = train.x.shape
     a, b = (pair.theta[name].detach().expand(number) for name in "ab")

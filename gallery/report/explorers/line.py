@@ -3,7 +3,6 @@
 from data import Dataset
 from gallery.models.linear_regression import LinearRegression
 from gallery.report.explorers.fragment import buttons, fragment, legend, readings, rounded
-from inference import Pair
 from inference.pairs.capabilities import exact
 
 __all__ = ["line"]
@@ -11,12 +10,12 @@ __all__ = ["line"]
 FEW = 8  # points at first
 
 
-def line(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of a regression on one covariate with known noise; None for another pair.
+def line(pair: LinearRegression, train: Dataset) -> str | None:
+    """Return the explorer of a regression with known noise; None for several covariates, or without its posterior.
 
     :param train: the page starts with its first rows
     """
-    if not isinstance(pair, LinearRegression) or pair.given_dim != 1 or exact(pair, "posterior") is None:
+    if pair.given_dim != 1 or exact(pair, "posterior") is None:
         return None
     assert train.covariates is not None
     c, x = train.covariates[:, 0], train.x[:, 0]

@@ -5,20 +5,19 @@ import torch.nn.functional as F
 from data import Dataset
 from gallery.models.gaussian_mixture import GaussianMixture
 from gallery.report.explorers.fragment import buttons, fragment, legend, readings, rounded, slider
-from inference import Pair
 
 __all__ = ["mixture"]
 
 SHOWN, COLOURS = 200, 5  # data points; colours of style.css
 
 
-def mixture(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of a mixture of normals of vectors of length 2; None for another pair.
+def mixture(pair: GaussianMixture, train: Dataset) -> str | None:
+    """Return the explorer of a mixture of normals; None unless x has two coordinates.
 
     :param pair: the page starts with its parameters
     :param train: the first rows are on the page
     """
-    if not isinstance(pair, GaussianMixture) or train.x.shape[1:] != (2,):
+    if train.x.shape[1:] != (2,):
         return None
     theta = pair.theta
     x = train.x[:SHOWN]

@@ -3,7 +3,6 @@
 from data import Dataset
 from gallery.models.logistic_regression import LogisticRegression
 from gallery.report.explorers.fragment import fragment, legend, readings, rounded, slider
-from inference import Pair
 from inference.pairs.capabilities import exact
 
 __all__ = ["odds"]
@@ -11,12 +10,12 @@ __all__ = ["odds"]
 MOST, FEW = 40, 12  # answers on the page, and at first
 
 
-def odds(pair: Pair, train: Dataset) -> str | None:
-    """Return the explorer of a logistic regression on one covariate; None for another pair.
+def odds(pair: LogisticRegression, train: Dataset) -> str | None:
+    """Return the explorer of a logistic regression on one covariate; None without its exact posterior.
 
     :param train: the page has its first rows
     """
-    if not isinstance(pair, LogisticRegression) or exact(pair, "posterior") is None:
+    if exact(pair, "posterior") is None:
         return None
     assert train.covariates is not None
     data = {

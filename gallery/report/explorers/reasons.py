@@ -1,44 +1,23 @@
 """Why a run has no explorer: a clause for the line that `gallery site` prints."""
 
+from collections.abc import Iterable
+
 from data import Dataset
 from gallery.figures.info import info_of
-from gallery.models.eight_schools import EightSchools
-from gallery.models.factor_analysis import FactorAnalysis
-from gallery.models.gaussian_mixture import GaussianMixture
-from gallery.models.hmm import HMM
-from gallery.models.item_response import ItemResponse
-from gallery.models.lda import LDA
-from gallery.models.linear_regression import LinearRegression
-from gallery.models.loaded_die import LoadedDie
-from gallery.models.logistic_regression import LogisticRegression
-from gallery.models.ppca import PPCA
 from inference import Pair
 from inference.pairs.capabilities import exact
 
 __all__ = ["reason"]
 
-WITH_ONE = (
-    EightSchools,
-    FactorAnalysis,
-    GaussianMixture,
-    HMM,
-    ItemResponse,
-    LDA,
-    LinearRegression,
-    LoadedDie,
-    LogisticRegression,
-    PPCA,
-)
-"""Models whose explorer is for them alone."""
 
-
-def reason(pair: Pair, test: Dataset) -> str:
+def reason(pair: Pair, test: Dataset, classes: Iterable[type]) -> str:
     """Return why no explorer applies to a pair and its data.
 
     :param pair: in float64 on the CPU, like the data
+    :param classes: those that have an explorer for them alone
     """
     name, info = type(pair).__name__, info_of(pair, test)
-    for cls in WITH_ONE:
+    for cls in classes:
         if isinstance(pair, cls):
             if exact(pair, "posterior") is None and exact(cls, "posterior") is not None:
                 return f"that of {cls.__name__} shows its exact posterior, and {name} has no method `posterior`."

@@ -5,7 +5,6 @@ import torch
 from data import Dataset
 from gallery.models.ppca import PPCA
 from gallery.report.explorers.fragment import buttons, fragment, legend, packed, readings, slider
-from inference import Pair
 
 __all__ = ["spectrum"]
 
@@ -13,14 +12,14 @@ SHOWN, EXAMPLES = 20, 12  # eigenvalues, and so units at most; images of the tes
 PIXELS = 28 * 28  # of an image, at most
 
 
-def spectrum(pair: Pair, train: Dataset, test: Dataset) -> str | None:
-    """Return the explorer of probabilistic PCA at its maximum of the likelihood; None for another pair.
+def spectrum(pair: PPCA, train: Dataset, test: Dataset) -> str | None:
+    """Return the explorer of probabilistic PCA at its maximum of the likelihood; None for data that have none.
 
     :param pair: the page starts with its number of units, and with its noise where that is fixed
     :param train: eigenvalues and mean are of all its rows
     :param test: its first images are reconstructed, where they are grey and small
     """
-    if not isinstance(pair, PPCA) or train.missing:
+    if train.missing:
         return None
     x, d = train.x.double(), train.x.shape[1]
     covariance = torch.cov(x.T, correction=0)

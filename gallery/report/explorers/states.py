@@ -7,7 +7,6 @@ from torch import Tensor
 from data import Dataset
 from gallery.models.hmm import HMM
 from gallery.report.explorers.fragment import buttons, fragment, legend, readings, rounded, table
-from inference import Pair
 
 __all__ = ["states"]
 
@@ -15,13 +14,13 @@ SEQUENCES, COLOURS = 6, 5  # test sequences; colours of style.css
 LONGEST = 20  # steps
 
 
-def states(pair: Pair, test: Dataset) -> str | None:
-    """Return the explorer of a hidden Markov model; None for another pair, and for a sequence of many steps.
+def states(pair: HMM, test: Dataset) -> str | None:
+    """Return the explorer of a hidden Markov model; None for a sequence of many steps.
 
     :param pair: with fitted parameters
     :param test: the page has sequences of several states whose filtering probabilities the later steps correct
     """
-    if not isinstance(pair, HMM) or test.x.shape[1] > LONGEST:
+    if test.x.shape[1] > LONGEST:
         return None
     theta = {name: value.detach() for name, value in pair.theta.items()}
     edge = test.x.abs().max().item() + 0.5

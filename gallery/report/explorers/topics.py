@@ -7,7 +7,6 @@ from data import Dataset
 from gallery.figures.topics import SHOWN
 from gallery.models.lda import LDA, Smoothed
 from gallery.report.explorers.fragment import buttons, fragment, legend, options, packed, readings, slider
-from inference import Pair
 
 __all__ = ["topics"]
 
@@ -15,14 +14,14 @@ WORDS, EXAMPLES = 64, 12  # of a vocabulary, at most; documents of the test data
 DOUBLINGS = 4  # of the concentration, up and down
 
 
-def topics(pair: Pair, test: Dataset) -> str | None:
-    """Return the explorer of latent Dirichlet allocation; None for another pair, for more than 20 topics, and where the
-    words do not lie on a small grid.
+def topics(pair: LDA, test: Dataset) -> str | None:
+    """Return the explorer of latent Dirichlet allocation; None for more than 20 topics, and where the words do
+    not lie on a small grid.
 
     :param pair: the page has its topics, its concentration, and as many steps of coordinate ascent
     :param test: its first documents are in the page
     """
-    if not isinstance(pair, LDA) or pair.shape[0] > SHOWN:
+    if pair.shape[0] > SHOWN:
         return None
     if not (test.is_image and len(test.shape) == 2 and test.x.shape[1] <= WORDS):
         return None

@@ -7,13 +7,15 @@ import pytest
 import torch
 from explorer_cases import FAULTY, NONE, inline, loaded, part
 
+from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError
-from gallery.report.explorers import explorer, no_explorer
+from gallery.models import MODELS
+from gallery.report.explorers import OF_A_CLASS, explorer, no_explorer
 from gallery.report.explorers.fragment import fragment, options, packed
 from gallery.report.explorers.reasons import reason
 from gallery.report.site import _explorer_of
 from gallery.report.site.run_pages import runs_below
-from gallery.runs.specification import Run
+from gallery.runs.specification import Run, run_of
 
 
 def test_all_stand_on_one_page_of_a_phone_in_the_dark(fitted, visit):
@@ -76,9 +78,16 @@ def test_other_pairs_have_no_explorer(name, fitted):
 )
 def test_the_reason_why_there_is_no_explorer(model, data, keywords, words):
     run = Run.of(model, None, data, keywords)
-    why = reason(run.build().double(), run.datasets()["test"].to(dtype=torch.float64))
+    why = reason(run.build().double(), run.datasets()["test"].to(dtype=torch.float64), OF_A_CLASS)
     assert words in why
     assert why.endswith(".")
+
+
+@pytest.mark.parametrize("cls", OF_A_CLASS)
+def test_the_reason_is_of_the_explorer_of_the_class_where_it_has_one(cls):
+    run = run_of(recipe_for(next(name for name, known in MODELS.items() if known is cls)), 0)
+    why = reason(run.build(), run.datasets()["test"], OF_A_CLASS)
+    assert why == f"that of {cls.__name__} cannot show data or parameters like these."
 
 
 @pytest.mark.parametrize("name", FAULTY)

@@ -9,7 +9,6 @@ from explorer_cases import part, slide, status, value
 
 from data import load
 from gallery.models.lda import LDA, Smoothed, coordinate_bound
-from gallery.models.prod_lda import ProdLDA
 from gallery.report.explorers import committed_explorer
 from gallery.report.explorers.topics import topics, weights_of
 from gallery.report.explorers.weights import committed
@@ -111,9 +110,8 @@ def test_latent_topics_take_their_expected_logarithms(visit):
     assert "leaves out their own KL" in page.locator("figcaption").inner_text()
 
 
-def test_other_pairs_many_topics_and_words_without_a_grid_have_none():
+def test_many_topics_and_words_without_a_grid_have_none():
     test = load("topics", "test")
     assert topics(LDA(topics=20), test) is not None
     assert topics(LDA(topics=21), test) is None
-    assert topics(ProdLDA(), test) is None
     assert topics(LDA(), replace(test, shape=(25,))) is None
