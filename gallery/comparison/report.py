@@ -52,11 +52,12 @@ POSTERIOR: dict[str, Column] = {
     "its MC errors": ("posterior/largest_sd_z", ".2g", median),
     "Wasserstein, sd": ("posterior/wasserstein", ".2g", median),
     "MC error of the reference, sd": ("posterior/reference_error", ".2g", max),
+    "total variation": ("posterior/total_variation", ".2g", median),
     "modes": ("posterior/modes/modes", ".2g", median),
     "covered": ("posterior/modes/covered", ".2g", median),
     "overlap": ("posterior/modes/overlap", ".2g", median),
 }
-OF_EXACT = "The guide against draws of the exact posterior, median of the seeds."
+OF_EXACT = "The guide against the exact posterior, median of the seeds."
 OF_NUTS = (
     "The guide against as many draws of NUTS, which stand for the posterior: R-hat is at most 1.01, and no draw "
     "diverged. Median of the seeds."
@@ -67,6 +68,7 @@ NOTES = {  # sentences of a caption, by the column that they explain
     "forward ESS": "Forward ESS: effective sample size of a draw of the guide weighted by p / q, the least.",
     "Wasserstein, sd": "Errors and Wasserstein-1 distance: largest of all coordinates, in sds of the reference and in "
     "Monte Carlo standard errors, of which the largest of many coordinates is 3 or 4 where nothing is wrong.",
+    "total variation": "Total variation: of q(y | x) from p(y | x), the largest of all data points.",
     "modes": "Modes: mean number where the posterior has several; covered: those to which the guide gives at least a "
     "tenth of their mass; overlap: mass that guide and posterior have in the same modes.",
     "R-hat": "R-hat: rank-normalised and folded.",
@@ -142,9 +144,11 @@ def tables(result: dict[str, Any]) -> Iterator[Table | str]:
         ("calibration", "calibration"),
         ("FIVO", "fivo"),
     ):
+        labels: dict[Any, list[str]] = {}
         for label, rows in fits:
             if reason := next((r for row in rows if (r := number(row, f"{path}/undefined"))), None):
-                yield f"no {what}: {label}: {reason}"
+                labels.setdefault(reason, []).append(label)
+        yield from (f"no {what}: {'; '.join(of)}: {reason}" for reason, of in labels.items())
     if chains := [row for row in result["rows"] if "ess" in row]:
         yield _table("sampler", SAMPLERS, [(row["label"], [row]) for row in chains], OF_SAMPLERS, NOTES)
     if bounds := [row for row in result["rows"] if "lower" in row]:

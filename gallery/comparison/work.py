@@ -84,8 +84,7 @@ def fit(comparison: Comparison, row: Row, folder: Path, split: str) -> dict[str,
                 result["fivo"] = estimate_fivo(pair, x, given, comparison.eval_draws, row.seed)
             except InferenceError as error:  # such as of a guide that draws in another order
                 result["fivo"] = {"undefined": str(error)}
-        if exact(pair, "posterior"):
-            result["posterior"] = _against_posterior(pair, x, given, row.seed)
+        result["posterior"] = _against_posterior(pair, x, given, row.seed)
         result["calibration"] = _calibration(pair, svi.pair, x, given, row.seed)
     if split == "test" and "evidence" in result:
         result["train evidence"] = exact_evidence(pair, *_values(train))

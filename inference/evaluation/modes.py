@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference.pairs.properties import is_discrete, support_of
 
-__all__ = ["mode_coverage", "mode_masses"]
+__all__ = ["coverage", "mode_coverage", "mode_masses"]
 
 NODES = 4000  # of the grid, over twice the range of the posterior's draws
 LEAST = 0.01  # mass under the posterior, from which on an interval counts as a mode
@@ -62,9 +62,13 @@ def mode_coverage(posterior: dist.TorchDistribution, reference: Tensor, guess: T
     if posterior.event_shape.numel() > 1 or support_of(posterior) is None:
         return {}
     try:
-        p, q = mode_masses(posterior, reference, guess)
+        return coverage(*mode_masses(posterior, reference, guess))
     except NotImplementedError:  # a posterior that can be drawn, and has no density
         return {}
+
+
+def coverage(p: Tensor, q: Tensor) -> dict[str, float]:
+    """Summarise masses under the posterior and the guide, (modes, n) each, as `mode_coverage`."""
     modes = p >= LEAST
     several = modes.sum(0) > 1
     if not several.any():

@@ -1,4 +1,4 @@
-"""Measure a guide against draws of the exact posterior, of the models that know it, or of NUTS.
+"""Measure a guide against the exact posterior, of the models that know it, or against draws of NUTS.
 
 The ELBO is an expectation under the guide, which does not see what the guide leaves out, such as a second mode. These
 numbers are expectations under the posterior p(z | x):
@@ -18,6 +18,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import InferenceError
+from inference.evaluation.enumerated import against_probabilities
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_evidence
 from inference.evaluation.modes import mode_coverage
@@ -50,14 +51,15 @@ def against_posterior(
 
     :param x: (n, ...) for a guide with parameters for each data point, the first rows of the data it was fitted to
     :param given: (n, ...) what a conditional model conditions on
-    :param draws: of the posterior, and of the guide, for each data point
+    :param draws: of the posterior, and of the guide, for each data point; none of a latent whose values are enumerated
     :param seed: of the noise
     :return: "eubo" and, where log p(x) is known, "forward_kl" = KL(posterior || guide), both an `Estimate`;
         "forward_ess", the effective sample size of a draw of the guide that is weighted by p / q, least of all data
         points, estimated from the posterior's draws; where it has several modes "modes", the `mode_coverage`; and of a
         continuous latent `moment_errors`. These alone, and "exact", if the posterior is over `coordinates` of several
-        latents
-    :raises InferenceError: if the model knows no posterior, or the guide does not draw its one latent with a density
+        latents. Without Monte Carlo error for a discrete latent of each data point: there the guide is its q(y | x) or,
+        where the model alone sums y out, what message passing gives
+    :raises InferenceError: if the model knows no posterior, or has several latents or one without a density
     """
     name = type(pair).__name__
     posterior = exact(pair, "posterior")
@@ -70,18 +72,22 @@ def against_posterior(
     with eval_mode(pair, seed, "reference"), pyro.validation_enabled(False):
         args = arguments(pair, x, given)
         info = inspect_pair(pair, args)
-        sites = list(info.guide_sites.items())
-        if len(sites) != 1 or info.enumerated_in_model or info.delta_sites:
+        summed = info.enumerated_in_model
+        sites = info.guide_sites | {latent: info.prior[latent] for latent in summed}
+        if len(sites) != 1 or info.delta_sites:
+            names, points = ", ".join(sorted(sites)) or "none", " without a density" * bool(info.delta_sites)
             raise InferenceError(
-                f"the exact posterior is compared with a guide that draws one latent with a density; that of {name} "
-                f"draws {', '.join(info.guide_sites) or 'none'}."
+                f"the exact posterior is compared with one latent, drawn with a density or summed out; {name} has "
+                f"{names}{points}."
             )
-        ((site, of_guide),) = sites
+        ((site, of_guide),) = sites.items()
 
         def guess_at(args: tuple[Tensor, ...]) -> Tensor:
             return poutine.trace(pair.guide).get_trace(*args).nodes[site]["value"]  # type: ignore[return-value]
 
         p = posterior(*args)
+        if is_discrete(of_guide["fn"]) and is_local(of_guide) and p.has_enumerate_support:
+            return against_probabilities(pair, args, site, p, encode(pair, x, given)[site] if summed else None)
         reference = p.sample((draws,))  # (draws, n, ...) or (draws, ...)
         if is_local(of_guide):
             rows = torch.arange(len(x), device=x.device).repeat(draws)

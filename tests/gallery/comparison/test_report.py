@@ -28,3 +28,23 @@ def test_words_have_a_perplexity_that_the_caption_explains():
     (table,) = tables(result_of({}, perplexity={"undefined": "no document has two words"}))
     assert "perplexity" not in [column.header for column in table.columns]
     assert "Perplexity" not in table.caption.plain
+
+
+def test_a_reason_stands_once_with_the_rows_that_it_is_of():
+    result = result_of({}, posterior={"undefined": "a reason."})
+    (row,) = result["rows"]
+    result["rows"] += [row | {"label": "other"}, row | {"label": "third", "posterior": {"undefined": "another."}}]
+    lines = [line for line in tables(result) if isinstance(line, str)]
+    assert lines == [
+        "no comparison with the posterior: trace; other: a reason.",
+        "no comparison with the posterior: third: another.",
+    ]
+
+
+def test_a_discrete_latent_has_its_total_variation_in_place_of_moments():
+    known = {"n": 5, "eubo": {"value": -2.9, "exact": True}, "total_variation": 0.25}
+    _, table = tables(result_of({}, posterior=known))
+    shown = {column.header: next(column.cells) for column in table.columns}
+    assert shown["total variation"] == "0.25"
+    assert not {"MC error", "error of the mean, sd"} & shown.keys()
+    assert "Total variation: of q(y | x)" in table.caption.plain

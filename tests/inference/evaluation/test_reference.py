@@ -10,6 +10,8 @@ from pyro.distributions import MultivariateNormal, Normal
 from gallery.models.eight_schools import EightSchools
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.gaussian_mixture import GaussianMixture
+from gallery.models.gmvae import GMVAE
+from gallery.models.hmm import HMM
 from gallery.models.linear_regression import LinearRegression
 from gallery.models.squared_gaussian import SquaredGaussian
 from inference import InferenceError, evaluate
@@ -63,8 +65,12 @@ def test_elbo_evidence_and_eubo_stand_in_this_order(pair, given):
 def test_what_has_no_posterior_of_a_continuous_latent_is_refused():
     with pytest.raises(InferenceError, match="has no method `posterior`"):
         against_posterior(LinearGaussian(), X.float())
-    with pytest.raises(InferenceError, match="draws one latent with a density"):
-        against_posterior(GaussianMixture(data_dim=1), X.float())
+    with pytest.raises(InferenceError, match="HMM has no method `posterior`"):
+        against_posterior(HMM(), X.float())
+    pair = GMVAE(data_dim=1, components=2, latent_dim=1, hidden=(2,))
+    pair.posterior = Normal  # whatever it is, it is not that of one latent
+    with pytest.raises(InferenceError, match=r"one latent, drawn with a density or summed out; GMVAE has y, z\."):
+        against_posterior(pair, X.abs().clamp(max=1).float())
 
 
 def test_errors_are_in_units_of_the_reference():
