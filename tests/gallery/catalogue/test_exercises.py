@@ -10,7 +10,7 @@ from cases import arguments, local_level
 from exercises import OF_CODES, check_answers, close, least
 from torch import tensor
 from torch.distributions import Exponential, MultivariateNormal, Normal, kl_divergence
-from torch.special import ndtr
+from torch.special import log_ndtr, ndtr
 
 import data
 from data.synthetic import NILE_FLOW, SCHOOLS_EFFECT, SCHOOLS_ERROR
@@ -30,6 +30,7 @@ from gallery.models.logistic_regression import LogisticRegression
 from gallery.models.prod_lda import ProdLDA
 from gallery.models.squared_gaussian import SquaredGaussian
 from inference.evaluation.perplexity import half_of_words
+from inference.fit.converged import FACTOR
 
 LOG_10 = math.log(10)
 
@@ -89,6 +90,12 @@ def linear_regression():
     yield 1, f"{kl_divergence(q, p).item():.4f}"
     scaled = LinearRegression(prior_scale=1e4, noise=wide.noise * math.sqrt(200 / 20)).posterior(torch.zeros_like(c), c)
     yield 2, f"{(scaled.stddev / p.stddev).mean().item():.2f}"
+    left = {}
+    for kappa in (1, 0.5, 0.1):
+        before, after = ((0.1 * FACTOR**i) ** kappa for i in (2, 3))  # distances at two rates, one after the other
+        left[kappa] = after / (before - after)
+    close([left[1], left[0.5]], [1 / 3, 1.0])
+    yield 3, f"{left[0.1]:.2f} $\\Delta$"
 
 
 def logistic_regression():
@@ -127,6 +134,17 @@ def eight_schools():
     yield 1, f"{inverse.item():.3f}"
     exceeds = ndtr((p.known.effect[:, 0] - x[0]) / p.known.effect_sd[:, 0])
     yield 2, f"{(p.probs @ exceeds).item():.4f}"
+
+    z = tensor([1e3, 1e3 + 1])
+
+    def shape(s):  # of the tail: minus the slope of log w over that of its log P
+        log_w = Normal(0.0, 1.0).log_prob(z) - Normal(0.0, s).log_prob(z)
+        return -(log_w.diff() / log_ndtr(-z / s).diff()).item()
+
+    for k, words in ((0.7, "below {:.3f}"), (0.5, "up to {:.3f}")):
+        s = math.sqrt(1 - k)
+        close(shape(s), k, 1e-5)
+        yield 3, words.format(s)
 
 
 def item_response():

@@ -9,7 +9,7 @@ from cases import arguments, build
 from exercises import OF_CODES, check_answers, close, least
 from sklearn.decomposition import PCA
 from torch import tensor
-from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Bernoulli, Binomial, MultivariateNormal, Normal, kl_divergence
 
 import data
 from data.synthetic import FA_SIGMA, FA_W
@@ -68,6 +68,10 @@ def factor_analysis():
     L = torch.linalg.cholesky(S)
     layer = tensor([[1.0, 0.0], [(L[1, 0] / L[0, 0]).item(), 1.0]])  # of u - V x
     close(layer @ L.diagonal().square().diag() @ layer.T, S)
+    for k in (1, 8, 64):
+        of_ones = Binomial(k, tensor(0.5)).log_prob(torch.arange(k + 1.0)).exp()  # of k draws, those of weight 3/2
+        yield 4, f"{(of_ones * (0.5 + torch.arange(k + 1.0) / k).log()).sum().item():.4f} at K = {k}"
+    yield 4, f"{math.sqrt(1 / 64)} with one of 64"
 
 
 def ppca():
@@ -243,10 +247,28 @@ def gmvae():
     yield 0, f"{-LOG_10:.4f}"
     yield 0, f"{published['ELBO, epoch 78, printed without -ln 10'] - LOG_10:.2f}"
     yield 0, f"{LOG_10 - published['entropy of q(y | x)']:.3f}"
+    f, y = tensor([-100.0, -99.0]), tensor([0.0, 1.0])
+    score = torch.autograd.functional.jacobian(lambda logit: Bernoulli(logits=logit).log_prob(y), tensor(0.0))
+    both, baselines = (f * score + (f * score)[:, None]) / 2, f[:, None].expand(2, 2)  # of all four pairs of draws
+    loo = ((f - baselines) * score + (baselines - f) * score[:, None]) / 2
+    close(both.mean(), loo.mean())
+    yield (
+        4,
+        f"= {loo.mean().item()}. A draw of $f(y)\\,(y - q(1))$ is {(f * score)[1].item()} or {(f * score)[0].item():g}",
+    )
+    yield 4, f"the variance {both.var(correction=0).item():.2f}"
+    yield 4, f"{loo[0, 1].item()} where they differ, with the variance {loo.var(correction=0).item()}"
 
 
 def vrnn():
-    yield from ()
+    v, steps, draws = 0.1, 100, 16
+    ups, of_two = torch.arange(steps + 1.0), tensor([1 - v**0.5, 1 + v**0.5])  # two factors with mean 1 and variance v
+    products = of_two[1] ** ups * of_two[0] ** (steps - ups)
+    second = (Binomial(steps, tensor(0.5)).log_prob(ups).exp() * products**2).sum()
+    yield 3, f"{((second - 1) / draws).item():.1f}"
+    means = of_two[0] + (of_two[1] - of_two[0]) * torch.arange(draws + 1.0) / draws
+    square = (Binomial(draws, tensor(0.5)).log_prob(torch.arange(draws + 1.0)).exp() * means**2).sum()
+    yield 3, f"{(square**steps - 1).item():.3f}"
 
 
 def deep_markov():
