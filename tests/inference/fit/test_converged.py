@@ -10,7 +10,9 @@ from torch import nn
 
 import data
 from gallery.models.exponential_gaussian import PerDatum
+from gallery.models.factor_analysis import FactorAnalysis
 from gallery.models.linear_regression import LinearRegression, MaximumAPosteriori, MeanField
+from gallery.models.ppca import PPCA
 from inference import SVI, InferenceError, Settings
 from inference.examples import LinearGaussian
 from inference.fit.converged import Convergence
@@ -72,12 +74,12 @@ def test_a_rate_at_which_iterates_still_drift_does_not_end():
         assert rule.summary()["drifts"] == "w"
 
 
-def fit(pair, x, given=None, **settings):
+def fit(pair, x, given=None, only=None, **settings):
     """The fit, at its end, and the largest distance of a weight from the optimum `optimum(pair)`."""
     defaults = {"until": f"converged:{TOLERANCE}", "epochs": 20_000, "batch_size": 20, "lr": 0.1, "engine": "graph"}
     chosen = Settings(**defaults | settings)
     torch.manual_seed(chosen.seed)
-    svi = SVI(pair, x, given, chosen)
+    svi = SVI(pair, x, given, chosen, only=only)
     svi.run()
     return svi
 
@@ -182,3 +184,19 @@ def test_the_bound_holds_for_linear_regression(cls):
         pair = cls()
         svi = fit(pair, line.x, line.given, particles=32, seed=seed, engine="compiled", lr=0.03)
         assert distance(pair, optimum_of(pair, line.x, line.given)) <= svi.convergence.error <= TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [PPCA, FactorAnalysis])
+def test_the_bound_holds_for_the_guide_of_a_linear_model(cls):
+    """At fixed weights of the model, where the guide has one optimum, in closed form."""
+    torch.manual_seed(0)
+    x, pair = torch.randn(200, 4), cls(4, 2)
+    svi = fit(pair, x, only="guide", objective="analytic", batch_size=50, lr=0.03)
+    at_zero, at_units = pair.posterior(torch.zeros(1, 4)), pair.posterior(torch.eye(4))
+    optimum = {"phi.V": (at_units.mean - at_zero.mean).T, "phi.c": at_zero.mean[0]}
+    optimum["phi.log_s"] = -at_zero.precision_matrix[0].diagonal().log() / 2  # of PPCA, whose guide is diagonal
+    optimum["phi.L"] = at_zero.scale_tril[0]  # of factor analysis
+    fitted = {name: value.detach() for name, value in pair.named_parameters() if name.startswith("phi")}
+    away = max((value - optimum[name]).abs().max().item() for name, value in fitted.items())
+    assert away <= svi.convergence.error <= TOLERANCE
