@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from inference.contract.case import FEW, Case, Finding
 from inference.pairs.autoguides import autoguide_fault
 from inference.pairs.capabilities import CAPABILITIES, declared, lacking
-from inference.pairs.checks import misfit_fault, plate_faults, shape_faults, site_faults
+from inference.pairs.checks import BY_ROWS, misfit_fault, plate_faults, shape_faults, site_faults
 from inference.pairs.sites import is_local, latent_sites
 from inference.pairs.values import FROM_PLACE, site_from_place
 from inference.pairs.vectorised import FROM_OTHERS, site_from_others
@@ -64,7 +64,7 @@ def shapes(case: Case) -> Iterator[Finding]:
     """each data point has its own log-density; event shapes agree between model and guide"""
     yield from map(Finding, shape_faults(case.few.model, case.few.guide, (case.all.model, case.all.guide)))
     for error in case.few.errors + case.all.errors:
-        if text := misfit_fault(error):
+        if text := misfit_fault(error, len(case.args[0])):
             yield Finding(text, error)
             return
 
@@ -90,6 +90,8 @@ def runs(case: Case) -> Iterator[Finding]:
         errors = [error for ran in each for error in ran.errors]
         if errors:
             remedy = next((words for part, words in REMEDIES.items() if part in str(errors[0])), "")
+            if case.few.errors and not case.all.errors:
+                remedy = f", on a minibatch and not on all rows. {BY_ROWS}"
             yield Finding(f"in {mode} mode{remedy}", errors[0])
             return
 

@@ -17,6 +17,7 @@ from inference.pairs.run import importance_traces, param_scope
 from inference.pairs.sites import Site, is_local, latent_sites, observed_sites, other_plate
 
 __all__ = [
+    "BY_ROWS",
     "ContractError",
     "first_not_finite",
     "misfit_fault",
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 PLATE = 'Write pyro.plate("data", total or len(x), subsample_size=len(x))'
+BY_ROWS = (
+    "Index what belongs to a data point by the rows of the plate: "
+    '`with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows`, and then weight[rows].'
+)
 MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
 
 
@@ -197,6 +202,7 @@ def shape_faults(
             if site["type"] != "sample" or site_is_subsample(site):
                 continue
             batch, event, other = site["fn"].batch_shape, site["fn"].event_shape, other_plate(site)
+            prior: Any = model.nodes.get(name)
             another: Any = wider[i].nodes.get(name) if wider else None
             if another is not None and another["fn"].event_shape != event:
                 yield (
@@ -208,25 +214,32 @@ def shape_faults(
                 own = "()" if other is None else f"the plate {other.name!r} alone"
                 yield (
                     f"{name} of the {part} has batch shape {tuple(batch)}; expected "
-                    f"{'the plate of the data alone' if is_local(site) else f'{own}, one draw for all data'}. Make the "
-                    "other dimensions part of the event by .to_event(1)."
+                    f"{'the plate of the data alone' if is_local(site) else f'{own}, one draw for all data'}. "
+                    f"{'' if is_local(site) or other else 'Draw what belongs to a data point inside the plate. '}Make "
+                    "the other dimensions part of the event by .to_event(1)."
                 )
-            elif events.setdefault(name, event) != event:
+            elif events.setdefault(name, event) != event and part == "guide" and is_local(prior) > is_local(site):
+                yield f"{name} stands in the plate 'data' in the model, and outside it in the guide. {BY_ROWS}"
+            elif events[name] != event:
                 yield (
                     f"{name} has event shape {tuple(event)} in the guide and {tuple(events[name])} in the model; "
                     "expected the same. Check .to_event and the widths of the networks."
                 )
 
 
-def misfit_fault(error: Exception | None) -> str | None:
-    """Return a sentence for an exception of Pyro about a dimension that is not the plate's; None for any other."""
+def misfit_fault(error: Exception | None, total: int = 0) -> str | None:
+    """Return a sentence for an exception of Pyro about a dimension that is not the plate's; None for any other.
+
+    :param total: number of all data points: as many values as these are taken for one of each
+    """
     if (found := MISFIT.search(str(error))) is None:
         return None
     plate, name, rows, width = found.groups()
-    return (
-        f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows. Make the "
-        f"dimensions of {'one data point' if plate == 'data' else 'one draw'} part of the event by .to_event(1)."
-    )
+    misfit = f"{name} has {width} values along the dimension where the plate {plate!r} counts {rows} rows"
+    event = f"of {'one data point' if plate == 'data' else 'one draw'} part of the event by .to_event(1)."
+    if plate == "data" and int(width) == total:
+        return f"{misfit}, as many as there are data points. {BY_ROWS} Or make the dimensions {event}"
+    return f"{misfit}. Make the dimensions {event}"
 
 
 def parameter_of(value: Any) -> nn.Parameter:

@@ -11,6 +11,7 @@ from inference.errors import InferenceError
 from inference.pairs import capabilities
 from inference.pairs.autoguides import autoguide_fault, pyro_sample_fault
 from inference.pairs.checks import (
+    BY_ROWS,
     ContractError,
     misfit_fault,
     parameter_faults,
@@ -197,8 +198,11 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
         raise ContractError("shapes", fault) from refused
     if refused is None:
         return trace
-    if misfit := misfit_fault(refused):
+    if misfit := misfit_fault(refused, len(args[0])):
         raise ContractError("shapes", misfit) from refused
+    if len(args[0]) > rows and _run(pair, part, args, total=len(args[0]))[1] is None:
+        fault = f"the {name} runs on all rows, and not on a minibatch of two. {BY_ROWS}"
+        raise ContractError("plate", fault) from refused
     if wrong := pyro_sample_fault(pair, trace, args[0]):
         raise ContractError("device", wrong) from refused
     if not isinstance(refused, ValueError):
@@ -212,12 +216,17 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
     ) from refused
 
 
-def _run(pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...]) -> tuple[poutine.Trace, Exception | None]:
-    """Return a trace of a part on these rows as a minibatch of twice as many, and what cut it short."""
+def _run(
+    pair: Pair, part: Callable[..., None], few: tuple[Tensor, ...], total: int | None = None
+) -> tuple[poutine.Trace, Exception | None]:
+    """Return a trace of a part on these rows, and what cut it short.
+
+    :param total: of which they are a minibatch; twice as many if None
+    """
     handler = poutine.trace(part)
     with eval_mode(pair), same_buffers(pair), SetRows(torch.arange(len(few[0]), device=few[0].device)):
         try:
-            handler(*few, total=2 * len(few[0]))
+            handler(*few, total=total or 2 * len(few[0]))
         except Exception as error:  # any error of the user's code: its cause may be a clause
             return handler.trace, error
     return handler.trace, None

@@ -13,6 +13,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution, Transform
 
+from inference.pairs.checks import BY_ROWS
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import clear_caches, cuda_devices, param_scope, same_buffers
@@ -38,10 +39,7 @@ FROM_X = (
 
 RESTARTED = "{} seeds torch's generator, so that every step has the same noise. Remove the seed: `fit` has one."
 
-FROM_PLACE = (
-    "{} of the guide depends on the place of a data point in the minibatch. Index what belongs to a data point by the "
-    'rows of the plate: `with pyro.plate("data", ...) as rows`.'
-)
+FROM_PLACE = "{} of the guide depends on the place of a data point in the minibatch. " + BY_ROWS
 
 NUDGE = 1e-2  # standard deviation of what is added to the weights: a weight that starts at 0 hides what it multiplies
 
