@@ -25,7 +25,7 @@ from data.sets import COPIED, IMAGES, LABELLED, PLAIN, SETS, TABLE
 from data.splits import check_varies, draw_known, split_of
 from data.synthetic import SYNTHETIC
 
-__all__ = ["SetInfo", "absolute_name", "describe", "download", "is_file", "load", "load_splits"]
+__all__ = ["SetInfo", "absolute_name", "describe", "download", "is_file", "load", "load_splits", "transform_of"]
 
 
 def load(
@@ -128,6 +128,11 @@ def is_file(name: str) -> bool:
     """
     base, _ = _split_transform(_split_labels(name)[0])
     return base not in SETS and files.is_path(base)
+
+
+def transform_of(dataset: Dataset) -> str:
+    """Return the name of the pixel transform of a data set, "real" where its values are no pixels."""
+    return _split_transform(_split_labels(dataset.name)[0])[1] or "real"
 
 
 def absolute_name(name: str) -> str:

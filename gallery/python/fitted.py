@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data import Dataset
 from data.labels import UNKNOWN, numbered
+from data.memory import rows_like
 from gallery.errors import RunError
 from gallery.python.arrays import array_of, arrays_of
 from gallery.python.request import Request
@@ -23,7 +24,8 @@ from gallery.runs.report import metrics_table
 from gallery.runs.rows import places_of
 from gallery.runs.summary import summarise
 from gallery.runs.table import Table, as_html, file_name
-from inference import SVI, Pair, check_fit, encode, reconstruct, sample
+from inference import SVI, Pair, encode, reconstruct, sample
+from inference.pairs.data_checks import check_scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,14 +147,14 @@ class Fit:
                 train,
                 name="the given data",
                 split="new",
-                x=torch.as_tensor(arrays["x"]).flatten(1).to(train.x),
+                x=rows_like(train, arrays["x"]),
                 labels=self._classes(arrays["labels"]) if "labels" in arrays else None,
                 covariates=None if covariates is None else torch.as_tensor(covariates).to(train.x),
                 known=None,
                 transform=None,
                 first_row=None,
             )
-        check_fit(self.pair, rows.scored(), rows.given)
+        check_scored(self.pair, rows.scored(), rows.given)
         return rows
 
     def _classes(self, labels: np.ndarray) -> Tensor:
@@ -169,7 +171,8 @@ class Fit:
     def evaluate(self, x: Any = None, given: Any = None, *, split: str = "test", particles: int = 16) -> Evaluation:
         """Estimate bounds on the evidence, with their errors and verdicts.
 
-        :param x: (n, ...) other data; those of the split if None
+        :param x: (n, ...) other data, read as the fitted ones: integers are pixels of their levels, and get their pixel
+            transform; those of the split if None
         :param given: (n, ...) labels, as the fitted data have them, or covariates of x
         :param split: train, validation or test
         :param particles: draws of the guide for each data point, which is also the k of IWAE-k

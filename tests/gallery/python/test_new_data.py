@@ -1,10 +1,14 @@
 """Data that are given to a fit afterwards, in the labels of the fitted data; and data in memory beside a folder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+import data
 import gallery
+from data.memory import rows_like
 from gallery.comparison import Comparison, compare
 from gallery.errors import RunError
 from gallery.python.request import request
@@ -31,6 +35,43 @@ def test_labels_of_new_data_are_those_of_the_fit(values):
         with pytest.raises(ValueError, match=f"has .*{unknown}.*, and the model was fitted to labels ") as refused:
             call()
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("transform", ["threshold", "grey"])
+@pytest.mark.parametrize("axes", [(6, 2, 2), (6, 2, 2, 3)])
+def test_pixels_of_new_data_are_read_as_those_of_the_fit(transform, axes):
+    """In the types that hold them, each the same as the rows of the split that they are."""
+    raw = np.random.default_rng(0).integers(0, 256, axes).astype(np.uint8)
+    parts = {"train": raw[:4], "test": raw[4:]}
+    fitted = gallery.fit("vae", parts, transform=transform, epochs=1, progress=False, hidden=[4], latent_dim=1)
+    own = fitted.encode()["z"]
+    for x in (raw[4:], raw[4:].astype(np.int64), torch.as_tensor(raw[4:]), (raw[4:] / 255).astype(np.float32)):
+        assert torch.equal(fitted.encode(x)["z"], own)
+    if transform == "threshold":
+        assert torch.equal(fitted.encode(raw[4:] > 127)["z"], own)
+    assert torch.equal(fitted.encode(fitted.splits["test"].x)["z"], own)  # as they are scored
+    half = (raw[4:] / 255).astype(np.float16)  # rounded
+    assert torch.equal(fitted.encode(half)["z"], fitted.encode(half.astype(np.float32))["z"])
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.full((2, 2, 3), 300), "lies in .300, 300., and the fitted pixels are integers 0..255 or floats in .0, 1."),
+        (np.full((2, 2, 3), -1), "lies in .-1, -1."),
+        (np.full((2, 2, 3), 7.5), "lies in .7.5, 7.5."),
+        (np.ones((2, 2, 3), bool), "x is booleans, and the fitted pixels have 256 levels"),
+        (np.ones((2, 2, 3), int), "only the integers 0 and 1, nearly black among the 256 levels"),
+        (np.full((2, 3, 2), 200), "rows of shape .3, 2., and the fitted data .2, 3."),
+        (np.full((2, 2, 3), np.nan), "NaN"),
+        (np.full((2, 2, 3), None), "no|type object"),
+    ],
+)
+def test_what_is_no_pixel_of_the_fit_is_refused(x, words):
+    fitted = data.from_arrays({"x": np.arange(240).reshape(40, 2, 3).astype(np.uint8)}, "grey")["train"]
+    with pytest.raises(data.DataError, match=words) as refused:
+        rows_like(replace(fitted, levels=256), x)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypatch):
