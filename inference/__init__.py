@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from inference.fit.svi import SVI, svi
     from inference.guides.registry import GUIDES, finish, with_guide
     from inference.pairs.data_checks import check_fit
+    from inference.pairs.handlers import FittedRows
     from inference.pairs.pair import Pair
     from inference.pairs.run import eval_mode, param_scope
 
@@ -51,6 +52,7 @@ __all__ = [
     "OBJECTIVES",
     "SVI",
     "Estimate",
+    "FittedRows",
     "InferenceError",
     "Pair",
     "Settings",
@@ -105,6 +107,7 @@ _MODULES = {
     "fit.svi": "SVI svi",
     "guides.registry": "GUIDES finish with_guide",
     "pairs.data_checks": "check_fit",
+    "pairs.handlers": "FittedRows",
     "pairs.pair": "Pair",
     "pairs.run": "eval_mode param_scope",
 }

@@ -23,6 +23,7 @@ from inference.evaluation.reference import mean_error
 from inference.fit.em import em
 from inference.fit.objectives import samples_enumerated
 from inference.fit.svi import SVI
+from inference.pairs.handlers import FittedRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 
@@ -95,8 +96,9 @@ def follow(svi: SVI, x: Tensor, given: Tensor | None = None, seed: int = 0) -> l
     rows = posterior_rows(svi.pair, x, given)
 
     def monitor() -> dict[str, float]:
-        error = mean_error(svi.pair, *rows)
-        return monitor_elbo(svi.pair, x, given, seed) | ({} if error is None else {"error": error})
+        with FittedRows():  # a guide with parameters for each data point is compared on the training data
+            error, bounds = mean_error(svi.pair, *rows), monitor_elbo(svi.pair, x, given, seed)
+        return bounds | ({} if error is None else {"error": error})
 
     passes = passes_per_step(svi)
     return _follow_steps(svi.run, svi.steps, {"passes": passes, "gradients": passes // svi.batch_size}, monitor)

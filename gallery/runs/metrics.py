@@ -7,6 +7,7 @@ costs itself alone: under its name stands the reason as "undefined".
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,7 +25,7 @@ from inference.evaluation.log_weights import MAX_ROWS
 from inference.evaluation.particle_filter import estimate_fivo
 from inference.evaluation.perplexity import perplexity, word_probabilities
 from inference.pairs.capabilities import capability, count
-from inference.pairs.handlers import OffsetRows
+from inference.pairs.handlers import FittedRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.run import Batch
 
@@ -244,7 +245,7 @@ def evaluate_split(
     :param kl_parts: whether to add "kl_parts", what `kl_decomposition` returns
     :raises InferenceError: if there is none: the pair has no bound on these data, no steps, or no such codes
     """
-    with OffsetRows(dataset.first_row or 0):
+    with nullcontext() if dataset.first_row is None else FittedRows(dataset.first_row):
         subject = Subject(pair, dataset, particles, at_a_time, seed)
         entries = compute(METRICS, subject)
         if filtered and (reason := entries.get("undefined", {}).get("iwae")):

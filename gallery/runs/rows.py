@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from data import Dataset
 from gallery.errors import RunError
 from inference import Pair
-from inference.pairs.handlers import OffsetRows
+from inference.pairs.handlers import FittedRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 
@@ -28,5 +28,5 @@ def places_of(dataset: Dataset, pair: Pair) -> Iterator[None]:
             f"for split={dataset.split!r} of {dataset.name}.",
             ("split", "train") if dataset.split != "train" else "Leave out the other data.",
         )
-    with OffsetRows(dataset.first_row or 0):
+    with FittedRows(dataset.first_row or 0):
         yield

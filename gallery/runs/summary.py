@@ -17,7 +17,7 @@ from gallery.runs.table import Table
 from inference import Pair, eval_mode
 from inference.evaluation.predictive import posterior_trace
 from inference.pairs.ends import entries_within
-from inference.pairs.handlers import OffsetRows
+from inference.pairs.handlers import FittedRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.properties import base_of, is_discrete, support_of
 from inference.pairs.run import arguments, repeat
@@ -55,7 +55,7 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
     split = "training" if info.has_global_latent or info.is_per_data_point else "test"
     dataset = splits["test" if split == "test" else "train"]
     truth = TRUTH.get(dataset.name.partition(":")[0], {})
-    with OffsetRows(dataset.first_row or 0), eval_mode(pair, seed, "summarise"):
+    with FittedRows(dataset.first_row or 0), eval_mode(pair, seed, "summarise"):
         rows: list[dict[str, Any]] = []
         args = arguments(pair, dataset.scored(), dataset.given)
         if split == "test":

@@ -11,6 +11,7 @@ from inference.contract.case import FEW, Case, Finding
 from inference.evaluation.metrics import monitor_elbo
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.autoguides import pyro_sample_fault
+from inference.pairs.handlers import FittedRows
 from inference.pairs.pair import Pair
 from inference.pairs.properties import distribution_of
 from inference.pairs.run import param_scope
@@ -76,7 +77,8 @@ def _is_used(case: Case, pair: Pair, item: Tensor | nn.Module) -> bool:
     x, *given = case.args
 
     def numbers() -> tuple[float, dict[str, float]]:
-        return case.loss(pair).item(), monitor_elbo(pair, x, given[0] if given else None)
+        with FittedRows():
+            return case.loss(pair).item(), monitor_elbo(pair, x, given[0] if given else None)
 
     content, first, before = item.detach(), numbers(), item.detach().clone()
     content.copy_(~before if item.dtype == torch.bool else before + 1)

@@ -19,6 +19,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_weights
 from inference.evaluation.predictive import observed_value, posterior_trace, sample
 from inference.fit.pareto import pareto_k
+from inference.pairs.fitted_rows import check_rows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete
@@ -131,8 +132,8 @@ def calibration_ranks(
         data set only
     :param seed: of the noise
     :return: integers from 0 to `draws` by site
-    :raises InferenceError: if the prior is flat, if `simulations` or `draws` is below 1, or if a latent is global and
-        `posterior` is None
+    :raises InferenceError: if the prior is flat, if `simulations` or `draws` is below 1, or if `posterior` is None and
+        a latent is global or the guide has parameters for each data point
     """
     if simulations < 1 or draws < 1:
         raise InferenceError(f"calibration needs at least 1 simulation and 1 draw; got {simulations} and {draws}.")
@@ -140,6 +141,11 @@ def calibration_ranks(
         two_rows = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
         info = inspect_pair(pair, two_rows)
         joint, latents = info.has_global_latent, info.prior
+        if posterior is None and info.is_per_data_point:
+            raise InferenceError(
+                f"calibration is of a guide for any data; that of {type(pair).__name__} has parameters for each data "
+                "point."
+            )
         if joint and posterior is None:
             raise InferenceError(
                 f"calibration needs a posterior for each simulated data set; the guide of {type(pair).__name__} fits "
@@ -241,12 +247,14 @@ def predictive_check(
     :param seed: of the noise
     :return: "observed" (m,), "replicated" (replicates, m) and "p_value", (m,), the fraction of the replications and x
         together whose statistic is not below that of x
-    :raises InferenceError: if `replicates` < 1
+    :raises InferenceError: if `replicates` < 1, or a guide with parameters for each data point is used outside
+        `FittedRows`
     """
     if replicates < 1:
         raise InferenceError(f"the number of replicates must be at least 1; got {replicates}.")
     with eval_mode(pair, seed, "predictive_check"):
         args, replicated = arguments(pair, x, given), []
+        check_rows(pair, args)
         summed = inspect_pair(pair, args).enumerated_in_model
         for _ in range(replicates):
             guide = posterior_trace(pair, args, summed)

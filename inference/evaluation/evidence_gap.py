@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.evaluation.log_weights import log_evidence, log_weights
+from inference.pairs.handlers import FittedRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 
@@ -26,7 +27,7 @@ def evidence_gap(pair: Pair, x: Tensor, particles: int, seed: int = 0) -> tuple[
     :return: (gap, its Monte Carlo standard error), (n,) each
     :raises InferenceError: if the pair has no exact evidence
     """
-    with eval_mode(pair, seed, "evidence_gap"):
+    with FittedRows(), eval_mode(pair, seed, "evidence_gap"):
         evidence = log_evidence(pair, x)
         if evidence is None:
             raise InferenceError(

@@ -26,6 +26,7 @@ from inference.evaluation.ais import ais
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import MAX_ROWS, iwae, iwae_variance, log_evidence
 from inference.guides.per_data_point import family, fit_per_data_point, full_covariance, log_weights_of
+from inference.pairs.fitted_rows import check_rows
 from inference.pairs.info import continuous_latents, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, cuda_devices, eval_mode, importance_traces
@@ -88,6 +89,7 @@ def gap(
     with eval_mode(pair, seed, "gap"):
         every = arguments(pair, x, given)
         _check(pair, every)
+        check_rows(pair, every)
         exact = log_evidence(pair, x, given)
         for rows in torch.arange(n, device=x.device).split(max(1, MAX_ROWS // max(draws, fit_draws))):
             args = tuple(a[rows] for a in every)

@@ -22,6 +22,7 @@ from inference.errors import InferenceError
 from inference.evaluation.summed import of_each_row, summed_by_model
 from inference.fit.graph import UntraceableError, fused, traced
 from inference.pairs.capabilities import exact
+from inference.pairs.fitted_rows import check_rows
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
@@ -224,6 +225,7 @@ def log_weights(pair: Pair, x: Tensor, given: Tensor | None = None, k: int = 1) 
     :param k: number of draws for each data point
     :raises InferenceError: if k < 1, or a conditional model has no `given`
     """
+    check_rows(pair, arguments(pair, x, given))
     return importance_terms(pair, x, given, k)["weight"]
 
 

@@ -19,6 +19,8 @@ from inference.evaluation.log_weights import (
     log_evidence,
 )
 from inference.evaluation.predictive import encode
+from inference.pairs.fitted_rows import check_rows
+from inference.pairs.handlers import FittedRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import UndefinedError, is_discrete
@@ -85,7 +87,8 @@ def evaluate(
     :param given: (n, ...) what a conditional model conditions on
     :param particles: draws of the guide for each data point
     :param seed: of the noise
-    :param held_out: whether these are other data than the pair was fitted to
+    :param held_out: whether these are other data than the pair was fitted to; else x[0] is the first row of the fit, or
+        the one that `FittedRows` states
     :param at_a_time: largest number of rows (data points times draws) evaluated together, which limits the memory
     :return: the numbers by name. Where a latent is global, "iwae" has no "mc_se" below 5 effective draws (MIN_ESS)
     :raises InferenceError: if `particles` < 1, or a conditional model has no `given`
@@ -103,7 +106,8 @@ def evaluate(
     if held_out and info.is_per_data_point:
         reason = "the guide has parameters for each data point it was fitted to, and none for these"
         return result | {"undefined": undefined | dict.fromkeys(("elbo", "iwae", "kl", "reconstruction"), reason)}
-    with eval_mode(pair, seed, "evaluate"):
+    with FittedRows(), eval_mode(pair, seed, "evaluate"):
+        check_rows(pair, args)
         moments = _moments(pair, x, given, particles, at_a_time)
     result["reconstruction"] = Estimate.of_moments(moments["reconstruction"], n, particles=particles)
     if info.delta_sites:
@@ -120,7 +124,8 @@ def evaluate(
         result["kl_per_latent"] = kl_per_latent(pair, x, given, seed)
     if info.continuous_sites and not info.has_global_latent and n > 1:
         try:
-            codes = encode(pair, x, given, seed)
+            with FittedRows():
+                codes = encode(pair, x, given, seed)
             of_units = [_variance(codes[name].reshape(n, -1)) for name in info.continuous_sites]
             result["active_units"] = sum(int((variance > ACTIVE_UNIT_VARIANCE).sum()) for variance in of_units)
         except UndefinedError as error:
@@ -197,7 +202,8 @@ def monitor_elbo(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int =
     :raises InferenceError: if a conditional model has no `given`
     """
     with eval_mode(pair, seed, "monitor_elbo"):
-        info = inspect_pair(pair, arguments(pair, x, given))
+        check_rows(pair, args := arguments(pair, x, given))
+        info = inspect_pair(pair, args)
         terms = importance_terms(pair, x, given, GLOBAL_DRAWS if info.has_global_latent else 1)
         exact = log_evidence(pair, x, given)
     result = {"elbo": terms["elbo"]} if not info.delta_sites else {"reconstruction": terms["likelihood"]}
@@ -277,7 +283,8 @@ def collapsed(pair: Pair, x: Tensor, given: Tensor | None = None) -> list[str]:
     :raises InferenceError: if a conditional model has no `given`
     """
     with eval_mode(pair):
-        info = inspect_pair(pair, arguments(pair, x, given))
+        check_rows(pair, args := arguments(pair, x, given))
+        info = inspect_pair(pair, args)
     if info.delta_sites or not info.continuous_sites or info.has_global_latent:
         return []
     return [name for name, kl in kl_per_latent(pair, x, given).items() if max(kl) < COLLAPSE_NATS]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 from inference.pairs.ends import data_within, entries_within, left_out
+from inference.pairs.fitted_rows import check_rows
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
@@ -118,10 +119,12 @@ def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
     :param seed: of the noise; if None, torch's generator is used as it is
-    :raises InferenceError: if a conditional model has no `given`, or the likelihood has no mean
+    :raises InferenceError: if a conditional model has no `given`, the likelihood has no mean, or a guide with
+        parameters for each data point is used outside `FittedRows`
     """
     with eval_mode(pair, seed, "reconstruct"):
         args = arguments(pair, x, given)
+        check_rows(pair, args)
         guide = posterior_trace(pair, args)
         trace = poutine.trace(poutine.replay(poutine.uncondition(pair.model), guide)).get_trace(*args)
         mean, within = observed_mean(trace, x).detach(), data_within(pair, x)
@@ -142,10 +145,12 @@ def encode(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None 
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
     :param seed: of the noise; if None, torch's generator is used as it is
-    :raises InferenceError: if a conditional model has no `given`, or the distribution of a site has no mean
+    :raises InferenceError: if a conditional model has no `given`, the distribution of a site has no mean, or a guide
+        with parameters for each data point is used outside `FittedRows`
     """
     with eval_mode(pair, seed, "encode"):
         args = arguments(pair, x, given)
+        check_rows(pair, args)
         with PosteriorMeans():
             guide = poutine.trace(pair.guide).get_trace(*args)
             code = {name: _code(name, site) for name, site in latent_sites(guide).items()}

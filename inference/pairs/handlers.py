@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import _PYRO_STACK
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -11,11 +12,13 @@ from inference.errors import InferenceError
 from inference.pairs.properties import UndefinedError, is_discrete, mean_of
 from inference.pairs.sites import Site, is_local
 
-__all__ = ["OffsetRows", "PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows"]
+__all__ = ["FittedRows", "PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows", "stated_rows"]
 
 
 class SetRows(Messenger):
     """Sets the indices of the plate "data" to the given rows, so that no permutation of the data is drawn.
+
+    Within `FittedRows` they are counted from the row that it states.
 
     :param rows: (n,) integers
     :raises InferenceError: if the size of the plate is less than n
@@ -29,22 +32,40 @@ class SetRows(Messenger):
         if msg["name"] == "data" and site_is_subsample(msg):
             if msg["fn"].size < len(self.rows):
                 raise InferenceError(f"total={msg['fn'].size} is less than the {len(self.rows)} rows of x.")
-            msg["value"] = self.rows
+            first = stated_rows()
+            msg["value"] = self.rows + first if first else self.rows
 
 
-class OffsetRows(Messenger):
-    """Adds a number to the indices that `SetRows` gives to the plate "data", for rows that do not start at 0.
+class FittedRows(Messenger):
+    """A handler within which the data are rows of the fit, in their order.
+
+    A guide with parameters for each data point has some for these rows alone. Functions that run such a guide on data
+    refuse it elsewhere; for other pairs the handler changes nothing.
+
+    >>> import torch
+    >>> from inference import FittedRows, encode
+    >>> from inference.examples import LinearGaussian
+    >>> with FittedRows(0):
+    ...     code = encode(LinearGaussian(), torch.randn(5, 1))
 
     :param first: index of the first row among the data of the fit
     """
 
-    def __init__(self, first: int):
+    def __init__(self, first: int = 0):
         super().__init__()
         self.first = first
 
     def _pyro_sample(self, msg: Site) -> None:
-        if self.first and msg["name"] == "data" and site_is_subsample(msg) and msg["value"] is not None:
-            msg["value"] = msg["value"] + self.first
+        fn, first = msg["fn"], stated_rows()
+        drawn = msg["name"] == "data" and site_is_subsample(msg) and msg["value"] is None
+        if first and drawn and fn.subsample_size == fn.size:  # a part of the plate is another draw of rows
+            msg["value"] = torch.arange(first, first + fn.size, device=fn.device or "cpu")
+
+
+def stated_rows() -> int | None:
+    """Return the index among the data of the fit of the first row of x that `FittedRows` states; None without it."""
+    stated = [handler.first for handler in _PYRO_STACK if isinstance(handler, FittedRows)]
+    return sum(stated) if stated else None
 
 
 class WeightRows(Messenger):

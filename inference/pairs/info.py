@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.pairs.checks import parameter_of
+from inference.pairs.handlers import FittedRows, stated_rows
 from inference.pairs.pair import Pair
 from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.rows import RowUse
@@ -175,7 +176,8 @@ class PairInfo:
         Both are run in evaluation mode. Which values the parameters have does not matter.
         """
         rows = torch.arange(len(self.args[0]), device=self.args[0].device)
-        with eval_mode(self.pair), same_buffers(self.pair), RowUse(rows) as use:
+        unplaced = FittedRows(-(stated_rows() or 0))  # the indices themselves, not their sum with a place
+        with eval_mode(self.pair), same_buffers(self.pair), unplaced, RowUse(rows) as use:
             importance_traces(self.pair, self.args, rows)
         return use.used
 

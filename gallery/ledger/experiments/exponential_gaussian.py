@@ -14,7 +14,7 @@ import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.figures import amortisation, posterior_1d, save
 from gallery.models import MODELS
-from inference import SVI, Pair, Settings, eval_mode, gap
+from inference import SVI, FittedRows, Pair, Settings, eval_mode, gap
 from inference.evaluation.log_weights import log_evidence, log_weights
 from inference.files import write_atomically
 from inference.pairs.streams import seeded
@@ -45,7 +45,7 @@ def reproduce(folder: Path, fitted: Path | None = None, seed: int = 0) -> dict[s
             pair = MODELS[name](**({"total": len(x)} if variant == ":per_datum" else {}))
             for _ in SVI(pair, x, settings=Settings(**RECIPES[name].settings, seed=seed)):
                 pass
-        with eval_mode(pair):
+        with FittedRows(), eval_mode(pair):
             evidence = log_evidence(pair, x)
             assert evidence is not None
             missing = evidence - log_weights(pair, x, k=64)

@@ -18,7 +18,9 @@ from gallery.errors import RunError
 from gallery.runs import metrics, training
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.prepare import prepare
+from gallery.runs.rows import places_of
 from gallery.runs.specification import Run
+from inference import encode
 
 MODEL = "exponential_gaussian:per_datum"
 
@@ -174,3 +176,17 @@ def test_codes_are_those_of_the_fitted_rows_alone(use):
     for held_out in ({}, {"x": train.x.numpy() + 1}):
         with pytest.raises(RunError, match="has parameters for each data point that it was fitted to"):
             of_fit(**held_out)
+
+
+def test_codes_of_a_part_are_those_of_its_rows_among_the_fitted():
+    run = per_data_point(False)
+    pair, whole, part = run.build(), run.load("all"), run.load("validation")
+    with torch.no_grad():
+        for parameter in pair.parameters():
+            if len(parameter) == len(whole):
+                parameter += torch.arange(len(whole)).reshape(-1, *[1] * (parameter.dim() - 1)) / len(whole)
+    codes = []
+    for rows in (whole, part):
+        with places_of(rows, pair):
+            codes.append(encode(pair, rows.x)["z"][-len(part) :])
+    assert torch.equal(*codes)

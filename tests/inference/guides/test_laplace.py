@@ -9,7 +9,7 @@ from pyro.infer import autoguide
 import data
 from gallery.models.exponential_gaussian import ExponentialGaussian
 from gallery.models.loaded_die import LoadedDie
-from inference import InferenceError, eval_mode, finish, log_weights, param_scope, with_guide
+from inference import FittedRows, InferenceError, eval_mode, finish, log_weights, param_scope, with_guide
 from inference.guides.laplace import laplace
 
 
@@ -36,7 +36,7 @@ def test_laplace_is_exact_where_the_posterior_is_normal(epochs):
     close(q.covariance_matrix, p.covariance_matrix, 1e-6)
     pair, x = factor_analysis()
     fitted = finish(fit(with_guide(pair, "laplace", x), x, epochs=epochs), x)
-    with eval_mode(fitted):
+    with FittedRows(), eval_mode(fitted):
         close(log_weights(fitted, x, k=3), pair.log_evidence(x).expand(3, -1), 1e-6)
     assert finish(fitted, x) is fitted
 

@@ -6,8 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from inference import Settings, evaluate, svi
-from inference.pairs.handlers import OffsetRows
+from inference import (
+    FittedRows,
+    InferenceError,
+    Settings,
+    calibration_ranks,
+    collapsed,
+    encode,
+    evaluate,
+    gap,
+    log_weights,
+    monitor_elbo,
+    predictive_check,
+    reconstruct,
+    svi,
+)
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode, importance_traces
 
@@ -79,6 +92,63 @@ def test_rows_that_do_not_start_at_0_have_their_own_parameters():
     pair = Local(USES["index"])
     with torch.no_grad():
         pair.loc.copy_(10 * x)
-    with eval_mode(pair), OffsetRows(2):
+    with eval_mode(pair), FittedRows(2):
         _, guide = importance_traces(pair, (x[2:5],))
     assert torch.equal(guide.nodes["z"]["fn"].mean, 10 * x[2:5])
+
+
+def seeded_log_weights(pair, x):
+    with eval_mode(pair, 0):
+        return log_weights(pair, x)
+
+
+LIBRARY = {
+    "encode": encode,
+    "reconstruct": reconstruct,
+    "monitor_elbo": monitor_elbo,
+    "collapsed": collapsed,
+    "log_weights": seeded_log_weights,
+    "gap": lambda pair, x: gap(pair, x, draws=2, steps=1, chains=2, temperatures=2),
+    "predictive_check": lambda pair, x: predictive_check(pair, x, lambda x: x.std(), replicates=2),
+}
+
+
+def values_of(found):
+    return [f"{found}"] if not isinstance(found, dict) else [f"{value}" for value in found.values()]
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_library_runs_such_a_guide_on_stated_rows_alone(name):
+    """Its parameters are those of the rows that are stated; other pairs need no statement."""
+    use, x = LIBRARY[name], torch.arange(float(N)).unsqueeze(1)
+    pair = Local(USES["index"])
+    with torch.no_grad():
+        pair.loc.copy_(x)
+    with pytest.raises(InferenceError, match=r"which of them x are is not stated.*with FittedRows\(i\)") as refused:
+        use(pair, x[4:])
+    assert "\n" not in str(refused.value)
+    with (
+        FittedRows(3),
+        pytest.raises(InferenceError, match="stated as rows 3 to 6 of the fit of Local, and some"),
+    ):
+        use(pair, x[:4])
+    with FittedRows(4):
+        last = use(pair, x[4:])
+    alone = Local(USES["index"])
+    alone.loc = nn.Parameter(pair.loc[4:].detach().clone())
+    with FittedRows():
+        assert values_of(use(alone, x[4:])) == values_of(last)
+    use(Local(NONE["amortised"]), x[4:])
+
+
+def test_a_place_among_the_fitted_rows_makes_no_guide_use_it():
+    with FittedRows(2):
+        assert not inspect_pair(Local(NONE["amortised"]), (torch.zeros(2, 1),)).is_per_data_point
+        assert inspect_pair(Local(USES["index"]), (torch.zeros(2, 1),)).is_per_data_point
+
+
+def test_rows_beyond_those_of_the_fit_have_no_bounds():
+    with pytest.raises(InferenceError, match="stated as rows 0 to 7"):
+        evaluate(Local(USES["index"]), torch.zeros(N + 2, 1), held_out=False)
+    with pytest.raises(InferenceError, match="calibration is of a guide for any data"):
+        calibration_ranks(Local(USES["index"]), torch.zeros(2, 1), simulations=2, draws=1)
