@@ -22,10 +22,11 @@ from gallery.runs.report import READING, metrics_table
 from gallery.runs.specification import Run
 from gallery.runs.summary import summarise
 from gallery.runs.table import file_name
-from inference import Pair, check_fit
+from inference import Pair
 from inference import sample as draw_samples
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.files import make_folder, write_atomically
+from inference.pairs.data_checks import check_scored
 
 DRAWN = 4  # arrays of the size of x among the draws, about
 
@@ -202,5 +203,5 @@ def _dataset(folder: Path, spec: Run, pair: Pair, name: str | None, split: str) 
         fitted = spec.keywords["data_dim"]
         raise RunError(f"{dataset.name} has rows of {dataset.x.shape[1]} values; the run was fitted to {fitted}.")
     if name is not None:
-        check_fit(pair, dataset.scored(), dataset.given)
+        check_scored(pair, dataset.scored(), dataset.given)
     return dataset

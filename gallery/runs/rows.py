@@ -26,7 +26,7 @@ def places_of(dataset: Dataset, pair: Pair) -> Iterator[None]:
         raise RunError(
             f"The guide of {type(pair).__name__} has parameters for each data point that it was fitted to, and none "
             f"for split={dataset.split!r} of {dataset.name}.",
-            ("split", "train") if dataset.split != "train" else "Leave out the other data.",
+            "Take its training rows: leave out other data, and choose the split train.",
         )
     with FittedRows(dataset.first_row or 0):
         yield

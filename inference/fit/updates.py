@@ -27,7 +27,8 @@ def _make_optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch
         return kind(parameters, lr=settings.lr, **keywords)
     except ValueError as error:
         raise InferenceError(
-            f"optimiser {settings.optimiser} cannot fit this pair: {str(error).rstrip('.')}.", ("optimiser", "Adam")
+            f"optimiser {settings.optimiser} cannot fit this pair: {str(error).rstrip('.')}.",
+            None if settings.optimiser == "Adam" else ("optimiser", "Adam"),
         ) from None
 
 

@@ -40,6 +40,8 @@ from inference.pairs.sites import (
 
 __all__ = ["PairInfo", "continuous_latents", "inspect_pair"]
 
+SUMMED_OUT = 'Leave the sampler out: objective "enum" fits the pair, and sums its discrete latents out.'
+
 
 @dataclass(frozen=True, eq=False)
 class PairInfo:
@@ -274,13 +276,11 @@ def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
     except RuntimeError:  # shapes that do not broadcast
         raise InferenceError(
             f"the model of {name} cannot enumerate its discrete latents without its guide, as a sampler needs.",
-            ("objective", "enum"),
+            SUMMED_OUT,
         ) from None
     continuous = {key: site for key, site in latent_sites(trace).items() if not is_discrete(site["fn"])}
     if not continuous:
-        raise InferenceError(
-            f"{name} has no continuous latent, and a gradient-based sampler needs one.", ("objective", "enum")
-        )
+        raise InferenceError(f"{name} has no continuous latent, and a gradient-based sampler needs one.", SUMMED_OUT)
     for key, site in continuous.items():
         if is_flat(site):
             raise InferenceError(f"the prior of {key} in {name} is flat: there is no posterior to sample.")
@@ -289,6 +289,6 @@ def continuous_latents(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, Site]:
         if len(site["fn"].batch_shape) > plates:
             raise InferenceError(
                 f"{key} of {name} has an enumerated parent, and a sampler has one {key} for all its values.",
-                ("objective", "enum"),
+                SUMMED_OUT,
             )
     return continuous

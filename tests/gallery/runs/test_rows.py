@@ -190,3 +190,19 @@ def test_codes_of_a_part_are_those_of_its_rows_among_the_fitted():
         with places_of(rows, pair):
             codes.append(encode(pair, rows.x)["z"][-len(part) :])
     assert torch.equal(*codes)
+
+
+def test_the_remedy_of_other_rows_does_not_name_what_was_given(tmp_path, capsys, no_figures):
+    """Of other data no split has parameters, and `total` is no setting of a command on a run."""
+    pytest.importorskip("arviz")
+    folder = gallery.fit(MODEL, epochs=1, progress=False, batch_size=500).save(tmp_path / "run")
+    np.savez(tmp_path / "other.npz", x=1.0 + np.arange(30)[:, None])
+    for split in ("train", "test"):
+        other = ["--data", f"{tmp_path / 'other.npz'}:real", "--split", split]
+        assert main(["evaluate", str(folder), *other]) == 0
+        assert "no ELBO, IWAE, KL" in capsys.readouterr().out
+        assert main(["export", str(folder), "--to", "arviz", *other]) == 2
+        error = capsys.readouterr().err
+        assert f"none for split='{split}' of {tmp_path}" in error
+        assert "leave out other data" in error
+        assert "Use --" not in error

@@ -104,7 +104,8 @@ def test_constant_coordinates_are_left_out_of_the_diagnostics():
     ],
 )
 def test_nuts_refuses(model, message):
-    with pytest.raises(InferenceError, match=message):
+    with pytest.raises(InferenceError, match=message) as refused:
         nuts(build(model), *arguments(model))
+    assert "Use objective" not in str(refused.value)  # no setting of a sampler, and given beside it in a comparison
     with pytest.raises(InferenceError, match="draws must be at least 4"):
         nuts(build("vae"), *arguments("vae"), draws=0)
