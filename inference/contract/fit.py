@@ -21,7 +21,7 @@ from inference.pairs.data_checks import check_data
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
-from inference.pairs.properties import is_discrete, name_of, support_of
+from inference.pairs.properties import is_discrete, is_reparametrised, name_of, support_of
 from inference.pairs.sites import Site, is_flat, latent_sites
 from inference.pairs.streams import seed_torch
 from inference.pairs.unregistered import unregistered_faults
@@ -104,7 +104,7 @@ def draws(case: Case) -> Iterator[Finding]:
     drawn = {n: s for n, s in latent_sites(case.few.guide).items() if s["infer"].get("_enumerate_dim") is None}
     for name, site in drawn.items():
         value, fn = site["value"], site["fn"]
-        if not fn.has_rsample and (case.objective or "").partition(":")[0] not in SCORED:
+        if not is_reparametrised(fn) and (case.objective or "").partition(":")[0] not in SCORED:
             kind, remedy = "not reparametrised", "choose a distribution that has rsample"
             if is_discrete(fn):
                 kind, remedy = "discrete", 'mark it infer={"enumerate": "parallel"} and set objective="enum"'
@@ -113,12 +113,13 @@ def draws(case: Case) -> Iterator[Finding]:
                 f'less noise {remedy}; or set objective="graph" or "loo:K".',
                 remark=True,
             )
-        elif fn.has_rsample and not value.requires_grad and fn.log_prob(value).requires_grad:
+        elif is_reparametrised(fn) and not value.requires_grad and fn.log_prob(value).requires_grad:
             yield Finding(
                 f"the distribution of {name} in the guide depends on parameters and its value does not. Leave the draw "
                 "to pyro.sample, or use rsample, without detach and no_grad."
             )
-    passing = [name for name, site in drawn.items() if site["value"].is_floating_point() and site["fn"].has_rsample]
+    floating = {name: site for name, site in drawn.items() if site["value"].is_floating_point()}
+    passing = [name for name, site in floating.items() if is_reparametrised(site["fn"])]
     yield from _cuts(case, passing)
 
 

@@ -31,6 +31,7 @@ from inference.evaluation.log_weights import MAX_ROWS, iwae
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
+from inference.pairs.properties import support_of
 from inference.pairs.run import arguments, eval_mode, log_joint, repeat
 from inference.pairs.sites import Site, is_local, latent_sites
 
@@ -215,7 +216,8 @@ def supports_of(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, constraints.C
             f"annealing needs latents of one data point each, and {', '.join(joint)} of {name} is global.",
             "Use NUTS or IWAE.",
         )
-    return {key: site["fn"].support for key, site in sites.items()}
+    found = {key: support_of(site["fn"]) for key, site in sites.items()}
+    return {key: support for key, support in found.items() if support is not None}  # each: it has a bijection
 
 
 def gradients(chains: int, steps: int, leapfrog: int) -> int:

@@ -16,6 +16,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.modes import coverage
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
+from inference.pairs.properties import values_of
 from inference.pairs.run import log_joint, repeat
 
 __all__ = ["against_probabilities"]
@@ -36,7 +37,7 @@ def against_probabilities(
         "total_variation", the largest of all data points; and "modes" where the posterior has several
     """
     n = len(args[0])
-    values = posterior.enumerate_support()  # (values, n, ...)
+    values = values_of(posterior, expand=True)  # (values, n, ...)
     rows, tiled = torch.arange(n, device=args[0].device).repeat(len(values)), repeat(args, len(values))
     latent = {site: values.flatten(0, 1)}
     with SetRows(rows):

@@ -26,6 +26,7 @@ from inference.pairs.fitted_rows import check_rows
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
+from inference.pairs.properties import is_reparametrised
 from inference.pairs.run import arguments, importance_traces, log_joint, repeat
 from inference.pairs.sites import Site, enumerated_sites, factor_sites, latent_sites, observed_sites
 
@@ -62,7 +63,7 @@ def _simple_terms(pair: Pair, n: int, args: tuple[Tensor, ...], rows: Tensor, k:
         guide = poutine.trace(pair.guide).get_trace(*args)
     ((name, site),) = latent_sites(guide).items()
     q = site["fn"].expand((len(rows),))
-    z = q.rsample((k,)) if q.has_rsample else q.sample((k,))  # (k, n, ...)
+    z = q.rsample((k,)) if is_reparametrised(q) else q.sample((k,))  # (k, n, ...)
     if z.shape[:2] != (k, len(rows)):  # a distribution that orders its draws otherwise
         return _terms(pair, n, args, rows, k)
     with SetRows(rows.repeat(k)):

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from inference.pairs.properties import is_discrete, support_of
+from inference.pairs.properties import UndefinedError, is_discrete, support_of, values_of
 
 __all__ = ["coverage", "mode_coverage", "mode_masses"]
 
@@ -32,14 +32,15 @@ def mode_masses(posterior: dist.TorchDistribution, reference: Tensor, guess: Ten
     """
     q = guess.reshape(len(guess), -1)
     if is_discrete(posterior):
-        values = posterior.enumerate_support(expand=False)
+        values = values_of(posterior)
         masses = posterior.log_prob(values).exp().reshape(len(values), -1).double()
         return masses, torch.stack([(q == value).double().mean(0) for value in values.flatten()])
     p = reference.reshape(len(reference), -1).double()
     low, span = p.amin(0), p.amax(0) - p.amin(0)
     grid = low + span * torch.linspace(-0.5, 1.5, NODES + 1, dtype=torch.float64, device=p.device).unsqueeze(-1)
     nodes = grid.reshape(-1, *reference.shape[1:])
-    inside = posterior.support.check(nodes).reshape(nodes.shape)  # type: ignore[union-attr]  # its support is known
+    support = support_of(posterior)
+    inside = torch.ones_like(nodes, dtype=torch.bool) if support is None else support.check(nodes).reshape(nodes.shape)
     log_p = posterior.log_prob(nodes.where(inside, reference[0].double())).reshape(NODES + 1, -1)
     log_p = log_p.where(inside.reshape(NODES + 1, -1), -torch.inf)
     slope = log_p.diff(dim=0).nan_to_num(0.0).sign()  # nan: both ends are outside of the support
@@ -63,7 +64,7 @@ def mode_coverage(posterior: dist.TorchDistribution, reference: Tensor, guess: T
         return {}
     try:
         return coverage(*mode_masses(posterior, reference, guess))
-    except NotImplementedError:  # a posterior that can be drawn, and has no density
+    except (NotImplementedError, UndefinedError):  # a posterior that can be drawn, without density or list of values
         return {}
 
 

@@ -15,7 +15,7 @@ from inference.pairs.fitted_rows import check_rows
 from inference.pairs.handlers import PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
-from inference.pairs.properties import UndefinedError, mean_of
+from inference.pairs.properties import UndefinedError, mean_of, values_of
 from inference.pairs.run import arguments, eval_mode, repeat
 from inference.pairs.sites import Site, is_flat, latent_sites, observed_sites
 
@@ -103,7 +103,7 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | Non
 def _certain_sites(pair: Pair, args: tuple[Tensor, ...], names: set[str]) -> dict[str, Site]:
     """Return those of the discrete sites that have one value. Pyro infers discrete sites of two values or more."""
     sites = latent_sites(poutine.trace(pair.model).get_trace(*args))
-    supports = {name: site["fn"].enumerate_support(expand=False) for name, site in sites.items() if name in names}
+    supports = {name: values_of(site["fn"]) for name, site in sites.items() if name in names}
     return {name: sites[name] for name, support in supports.items() if len(support) == 1}
 
 

@@ -28,7 +28,7 @@ from inference.pairs.capabilities import exact
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
-from inference.pairs.properties import UndefinedError, is_discrete
+from inference.pairs.properties import UndefinedError, is_discrete, lists_values, mean_of
 from inference.pairs.run import arguments, eval_mode, repeat
 from inference.pairs.sites import is_local, latent_sites
 
@@ -86,7 +86,7 @@ def against_posterior(
             return poutine.trace(pair.guide).get_trace(*args).nodes[site]["value"]  # type: ignore[return-value]
 
         p = posterior(*args)
-        if is_discrete(of_guide["fn"]) and is_local(of_guide) and p.has_enumerate_support:
+        if is_discrete(of_guide["fn"]) and is_local(of_guide) and lists_values(p):
             return against_probabilities(pair, args, site, p, encode(pair, x, given)[site] if summed else None)
         reference = p.sample((draws,))  # (draws, n, ...) or (draws, ...)
         if is_local(of_guide):
@@ -171,7 +171,7 @@ def mean_error(pair: Pair, x: Tensor, given: Tensor | None = None) -> float | No
     :param x: (n, ...)
     :param given: (n, ...) what a conditional model conditions on
     :return: root mean square over data points and coordinates, in sds of the posterior; None if the model knows no
-        posterior, or the guide has another latent than it, or no mean
+        posterior with mean and variance, or the guide has another latent than it, or no mean
     """
     if (posterior := exact(pair, "posterior")) is None:
         return None
@@ -181,9 +181,13 @@ def mean_error(pair: Pair, x: Tensor, given: Tensor | None = None) -> float | No
         return None
     with eval_mode(pair):
         p = posterior(*arguments(pair, x, given))
-        if len(codes) != 1 or codes[0].shape != p.mean.shape:
+        try:
+            mean, sd = mean_of(p), p.variance.sqrt()
+        except (NotImplementedError, UndefinedError):
             return None
-        return ((codes[0] - p.mean) / p.variance.sqrt()).square().mean().sqrt().item()
+        if len(codes) != 1 or codes[0].shape != mean.shape:
+            return None
+        return ((codes[0] - mean) / sd).square().mean().sqrt().item()
 
 
 def _log_weight(pair: Pair, args: tuple[Tensor, ...], site: str, z: Tensor, local: bool) -> Tensor:

@@ -12,6 +12,7 @@ from torch.distributions import constraints, transform_to
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
 from inference.pairs.pair import Pair
+from inference.pairs.properties import is_reparametrised
 from inference.pairs.run import log_joint, repeat
 from inference.pairs.sites import INDEPENDENT, unwrap
 
@@ -37,7 +38,7 @@ def family(q: dist.TorchDistribution, other: dist.TorchDistribution | None = Non
         factors = [q.scale_tril, *([other.scale_tril] if isinstance(other, dist.MultivariateNormal) else [])]
         return _normal(q.loc, q.scale_tril, torch.stack([(L != 0).flatten(0, -3).any(0) for L in factors]).any(0))
     bounds = q.arg_constraints
-    if not bounds or not q.has_rsample or {"probs", "logits"} <= bounds.keys():
+    if not bounds or not is_reparametrised(q) or {"probs", "logits"} <= bounds.keys():
         raise InferenceError(
             f"the guide draws from {type(q).__name__}, which has no parameters to fit for each data point; expected a "
             "reparametrised distribution with parameters, such as Normal."

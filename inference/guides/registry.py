@@ -26,7 +26,7 @@ from inference.guides.families import FLOW_COUPLINGS, FreeGuide, Latent
 from inference.guides.laplace import laplace
 from inference.guides.semi_amortised import check_amortised, semi_amortised
 from inference.pairs.pair import Pair
-from inference.pairs.properties import bijection_onto, is_discrete
+from inference.pairs.properties import bijection_onto, is_discrete, support_of
 from inference.pairs.run import arguments, cuda_devices, eval_mode, log_joint
 from inference.pairs.sites import Site, is_flat, is_local, latent_sites, observed_sites, other_plate
 
@@ -168,7 +168,8 @@ def _support(site: Site) -> Constraint:
 
     :raises InferenceError: if it differs between them
     """
-    support = site["fn"].support
+    support = support_of(site["fn"])
+    assert support is not None  # as the bijection onto it is known
     base = getattr(support, "base_constraint", support)
     repeated = is_local(site) or other_plate(site) is not None
     bounds = {k: b for k, b in vars(base).items() if repeated and torch.is_tensor(b) and b.dim()}

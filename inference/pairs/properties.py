@@ -1,4 +1,4 @@
-"""Read what a distribution may lack: a mean, a support, a bijection onto its support, draws, a log-density."""
+"""Read what a distribution may lack: mean, support and a bijection onto it, list of values, reparametrised draws."""
 
 import math
 import re
@@ -19,9 +19,12 @@ __all__ = [
     "distribution_of",
     "has_one_support",
     "is_discrete",
+    "is_reparametrised",
+    "lists_values",
     "mean_of",
     "name_of",
     "support_of",
+    "values_of",
 ]
 
 
@@ -110,6 +113,46 @@ def is_discrete(fn: dist.TorchDistribution) -> bool:
     """Return whether the support is known and discrete."""
     support = support_of(fn)
     return support is not None and support.is_discrete
+
+
+def is_reparametrised(fn: dist.TorchDistribution) -> bool:
+    """Return whether draws have gradients with respect to the parameters; False if the distribution does not state it.
+
+    >>> is_reparametrised(dist.Normal(0.0, 1.0).mask(False)), is_reparametrised(dist.Poisson(1.0))
+    (True, False)
+    """
+    try:
+        return bool(fn.has_rsample)
+    except (AttributeError, NotImplementedError):
+        return False
+
+
+def lists_values(fn: dist.TorchDistribution) -> bool:
+    """Return whether `values_of` the distribution is defined.
+
+    >>> lists_values(dist.Bernoulli(0.5)), lists_values(dist.Poisson(1.0))
+    (True, False)
+    """
+    try:
+        return bool(fn.has_enumerate_support)
+    except (AttributeError, NotImplementedError):
+        return False
+
+
+def values_of(fn: dist.TorchDistribution, expand: bool = False) -> Tensor:
+    """Return the values of a discrete distribution, (values, 1, ..., *event) with a 1 for each batch dimension.
+
+    :param expand: whether the batch dimensions have their length
+    :raises UndefinedError: if it does not list them
+
+    >>> values_of(dist.Bernoulli(torch.tensor([0.2, 0.3])))
+    tensor([[0.],
+            [1.]])
+    """
+    try:
+        return fn.enumerate_support(expand=expand)
+    except NotImplementedError:
+        raise UndefinedError(f"{type(unwrap(fn)).__name__} has no list of its values.") from None
 
 
 def has_one_support(support: constraints.Constraint) -> bool:

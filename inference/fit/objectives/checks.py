@@ -7,6 +7,7 @@ from pyro import poutine
 from pyro.infer.util import is_validation_enabled
 
 from inference.errors import InferenceError
+from inference.pairs.properties import is_reparametrised
 from inference.pairs.sites import is_flat, latent_sites, point_sites, same_order
 
 __all__ = [
@@ -85,7 +86,7 @@ def _enumerated(model: poutine.Trace, guide: poutine.Trace) -> list[str]:
 
 
 def _not_reparametrised(guide: poutine.Trace) -> list[str]:
-    return [name for name, site in latent_sites(guide).items() if not site["fn"].has_rsample]
+    return [name for name, site in latent_sites(guide).items() if not is_reparametrised(site["fn"])]
 
 
 def require_closed_kl(model: poutine.Trace, guide: poutine.Trace) -> None:

@@ -22,6 +22,7 @@ from inference.fit.objectives.checks import (
     require_order_of_model,
     require_reparametrised,
 )
+from inference.pairs.properties import is_reparametrised
 from inference.pairs.sites import (
     Site,
     children_of_enumerated,
@@ -48,7 +49,7 @@ class TraceEnumMeanField_ELBO(Checked, TraceEnum_ELBO):  # noqa: N801
         model, guide = super()._get_trace(model, guide, args, kwargs)
         below = children_of_enumerated(model, guide)
         for name, q in latent_sites(guide).items():
-            if q["infer"].get("_enumerate_dim") is None and q["fn"].has_rsample and name not in below:
+            if q["infer"].get("_enumerate_dim") is None and is_reparametrised(q["fn"]) and name not in below:
                 try:
                     kl = scale_and_mask(kl_divergence(q["fn"], model.nodes[name]["fn"]), q["scale"], q["mask"])
                 except NotImplementedError:

@@ -22,6 +22,7 @@ from inference.fit.objectives.checks import (
     require_no_enumeration,
     require_unset_draws,
 )
+from inference.pairs.properties import is_reparametrised
 from inference.pairs.sites import TRANSFORMED, Site, layers
 
 __all__ = ["Graph_ELBO", "Reinforce_ELBO", "Unreparametrised"]
@@ -35,7 +36,7 @@ class Unreparametrised(Messenger):
     """
 
     def _pyro_sample(self, msg: Site) -> None:
-        if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_rsample:
+        if msg["is_observed"] or site_is_subsample(msg) or not is_reparametrised(msg["fn"]):
             return
         wrapped = list(layers(msg["fn"], TRANSFORMED))
         if isinstance(wrapped[-1], dist.Delta):
