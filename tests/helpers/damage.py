@@ -138,6 +138,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], list[str]]] = {  # the command with i
     "lesson": (("1", "0", "-1", "10" * 40, "x"), ["--out"]),
     "grade": (("nowhere.ipynb", "mine.py", "/", "a" * 300), ["--lesson"]),
     "list": (("x",), ["--x"]),
+    "demo": (("--overwrite",), ["--out"]),
     "bench": (("nothing",), ["--threads", "--seconds", "--json"]),
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from tiny_runs import tiny
 
 import gallery
 from gallery.cli.main import _largest_setting, main
+from gallery.comparison.process import run_row
 from gallery.runs import start
 from gallery.runs.memory import describe_allocation
 from inference import SVI, InferenceError
@@ -35,18 +36,20 @@ def fitted(tmp_path_factory):
 
 @pytest.fixture
 def short(monkeypatch, no_figures):
-    """A fit ends after two steps, and a comparison before its first row, as if by Ctrl-C."""
+    """A fit ends after two steps, also that of the first row of a comparison, as if by Ctrl-C."""
 
     def steps(self):
         for _ in range(2):
             yield self.step + 1, self.train_step()
         raise KeyboardInterrupt
 
-    def stop(*_):
+    def first_row(calls, jobs, log):
+        run_row(*calls[0])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(SVI, "__iter__", steps)
-    monkeypatch.setattr("gallery.comparison._run_calls", stop)
+    monkeypatch.setattr(SVI, "run", lambda self, _: list(self))
+    monkeypatch.setattr("gallery.comparison._run_calls", first_row)
 
 
 def check_lines(fitted, capsys, seeds):
@@ -162,8 +165,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(fitted, capsys, monkeypatch
         "sample RUN --out x.npz",
         "export RUN --to arviz --n 2 --draws 2",
         "fit exponential_gaussian --overwrite --run RUN",
-    )
-    commands += (
         "fit exponential_gaussian --run new",
         "site --out site",
         "reproduce gaussian_mixture",
