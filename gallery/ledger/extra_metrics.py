@@ -35,6 +35,7 @@ from inference.pairs.capabilities import capability
 from inference.pairs.run import Batch
 from inference.pairs.sites import is_autoregressive
 from inference.pairs.streams import seeded
+from inference.products import using_products
 
 __all__ = [
     "EXTRA_METRICS",
@@ -66,7 +67,7 @@ def digit_judge(train_x: Tensor, train_labels: Tensor, seed: int = 0, steps: int
     if side * side != train_x.shape[1] or side < 4:
         raise InferenceError(f"the classifier reads square images of side 4 at least, not {train_x.shape[1]} pixels.")
     devices = [train_x.device] if train_x.is_cuda else []
-    with seeded(seed, "digit_judge", devices=devices), torch.enable_grad():
+    with seeded(seed, "digit_judge", devices=devices), using_products(), torch.enable_grad():
         classifier = nn.Sequential(
             nn.Unflatten(1, (1, side, side)),
             *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -89,7 +90,7 @@ def digit_judge(train_x: Tensor, train_labels: Tensor, seed: int = 0, steps: int
 
 def scores(classifier: nn.Module, x: Tensor, rows: int = 1000) -> Tensor:
     """Return the logits of images (n, d) without gradient, (n, classes), from `rows` images at a time."""
-    with torch.no_grad():
+    with using_products(), torch.no_grad():
         return torch.cat([classifier(part) for part in x.split(rows)])
 
 

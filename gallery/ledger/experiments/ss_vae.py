@@ -39,6 +39,7 @@ from inference.evaluation.estimate import Estimate
 from inference.evaluation.probes import features, probe
 from inference.files import write_atomically
 from inference.pairs.streams import seeded
+from inference.products import using_products
 
 __all__ = ["errors", "kernel_svm", "network_alone", "plane", "reproduce", "sureness"]
 
@@ -106,7 +107,7 @@ def network_alone(x: Tensor, labels: Tensor, settings: dict[str, Any] = SETTINGS
     :param settings: "epochs" and "lr"; the rate falls as a cosine over `epochs` times 10 minibatches
     """
     steps = settings["epochs"] * 10
-    with seeded(settings.get("seed", 0), "network alone"), torch.enable_grad():
+    with seeded(settings.get("seed", 0), "network alone"), using_products(), torch.enable_grad():
         network = SSVAE(data_dim=x.shape[1], **NETWORKS).classifier
         optimiser = torch.optim.Adam(network.parameters(), settings["lr"])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -2,10 +2,12 @@
 
 import json
 import statistics
+from contextvars import Context
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import data
 from gallery.catalogue.entries import entry
@@ -13,9 +15,11 @@ from gallery.figures.labels import labels_grow, reliability
 from gallery.figures.labels import margins as draw_margins
 from gallery.ledger.experiments import ss_vae
 from gallery.ledger.experiments.margins import SIDE, margins, numbers
+from gallery.ledger.extra_metrics import digit_judge, scores
 from gallery.ledger.tables import LEDGER
 from gallery.runs import training as runs
 from gallery.runs.specification import Run
+from inference import products
 from inference.evaluation.classification import calibration
 
 
@@ -53,6 +57,37 @@ def test_the_network_and_the_kernel_learn_from_the_labelled_images_alone():
         errors[n] = (network(test.x).argmax(1) != test.labels).double().mean().item()
         assert ss_vae.kernel_svm(few, y, test.x, test.labels) > 0.5
     assert errors[400] < errors[50] < 0.6
+
+
+@pytest.mark.parametrize(
+    "train", [lambda x, y: ss_vae.network_alone(x, y, {"epochs": 1, "lr": 1e-3}), lambda x, y: digit_judge(x, y, 0, 1)]
+)
+def test_classifiers_are_trained_and_applied_with_the_products_of_a_fit(monkeypatch, train):
+    """Beside any block of `using_products`, by a switch that is an attribute."""
+    switch, during = ["none"], []
+    monkeypatch.setattr(products, "decide", lambda: "onednn")
+    monkeypatch.setattr(products, "_switch", lambda: switch[0])
+    monkeypatch.setattr(products, "_set_switch", lambda value: switch.__setitem__(0, value))
+    cross_entropy = nn.functional.cross_entropy
+
+    def watched(*args):
+        during.append(switch[0])
+        return cross_entropy(*args)
+
+    monkeypatch.setattr(nn.functional, "cross_entropy", watched)
+    x, y = torch.rand(8, 64), torch.arange(8)
+    classifier = Context().run(train, x, y)
+    assert set(during) == {"bf16"}
+    assert switch == ["none"]
+
+    class Watched(nn.Module):
+        def forward(self, x):
+            during.append(switch[0])
+            return classifier(x)
+
+    during.clear()
+    assert len(Context().run(scores, Watched(), x, 4)) == len(x)
+    assert during == ["bf16", "bf16"]
 
 
 @pytest.mark.parametrize(
