@@ -35,7 +35,7 @@ def time_iwae(case: Case) -> dict[str, Any]:
     """Time IWAE-k of a case after its compilation, with the k draws of one data point evaluated together.
 
     :return: "ms_iwae" and "ms_iwae_floor" (its matrix products alone), in milliseconds per data point, medians over
-        ROUNDS; "iwae_times_floor", their ratio; and "iwae_k"
+        ROUNDS; "iwae_times_floor", their ratio; "iwae_spread", the least and the greatest of both; and "iwae_k"
     """
     with seeded(0, "bench"):
         (x, given), pair, k = case.load(), case.build(), case.iwae
@@ -56,4 +56,6 @@ def time_iwae(case: Case) -> dict[str, Any]:
             take_steps(COMPILE_TILES)
             floors.append((time.perf_counter() - start) / few)
     ms, least = (1e3 * statistics.median(times) for times in (ours, floors))
-    return {"ms_iwae": ms, "ms_iwae_floor": least, "iwae_times_floor": ms / least, "iwae_k": k}
+    spread = {name: [1e3 * min(t), 1e3 * max(t)] for name, t in (("iwae", ours), ("iwae_floor", floors))}
+    ratio = {"ms_iwae": ms, "ms_iwae_floor": least, "iwae_times_floor": ms / least}
+    return {**ratio, "iwae_spread": spread, "iwae_k": k}

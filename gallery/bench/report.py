@@ -1,4 +1,4 @@
-"""The table of a benchmark, from the result of `bench` or its JSON file: in Markdown, and for a terminal."""
+"""The tables of a benchmark, from the result of `bench` or its JSON file: in Markdown, and for a terminal."""
 
 from typing import Any
 
@@ -18,9 +18,11 @@ LINES: list[tuple[str, str, str]] = [
     ("compiled over NumPyro, one step a call", "speedup_over_numpyro", "{:.2f}x"),
     ("compiled over NumPyro, 50 steps a call", "speedup_over_numpyro_scan", "{:.2f}x"),
     ("compiled in bfloat16 over Pyro", "speedup_bf16_over_pyro", "{:.2f}x"),
+    ("compiled step, in times of its products alone", "times_floor", "{:.2f}x"),
     ("compiled over torch's products", "speedup_over_default", "{:.2f}x"),
     ("compiled over Pyro, oneDNN's products", "speedup_over_pyro_onednn", "{:.2f}x"),
     ("compiled over plain PyTorch, compiled, oneDNN's products", "speedup_over_torch_compiled_onednn", "{:.2f}x"),
+    ("compiled step, in times of its products alone, by oneDNN", "times_floor_onednn", "{:.2f}x"),
     ("tracing, s", "graph_s", "{:.2f}"),
     ("tracing and compiling, s", "compile_s", "{:.1f}"),
     ("tracing, with the compiled step on disk, s", "cached_s", "{:.2f}"),
@@ -28,6 +30,7 @@ LINES: list[tuple[str, str, str]] = [
     ("steps until that has paid, against Pyro", "pays_after_steps_pyro", "{}"),
     ("IWAE-k of one data point, compiled", "ms_iwae", "{:.3g}"),
     ("matrix products of IWAE-k alone", "ms_iwae_floor", "{:.3g}"),
+    ("IWAE-k, in times of its products alone", "iwae_times_floor", "{:.2f}x"),
     ("k of IWAE-k", "iwae_k", "{}"),
     ("tensors of a step, MiB: Pyro", "peak_mib_pyro", "{:.3g}"),
     ("tensors of a step, MiB: compiled", "peak_mib_compiled", "{:.3g}"),
@@ -54,14 +57,45 @@ def caption(content: dict[str, Any]) -> str:
         f"{hardware['cores']} cores, {hardware['threads']} threads, device {hardware['device']}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; {how['started']}. "
         f"Compiling is that of a model's step; the first in a process takes {how['first_compile_s']:.1f} s more."
+        f"{PRODUCTS.get(how.get('products'), '')}"
     )
+
+
+PRODUCTS = {
+    "default": (
+        " Float32 products are torch's own here, since the test product left its switch off: Pyro and plain PyTorch as "
+        "users have them and with the same products coincide, and have one row."
+    ),
+    "onednn": (
+        " Float32 products of SVI are oneDNN's here, as the test product decided; those of Pyro and plain PyTorch are "
+        "torch's own, but for the rows that name oneDNN's products."
+    ),
+}
+"""By the outcome of the test product: who computes the products of which rows."""
 
 
 def table(content: dict[str, Any]) -> str:
     """Return the table in Markdown, a column for each model."""
     first, *others = _lines(content)
     lines = [first, ["---"] * len(first), *others]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(content)}{_whole_fits(content)}"
+    return (
+        "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        + f"\n\n{caption(content)}{_spread(content)}{_whole_fits(content)}"
+    )
+
+
+def _spread(content: dict[str, Any]) -> str:
+    """Return a table of the least and the greatest of the rounds, a column for each model."""
+    models = {name: entry for name, entry in content.items() if name not in NOT_MODELS and "spread" in entry}
+    spreads = {name: entry["spread"] | entry.get("iwae_spread", {}) for name, entry in models.items()}
+    labels = LABELS | {"iwae": "IWAE-k of one data point, compiled", "iwae_floor": "matrix products of IWAE-k alone"}
+    lines = [["", *models], ["---"] * (1 + len(models))] if models else []
+    for key, label in labels.items():
+        if any(key in spread for spread in spreads.values()):
+            cells = (f"{s[key][0]:.3g} to {s[key][1]:.3g}" if key in s else "-" for s in spreads.values())
+            lines.append([label, *cells])
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"\n\nLeast and greatest of the rounds, milliseconds per step:\n\n{rows}" if lines else ""
 
 
 def _whole_fits(content: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from data import describe
 from gallery.errors import RunError
@@ -30,18 +31,19 @@ FITS: dict[str, dict[str, str]] = {
 """By title: model, and the data and epochs that differ from its recipe."""
 
 
-def time_fits(rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
+def time_fits(rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
     """Measure whole fits: medians of rounds in turn, in seconds.
 
     `gallery fit` evaluates after every epoch and at the end, and draws its pictures; the scripts do neither. It starts
     once without any cache of compiled steps, and then with the one that it has left. A fit whose data are not on this
     machine is left out.
 
-    :return: title -> {"cold", "warm", "pyro", "numpyro"}; "numpyro" where it is installed
+    :return: title -> {"cold", "warm", "pyro", "numpyro", "spread"}; "numpyro" where it is installed; "spread" has the
+        least and the greatest of the rounds of each
     :raises RunError: if one of the programs fails
     """
     scripts = ["pyro", *(["numpyro"] if importlib.util.find_spec("numpyro") else [])]
-    measured = {}
+    measured: dict[str, dict[str, Any]] = {}
     missing = {entry.name for entry in describe() if not entry.available}
     for title, fit in FITS.items():
         if fit.get("data", "").partition(":")[0] in missing:
@@ -61,16 +63,24 @@ def time_fits(rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
                     seconds[script].append(
                         _seconds(["-m", "gallery.bench.script", script, model, losses, *flags_of_script], os_cache)
                     )
-        measured[title] = {name: statistics.median(values) for name, values in seconds.items()}
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        measured[title] = medians | {"spread": {name: [min(values), max(values)] for name, values in seconds.items()}}
     return measured
 
 
-def fits_table(measured: dict[str, dict[str, float]]) -> str:
-    """Return the table of `time_fits` in Markdown."""
+def fits_table(measured: dict[str, dict[str, Any]]) -> str:
+    """Return the table of `time_fits` in Markdown: medians, with the least and the greatest where they differ."""
     lines = [["seconds", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
     for title, seconds in measured.items():
-        lines.append([title, *(f"{seconds[name]:.3g}" if name in seconds else "-" for name in COLUMNS)])
+        lines.append([title, *(_cell(seconds, name) for name in COLUMNS)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(seconds: dict[str, Any], name: str) -> str:
+    if name not in seconds:
+        return "-"
+    least, greatest = seconds.get("spread", {}).get(name, (0.0, 0.0))
+    return f"{seconds[name]:.3g}" + (f" ({least:.3g} to {greatest:.3g})" if greatest > least else "")
 
 
 def _seconds(command: list[str], environment: dict[str, str]) -> float:

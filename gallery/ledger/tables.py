@@ -156,8 +156,18 @@ def performance_table() -> str:
     """Return the table of `gallery bench --json gallery/ledger/results/bench.json`."""
     from gallery.bench import table
 
-    path = LEDGER / "bench.json"
-    return table(json.loads(path.read_text())) if path.exists() else "Not measured."
+    return table(_benchmark())
+
+
+def _bars() -> str:
+    """Return the table of the bars of the same file."""
+    from gallery.bench.bars import bars_table
+
+    return bars_table(_benchmark())
+
+
+def _benchmark() -> dict[str, Any]:
+    return json.loads((LEDGER / "bench.json").read_text())
 
 
 def with_tables(text: str) -> str:
@@ -170,6 +180,7 @@ def with_tables(text: str) -> str:
         "results": results_sections,
         "experiments": lambda: f"{experiments_table()}\n\n### Commands of the experiments\n\n{commands_table()}",
         "performance": performance_table,
+        "bars": _bars,
     }
     for name, table in tables.items():
         before, separator, rest = text.partition(f"<!-- {name}:")

@@ -128,7 +128,9 @@ def test_a_bound_of_many_draws_is_timed_beside_its_products(monkeypatch):
     monkeypatch.setattr(module, "products", lambda *args: [])
     monkeypatch.setattr(module.floor, "stepper", lambda products: lambda steps: passes(0, 2 * steps))
     result = time_iwae(replace(VAE, iwae=7))
-    assert result == {"ms_iwae": 3000.0, "ms_iwae_floor": 2000.0, "iwae_times_floor": 1.5, "iwae_k": 7}
+    spread = {"iwae": [3000.0, 3000.0], "iwae_floor": [2000.0, 2000.0]}
+    expected = {"ms_iwae": 3000.0, "ms_iwae_floor": 2000.0, "iwae_times_floor": 1.5, "iwae_k": 7}
+    assert result == expected | {"iwae_spread": spread}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -175,9 +177,10 @@ def test_table_is_written_from_the_file():
         "versions": {"torch": "2.11"},
         "how": {"rounds": 7, "seconds": 2.0, "started": "2026-01-01", "first_compile_s": 3.21},
         "vae": {"ms_pyro": 7.2184, "ms_compiled": 2.8, "speedup_over_pyro": 2.578, "pays_after_steps": 1300},
-        "vrnn": {"ms_pyro": 223.4, "ms_compiled": None},
+        "vrnn": {"ms_pyro": 223.4, "ms_compiled": None, "times_floor": 1.2},
     }
     lines = table(content).splitlines()
+    assert "| compiled step, in times of its products alone | - | 1.20x |" in lines
     assert lines[0] == "|  | vae | vrnn |"
     assert "| pyro.infer.SVI, data in memory | 7.22 | 223 |" in lines
     assert "| SVI, the graph compiled | 2.8 | - |" in lines
@@ -188,6 +191,26 @@ def test_table_is_written_from_the_file():
         "Abacus, 2 cores, 2 threads, device cpu; torch 2.11; 2026-01-01. Compiling is that of a "
         "model's step; the first in a process takes 3.2 s more."
     )
+
+
+def test_spread_and_the_library_of_the_products_are_in_the_table():
+    content = {
+        "hardware": {"processor": "Abacus", "cores": 2, "threads": 2, "device": "cpu"},
+        "versions": {"torch": "2.11"},
+        "how": {"rounds": 7, "started": "2026-01-01", "first_compile_s": 3.21, "products": "default"},
+        "vae": {"ms_pyro": 7.2, "spread": {"pyro": [7.1, 8.25]}, "iwae_spread": {"iwae": [1.0, 2.0]}},
+        "vrnn": {"ms_pyro": 223.4, "spread": {"pyro": [200.0, 301.2]}},
+        "whole_fits": {
+            "factor_analysis": {"cold": 9.0, "warm": 5.0, "spread": {"cold": [9.0, 9.0], "warm": [4.0, 6.0]}}
+        },
+    }
+    text = table(content)
+    assert "| pyro.infer.SVI, data in memory | 7.1 to 8.25 | 200 to 301 |" in text
+    assert "| IWAE-k of one data point, compiled | 1 to 2 | - |" in text
+    assert "| factor_analysis | 9 | 5 (4 to 6) | - | - |" in text
+    assert "Pyro and plain PyTorch as users have them and with the same products coincide" in text
+    content["how"]["products"] = "onednn"
+    assert "rows that name oneDNN's products" in table(content)
 
 
 def test_requests_that_cannot_be_measured_are_refused_in_one_line(tmp_path):
