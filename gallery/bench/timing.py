@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,6 +74,19 @@ RATIOS: dict[str, tuple[str, str]] = {
 }
 
 
+@dataclass
+class _Steps:
+    """The steps of a fit of this package."""
+
+    fit: SVI
+
+    def __call__(self, steps: int) -> list:
+        losses: list = []
+        while len(losses) < steps:
+            losses += self.fit.train_steps(steps - len(losses))
+        return losses
+
+
 def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
     """Return a function that makes each contestant of a case, by its key in `LABELS`; all from the same weights."""
     with seeded(0, "bench"):
@@ -85,15 +98,7 @@ def contestants(name: str, case: Case) -> dict[str, Callable[[], Stepper]]:
         return fit
 
     def ours(mode: Mode, **settings: Any) -> Stepper:
-        fit = svi(mode, **settings)
-
-        def take_steps(steps: int) -> list:
-            losses: list = []
-            while len(losses) < steps:
-                losses += fit.train_steps(steps - len(losses))
-            return losses
-
-        return take_steps
+        return _Steps(svi(mode, **settings))
 
     def pyro(source: Callable = stock.minibatches, model: str | None = None) -> Stepper:
         copied = case.build(model)
@@ -147,7 +152,8 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
 
     `ms_*` are medians over ROUNDS of milliseconds per step; `spread` has the least and the greatest. `loss` is the mean
     in nats per data point over the steps that were compared. `compile_s` and `graph_s` are the seconds that the first
-    step takes longer than others, `cached_s` those of a fit that finds its compiled step on disk. `pays_after_steps` is
+    step takes longer than others, `cached_s` those of a fit that finds its compiled step on disk. The parts of
+    `compile_s` are `trace_s`, `compiler_s` and `first_call_s`, the rest of the first step. `pays_after_steps` is
     the number of steps after which compiling has made up for that against the graph, `pays_after_steps_pyro` against
     Pyro. `peak_mib_*` is the memory of the tensors of a step, above those that rest between steps.
 
@@ -183,12 +189,17 @@ def measure(name: str, case: Case, seconds: float = 2.0, only: Collection[str] =
     for key in ("graph", "compiled", "torch_compiled"):
         entry[f"{key}_s".replace("compiled_s", "compile_s")] = first[key] - ms[key] / 1e3 if key in ms else None
     entry["cached_s"] = _timed(makers["compiled"](), 1)[0] - ms["compiled"] / 1e3 if "compiled" in ms else None
+    if isinstance(compiled := steppers.get("compiled"), _Steps):
+        parts = compiled.fit.runner.seconds
+        entry["trace_s"], entry["compiler_s"] = parts.get("tracing"), parts.get("compiling")
+        entry["first_call_s"] = entry["compile_s"] - sum(parts.values())
     entry["pays_after_steps"] = _pays(entry["compile_s"], entry["graph_s"], ms, "graph")
     entry["pays_after_steps_pyro"] = _pays(entry["compile_s"], 0.0, ms, "pyro")
     entry["loss"] = {key: statistics.fmean(values[-WARMUP:]) for key, values in losses.items()}
     entry["spread"] = {key: [min(times), max(times)] for key, times in rounds.items()}
     of_torch = [key for key in steppers if "numpyro" not in key and "floor" not in key]
-    entry |= {f"peak_mib_{key}": _peak(steppers[key]) / 2**20 for key in of_torch}
+    device = case.fit().torch_device()
+    entry |= {f"peak_mib_{key}": _peak(steppers[key], device) / 2**20 for key in of_torch}
     return entry
 
 
@@ -261,9 +272,9 @@ def _pays(compiling: float | None, other: float | None, ms: dict[str, float], ke
     return max(0, round(1e3 * (compiling - other) / (ms[key] - ms["compiled"])))
 
 
-def _peak(take_steps: Stepper) -> int:
+def _peak(take_steps: Stepper, device: torch.device | None = None) -> int:
     """Return the peak memory of a step in bytes of tensors, above those that rest between steps."""
-    if torch.cuda.is_available():
+    if device is not None and device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         rest = torch.cuda.memory_allocated()
         take_steps(1)

@@ -1,5 +1,6 @@
 """How a step is run: by Pyro, as the graph of one traced step, or as that graph compiled."""
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Literal
@@ -30,7 +31,12 @@ def choose_mode(engine: Mode | Literal["auto"], steps: int) -> Mode:
 
 
 def prepare_step(
-    pair: Pair, step: Step, mode: Mode, args: tuple[Tensor, ...], updates: Updates | None = None
+    pair: Pair,
+    step: Step,
+    mode: Mode,
+    args: tuple[Tensor, ...],
+    updates: Updates | None = None,
+    seconds: dict[str, float] | None = None,
 ) -> tuple[Step, Callable[..., Tensor] | None]:
     """Return `step` in the form that runs it in a mode, for arguments of the shapes of `args`.
 
@@ -42,10 +48,12 @@ def prepare_step(
     noise of `np.random`, and one that replaces a buffer by another tensor: a graph would keep what it was at first.
 
     :param updates: what follows a step, compiled with it where the model is small
+    :param seconds: gets the time of "tracing" and, where the graph is compiled or its library loaded, of "compiling"
     :return: the step; and the compiled step with its update, which makes several a call, or None
     """
     if mode == "pyro":
         return step, None
+    seconds, start = {} if seconds is None else seconds, time.perf_counter()
     try:
         with same_buffers(pair):
             _check_constants(pair, step, args)
@@ -53,11 +61,13 @@ def prepare_step(
     except UntraceableError as error:
         warnings.warn(f"a step of {type(pair).__name__} {error}. Pyro runs every step, which is slower.", stacklevel=3)
         return step, None
+    seconds["tracing"] = time.perf_counter() - start
     if mode == "graph":
         return graph, None
-    if updates is not None and (whole := compile_whole_step(graph, args, updates)):
-        return graph, whole
-    return fused(graph, args), None
+    whole = None if updates is None else compile_whole_step(graph, args, updates)
+    prepared = (fused(graph, args) if whole is None else graph), whole
+    seconds["compiling"] = time.perf_counter() - start - seconds["tracing"]
+    return prepared
 
 
 def _check_constants(pair: Pair, step: Step, args: tuple[Tensor, ...]) -> None:

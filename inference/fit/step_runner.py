@@ -28,6 +28,8 @@ Step = Callable[..., tuple[Tensor, ...]]
 class StepRunner:
     """The steps of a fit: `step` is the number of those done, `lr` the learning rate of the last.
 
+    `seconds` has the time that "tracing" and "compiling" took, once the step is prepared.
+
     :param loss: loss and gradient of a minibatch
     :param minibatches: the rows of each step
     :param schedules: learning rate, weight of the KL and temperature of each step
@@ -50,6 +52,7 @@ class StepRunner:
         self.loss, self.minibatches, self.schedules = loss, minibatches, schedules
         self.guard, self.updates, self.steps, self.mode = guard, updates, steps, mode
         self._prepared: tuple[Step, Callable[..., Tensor] | None] | None = None
+        self.seconds: dict[str, float] = {}
         self.set_step(0)
 
     def set_step(self, step: int) -> None:
@@ -81,7 +84,8 @@ class StepRunner:
         if self._prepared is None:
             noise = random_state()
             args = self.loss.step_arguments(self.minibatches.rows(self.step), self.guard.failed)
-            run = partial(prepare_step, self.loss.pair, self.loss.gradients, self.mode, args, self.updates)
+            how = self.mode, args, self.updates, self.seconds
+            run = partial(prepare_step, self.loss.pair, self.loss.gradients, *how)
             self._prepared = self._failing_at(noise, run)
             set_random_state(noise)  # a transform may have drawn
         return self._prepared

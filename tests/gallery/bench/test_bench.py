@@ -158,6 +158,15 @@ def test_contestants_are_measured_side_by_side():
     }
 
 
+def test_the_parts_of_compiling_are_measured_apart(monkeypatch):
+    monkeypatch.setattr("inference.fit.step.fused", lambda graph, args: graph)  # compiles nothing
+    monkeypatch.setattr("inference.fit.step.compile_whole_step", lambda *_: None)
+    result = measure("vae", VAE, 0.01, ("compiled",))
+    parts = [result[key] for key in ("trace_s", "compiler_s", "first_call_s")]
+    assert sum(parts) == pytest.approx(result["compile_s"])
+    assert 0 < result["compiler_s"] < result["trace_s"]
+
+
 def test_peak_is_that_of_the_tensors_of_a_step():
     def take_steps(steps):
         return [(torch.ones(2**18) + 1).sum() for _ in range(steps)]  # two tensors of 1 MiB at once
