@@ -7,8 +7,11 @@ numpyro_svi.py    and in NumPyro, where it is installed (extra `bench`)
 floor.py          the matrix products of the step
 timing.py         the measurement of the contestants, in turn
 evaluation.py     the time of IWAE-k with large k
-whole_fits.py     the time of whole fits, beside script.py: the same fit by stock Pyro or NumPyro
-report.py         the table
+whole_fits.py     the time of whole fits, beside script.py: the same fit by stock Pyro or NumPyro; and of a first step
+first_step.py     the script of that: the first compiled step of a process
+step_profile.py   the parts of a compiled step
+report.py         the tables
+bars.py           what has to be reached
 """
 
 import importlib.metadata
@@ -22,6 +25,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,8 +34,9 @@ from torch._inductor.utils import fresh_cache
 from gallery.bench.cases import CASES, Case, case
 from gallery.bench.evaluation import time_iwae
 from gallery.bench.report import table
+from gallery.bench.step_profile import profile_step
 from gallery.bench.timing import ROUNDS, growth, measure
-from gallery.bench.whole_fits import time_fits
+from gallery.bench.whole_fits import time_fits, time_second_process
 from gallery.runs.system import processor
 from inference import Settings
 from inference.products import choose_products
@@ -40,7 +45,12 @@ __all__ = ["CASES", "Case", "bench", "growth", "hardware", "measure", "table", "
 
 
 def bench(
-    names: Sequence[str] = (), seconds: float = 2.0, grow: bool = False, whole_fits: bool = False
+    names: Sequence[str] = (),
+    seconds: float = 2.0,
+    grow: bool = False,
+    whole_fits: bool = False,
+    profile: bool = False,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Measure the steps of models.
 
@@ -51,35 +61,46 @@ def bench(
     :param names: of cases or models of the gallery; all CASES if empty
     :param seconds: for which each contestant of a model is timed
     :param grow: also measure how the steps grow with batch size, particles, components and length: minutes more
-    :param whole_fits: also measure `time_fits`, under "whole_fits": minutes more
+    :param whole_fits: also measure `time_fits`, under "whole_fits", and first steps of second processes: minutes more
+    :param profile: also measure the parts of the compiled step, as `profile_step` does: minutes more
+    :param device: of the steps, as in `inference.Settings`
     :return: {model: the result of `measure`}, with "hardware", "versions" and "how"
     :raises RunError: if there is no such model, or the losses of contestants do not agree
     """
-    chosen = {name: case(name) for name in names or CASES}
-    content: dict[str, Any] = {"hardware": hardware(), "versions": versions()}
+    chosen = {name: _on(case(name), device) for name in names or CASES}
+    target = Settings(device=device).torch_device()
+    content: dict[str, Any] = {"hardware": hardware(device), "versions": versions()}
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no GPU
     with fresh_cache(), _no_libraries(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler warns about itself
         start = time.perf_counter()
-        torch.compile(torch.neg)(torch.zeros(8, device=Settings().torch_device()))
+        torch.compile(torch.neg)(torch.zeros(8, device=target))
         content["how"] = {
             "rounds": ROUNDS,
             "seconds": seconds,
             "started": time.strftime("%Y-%m-%d"),
             "first_compile_s": time.perf_counter() - start,
-            "products": choose_products("auto", Settings().torch_device(), torch.float32),
+            "products": choose_products("auto", target, torch.float32),
         }
         for name, chosen_case in chosen.items():
             print(f"{name} ...", file=sys.stderr)
             content[name] = measure(name, chosen_case, seconds)
             if chosen_case.iwae:
                 content[name] |= time_iwae(chosen_case)
+            if whole_fits and content[name]["ms_compiled"] is not None and target.type == "cpu":
+                content[name] |= time_second_process(name)
+            if profile:
+                content[name]["profile"] = profile_step(chosen_case, seconds)
             if grow:
                 content[name]["growth"] = growth(name, chosen_case, seconds / 2)
             torch.compiler.reset()
     if whole_fits:
         content["whole_fits"] = time_fits()
     return content
+
+
+def _on(chosen: Case, device: str) -> Case:
+    return replace(chosen, settings=chosen.settings | {"device": device})
 
 
 @contextmanager
@@ -96,14 +117,18 @@ def _no_libraries() -> Iterator[None]:
                 os.environ["XDG_CACHE_HOME"] = before
 
 
-def hardware() -> dict[str, Any]:
-    """Return the names of processor and device, the number of cores, and the threads of torch."""
-    device = Settings().torch_device()
+def hardware(device: str = "auto") -> dict[str, Any]:
+    """Return the names of processor and device, its widest instructions, the number of cores, and the threads of torch.
+
+    :param device: as in `inference.Settings`
+    """
+    target = Settings(device=device).torch_device()
     return {
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else str(device),
+        "device": torch.cuda.get_device_name() if target.type == "cuda" else str(target),
     }
 
 

@@ -48,11 +48,12 @@ class Case:
 
     def load(self) -> tuple[Tensor, Tensor | None]:
         """Return (x, given) on the device of the fit, of shapes (n, data_dim), and (n, ...) or None."""
+        device = self.fit().torch_device()
         if self.pixels is None:
-            train = Run.of(self.model).datasets()["train"]
+            train = Run.of(self.model, settings={"device": str(device)}).datasets()["train"]
             return train.x, train.given
         x = torch.rand(IMAGES, self.keywords.get("data_dim", 784), generator=torch.Generator().manual_seed(0))
-        return (x if self.pixels == "grey" else (x < 0.13).float()).to(self.fit().torch_device()), None
+        return (x if self.pixels == "grey" else (x < 0.13).float()).to(device), None
 
 
 CASES: dict[str, Case] = {

@@ -25,7 +25,11 @@ LINES: list[tuple[str, str, str]] = [
     ("compiled step, in times of its products alone, by oneDNN", "times_floor_onednn", "{:.2f}x"),
     ("tracing, s", "graph_s", "{:.2f}"),
     ("tracing and compiling, s", "compile_s", "{:.1f}"),
+    ("of which tracing, s", "trace_s", "{:.2f}"),
+    ("of which the compiler, s", "compiler_s", "{:.1f}"),
+    ("of which the first call, s", "first_call_s", "{:.2f}"),
     ("tracing, with the compiled step on disk, s", "cached_s", "{:.2f}"),
+    ("first step of a second process, s", "second_process_s", "{:.2f}"),
     ("steps until that has paid, against the graph", "pays_after_steps", "{}"),
     ("steps until that has paid, against Pyro", "pays_after_steps_pyro", "{}"),
     ("IWAE-k of one data point, compiled", "ms_iwae", "{:.3g}"),
@@ -40,11 +44,11 @@ LINES: list[tuple[str, str, str]] = [
 
 def _lines(content: dict[str, Any]) -> list[list[str]]:
     """Return the cells: a line of model names, then the lines of numbers that any model has."""
-    models = {name: entry for name, entry in content.items() if name not in NOT_MODELS}
+    models = {name: entry for name, entry in content.items() if name not in NOT_MODELS and isinstance(entry, dict)}
     lines = [["", *models]]
     for title, key, form in LINES:
         cells = ["-" if entry.get(key) is None else form.format(entry[key]) for entry in models.values()]
-        if set(cells) != {"-"}:
+        if set(cells) - {"-"}:
             lines.append([title, *cells])
     return lines
 
@@ -52,8 +56,9 @@ def _lines(content: dict[str, Any]) -> list[list[str]]:
 def caption(content: dict[str, Any]) -> str:
     """Return the units of the numbers, and the machine and versions that they were measured with."""
     hardware, versions, how = content["hardware"], content["versions"], content["how"]
+    instructions = f" ({hardware['instructions']})" if "instructions" in hardware else ""
     return (
-        f"Milliseconds per step, medians of {how['rounds']} rounds in turn. {hardware['processor']}, "
+        f"Milliseconds per step, medians of {how['rounds']} rounds in turn. {hardware['processor']}{instructions}, "
         f"{hardware['cores']} cores, {hardware['threads']} threads, device {hardware['device']}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; {how['started']}. "
         f"Compiling is that of a model's step; the first in a process takes {how['first_compile_s']:.1f} s more."
@@ -80,7 +85,7 @@ def table(content: dict[str, Any]) -> str:
     lines = [first, ["---"] * len(first), *others]
     return (
         "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        + f"\n\n{caption(content)}{_spread(content)}{_whole_fits(content)}"
+        + f"\n\n{caption(content)}{_spread(content)}{_whole_fits(content)}{_devices(content)}"
     )
 
 
@@ -106,6 +111,34 @@ def _whole_fits(content: dict[str, Any]) -> str:
         "`gallery fit` also evaluates after epochs and at the end, and draws pictures; the scripts only fit.\n\n"
         f"{fits_table(content['whole_fits'])}"
     )
+
+
+def _devices(content: dict[str, Any]) -> str:
+    """Return, for each device that was merged, the numbers of the parts of tests/gpu/run.sh, and its benchmark."""
+    sections = []
+    for device, measured in content.get("devices", {}).items():
+        rows = [["part", "of", "measured"], ["---"] * 3]
+        for part, numbers in measured.items():
+            if part not in NOT_MODELS and isinstance(numbers, dict):
+                shown = numbers if part != "bench" else {name: numbers[name] for name in ("error",) if name in numbers}
+                rows += [[part, of, number] for of, number in _flat(shown)]
+        first, *others = _lines(measured.get("bench", {}))
+        benchmark = [first, ["---"] * len(first), *others] if others else []
+        tables = ("\n".join(f"| {' | '.join(row)} |" for row in lines) for lines in (rows, benchmark) if lines)
+        about = ", ".join(f"{name} {version}" for name, version in measured.get("versions", {}).items())
+        sections.append("\n\n".join([f"On {device}: {about}; {measured.get('started', 'undated')}.", *tables]))
+    return "".join(f"\n\n{section}" for section in sections)
+
+
+def _flat(numbers: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Return (names, number) of all numbers in a nested dictionary."""
+    rows: list[tuple[str, str]] = []
+    for name, value in numbers.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{before}{name}, ")
+        else:
+            rows.append((f"{before}{name}", f"{value:.3g}" if isinstance(value, float) else str(value)))
+    return rows
 
 
 def for_terminal(content: dict[str, Any]) -> Table:

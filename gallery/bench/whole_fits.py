@@ -1,6 +1,10 @@
-"""The time of a whole fit, from the start of its process to its files, beside scripts of stock Pyro and of NumPyro."""
+"""The time of a whole fit, from the start of its process to its files, beside scripts of stock Pyro and of NumPyro.
+
+And that of the first step of a process that finds the compiled step on disk.
+"""
 
 import importlib.util
+import json
 import os
 import statistics
 import subprocess
@@ -10,10 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data import describe
 from gallery.errors import RunError
 
-__all__ = ["FITS", "fits_table", "time_fits"]
+__all__ = ["FITS", "fits_table", "time_fits", "time_second_process"]
 
 ROUNDS = 3
 COLUMNS = {
@@ -68,6 +74,19 @@ def time_fits(rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
     return measured
 
 
+def time_second_process(name: str, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure the first step of further processes, after one has put the compiled step of a case on disk.
+
+    :return: "second_process_s", the median over processes in seconds, from a pair and its data in memory to the loss of
+        the first step; "second_process_spread", the least and the greatest
+    :raises RunError: if a process fails
+    """
+    command = ["-m", "gallery.bench.first_step", name]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # the library is made for that number
+    _, *seconds = (json.loads(_run(command, threads))["first_step"] for _ in range(1 + rounds))
+    return {"second_process_s": statistics.median(seconds), "second_process_spread": [min(seconds), max(seconds)]}
+
+
 def fits_table(measured: dict[str, dict[str, Any]]) -> str:
     """Return the table of `time_fits` in Markdown: medians, with the least and the greatest where they differ."""
     lines = [["seconds", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
@@ -86,10 +105,19 @@ def _cell(seconds: dict[str, Any], name: str) -> str:
 def _seconds(command: list[str], environment: dict[str, str]) -> float:
     """Run Python with these arguments; return the time until it ends, in seconds."""
     start = time.perf_counter()
+    _run(command, environment)
+    return time.perf_counter() - start
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    """Run Python with these arguments; return what it prints.
+
+    :raises RunError: if it fails
+    """
     done = subprocess.run(
         [sys.executable, *command], env=os.environ | environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise RunError(f"`python {' '.join(command)}` failed: {last} Run it alone to see the whole message.")
-    return time.perf_counter() - start
+    return done.stdout

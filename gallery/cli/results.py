@@ -71,6 +71,7 @@ def bench(
     seconds: float = 2.0,
     growth: bool = False,
     whole_fits: bool = False,
+    profile: bool = False,
     merge: Path | None = None,
 ) -> None:
     """Time a step beside stock Pyro, plain PyTorch, NumPyro where it is installed, and the matrix products alone.
@@ -81,6 +82,7 @@ def bench(
     :param seconds: For which each contestant is timed.
     :param growth: Also time how the step grows with batch size, particles, components and length: minutes more.
     :param whole_fits: Also time whole fits, from the start of the process to its files: minutes more.
+    :param profile: Also measure the parts of the compiled step, on the CPU: minutes more.
     :param merge: Time nothing: add this file, of tests/gpu/run.sh, to the file of --json, under the name of its device.
     :raises RunError: if the folder of the file is missing, or a number is not positive
     """
@@ -100,7 +102,7 @@ def bench(
         raise RunError(f"--seconds and --threads must be positive, not {seconds} and {threads}.")
     if threads is not None:
         torch.set_num_threads(threads)
-    content = run_bench(names, seconds, growth, whole_fits)
+    content = run_bench(names, seconds, growth, whole_fits, profile)
     console = Console(width=140 if not sys.stdout.isatty() else None)
     console.print(for_terminal(content))
     console.print(caption(content))
