@@ -17,7 +17,7 @@ test: .venv/tested
 integration: .venv/tested
 	$(BIN)/python -m pytest -m "integration and not slow"
 
-slow: .venv/tested
+slow: .venv/slow
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/tested
@@ -35,6 +35,10 @@ lint: .venv/tested
 
 .venv/tested: .venv/installed
 	$(INSTALL) --editable '.[test]'
+	touch $@
+
+.venv/slow: .venv/tested
+	$(INSTALL) --editable '.[slow]'
 	touch $@
 
 clean:

@@ -6,7 +6,7 @@ import joblib
 import pytest
 from comparisons import compared, comparing
 
-distributed = pytest.importorskip("dask.distributed", reason="dask is not installed: pip install 'dask[distributed]'")
+distributed = pytest.importorskip("dask.distributed", reason="dask is not installed: pip install '.[slow]'")
 
 
 @pytest.mark.slow
