@@ -65,12 +65,12 @@ def check_lines(fitted, capsys, seeds):
 
 
 def test_random_command_lines(fitted, short, capsys):
-    check_lines(fitted, capsys, range(20))
+    check_lines(fitted, capsys, range(8))
 
 
 @pytest.mark.slow
 def test_2000_random_command_lines(fitted, short, capsys):
-    check_lines(fitted, capsys, range(20, 2020))
+    check_lines(fitted, capsys, range(8, 2008))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cases import FITTED, arguments, build
 from torch import nn
 
 from inference import InferenceError, param_scope
-from inference.pairs.info import continuous_latents, inspect_pair
+from inference.pairs.info import SUMMED_OUT, continuous_latents, inspect_pair
 from inference.pairs.run import Batch
 from inference.pairs.sites import INDEPENDENT, TRANSFORMED, independent_factors, layers, unwrap
 
@@ -59,11 +59,11 @@ def test_what_is_stated_of_the_models(name, expected):
     assert not info.generates_rows((3, 2, 1))
 
 
-def test_continuous_latents_are_refused_with_a_setting():
+def test_continuous_latents_are_refused_with_a_remedy():
     with pytest.raises(InferenceError) as error:
         continuous_latents(build("gmvae"), arguments("gmvae"))
-    assert error.value.remedy == ("objective", "enum")
-    assert str(error.value) == f'{error.value.message} Use objective="enum".'
+    assert error.value.remedy == SUMMED_OUT
+    assert str(error.value) == f"{error.value.message} {SUMMED_OUT}"
     with pytest.raises(InferenceError, match="has no continuous latent"):
         continuous_latents(build("gaussian_mixture"), arguments("gaussian_mixture"))
 
