@@ -192,5 +192,6 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False) -> None:
         folder = out / "runs" / name
         print_run(folder, train(partial(training.start, run, folder, overwrite)))
         print()
+    print(f"writing the pages to {out / 'site'}, up to a minute or two", flush=True)
     site = write_site(out / "site", out / "runs").resolve()
     print(f"site: {site}\nopen {site.with_name('vae.html')} to draw a digit, and see its code and its bound")

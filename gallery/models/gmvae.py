@@ -42,7 +42,8 @@ __all__ = ["GMVAE"]
 class GMVAE(nn.Module):
     """x: (n, data_dim), in {0, 1}. The component is summed out: objective "enum".
 
-    y: (n, components), one-hot, under enumeration (components, 1, components); z: ([components,] n, latent_dim).
+    y: (n, components), one-hot; (components, 1, components), every value for all data at once, under enumeration.
+    z: (n, latent_dim), or one for each value of y, (components, n, latent_dim).
 
     :param data_dim: number of pixels
     :param components: number of components
@@ -76,7 +77,7 @@ class GMVAE(nn.Module):
         pyro.module("prior", self.prior)
         pyro.module("decoder", self.decoder)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
-            y = self.component(x.new_zeros(len(x), self.components))
+            y = self.component(x.new_zeros(len(x), self.components))  # uniform
             z = pyro.sample("z", self.prior(y))  # ([components,] n, latent_dim)
             pyro.sample("x", self.decoder(z), obs=x)  # (n, data_dim)
 
@@ -85,4 +86,4 @@ class GMVAE(nn.Module):
         pyro.module("encoder", self.encoder)
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             y = self.component(self.classifier(x))
-            pyro.sample("z", self.encoder(x, y))
+            pyro.sample("z", self.encoder(x, y))  # a network of both

@@ -136,7 +136,7 @@ def verdicts(entries: dict[str, Any], split: str) -> list[tuple[str, str]]:
     """Return (name, verdict in words) for the numbers of a split that have a verdict.
 
     >>> verdicts({"active_units": 0}, "test")
-    [('active units', 'no coordinate of the code varies with x: the posterior has collapsed')]
+    [('active units', 'no coordinate of the code varies with x: the posterior has collapsed, or the fit is short')]
 
     :param entries: of this split, as in metrics.json
     """
@@ -178,7 +178,7 @@ def _code_rows(entries: dict[str, Any]) -> list[Row]:
         sites = list(entries.get("kl_per_latent", {})) or ["the code"]
         names = ", ".join(sites if len(sites) < 4 else [sites[0], "...", sites[-1]])
         words = f"{units} coordinates of {names} vary" if units > 1 else f"one coordinate of {names} varies"
-        none = f"no coordinate of {names} varies with x: the posterior has collapsed"
+        none = f"no coordinate of {names} varies with x: the posterior has collapsed, or the fit is short"
         rows.append(("active units", "", f"{words} with x" if units else none))
     return rows
 

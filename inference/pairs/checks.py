@@ -83,21 +83,23 @@ def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
         )
         return
     prior = {name: site for name, site in latent_sites(model).items() if name not in observed}  # also without data
-    if "_RETURN" in guide.nodes:
-        for name, site in prior.items():
-            if name not in inferred and not site["infer"].get("enumerate"):
-                yield (
-                    f"{name} is latent in the model, and the guide has no {name}. Sample it in the guide too, or give "
-                    "it obs=... in the model if it is data."
-                )
+    absent = [name for name, site in prior.items() if name not in inferred and not site["infer"].get("enumerate")]
+    more = [name for name in inferred if name not in prior]
+    if "_RETURN" in guide.nodes and "_RETURN" in model.nodes and len(absent) == len(more) == 1:
+        yield f"the guide has the latent {more[0]} where the model has {absent[0]}. Give it one name in both."
+        absent, more = [], []
+    for name in absent if "_RETURN" in guide.nodes else ():
+        yield (
+            f"{name} is latent in the model, and the guide has no {name}. Sample it in the guide too, or give it "
+            "obs=... in the model if it is data."
+        )
     if "_RETURN" not in model.nodes:
         return
-    for name in inferred:
-        if name not in prior:
-            yield (
-                f"{name} is latent in the guide, and not in the model. Give it a prior there, or mark it "
-                'infer={"is_auxiliary": True} if it is noise of the guide alone.'
-            )
+    for name in more:
+        yield (
+            f"{name} is latent in the guide, and not in the model. Give it a prior there, or mark it "
+            'infer={"is_auxiliary": True} if it is noise of the guide alone.'
+        )
     if not observed or observed.keys() not in ({"x"}, {f"x_{t}" for t in range(1, len(observed) + 1)}):
         yield (
             f"the observed sites of the model are: {', '.join(observed) or 'none'}; expected x alone, or x_1, x_2, ... "

@@ -200,6 +200,9 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
         return trace
     if misfit := misfit_fault(refused, len(args[0])):
         raise ContractError("shapes", misfit) from refused
+    if name == "model":  # a network of the model that refuses the width of z is not at fault if the guide's z fits it
+        for fault in shape_faults(trace, _run(pair, pair.guide, few)[0]):
+            raise ContractError("shapes", fault) from refused
     if len(args[0]) > rows and _run(pair, part, args, total=len(args[0]))[1] is None:
         fault = f"the {name} runs on all rows, and not on a minibatch of two. {BY_ROWS}"
         raise ContractError("plate", fault) from refused

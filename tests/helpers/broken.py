@@ -27,6 +27,11 @@ BROKEN = {
         ["w is latent in the guide", "is_auxiliary"],
         {DRAW: DRAW + '\n            pyro.sample("w", dist.Normal(loc, 1.0).to_event(1))'},
     ),
+    "the guide has another name": (
+        "sites",
+        ["the guide has the latent code where the model has z"],
+        {DRAW: DRAW.replace('"z"', '"code"')},
+    ),
     "the data have another name": ("sites", ["observed", "image", '"x"'], {'pyro.sample("x"': 'pyro.sample("image"'}),
     "two data of other names": (
         "sites",

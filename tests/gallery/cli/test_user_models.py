@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from broken import BROKEN, DATA, GOOD, INIT, PLATES, write
+from broken import BROKEN, DATA, GOOD, INIT, PLATES, PRIOR, write
 
 import gallery.runs.registry
 from gallery.cli.main import main
@@ -144,6 +144,11 @@ def test_a_fit_does_not_begin_where_its_numbers_would_mean_nothing(refused, faul
     clause, words, changes = BROKEN[fault]
     remedy = "poutine.scale" if "scale" in fault else "pyro.plate("
     refused(["fit", write(changes), *DIGITS], remedy if clause == "plate" else words[0])
+
+
+def test_a_prior_of_another_width_than_the_guide_is_not_a_message_of_torch(refused):
+    path = write({PRIOR: 'z = pyro.sample("z", dist.Normal(zero.repeat(1, 2), 1.0).to_event(1))'})
+    refused(["fit", path, *DIGITS], "z has event shape", "in the guide and", "in the model", "widths of the networks")
 
 
 def test_a_fit_does_not_begin_with_parameters_that_are_not_learnt(refused):
