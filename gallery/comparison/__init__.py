@@ -37,7 +37,7 @@ from gallery.comparison.work import (
     specification,
 )
 from gallery.errors import RunError
-from gallery.runs.parse import renamed, rounded
+from gallery.runs.parse import in_lines, renamed, rounded
 from gallery.runs.prepare import check_missing
 from gallery.runs.system import processor
 from inference.files import make_folder, write_atomically
@@ -133,7 +133,7 @@ def compare(
         ],
     }
     result["verdict"] = verdict(result)
-    write_atomically(folder / "compare.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(folder / "compare.json", (in_lines(result, 2) + "\n").encode())
     if not any(content["status"] == "finished" for content in done.values()):
         raise RunError(f"no row could be finished. {rows[0].label}: {done[rows[0]]['reason']}")
     for name, figure in (("bound", bound(result)), ("variance", variance(result)), ("error", error(result))):

@@ -30,7 +30,7 @@ from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.ledger.fields import LAST_EPOCHS
 from gallery.runs import training
 from gallery.runs.folder import read_history, write_metrics
-from gallery.runs.parse import has_type, parse_metrics, read_json, rounded, wrong
+from gallery.runs.parse import has_type, in_lines, parse_metrics, read_json, rounded, wrong
 from gallery.runs.progress import PlainProgress
 from gallery.runs.several import fit_several
 from gallery.runs.specification import Run, run_of
@@ -78,7 +78,7 @@ def _add(ledger: Path, name: str, row: dict[str, Any]) -> int | None:
         runs = rows.get(name, row)["runs"] | row["runs"]
         rows[name] = row | {"runs": dict(sorted(runs.items(), key=lambda item: int(item[0])))}
         rows = {name: rows[name] for name in (*RECIPES, *rows) if name in rows}  # rows of unknown recipes are kept
-        write_atomically(ledger, (json.dumps(rows, indent=1) + "\n").encode())
+        write_atomically(ledger, (in_lines(rows, 3) + "\n").encode())
     return min(map(int, runs), default=None)
 
 
@@ -187,7 +187,7 @@ def measured(recipe: Recipe, seed: int, folder: Path, quick: bool = False) -> di
 
 
 def shortened(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a ledger entry with its measured numbers rounded to 9 digits, of curves to 6, standard errors to 5.
+    """Return a ledger entry with its measured numbers rounded to 9 digits, of curves to 6, standard errors to 4.
 
     Of a curve of more than 100 epochs it keeps the first, about 100 at equal distances, and the last ten.
     """
