@@ -189,8 +189,15 @@ def _cell(values: list[float | None], form: str, one: Callable[[list[float]], fl
     if not known:
         return ""
     if one or min(known) == max(known):
-        return format((one or min)(known), form)
-    return "{:{form}} [{:{form}}, {:{form}}]".format(median(known), min(known), max(known), form=form)
+        return _written((one or min)(known), form)
+    middle, low, high = (_written(of(known), form) for of in (median, min, max))
+    return f"{middle} [{low}, {high}]"
+
+
+def _written(value: float, form: str) -> str:
+    """Format a number, without an exponent where it is large."""
+    text = format(value, form)
+    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def _caption(result: dict[str, Any]) -> str:

@@ -20,6 +20,12 @@ def test_the_gradient_is_that_of_the_guide_or_of_the_model_where_the_guide_has_n
         assert f"SNR {10 * value}" in progress_line(result_of(noise)["rows"][0])
 
 
+def test_large_numbers_have_no_exponent():
+    (table,) = tables(result_of({}, passes=1_603_000, gradients=800, seconds=2.48, gap={"value": 7.36e-06}))
+    shown = {column.header: next(column.cells) for column in table.columns}
+    assert [shown[of] for of in ("passes", "gradients", "seconds", "gap")] == ["1,600,000", "800", "2.48", "7.36e-06"]
+
+
 def test_words_have_a_perplexity_that_the_caption_explains():
     (table,) = tables(result_of({}, perplexity={"value": 19.0774}))
     shown = {column.header: next(column.cells) for column in table.columns}
