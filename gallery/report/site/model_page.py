@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 from gallery.catalogue import plain
 from gallery.catalogue.recipe import Recipe
 from gallery.figures.sources import RECORD
-from gallery.ledger.tables import headline
+from gallery.ledger.tables import headline, source_number
 from gallery.models import MODELS, family_module
 from gallery.report.site.hero import recipes_of
 from gallery.report.site.numbers import Number, bounds, information, kl_bars, numbers
@@ -125,8 +125,11 @@ def plain_step(family: str) -> str:
 def _settings(recipe: Recipe) -> str:
     """Return the settings of a recipe as a line of text."""
     settings = {**recipe.keywords, **recipe.settings}
-    values = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v for name, v in settings.items()}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    lists = {name.replace("_", " "): v if isinstance(v, tuple) else (v,) for name, v in settings.items()}
+    return ", ".join(
+        " ".join([name, *(source_number(v) if isinstance(v, float) else str(v) for v in values)])
+        for name, values in lists.items()
+    )
 
 
 def has_experiments(family: str, ledger: Path) -> bool:

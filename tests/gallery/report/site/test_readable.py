@@ -5,9 +5,11 @@ import unicodedata
 
 import pytest
 
-from gallery.catalogue.entries import NAMES, entry, sources_map
-from gallery.report.site.model_page import references
+from gallery.catalogue.entries import NAMES, corrections, entry, sources_map
+from gallery.report.site.hero import recipes_of
+from gallery.report.site.model_page import _settings, references
 
+DECIMAL = re.compile(r"(?<=[\s(])\.\d")
 LONGEST = 600  # characters of a caption
 
 
@@ -24,6 +26,17 @@ def test_authors_are_spelled_as_in_the_references():
     shared = [(row, by_letters[key]) for row in rows for key in by_letters if ascii_of(row).startswith(f"{key}, ")]
     assert len(shared) > len(NAMES) / 2
     assert [row for row, authors in shared if not row.startswith(f"{authors}, ")] == []
+
+
+def test_a_decimal_has_a_digit_before_its_point():
+    texts = [*(str(row) for row in sources_map()), *(str(row) for row in corrections())]
+    texts += [str(exercise) for name in NAMES for exercise in entry(name).exercises]
+    assert [text[: found.end()][-20:] for text in texts for found in DECIMAL.finditer(text)] == []
+
+
+def test_a_setting_has_no_decimals_that_its_recipe_lacks():
+    recipes = (recipe for name in NAMES for recipe in recipes_of(name))
+    assert [recipe.name for recipe in recipes if re.search(r"\.0\b", _settings(recipe))] == []
 
 
 @pytest.mark.integration
