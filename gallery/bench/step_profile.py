@@ -47,7 +47,7 @@ def profile_step(case: Case, seconds: float = 2.0) -> dict[str, float]:
     :raises RunError: if the fit is not on the CPU
     """
     if case.fit().torch_device().type != "cpu":
-        raise RunError("a step is profiled on the CPU alone: choose that device.")
+        raise RunError("a step is profiled on the CPU alone: set CUDA_VISIBLE_DEVICES to nothing.")
     with seeded(0, "bench"):
         (x, given), pair = case.load(), case.build()
     fit = SVI(pair, x, given, case.fit(engine="compiled"))

@@ -63,4 +63,4 @@ def against_probabilities(
         reason = "the guide gives no mass to a value that the posterior has"
         return result | {"eubo": Estimate.of_undefined(reason), "forward_kl": Estimate.of_undefined(reason)}
     result["eubo"], result["forward_kl"] = (Estimate.of_draws(of.unsqueeze(0), n, exact=True) for of in (bound, kl))
-    return result | {"forward_ess": (1 / (mean((log_p - log_q).exp()) * mean((log_q - log_p).exp()))).min().item()}
+    return result | {"forward_ess": (1 / mean((log_p - log_q).exp())).min().item()}

@@ -58,7 +58,8 @@ def summed_by_model(
                 plates = frozenset(model.plate_to_symbol[f.name] for f in site["cond_indep_stack"] if f.vectorized)
                 term = site["packed"]["log_prob"]
                 if name in data or name in added:
-                    scaled = site["log_prob"] * (t if name in data else multiple)
+                    of_site = site["log_prob"]  # minus infinity, of what cannot be, stays it
+                    scaled = torch.where(of_site.isinf(), of_site, of_site * (t if name in data else multiple))
                     term = packed.pack(scaled, site["infer"]["_dim_to_symbol"] | dims)
                 factors.setdefault(plates, []).append(term)
         log_p, symbols = torch.zeros_like(t), {infer[name]["_enumerate_symbol"] for name in alone}

@@ -100,11 +100,20 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
                     f"{name_of(of_prior)} only: KL(guide || prior) is infinite and the ELBO minus infinity. Choose a "
                     f"guide within {name_of(of_prior)}."
                 )
-        if _is_periodic(p) and not _is_periodic(site):
+        if _is_periodic(p) and not (_is_periodic(site) or _within_a_turn(site, of_guide)):
             raise InferenceError(
                 f"the prior of {name} ~ {_family(p)} is a density of an angle, the guide's {name} ~ {_family(site)} is "
-                "none: the ELBO is no bound. Choose a guide of an angle too."
+                "none: the ELBO is no bound. Choose a guide of an angle, or one on an interval of length 2 pi."
             )
+
+
+def _within_a_turn(site: Site, support: constraints.Constraint) -> bool:
+    """Return whether no angle comes twice in a support, or it is that of a transform, which torch calls real."""
+    if isinstance(unwrap(site["fn"]), dist.TransformedDistribution):
+        return True
+    ends = (getattr(support, name, math.inf) for name in ("lower_bound", "upper_bound"))
+    low, high = (torch.as_tensor(end) for end in ends)
+    return bool((low.isfinite() & high.isfinite() & (high - low <= 2 * math.pi + 1e-6)).all())
 
 
 def _is_periodic(site: Site) -> bool:

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("double")
 class Pair(nn.Module):
     """z ~ N(0, 1), x ~ N(z, 1) in each of two columns, and y ~ one of two, where it is enumerated.
 
-    :param factor: "", or where a factor of each row stands: "model" or "guide", "outside" the plate of the model, or
-        "likelihood", in place of the density of the second column
+    :param factor: "", or where a factor of each row stands: "model" or "guide", "outside" the plate, "hard",
+        which leaves no mass to y = 1, or "likelihood", in place of the density of the second column
     :param enumerates: "", or what enumerates y: "both" guide and model, or the "model" alone
     :param place: of z, "local" or "global"
     """
@@ -49,6 +49,8 @@ class Pair(nn.Module):
             y = self.y(COMPONENTS) if self.enumerates else 0
             if self.factor == "model":
                 pyro.factor("model", F + y + x[:, 0])
+            if self.factor == "hard":
+                pyro.factor("hard", torch.where(y == 1, -math.inf, F) * x.new_ones(len(x)))
             loc = z.unsqueeze(-1)
             if self.factor == "likelihood":
                 pyro.factor("second", dist.Normal(z, 1.0).log_prob(x[:, 1]))
@@ -97,6 +99,13 @@ def test_the_elbo_is_reconstruction_minus_kl_plus_factors(factor, enumerates, pl
     assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"] + found["factors"], abs=1e-10)
     if enumerates == "both":  # the same draws
         assert found["kl"] == pytest.approx(means(Pair("", enumerates, place), x, at_a_time=5)["kl"], abs=1e-10)
+
+
+def test_a_value_that_cannot_be_has_no_part_in_the_terms(x):
+    found, free = means(Pair("hard", "model"), x), means(Pair("", "model"), x)
+    assert found["factors"] == pytest.approx(F, abs=1e-10)
+    assert found["reconstruction"] == pytest.approx(free["reconstruction"], abs=1e-10)
+    assert found["kl"] == pytest.approx(free["kl"] - math.log(COMPONENTS[0]), abs=1e-10)
 
 
 @pytest.mark.parametrize("place", ["local", "global"])

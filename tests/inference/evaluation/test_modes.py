@@ -80,6 +80,15 @@ def test_the_modes_of_a_discrete_latent_are_its_values():
     assert not {"largest_error", "draws"} & result.keys()  # labels have no mean, and none is drawn
 
 
+@pytest.mark.parametrize("least", [-100.0, -720.0, -800.0])  # exp of the others is no normal number in float64
+def test_the_effective_share_of_draws_at_a_posterior_on_one_value(least):
+    pair = Labelled(data_dim=1).double()
+    pair.q = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    logits = torch.tensor([0.0, least, least], dtype=torch.float64)
+    pair.posterior = lambda x: dist.Categorical(logits=logits.expand(len(x), 3))
+    assert against_posterior(pair, column(0.0, 1.0))["forward_ess"] == pytest.approx(0.5, abs=1e-8)
+
+
 def test_a_latent_that_is_summed_out_has_the_exact_posterior():
     """Message passing gives what the model states, and a statement that is wrong is found out."""
     pair, x = GaussianMixture(data_dim=2).double(), torch.randn(5, 2, dtype=torch.float64)

@@ -111,7 +111,7 @@ def test_a_topic_that_is_summed_out_is_drawn_from_its_posterior():
     pair = Mixed()
     x = torch.tensor([[4.0, 2.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 2.0, 1.0]]).double()
     seen, scored = half_of_words(x, 0)
-    beta, draws = pair.beta.detach().softmax(-1), 4000
+    beta, draws = pair.beta.detach().softmax(-1), 400
     r = (seen @ beta.log().T).softmax(-1)
     log_p = (scored * (r @ beta).log()).sum()
     variance = (r.prod(1, keepdim=True) * (scored * (beta[0] - beta[1]) / (r @ beta)).sum(1, keepdim=True) ** 2).sum()

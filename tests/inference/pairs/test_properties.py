@@ -1,5 +1,7 @@
 """What a distribution lacks is left out and named: means, supports, and bijections onto supports."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -238,3 +240,17 @@ def test_a_guide_on_the_line_is_refused_for_a_prior_of_angles(name):
     with pytest.raises(InferenceError, match=r"the prior of z ~ \w*VonMises is a density of an angle"):
         check_data(Linear(lambda out: dist.Normal(out, 1.0), prior=ANGLES[name]), x)
     check_data(Linear(lambda out: dist.Normal(out, 1.0), prior=ANGLES[name], guide=lambda q: ANGLES[name](q.mean)), x)
+
+
+@pytest.mark.parametrize(
+    "guide",
+    [
+        lambda mean: dist.Uniform(torch.full_like(mean, -math.pi), math.pi),
+        lambda mean: dist.TransformedDistribution(
+            dist.Beta(mean.exp(), 1.0), [dist.transforms.AffineTransform(-math.pi, 2 * math.pi)]
+        ),
+    ],
+)
+def test_a_guide_within_one_turn_is_taken_for_a_prior_of_angles(guide):
+    pair = Linear(lambda out: dist.Normal(out, 1.0), prior=ANGLES["one"], guide=lambda q: guide(q.mean).to_event(1))
+    check_data(pair, torch.randn(N, 3))
