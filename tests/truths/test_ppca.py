@@ -83,11 +83,12 @@ def test_em_never_falls_and_ends_at_the_closed_form():
 
 
 def test_em_at_a_fixed_noise_leaves_it_and_ends_at_its_closed_form():
-    pair, best = PPCA(latent_dim=UNITS, sigma=0.5).double(), optimum(DIGITS, UNITS, 0.5)
-    *_, last = em(pair, DIGITS, 2000)
+    x = DIGITS[:200]
+    pair, best = PPCA(latent_dim=UNITS, sigma=0.5).double(), optimum(x, UNITS, 0.5)
+    *_, last = em(pair, x, 2000)
     assert pair.sigma == 0.5
-    assert 0 <= evidence(best, DIGITS) - last < 1e-6  # the dead units shrink as one over the number of steps
-    close(pair.theta["m"].detach(), DIGITS.mean(0), 1e-6)
+    assert 0 <= evidence(best, x) + 1e-12 - last < 1e-6  # the dead units shrink as one over the number of steps
+    close(pair.theta["m"].detach(), x.mean(0), 1e-6)
 
 
 @pytest.mark.parametrize("sigma", [None, 0.3, 0.5])
