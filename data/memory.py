@@ -78,9 +78,8 @@ def rows_like(fitted: Dataset, x: np.ndarray) -> Tensor:
     rows, _ = lay_out("x", x, pixels)
     low, high, _ = check_numbers("x", rows, fitted.x.dtype, gaps=not pixels)
     shape, own = rows.shape[1:], tuple(fitted.shape)
-    if (
-        len(shape) > 1 and len(own) > 1 and shape != own and np.prod(shape) == np.prod(own)
-    ):  # others: the pair says more
+    images = len(shape) > 1 and len(own) > 1
+    if images and shape != own and np.prod(shape) == np.prod(own):  # of another size the pair names it
         raise DataError(f"x has rows of shape {shape}, and the fitted data {own}. Order its axes with numpy.transpose.")
     levels = _levels(fitted, rows.dtype.kind, low, high) if pixels else None
     if levels is None and transform == "dequantized":

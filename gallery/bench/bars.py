@@ -72,20 +72,18 @@ BARS: tuple[Bar, ...] = (
     Bar("demo", "`make demo` with a warm cache of packages", (), 60.0, True, " s"),
 )
 
-AMD = "an AMD EPYC (Zen 5) with oneDNN's products"
 KNOWN: dict[str, str] = {
     "factor_analysis": (
-        "Up to 100 steps a call are a loop in Python over the compiled step, not a loop in the graph: each step pays "
-        "for its call and its arguments."
+        "Several steps a call are a loop in Python over the compiled step, not a loop in the graph: each step pays for "
+        "its call and its arguments."
     ),
-    "vae": f"On {AMD}, 0.55 ms a step were more than products: 0.165 Adam's update, the rest pixels, draws and Python.",
+    "vae": "On another machine the rest was Adam's update, the transform of the pixels, draws and Python.",
     "vae:continuous_bernoulli": (
-        f"On {AMD}, 2.5 ms a step were more than products: four dropout masks and the noise, by torch's serial "
-        "generator, and the transcendental functions of the density. A mask of 50,000 units has been cut since, from "
-        "0.48 to 0.25 ms in a compiled step."
+        "On another machine the rest was four dropout masks and the noise, by torch's serial generator, and the "
+        "transcendental functions of the density."
     ),
 }
-"""What was measured of a case beside the benchmark, on other machines."""
+"""What a step has beside its products, by profiles on another machine, shown until the benchmark has a profile."""
 
 
 def value(content: dict[str, Any], bar: Bar) -> float | None:
@@ -151,8 +149,8 @@ def _reason(case: str, content: dict[str, Any]) -> str:
                 f"They alone reach {most:.3g}x of the {bar.bar:g}x of {bar.compared}: it is out of reach here."
             )
     shares = ", ".join(f"{name} {_percent(share)}" for name, share in entry.get("profile", {}).items())
-    parts.append(f"Profile of the step: {shares}." if shares else "Not profiled yet (`gallery bench --profile`).")
-    return " ".join([*parts, KNOWN.get(case, "")]).rstrip()
+    known = f"Not profiled yet (`gallery bench --profile`). {KNOWN.get(case, '')}".rstrip()
+    return " ".join([*parts, f"Profile of the step: {shares}." if shares else known])
 
 
 def _percent(share: float) -> str:

@@ -41,7 +41,8 @@ def against_probabilities(
     rows, tiled = torch.arange(n, device=args[0].device).repeat(len(values)), repeat(args, len(values))
     latent = {site: values.flatten(0, 1)}
     with SetRows(rows):
-        log_px = sum(log_joint(pair, tiled, latent)).view(len(values), n).double()  # type: ignore[union-attr]
+        prior, likelihood = log_joint(pair, tiled, latent)
+        log_px = (prior + likelihood).view(len(values), n).double()
         if summed is None:
             guide = poutine.trace(poutine.condition(pair.guide, latent)).get_trace(*tiled)
             guide.compute_log_prob(lambda name, node: not site_is_subsample(node))

@@ -1,10 +1,11 @@
 """Handlers (Pyro messengers): set the plate's rows, weight rows, scale the KL, set posterior means, tile rows."""
 
 from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any, Self
 
 import torch
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import _PYRO_STACK
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from inference.pairs.properties import UndefinedError, is_discrete, mean_of
 from inference.pairs.sites import Site, is_local
 
 __all__ = ["FittedRows", "PosteriorMeans", "ScaleKL", "SetRows", "TileRows", "WeightRows", "stated_rows"]
+
+_FIRST: ContextVar[int | None] = ContextVar("first row", default=None)
 
 
 class SetRows(Messenger):
@@ -48,12 +51,25 @@ class FittedRows(Messenger):
     >>> with FittedRows(0):
     ...     code = encode(LinearGaussian(), torch.randn(5, 1))
 
-    :param first: index of the first row among the data of the fit
+    :param first: index of the first row among the data of the fit; if None, what a handler around this one states, or 0
+    :raises InferenceError: if it is negative
     """
 
-    def __init__(self, first: int = 0):
+    def __init__(self, first: int | None = None):
         super().__init__()
+        if first is not None and first < 0:
+            raise InferenceError(f"the first row of the data of a fit is row 0; got {first}.")
         self.first = first
+
+    def __enter__(self) -> Self:
+        first = (stated_rows() or 0) if self.first is None else self.first
+        self.outer = _FIRST.set(first)
+        entered: Self = super().__enter__()
+        return entered
+
+    def __exit__(self, *error: Any) -> None:
+        _FIRST.reset(self.outer)
+        super().__exit__(*error)
 
     def _pyro_sample(self, msg: Site) -> None:
         fn, first = msg["fn"], stated_rows()
@@ -64,8 +80,7 @@ class FittedRows(Messenger):
 
 def stated_rows() -> int | None:
     """Return the index among the data of the fit of the first row of x that `FittedRows` states; None without it."""
-    stated = [handler.first for handler in _PYRO_STACK if isinstance(handler, FittedRows)]
-    return sum(stated) if stated else None
+    return _FIRST.get()
 
 
 class WeightRows(Messenger):

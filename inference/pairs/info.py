@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inference.errors import InferenceError
 from inference.pairs.checks import parameter_of
-from inference.pairs.handlers import FittedRows, stated_rows
+from inference.pairs.handlers import FittedRows
 from inference.pairs.pair import Pair
 from inference.pairs.properties import bijection_onto, is_discrete
 from inference.pairs.rows import RowUse
@@ -178,8 +178,7 @@ class PairInfo:
         Both are run in evaluation mode. Which values the parameters have does not matter.
         """
         rows = torch.arange(len(self.args[0]), device=self.args[0].device)
-        unplaced = FittedRows(-(stated_rows() or 0))  # the indices themselves, not their sum with a place
-        with eval_mode(self.pair), same_buffers(self.pair), unplaced, RowUse(rows) as use:
+        with eval_mode(self.pair), same_buffers(self.pair), FittedRows(0), RowUse(rows) as use:
             importance_traces(self.pair, self.args, rows)
         return use.used
 

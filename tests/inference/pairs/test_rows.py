@@ -21,6 +21,7 @@ from inference import (
     reconstruct,
     svi,
 )
+from inference.pairs.handlers import stated_rows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode, importance_traces
 
@@ -139,6 +140,18 @@ def test_the_library_runs_such_a_guide_on_stated_rows_alone(name):
     with FittedRows():
         assert values_of(use(alone, x[4:])) == values_of(last)
     use(Local(NONE["amortised"]), x[4:])
+
+
+def test_the_innermost_statement_of_the_first_row_holds():
+    with FittedRows(3):
+        with FittedRows():
+            assert stated_rows() == 3
+        with FittedRows(0):
+            assert stated_rows() == 0
+        assert stated_rows() == 3
+    assert stated_rows() is None
+    with pytest.raises(InferenceError, match="row 0; got -1"):
+        FittedRows(-1)
 
 
 def test_a_place_among_the_fitted_rows_makes_no_guide_use_it():
