@@ -9,7 +9,6 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.runs.specification import run_of
 from inference import eval_mode
 from inference.pairs.info import inspect_pair
-from inference.pairs.properties import is_discrete
 from inference.pairs.run import arguments
 
 __all__ = ["scale_of"]
@@ -38,5 +37,4 @@ def _scale(name: str) -> str:
     run = run_of(RECIPES[name], 0, quick=True)
     few, pair = run.datasets()["train"].head(2), run.build()
     with eval_mode(pair), pyro.validation_enabled(False):
-        likelihood = inspect_pair(pair, arguments(pair, few.scored(), few.given)).likelihood
-    return "log probability" if all(is_discrete(fn) for fn in likelihood) else "log density"
+        return inspect_pair(pair, arguments(pair, few.scored(), few.given)).scale

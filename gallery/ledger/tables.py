@@ -20,6 +20,7 @@ from gallery.ledger.reproduce import read
 from gallery.ledger.scale import scale_of
 from gallery.models import MODELS, family_module
 from inference import Settings
+from inference.evaluation.estimate import two_digits
 from inference.files import write_atomically
 from inference.pairs.capabilities import exact
 
@@ -249,7 +250,7 @@ def _cells(first: dict[str, Any], field: Field) -> list[str]:
     median, lowest, highest = (number(f(field.values)) for f in (statistics.median, min, max))
     spread = ["", ""] if lowest == median == highest else [lowest, highest]
     errors = find_entry(first, field.name).get("se"), monte_carlo_error(first, field.name)
-    return [field.name, median, *known, *spread, *("" if error is None else f"{error:.2g}" for error in errors)]
+    return [field.name, median, *known, *spread, *("" if error is None else two_digits(error) for error in errors)]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The metrics of a fitted pair as an aligned table for a terminal, with a verdict in words beside each number.
 
-exponential_gaussian on exponential_gaussian, 1,000 test rows    nats per data point, higher is better
+exponential_gaussian on exponential_gaussian, 1,000 test rows    log density in nats per data point, higher is better
   exact log p(x)      -1.7501 +- 0.028
   ELBO                -1.7515 +- 0.028  gap 0.0014 +- 0.0004: the guide is close to the posterior
     = reconstruction  -1.4406  -  KL 0.3109
@@ -12,7 +12,7 @@ from typing import Any
 
 from gallery.runs.table import Row, aligned
 from inference.evaluation.diagnostics import K_HAT_THRESHOLD
-from inference.evaluation.estimate import NATS, Estimate
+from inference.evaluation.estimate import NATS, Estimate, two_digits
 
 __all__ = ["READING", "gap_verdict", "metrics_table", "report_table", "verdicts", "weights_verdict"]
 
@@ -56,7 +56,8 @@ def metrics_table(entries: dict[str, Any], model: str, data: str, split: str, ot
     n = next((entry["n"] for entry in entries.values() if isinstance(entry, dict) and "n" in entry), None)
     count = "" if n is None else f"{n:,} "
     where = {"train": "training", "all": "training and validation"}.get(split, split)
-    heading = f"{model} on {data}, {count}{where} rows    {NATS}, higher is better"
+    scale = f"{entries['scale']} in " if isinstance(entries.get("scale"), str) else ""
+    heading = f"{model} on {data}, {count}{where} rows    {scale}{NATS}, higher is better"
     rows = [*_bound_rows(entries, split), *others, *_code_rows(entries), *_class_rows(entries), *_other_rows(entries)]
     lines = [heading, *aligned(rows)]
     if _is_joint(entries):
@@ -76,7 +77,7 @@ def _number(entry: dict[str, Any], digits: int = 4) -> str:
 
 
 def _error(error: float | None) -> str:
-    return f" +- {error:.2g}" if error else ""
+    return f" +- {two_digits(error)}" if error else ""
 
 
 def _bound_rows(entries: dict[str, Any], split: str) -> list[Row]:

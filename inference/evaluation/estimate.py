@@ -12,13 +12,24 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["NATS", "Estimate", "Moments"]
+__all__ = ["NATS", "Estimate", "Moments", "two_digits"]
 
 NATS = "nats per data point"
 ERRORS = {"se": "standard error over data", "mc_se": "Monte Carlo"}
+
+
+def two_digits(error: float) -> str:
+    """Return an error with two significant digits, and with an exponent below 0.00001 alone.
+
+    >>> [two_digits(error) for error in (112.3, 0.1, 0.000091, 0.0000019)]
+    ['110', '0.1', '0.000091', '1.9e-06']
+    """
+    text = f"{error:.2g}"
+    return text if error < 1e-5 else np.format_float_positional(float(text), trim="-")
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class Estimate(dict[str, Any]):
 
     def error(self, kind: str) -> str:
         """Return the error "se" or "mc_se" in two digits; empty if it is unknown."""
-        return f"{self[kind]:.2g}" if kind in self else ""
+        return two_digits(self[kind]) if kind in self else ""
 
     def __str__(self) -> str:
         if "value" not in self:

@@ -79,6 +79,11 @@ class PairInfo:
         return [unwrap(site["fn"], INDEPENDENT) for site in observed_sites(self.model).values()]
 
     @property
+    def scale(self) -> str:
+        """What log p(x) is: a "log probability" where all of x is discrete, else a "log density"."""
+        return "log probability" if all(is_discrete(fn) for fn in self.likelihood) else "log density"
+
+    @property
     def conditional(self) -> bool:
         """Whether the model conditions on labels or covariates."""
         return len(self.args) > 1

@@ -17,10 +17,12 @@ import data
 from gallery.catalogue.elsewhere import ELSEWHERE
 from gallery.catalogue.entries import FOLDER, LETTERS, NAMES, corrections, entry, sources_map
 from gallery.catalogue.lessons import LESSONS
+from gallery.catalogue.recipes import RECIPES
 from gallery.catalogue.sections import SECTIONS
 from gallery.errors import RunError
 from gallery.ledger import tables
 from gallery.ledger.reproduce import read
+from gallery.ledger.scale import scale_of
 from gallery.report.explorers import explorer, no_explorer
 from gallery.report.site import svi_example
 from gallery.report.site.api import api
@@ -244,9 +246,11 @@ def _write_index(site: Path, ledger: dict[str, Any], runs: list[RunPage], explor
 
 def _example() -> str:
     """Return the report of an exact model from the ledger; empty if it was not run."""
-    row = read(tables.LEDGER / "ledger.json").get("exponential_gaussian", {"runs": {}})
-    runs = [{"train": {}, **run} for run in row["runs"].values()]
-    return "\n".join(report_table(runs[0], "exponential_gaussian", "exponential_gaussian")[:-1]) if runs else ""
+    name = "exponential_gaussian"
+    for run in read(tables.LEDGER / "ledger.json").get(name, {"runs": {}})["runs"].values():
+        test = run["test"] | {"scale": scale_of(RECIPES[name], "ELBO")}
+        return "\n".join(report_table({"train": {}, **run, "test": test}, name, name)[:-1])
+    return ""
 
 
 def _write_others(site: Path) -> None:

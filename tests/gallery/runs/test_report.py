@@ -49,6 +49,7 @@ def test_a_local_latent_has_its_gap_on_test_data():
             LOCAL,
             ["no coordinate of z varies with x: the posterior has collapsed, or the fit is short"],
         ),
+        (LOCAL | {"scale": "log density"}, LOCAL, ["rows    log density in nats per data point, higher is better"]),
         (LOCAL | {"factors": bound(-0.01)}, LOCAL, ["= reconstruction", "-0.7000  -  KL 0.5000  +  factors -0.0100\n"]),
         ({"elbo": bound(-3.0), "iwae": bound(-2.0, k=16)}, LOCAL, ["1.0000 above the ELBO: the gap"]),
         (LOCAL | {"accuracy": {"value": 0.5, "n": 10}}, LOCAL, ["class by Bayes' rule: 50.0 % are right"]),
