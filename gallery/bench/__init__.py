@@ -7,7 +7,7 @@ numpyro_svi.py    and in NumPyro, where it is installed (extra `bench`)
 floor.py          the matrix products of the step
 timing.py         the measurement of the contestants, in turn
 evaluation.py     the time of IWAE-k with large k
-whole_fits.py     the time of whole fits, beside script.py: the same fit by stock Pyro or NumPyro; and of a first step
+whole_fits.py     the time of whole fits, beside script.py: the same fit by stock Pyro or NumPyro; of the demo
 first_step.py     the script of that: the first compiled step of a process
 step_profile.py   the parts of a compiled step
 report.py         the tables
@@ -36,7 +36,7 @@ from gallery.bench.evaluation import time_iwae
 from gallery.bench.report import table
 from gallery.bench.step_profile import profile_step
 from gallery.bench.timing import ROUNDS, growth, measure
-from gallery.bench.whole_fits import time_fits, time_second_process
+from gallery.bench.whole_fits import time_demo, time_fits, time_second_process
 from gallery.runs.system import processor
 from inference import Settings
 from inference.products import choose_products
@@ -61,7 +61,7 @@ def bench(
     :param names: of cases or models of the gallery; all CASES if empty
     :param seconds: for which each contestant of a model is timed
     :param grow: also measure how the steps grow with batch size, particles, components and length: minutes more
-    :param whole_fits: also measure `time_fits`, under "whole_fits", and first steps of second processes: minutes more
+    :param whole_fits: also measure `time_fits` and `time_demo`, and first steps of second processes: minutes more
     :param profile: also measure the parts of the compiled step, as `profile_step` does: minutes more
     :param device: of the steps, as in `inference.Settings`
     :return: {model: the result of `measure`}, with "hardware", "versions" and "how"
@@ -96,6 +96,8 @@ def bench(
             torch.compiler.reset()
     if whole_fits:
         content["whole_fits"] = time_fits()
+        if demo := time_demo():
+            content["whole_fits"]["make demo"] = demo
     return content
 
 

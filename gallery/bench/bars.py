@@ -69,7 +69,7 @@ BARS: tuple[Bar, ...] = (
         for keys, bar in of.get(case, {}).items()
     ),
     Bar("whole fit of factor_analysis", "`gallery fit` with a warm cache", ("warm",), 6.0, True, " s"),
-    Bar("demo", "`make demo` with a warm cache of packages", (), 60.0, True, " s"),
+    Bar("make demo", "a new clone, with a warm cache of packages", ("warm",), 60.0, True, " s"),
 )
 
 KNOWN: dict[str, str] = {
@@ -88,9 +88,14 @@ KNOWN: dict[str, str] = {
 
 def value(content: dict[str, Any], bar: Bar) -> float | None:
     """Return the number that a bar is for, from the result of `bench`; None if it was not measured."""
-    title = bar.case.removeprefix("whole fit of ")
-    entry = content.get(bar.case) or (content.get("whole_fits", {}).get(title) if title != bar.case else None) or {}
+    entry = _entry(content, bar.case)
     return next((entry[key] for key in bar.keys if entry.get(key) is not None), None)
+
+
+def _entry(content: dict[str, Any], case: str) -> dict[str, Any]:
+    title = case.removeprefix("whole fit of ")
+    found: dict[str, Any] = content.get(case) or content.get("whole_fits", {}).get(title, {})
+    return found
 
 
 def limit(entry: dict[str, Any], bar: Bar) -> float | None:
@@ -138,7 +143,7 @@ COLUMN = (
 
 def _reason(case: str, content: dict[str, Any]) -> str:
     """Return a line on the missed bars of a case: the share of products, the profile, and what is known beside."""
-    entry = content.get(case, {})
+    entry = _entry(content, case)
     bars = [bar for bar in BARS if bar.case == case and missed(content, bar)]
     parts = [f"- {case}: {len(bars)} missed."]
     if (times := entry.get("times_floor_onednn") or entry.get("times_floor")) is not None:
@@ -149,8 +154,11 @@ def _reason(case: str, content: dict[str, Any]) -> str:
                 f"They alone reach {most:.3g}x of the {bar.bar:g}x of {bar.compared}: it is out of reach here."
             )
     shares = ", ".join(f"{name} {_percent(share)}" for name, share in entry.get("profile", {}).items())
-    known = f"Not profiled yet (`gallery bench --profile`). {KNOWN.get(case, '')}".rstrip()
-    return " ".join([*parts, f"Profile of the step: {shares}." if shares else known])
+    if shares:
+        parts.append(f"Profile: {shares}.")
+    elif case in LEAST:
+        parts.append(f"Not profiled yet (`gallery bench --profile`). {KNOWN.get(case, '')}".rstrip())
+    return " ".join(parts)
 
 
 def _percent(share: float) -> str:

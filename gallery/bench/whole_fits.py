@@ -1,11 +1,12 @@
 """The time of a whole fit, from the start of its process to its files, beside scripts of stock Pyro and of NumPyro.
 
-And that of the first step of a process that finds the compiled step on disk.
+And that of `make demo` in a new clone, and of the first step of a process that finds the compiled step on disk.
 """
 
 import importlib.util
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,9 +20,10 @@ import torch
 from data import describe
 from gallery.errors import RunError
 
-__all__ = ["FITS", "fits_table", "time_fits", "time_second_process"]
+__all__ = ["FITS", "fits_table", "time_demo", "time_fits", "time_second_process"]
 
 ROUNDS = 3
+ROOT = Path(__file__).parents[2]
 COLUMNS = {
     "cold": "`gallery fit`, no cache",
     "warm": "`gallery fit`, warm cache",
@@ -74,6 +76,37 @@ def time_fits(rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
     return measured
 
 
+def time_demo(rounds: int = ROUNDS) -> dict[str, Any] | None:
+    """Measure `make demo` in new clones of this checkout, from no environment to its page, in seconds.
+
+    A first one, which is not counted, leaves the packages in the cache of pip.
+
+    :return: "warm", the median over rounds, and "spread", as of `time_fits`; "profile", the shares of installation and
+        demo; None outside a checkout
+    :raises RunError: if a program fails
+    """
+    if not (ROOT / ".git").exists() or not all(shutil.which(program) for program in ("git", "make")):
+        return None
+    warm, installation = [], []
+    for i in range(1 + rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            _run(["git", "clone", "--quiet", str(ROOT), folder])
+            parts = []
+            for goal in (".venv/installed", "demo"):
+                start = time.perf_counter()
+                _run(["make", "-C", folder, goal, f"PYTHON={sys.executable}"])
+                parts.append(time.perf_counter() - start)
+        if i:
+            warm.append(sum(parts))
+            installation.append(parts[0])
+    share = statistics.median(installation) / statistics.median(warm)
+    return {
+        "warm": statistics.median(warm),
+        "spread": {"warm": [min(warm), max(warm)]},
+        "profile": {"installation of the packages": share, "the demo": 1 - share},
+    }
+
+
 def time_second_process(name: str, rounds: int = ROUNDS) -> dict[str, Any]:
     """Measure the first step of further processes, after one has put the compiled step of a case on disk.
 
@@ -81,7 +114,7 @@ def time_second_process(name: str, rounds: int = ROUNDS) -> dict[str, Any]:
         the first step; "second_process_spread", the least and the greatest
     :raises RunError: if a process fails
     """
-    command = ["-m", "gallery.bench.first_step", name]
+    command = [sys.executable, "-m", "gallery.bench.first_step", name]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # the library is made for that number
     _, *seconds = (json.loads(_run(command, threads))["first_step"] for _ in range(1 + rounds))
     return {"second_process_s": statistics.median(seconds), "second_process_spread": [min(seconds), max(seconds)]}
@@ -105,19 +138,18 @@ def _cell(seconds: dict[str, Any], name: str) -> str:
 def _seconds(command: list[str], environment: dict[str, str]) -> float:
     """Run Python with these arguments; return the time until it ends, in seconds."""
     start = time.perf_counter()
-    _run(command, environment)
+    _run([sys.executable, *command], environment)
     return time.perf_counter() - start
 
 
-def _run(command: list[str], environment: dict[str, str]) -> str:
-    """Run Python with these arguments; return what it prints.
+def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    """Run a command; return what it prints.
 
     :raises RunError: if it fails
     """
-    done = subprocess.run(
-        [sys.executable, *command], env=os.environ | environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RunError(f"`python {' '.join(command)}` failed: {last} Run it alone to see the whole message.")
+        name = " ".join([Path(command[0]).name, *command[1:]])
+        raise RunError(f"`{name}` failed: {last} Run it alone to see the whole message.")
     return done.stdout
