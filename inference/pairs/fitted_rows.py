@@ -1,5 +1,7 @@
 """Check that the rows of a fit are stated, for a pair with parameters for each data point."""
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor
 
@@ -27,11 +29,12 @@ def check_rows(pair: Pair, args: tuple[Tensor, ...]) -> None:
             f"{name} has parameters for each data point that it was fitted to, and which of them x are is not stated.",
             "If x[0] is row i of the fit, call this within `with FittedRows(i):`; other data have no parameters.",
         )
-    rows = torch.arange(n, device=args[0].device)[-2:]
-    few = tuple(a[-2:] for a in args)
+    few = tuple(a[-2:].cpu() for a in args)
+    if args[0].device.type != "cpu":  # a GPU does not raise an IndexError: it ends the process
+        pair = deepcopy(pair).cpu()
     with eval_mode(pair), same_buffers(pair):
         try:
-            importance_traces(pair, few, rows)
+            importance_traces(pair, few, torch.arange(n)[-2:])
         except IndexError:
             raise InferenceError(
                 f"x are stated as rows {first} to {first + n - 1} of the fit of {name}, and some have no parameters."

@@ -4,6 +4,7 @@ capture     loss and gradient of a captured step against Pyro's: equal where not
 host_reads  none in an epoch, of a few minibatches
 precision   error of loss and gradient in bfloat16 and TF32, against float32 with the same noise
 checkpoint  written to a file on this device, continued on the CPU
+rows        of which a guide for each data point has no parameters: refused, and the device goes on
 epochs      seconds of an epoch of each model with more than MOST_WEIGHTS weights, from the steps of --seconds
 bench       `gallery bench` of each case of the benchmark
 
@@ -34,7 +35,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.models import MODELS
 from gallery.runs.registry import constructor, model_class
 from gallery.runs.specification import Run
-from inference import SVI, InferenceError, Pair, Settings
+from inference import SVI, FittedRows, InferenceError, Pair, Settings, evaluate
 from inference.fit.checkpoint import load_tensors, save_tensors
 from inference.fit.whole_step import MOST_WEIGHTS
 from inference.pairs.run import arguments
@@ -44,7 +45,7 @@ ERRORS = 4  # standard errors between two means
 EPOCH = 10  # minibatches, fewer than there are between two checks of the losses
 IMAGES, PIXELS = 60_000, 784
 READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
-LIMITS = {"capture": 70, "host_reads": 45, "precision": 15, "checkpoint": 5, "epochs": 60, "bench": 90}
+LIMITS = {"capture": 70, "host_reads": 45, "precision": 15, "checkpoint": 5, "rows": 5, "epochs": 60, "bench": 90}
 """The parts and their limits in seconds, which with the start are less than five minutes."""
 
 AUTOENCODER = Case("autoencoder", {"likelihood": "gaussian"}, {"batch_size": 100}, "grey")  # draws nothing
@@ -172,6 +173,18 @@ def checkpoint(device: str, result: dict[str, Any], chosen: argparse.Namespace) 
     assert math.isclose(*losses, rel_tol=0.02), result
 
 
+def rows(device: str, result: dict[str, Any], chosen: argparse.Namespace) -> None:
+    pair, x = model_class("exponential_gaussian:per_datum")(3).to(device), torch.ones(2, 1, device=device)
+    for first in (1, 2, 1):
+        try:
+            with FittedRows(first):
+                evaluate(pair, x)
+            result[f"{first} and {first + 1}"] = "evaluated"
+        except InferenceError:
+            result[f"{first} and {first + 1}"] = "refused"
+    assert result == {"1 and 2": "evaluated", "2 and 3": "refused"}, result
+
+
 def deep(device: str) -> Iterator[tuple[str, Pair, Tensor, Tensor | None, Any, Settings]]:
     """Yield (name, pair, x, given, transform, settings) of models with more than MOST_WEIGHTS weights, families first.
 
@@ -224,6 +237,7 @@ PARTS = {
     "host_reads": host_reads,
     "precision": precision,
     "checkpoint": checkpoint,
+    "rows": rows,
     "epochs": epochs,
     "bench": bench_cases,
 }

@@ -48,6 +48,7 @@ def test_every_part_runs_on_a_cpu(tmp_path):
     assert content["host_reads"] == {name: {"steps": 10, "reads": 0} for name in CASES}
     assert content["precision"].keys() == {"vae", "gmvae"}
     assert content["checkpoint"]["step"] == 6
+    assert content["rows"] == {"1 and 2": "evaluated", "2 and 3": "refused"}
     assert content["epochs"].keys() == EPOCHS
     assert all(of["rows"] == 60_000 and of["seconds"] > 0 for of in content["epochs"].values())
     assert content["bench"]["factor_analysis"]["ms_compiled"] > 0
