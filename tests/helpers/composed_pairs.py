@@ -1,4 +1,4 @@
-"""Pairs composed at random: prior, guide, likelihood, shapes, plate, mask, enumeration, a global latent, dtype.
+"""Pairs composed at random: prior, guide, likelihood, shapes, plates, mask, enumeration, a global latent, dtype.
 
 `specifications` is a strategy of Hypothesis. What fits together is read off the distributions: which guides have the
 support of a prior, and which latents can be enumerated.
@@ -25,7 +25,8 @@ from inference.pairs.properties import name_of, support_of
 __all__ = ["BIJECTION", "Composed", "MaskedComposed", "Specification", "at", "make", "specifications"]
 
 BIJECTION = "normal distribution mapped onto the support of the prior"
-PLACES = ("local", "global", "local and global")
+PLACES = ("local", "global", "local and global", "local and items")
+ITEMS = 3  # in the second plate
 PLATES = ("subsampled", "full")
 
 
@@ -35,7 +36,7 @@ class Specification:
 
     :param prior: name of the family of z; also `guide`, or BIJECTION, and `likelihood`
     :param latent: of SHAPES, that of the real numbers that the prior is a function of; `event` is the likelihood's
-    :param place: of the latents: z is local or global, or z is local beside a global w
+    :param place: of the latents: z is local or global, or z is local beside w, which is global or in a plate "items"
     :param plate: "subsampled": minibatches; "full": all rows in each step; "none": there is no plate
     :param masked: whether x is unknown in every second row
     :param enumerates: "", or what enumerates z: "both" guide and model, or the "model" alone
@@ -130,7 +131,7 @@ def specifications(draw, priors=tuple(families.FAMILIES), likelihoods=tuple(fami
 
 
 class Composed(nn.Module):
-    """z ~ prior(weights), x ~ likelihood(network of z, and of w), and a guide z ~ family(network of x)."""
+    """z ~ prior(weights), x ~ likelihood(network of z, and the sum of w), and a guide z ~ family(network of x)."""
 
     def __init__(self, specification):
         super().__init__()
@@ -144,8 +145,12 @@ class Composed(nn.Module):
         if spec.guide == BIJECTION:
             alone = at(spec.prior, torch.zeros(self.latent), self.latent)
             self.free = biject_to(alone.support).inverse_shape(self.events)
-        w = {"w": torch.tensor(0.5)} if spec.place == "local and global" else {}
-        self.theta = nn.ParameterDict({"a": 0.3 * torch.randn(self.latent)} | w)
+        self.items = (ITEMS,) * (spec.place == "local and items")
+        self.has_w = spec.place.startswith("local and")
+        self.theta = nn.ParameterDict({"a": 0.3 * torch.randn(self.latent)})
+        if self.has_w:
+            self.theta["w"] = torch.tensor(0.5)
+        w = {"w": torch.full(self.items, 0.5)} if self.has_w else {}
         self.decoder = linear(math.prod(self.events), math.prod(self.event))
         if spec.enumerates == "model":
             self.phi = nn.ParameterDict(w)
@@ -178,7 +183,7 @@ class Composed(nn.Module):
         left = z.shape[: z.dim() - len(self.events)]
         a = self.decoder((z.reshape(*left, -1).to(self.decoder.weight.dtype) + 0.5).atan())
         if w is not None:
-            a = a + self.theta["w"] * w.unsqueeze(-1)
+            a = a + self.theta["w"] * (w.sum(-1, keepdim=True) if self.items else w).unsqueeze(-1)
         return a.reshape((*a.shape[:-1], *self.event))
 
     def encoded(self, x):
@@ -191,6 +196,10 @@ class Composed(nn.Module):
             return nullcontext()
         return pyro.plate("data", total or len(x), subsample_size=len(x))
 
+    def draw_w(self, mean, sd):
+        with pyro.plate("items", ITEMS) if self.items else nullcontext():
+            return pyro.sample("w", dist.Normal(mean, sd))
+
     def draw(self, fn, part):
         return pyro.sample("z", fn, infer={"enumerate": "parallel"} if self.enumerates in ("both", part) else {})
 
@@ -198,8 +207,8 @@ class Composed(nn.Module):
         pyro.module("decoder", self.decoder)
         pyro.module("theta", self.theta)
         place, a, w = self.spec.place, self.theta["a"], None
-        if place == "local and global":
-            w = pyro.sample("w", dist.Normal(x.new_zeros((), dtype=a.dtype), 1.0))
+        if self.has_w:
+            w = self.draw_w(x.new_zeros((), dtype=a.dtype), 1.0)
         if place == "global":
             z = self.draw(self.prior(a), "model")
         with self.plate(x, total):
@@ -209,9 +218,9 @@ class Composed(nn.Module):
                 pyro.sample("x", at(self.spec.likelihood, self.out(z, w), self.event), obs=x)
 
     def infer(self, x, total):
-        if self.spec.place == "local and global":
+        if self.has_w:
             pyro.module("phi", self.phi)
-            pyro.sample("w", dist.Normal(self.phi["w"], 0.5))
+            self.draw_w(self.phi["w"], 0.5)
         if self.enumerates == "model":
             return
         if self.spec.place == "global":
