@@ -10,7 +10,7 @@ from gallery.figures.style import BLUE, GREY, INK, ORANGE, dress, figure, number
 __all__ = ["kl_bars", "rate_distortion"]
 
 ACTIVE = 0.01  # a coordinate is active if its KL exceeds this, nats per data point
-UPRIGHT, NAMED = 20, 40  # coordinates at most with horizontal labels, and with labels
+UPRIGHT, NAMED = 20, 64  # coordinates at most with horizontal labels, and with labels
 
 
 def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
