@@ -68,6 +68,14 @@ class ConstantChecks(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+def _bernoulli(p: Tensor, generator: None = None) -> Tensor:
+    """Draw as `torch.bernoulli` does, to the bit; in float64 the compiler's own form draws other numbers."""
+    return (torch.rand(p.shape, dtype=p.dtype, device=p.device) < p).to(p.dtype)
+
+
+DECOMPOSED = {torch.ops.aten.bernoulli.default: _bernoulli}
+
+
 def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> fx.GraphModule:
     """Trace `run` into a graph for arguments of the shapes of `args`; random generators are left as they were.
 
@@ -82,7 +90,7 @@ def traced(run: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> 
     shapes = TracingContext(FakeTensorMode())  # of all nodes: else each node makes a mode, which records the stack
     try:
         with torch.random.fork_rng(devices), pyro.validation_enabled(False), tracing(shapes):
-            graph = make_fx(with_constant_checks)(*args)
+            graph = make_fx(with_constant_checks, DECOMPOSED)(*args)
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "?"

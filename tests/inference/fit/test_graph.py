@@ -14,6 +14,7 @@ from gallery.models import MODELS
 from gallery.models.vae import VAE
 from inference import SVI, Settings, evaluate, param_scope
 from inference.fit.graph import UntraceableError, traced
+from inference.fit.library import compile_library
 from inference.pairs.handlers import SetRows
 
 KINDS = ("factor_analysis", "linear_regression", "gaussian_mixture", "autoencoder", "cvae", "ss_vae", "gmvae", "vrnn")
@@ -139,6 +140,25 @@ class Asserting(VAE):
     def model(self, x, total=None):
         assert x.sum() > -1
         super().model(x, total)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("engine", ["graph", "compiled"])
+def test_bernoulli_draws_are_those_of_torch_to_the_bit(engine, dtype):
+    """Of probabilities of any layout; in float64 the compiler by itself draws numbers of 32 bits."""
+    p = torch.linspace(0.05, 0.95, 42, dtype=dtype).view(6, 7)
+    layouts = (p, p.T, p[:, :3], p[0].expand(4, 7))
+
+    def draw(p):
+        return tuple(torch.bernoulli(of) for of in (p, p.T, p[:, :3], p[0].expand(4, 7)))
+
+    graph = traced(draw, (p,))
+    run = graph if engine == "graph" else compile_library(graph, (p,))
+    torch.manual_seed(0)
+    expected = [torch.bernoulli(of) for of in layouts]
+    torch.manual_seed(0)
+    for drawn, value in zip(run(p), expected, strict=True):
+        assert torch.equal(drawn, value)
 
 
 def test_an_error_without_a_message_is_no_crash():
