@@ -24,6 +24,7 @@ from inference.pairs.pair import Pair
 from inference.pairs.properties import is_discrete, is_reparametrised, name_of, support_of
 from inference.pairs.sites import Site, is_flat, latent_sites
 from inference.pairs.streams import seed_torch
+from inference.pairs.support_checks import impossible
 from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_X, distribution_tensors, site_from_x
 
@@ -49,10 +50,7 @@ def support(case: Case) -> Iterator[Finding]:
             if expected is not None and not expected.check(site["value"]).all():
                 outside[name] = name_of(expected)
     for name, values in outside.items():
-        yield Finding(
-            f"the guide draws values of {name} that are impossible under its prior, whose support is {values}: the "
-            "ELBO is minus infinity. Choose a guide with this support, or transform the draw."
-        )
+        yield Finding(impossible(name, values))
 
 
 def registered(case: Case) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from inference.pairs.properties import base_of, has_one_support, name_of, suppor
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
 
-__all__ = ["check_likelihoods", "check_supports"]
+__all__ = ["check_likelihoods", "check_supports", "impossible"]
 
 CHECKED_ROWS = 1000  # that the model is run on together
 
@@ -77,6 +77,14 @@ def _check_values(site: Site, support: constraints.Constraint, value: Tensor) ->
         )
 
 
+def impossible(name: str, support: str) -> str:
+    """Return the message on a latent whose guide draws values outside the support of its prior, of that name."""
+    return (
+        f"the guide draws values of {name} that are impossible under its prior, whose support is {support}: the "
+        "ELBO is minus infinity. Choose a guide with this support, or transform the draw."
+    )
+
+
 def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> None:
     """:raises InferenceError: if the support of a latent in the guide is not within that of its prior"""
     probes = x.new_tensor([-7.3, -2.3, -1.2, -0.6, 0.3, 0.7, 1.2, 2.3, 7.3], dtype=torch.float32)
@@ -84,6 +92,9 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
         if name not in prior.nodes or isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):
             continue  # the support of a Delta is the real numbers, wherever it is
         p: Site = prior.nodes[name]
+        whole = support_of(p["fn"])
+        if whole is not None and base_of(whole).event_dim and not whole.check(site["value"]).all():
+            raise InferenceError(impossible(name, name_of(whole)))
         supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
         if len(supports) < 2:  # torch does not know one of them
             continue

@@ -63,7 +63,9 @@ def of_one_number(but):
     :param but: names of families that no latent has
     """
     latents = [name for name in LATENTS if name not in but]
-    drawn = specifications(latents, LIKELIHOODS, latents).filter(lambda s: s.place == "local" or not s.enumerates)
+    drawn = specifications(latents, LIKELIHOODS, latents).filter(
+        lambda s: s.place == "local" or not (s.enumerates or s.likelihood == "Empirical")  # Pyro's is not expanded
+    )
     return drawn.map(lambda s: replace(s, latent="number", place=s.place.split()[0], plate="full", dtype=torch.float64))
 
 
