@@ -8,6 +8,7 @@ draws of NUTS.
 """
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from inference.fit.pathfinder import pathfinder, summary_of
 from inference.guides.after_fit import after_fit
 from inference.guides.registry import finish
 from inference.pairs.capabilities import exact
+from inference.pairs.handlers import FittedRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import arguments, eval_mode
 from inference.pairs.streams import seeded
@@ -137,7 +139,8 @@ def sample(comparison: Comparison, row: Row, folder: Path, split: str, at: Row |
     if not joint:
         x, given = x[:NUTS_ROWS], None if given is None else given[:NUTS_ROWS]
     begun = clock()
-    chains = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
+    with _rows(split):
+        chains = nuts(pair, x, given, comparison.nuts_draws, max(1, comparison.nuts_draws // 2), seed=row.seed)
     seconds, gradients = clock() - begun, chains["gradients"]
     varies = {name: ~of_site["constant"] for name, of_site in chains["summary"].items()}
     r_hat, sizes = (
@@ -170,13 +173,19 @@ def approximate(comparison: Comparison, row: Row, folder: Path, split: str, at: 
     pair, x, given, fitted = _fitted(comparison, row, folder, split, at)
     draws, paths = max(25, 2 * comparison.nuts_draws), parse_sampler(row.name)[1]
     begun = clock()
-    found = pathfinder(pair, x, given, draws, paths, row.seed)
+    with _rows(split):
+        found = pathfinder(pair, x, given, draws, paths, row.seed)
     seconds, best = clock() - begun, found["log_weights"][found["elbo"].argmax()]
     result = {name: found[name] for name in ("k_hat", "ess", "steps", "gradients", "densities")}
     result |= {"path_elbo": Estimate.of_draws(best.unsqueeze(1), len(x), particles=draws), "at": fitted, "n": len(x)}
     if (value := coordinates(pair, found["draws"])) is not None:
         result |= posterior_error(summary_of(value, found["ess"]), _posterior(pair, x, given))
     return {**result, "passes": (found["gradients"] + found["densities"]) * len(x), "seconds": seconds}
+
+
+def _rows(split: str) -> AbstractContextManager[object]:
+    """State for training data that they are the rows of the fit."""
+    return FittedRows() if split == "train" else nullcontext()
 
 
 def _posterior(pair: Pair, x: torch.Tensor, given: torch.Tensor | None) -> Distribution:

@@ -29,6 +29,8 @@ from torch.distributions import Transform, biject_to, constraints
 from inference.errors import InferenceError
 from inference.evaluation.log_weights import MAX_ROWS, iwae
 from inference.fit.graph import UntraceableError, traced
+from inference.pairs.fitted_rows import check_rows
+from inference.pairs.handlers import SetRows
 from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
 from inference.pairs.properties import support_of
@@ -68,7 +70,7 @@ class _Coordinates:
         return latents, log_det
 
 
-def _density(pair: Pair, args: tuple[Tensor, ...], coordinates: _Coordinates, u: Tensor) -> Density:
+def _density(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, coordinates: _Coordinates, u: Tensor) -> Density:
     """Return the function from (u, t) to log p(z) with its volume, (rows,), log p(x | z), (rows,), and the gradient of
     the first plus t times the second, (rows, d).
 
@@ -79,7 +81,7 @@ def _density(pair: Pair, args: tuple[Tensor, ...], coordinates: _Coordinates, u:
         with torch.enable_grad(), pyro.validation_enabled(False):
             u = u.detach().requires_grad_()
             latents, log_det = coordinates.latents(u)
-            prior, likelihood = log_joint(pair, args, latents)
+            prior, likelihood = log_joint(pair, args, latents, rows)
             prior = prior + log_det
             (gradient,) = torch.autograd.grad((prior + t * likelihood).sum(), u)
         return prior.detach(), likelihood.detach(), gradient
@@ -147,9 +149,10 @@ def _step_sizes(density: Density, u: Tensor, temperatures: Tensor, pilots: int, 
     return torch.stack(sizes[PILOT_BURN_IN:])
 
 
-def _prior(pair: Pair, args: tuple[Tensor, ...], names: Iterable[str]) -> dict[str, Tensor]:
+def _prior(pair: Pair, args: tuple[Tensor, ...], rows: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
     """Draw the latents of every row from the prior."""
-    sites: dict[str, Site] = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes
+    with SetRows(rows):
+        sites: dict[str, Site] = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes
     return {name: sites[name]["value"] for name in names}
 
 
@@ -169,7 +172,7 @@ def _chains(
             raise InferenceError(f"{name} must be at least 1; got {value}.")
     columns, pilots = [], min(PILOT_CHAINS, chains)
     with eval_mode(pair, seed, "ais" if posterior is None else "reverse_ais"):
-        every = arguments(pair, x, given)
+        check_rows(pair, every := arguments(pair, x, given), model_alone=True)
         supports = supports_of(pair, tuple(a[:2] for a in every))
         if posterior is not None and posterior.keys() != supports.keys():
             raise InferenceError(
@@ -178,18 +181,19 @@ def _chains(
         for rows in torch.arange(len(x), device=x.device).split(max(1, MAX_ROWS // chains)):
             args = tuple(a[rows] for a in every)
             pilot_args, chain_args = repeat(args, pilots), repeat(args, chains)
-            start = _prior(pair, pilot_args, supports)
+            start = _prior(pair, pilot_args, rows.repeat(pilots), supports)
             coordinates = _Coordinates(start, supports)
             u = coordinates.flat(start)
             temperatures = _temperatures(steps, u)
-            sizes = _step_sizes(_density(pair, pilot_args, coordinates, u), u, temperatures, pilots, leapfrog)
+            density = _density(pair, pilot_args, rows.repeat(pilots), coordinates, u)
+            sizes = _step_sizes(density, u, temperatures, pilots, leapfrog)
             if posterior is None:
-                start = _prior(pair, chain_args, supports)
+                start = _prior(pair, chain_args, rows.repeat(chains), supports)
             else:
                 start = dict(zip(posterior, repeat(tuple(z[rows] for z in posterior.values()), chains), strict=True))
                 temperatures, sizes = temperatures.flip(0), sizes.flip(0)
             u = coordinates.flat(start)
-            density = _density(pair, chain_args, coordinates, u)
+            density = _density(pair, chain_args, rows.repeat(chains), coordinates, u)
             log_w = _anneal(density, u, temperatures, sizes.repeat(1, chains), leapfrog)
             columns.append((log_w if posterior is None else -log_w).view(chains, -1))
     return torch.cat(columns, dim=1)
@@ -254,7 +258,7 @@ def ais(
     :param leapfrog: steps of the integrator for one move
     :param seed: of the noise
     :raises InferenceError: if `chains`, `steps` or `leapfrog` is below 1, if a latent is global, discrete or summed
-        out, or if its prior is flat
+        out, if its prior is flat, or if a model with parameters for each data point is used outside `FittedRows`
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed)
 

@@ -12,6 +12,7 @@ from inference.evaluation.ais import ais, gradients, reverse_ais, upper
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import iwae, iwae_variance, log_evidence
 from inference.evaluation.predictive import sample
+from inference.pairs.handlers import FittedRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import eval_mode
 
@@ -53,9 +54,10 @@ def bdmc(
     """
     latents = sample(pair, like, n, given, seed)
     x = latents.pop("x")
-    del latents["mean"]
-    forward = ais(pair, x, given, chains, steps, leapfrog, seed)
-    backward = reverse_ais(pair, x, latents, given, chains, steps, leapfrog, seed)
+    latents.pop("mean", None)
+    with FittedRows():  # those that were drawn
+        forward = ais(pair, x, given, chains, steps, leapfrog, seed)
+        backward = reverse_ais(pair, x, latents, given, chains, steps, leapfrog, seed)
     low, high = iwae(forward), upper(backward)
     low_variance, high_variance = iwae_variance(forward), iwae_variance(-backward)
     about = {"chains": chains, "steps": steps, "gradients": gradients(chains, steps, leapfrog)}

@@ -96,13 +96,13 @@ def gap(
             ((name, site),) = latent_sites(importance_traces(pair, args, rows)[1]).items()
             start, make = family(site["fn"], _beside(pair, args, rows, name))
             members = [make(start)]
-            members.append(fit_per_data_point(pair, args, name, start, make, fit_draws, steps, lr))
+            members.append(fit_per_data_point(pair, args, name, start, make, fit_draws, steps, lr, rows))
             if (tied := full_covariance(members[-1])) is not None:
-                members.append(fit_per_data_point(pair, args, name, *tied, fit_draws, steps, lr))
+                members.append(fit_per_data_point(pair, args, name, *tied, fit_draws, steps, lr, rows))
             drawn = []
             for q in members:
                 with torch.random.fork_rng(cuda_devices(pair)):  # the same noise for all members
-                    drawn.append(log_weights_of(pair, args, name, q, q, draws).double())
+                    drawn.append(log_weights_of(pair, args, name, q, q, draws, rows).double())
             columns.append(torch.stack(drawn))
     amortised, optimal, *richer = torch.cat(columns, dim=2)  # (draws, n)
     if exact is None:

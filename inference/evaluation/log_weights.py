@@ -66,8 +66,7 @@ def _simple_terms(pair: Pair, n: int, args: tuple[Tensor, ...], rows: Tensor, k:
     z = q.rsample((k,)) if is_reparametrised(q) else q.sample((k,))  # (k, n, ...)
     if z.shape[:2] != (k, len(rows)):  # a distribution that orders its draws otherwise
         return _terms(pair, n, args, rows, k)
-    with SetRows(rows.repeat(k)):
-        prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
+    prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)}, rows.repeat(k))
     weight = prior + likelihood - q.log_prob(z).flatten()
     return {"weight": weight, "elbo": weight, "likelihood": likelihood}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from inference.errors import InferenceError
 from inference.pairs.ends import data_within, entries_within, left_out
 from inference.pairs.fitted_rows import check_rows
-from inference.pairs.handlers import PosteriorMeans
+from inference.pairs.handlers import FittedRows, PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import UndefinedError, mean_of, values_of
@@ -47,17 +47,20 @@ def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: 
     {'x': (5, 1), 'z': (5, 1), 'mean': (5, 1)}
 
     :param like: (any, ...) data of the shape and type to be drawn; its values are not used
-    :param n: number of data points
+    :param n: number of data points. Of a model with parameters for each data point they are drawn at those of the first
+        n rows of the fit, or from the row on that `FittedRows` states
     :param given: (n, ...) what a conditional model conditions on
     :param seed: of the noise; if None, torch's generator is used as it is
     :return: "x", (n, ...); every latent site by name, (n, ...), or one draw for all n where the latent is global; and,
         if every likelihood has a mean, "mean", E[x | latents], (n, ...)
-    :raises InferenceError: if n < 1, or if the prior is flat, so that it cannot be sampled
+    :raises InferenceError: if n < 1, if the prior is flat, so that it cannot be sampled, or if a model with parameters
+        for each data point has none for some of the rows
     """
     if n < 1:
         raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
-    with eval_mode(pair, seed, "sample"):
+    with FittedRows(), eval_mode(pair, seed, "sample"):
         args = arguments(pair, like.new_zeros(n, *like.shape[1:]), given)
+        check_rows(pair, args, model_alone=True)
         trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
         latent = {name: site for name, site in latent_sites(trace).items() if name not in observed_sites(trace)}
         for name, site in latent.items():

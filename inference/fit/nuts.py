@@ -18,6 +18,7 @@ from pyro.ops.stats import effective_sample_size, gelman_rubin
 from torch import Tensor
 
 from inference.errors import InferenceError
+from inference.pairs.fitted_rows import check_rows
 from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
@@ -59,8 +60,8 @@ def nuts(
     :return: "draws", {site: (chains, draws, ...)}; "summary", {site: mean, sd, mcse, r_hat and ess}; "divergences", the
         number of draws at which the integrator diverged; "gradients", the number of gradient evaluations of the model,
         and "gradients_at", (chains, draws), those of each chain up to each draw
-    :raises InferenceError: if draws < 4, warmup < 1 or chains < 1, if there is no continuous latent, or if one has a
-        discrete parent or a flat prior
+    :raises InferenceError: if draws < 4, warmup < 1 or chains < 1, if there is no continuous latent, if one has a
+        discrete parent or a flat prior, or if a model with parameters for each data point is used outside `FittedRows`
     """
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
         if value < least:
@@ -75,7 +76,7 @@ def nuts(
         pair.model(*args)
 
     with eval_mode(pair, seed, "nuts"), torch.enable_grad():
-        args = arguments(pair, x, given)
+        check_rows(pair, args := arguments(pair, x, given), model_alone=True)
         size = sum(site["value"].numel() for site in continuous_latents(pair, args).values())
         for _ in range(chains):
             kernel = NUTS(model, full_mass=size <= DENSE)

@@ -31,6 +31,7 @@ from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
 from inference.fit.lbfgs import Point, lbfgs
 from inference.fit.pareto import pareto_smooth
+from inference.pairs.fitted_rows import check_rows
 from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
 from inference.pairs.run import arguments, eval_mode
@@ -194,6 +195,7 @@ def pathfinder(
             raise InferenceError(f"{name} must be at least {least}, not {value}.")
     with eval_mode(pair, seed, "pathfinder"), pyro.validation_enabled(False):
         args, kind = arguments(pair, x, given), type(pair).__name__
+        check_rows(pair, args, model_alone=True)
         shared_latents(pair, args)
         target = _Target(pair, args)
         if not 1 <= target.d <= MOST:

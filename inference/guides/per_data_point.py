@@ -72,15 +72,23 @@ def full_covariance(q: dist.TorchDistribution) -> tuple[list[Tensor], Family] | 
 
 
 def log_weights_of(
-    pair: Pair, args: tuple[Tensor, ...], name: str, q: dist.TorchDistribution, density: dist.TorchDistribution, k: int
+    pair: Pair,
+    args: tuple[Tensor, ...],
+    name: str,
+    q: dist.TorchDistribution,
+    density: dist.TorchDistribution,
+    k: int,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Compute the log-weights of k draws of q for each data point, (k, n) in nats.
 
     :param name: of the one latent site
     :param density: a distribution equal to q, whose log-density is taken; detached, its gradient drops the score
+    :param rows: (n,) index of each data point; 0, 1, ... without it
     """
     z = q.rsample((k,))
-    prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)})
+    indices = torch.arange(len(args[0]), device=args[0].device) if rows is None else rows
+    prior, likelihood = log_joint(pair, repeat(args, k), {name: z.flatten(0, 1)}, indices.repeat(k))
     return (prior + likelihood).view(k, -1) - density.log_prob(z)
 
 
@@ -93,6 +101,7 @@ def fit_per_data_point(
     k: int,
     steps: int,
     lr: float,
+    rows: Tensor | None = None,
 ) -> dist.TorchDistribution:
     """Fit a member of the family to each data point, by Adam on its ELBO.
 
@@ -100,12 +109,14 @@ def fit_per_data_point(
     :param free: unbounded parameters to start from, (n, ...)
     :param k: draws for each data point in every step
     :param lr: learning rate of the first step; it falls linearly to 0
+    :param rows: (n,) index of each data point; 0, 1, ... without it
     """
 
     def gradients(*free: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad(), pyro.validation_enabled(False):
             leaves = [p.detach().requires_grad_() for p in free]
-            elbo = log_weights_of(pair, args, name, make(leaves), make([p.detach() for p in leaves]), k).mean(0)
+            fixed = make([p.detach() for p in leaves])
+            elbo = log_weights_of(pair, args, name, make(leaves), fixed, k, rows).mean(0)
             return torch.autograd.grad(-elbo.sum(), leaves)
 
     free = [p.clone(memory_format=torch.contiguous_format) for p in free]

@@ -3,24 +3,28 @@
 from copy import deepcopy
 
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from inference.errors import InferenceError
-from inference.pairs.handlers import stated_rows
+from inference.pairs.handlers import FittedRows, SetRows, stated_rows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
+from inference.pairs.rows import RowUse
 from inference.pairs.run import eval_mode, importance_traces, same_buffers
 
 __all__ = ["check_rows"]
 
 
-def check_rows(pair: Pair, args: tuple[Tensor, ...]) -> None:
+def check_rows(pair: Pair, args: tuple[Tensor, ...], model_alone: bool = False) -> None:
     """Check that the rows are stated where guide or model have parameters for each data point.
 
     :param args: (x,) or (x, given), (n, ...) each
+    :param model_alone: whether the guide is not run, so that it may have such parameters
     :raises InferenceError: if they are not, or are others than those that have parameters
     """
-    if not inspect_pair(pair, args).is_per_data_point:
+    few = tuple(a[-2:] for a in args)
+    if not (_model_uses_rows(pair, few) if model_alone else inspect_pair(pair, few).is_per_data_point):
         return
     name, n = type(pair).__name__, len(args[0])
     first = stated_rows()
@@ -29,13 +33,29 @@ def check_rows(pair: Pair, args: tuple[Tensor, ...]) -> None:
             f"{name} has parameters for each data point that it was fitted to, and which of them x are is not stated.",
             "If x[0] is row i of the fit, call this within `with FittedRows(i):`; other data have no parameters.",
         )
-    few = tuple(a[-2:].cpu() for a in args)
     if args[0].device.type != "cpu":  # a GPU does not raise an IndexError: it ends the process
-        pair = deepcopy(pair).cpu()
+        pair, few = deepcopy(pair).cpu(), tuple(a.cpu() for a in few)
+    rows = torch.arange(n)[-2:]
     with eval_mode(pair), same_buffers(pair):
         try:
-            importance_traces(pair, few, torch.arange(n)[-2:])
+            if model_alone:
+                _draw(pair, few, rows)
+            else:
+                importance_traces(pair, few, rows)
         except IndexError:
             raise InferenceError(
                 f"x are stated as rows {first} to {first + n - 1} of the fit of {name}, and some have no parameters."
             ) from None
+
+
+def _model_uses_rows(pair: Pair, args: tuple[Tensor, ...]) -> bool:
+    rows = torch.arange(len(args[0]), device=args[0].device)
+    with eval_mode(pair), same_buffers(pair), FittedRows(0), RowUse(rows) as use:
+        _draw(pair, args, rows)
+    return use.used
+
+
+def _draw(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> None:
+    """Run the model at rows without its data, whose values need not be possible."""
+    with SetRows(rows):
+        poutine.uncondition(pair.model)(*args)

@@ -256,6 +256,7 @@ def inspect_pair(pair: Pair, args: tuple[Tensor, ...]) -> PairInfo:
         same_buffers(pair),
         param_scope(),
         distribution_errors(),
+        FittedRows(0),  # the structure is the same at all rows, and others may have no parameters
     ):
         return PairInfo(pair, few, *importance_traces(pair, few))
 

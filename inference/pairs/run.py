@@ -209,12 +209,18 @@ def repeat(args: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
     return tuple(a.repeat(k, *[1] * (a.dim() - 1)) for a in args)
 
 
-def log_joint(pair: Pair, args: tuple[Tensor, ...], latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return (log p(z), log p(x | z)) of every row, each (rows,) in nats, at values of all latents.
+def log_joint(
+    pair: Pair, args: tuple[Tensor, ...], latents: dict[str, Tensor], rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return (log p(z), log p(x | z)) of every row, each (m,) in nats, at values of all latents.
 
     The density of a global latent is part of that of every row.
+
+    :param args: the arguments of `model`, of m rows; some may be the same data point
+    :param rows: (m,) index of the data point of each row; 0, 1, ... without it
     """
-    trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
+    with nullcontext() if rows is None else SetRows(rows):
+        trace = poutine.trace(poutine.condition(pair.model, latents)).get_trace(*args)
     trace.compute_log_prob(lambda name, site: not site_is_subsample(site))
     zero = args[0].new_zeros(len(args[0]))
     terms: tuple[list[Tensor], list[Tensor]] = [], []
