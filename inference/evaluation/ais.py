@@ -180,21 +180,19 @@ def _chains(
             )
         for rows in torch.arange(len(x), device=x.device).split(max(1, MAX_ROWS // chains)):
             args = tuple(a[rows] for a in every)
-            pilot_args, chain_args = repeat(args, pilots), repeat(args, chains)
-            start = _prior(pair, pilot_args, rows.repeat(pilots), supports)
+            piloted, chained = ((repeat(args, k), rows.repeat(k)) for k in (pilots, chains))
+            start = _prior(pair, *piloted, supports)
             coordinates = _Coordinates(start, supports)
             u = coordinates.flat(start)
             temperatures = _temperatures(steps, u)
-            density = _density(pair, pilot_args, rows.repeat(pilots), coordinates, u)
-            sizes = _step_sizes(density, u, temperatures, pilots, leapfrog)
+            sizes = _step_sizes(_density(pair, *piloted, coordinates, u), u, temperatures, pilots, leapfrog)
             if posterior is None:
-                start = _prior(pair, chain_args, rows.repeat(chains), supports)
+                start = _prior(pair, *chained, supports)
             else:
                 start = dict(zip(posterior, repeat(tuple(z[rows] for z in posterior.values()), chains), strict=True))
                 temperatures, sizes = temperatures.flip(0), sizes.flip(0)
             u = coordinates.flat(start)
-            density = _density(pair, chain_args, rows.repeat(chains), coordinates, u)
-            log_w = _anneal(density, u, temperatures, sizes.repeat(1, chains), leapfrog)
+            log_w = _anneal(_density(pair, *chained, coordinates, u), u, temperatures, sizes.repeat(1, chains), leapfrog)
             columns.append((log_w if posterior is None else -log_w).view(chains, -1))
     return torch.cat(columns, dim=1)
 
@@ -208,14 +206,12 @@ def supports_of(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, constraints.C
     :raises InferenceError: if a latent is global, discrete or summed out, or its prior is flat
     """
     sites, name = continuous_latents(pair, args), type(pair).__name__
-    others = latent_sites(poutine.trace(pair.model).get_trace(*args)).keys() - sites.keys()
-    if others:
+    if others := latent_sites(poutine.trace(pair.model).get_trace(*args)).keys() - sites.keys():
         raise InferenceError(
             f"{', '.join(sorted(others))} of {name} is discrete, and annealing moves continuous latents only.",
             "Use IWAE.",
         )
-    joint = [key for key, site in sites.items() if not is_local(site)]
-    if joint:
+    if joint := [key for key, site in sites.items() if not is_local(site)]:
         raise InferenceError(
             f"annealing needs latents of one data point each, and {', '.join(joint)} of {name} is global.",
             "Use NUTS or IWAE.",
@@ -257,8 +253,8 @@ def ais(
     :param steps: temperatures between prior and posterior
     :param leapfrog: steps of the integrator for one move
     :param seed: of the noise
-    :raises InferenceError: if `chains`, `steps` or `leapfrog` is below 1, if a latent is global, discrete or summed
-        out, if its prior is flat, or if a model with parameters for each data point is used outside `FittedRows`
+    :raises InferenceError: if `chains`, `steps` or `leapfrog` is below 1, a latent is global, discrete or summed out, its
+        prior is flat, or a model with parameters for each data point is used outside `FittedRows`
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed)
 
