@@ -192,7 +192,8 @@ def _chains(
                 start = dict(zip(posterior, repeat(tuple(z[rows] for z in posterior.values()), chains), strict=True))
                 temperatures, sizes = temperatures.flip(0), sizes.flip(0)
             u = coordinates.flat(start)
-            log_w = _anneal(_density(pair, *chained, coordinates, u), u, temperatures, sizes.repeat(1, chains), leapfrog)
+            sizes, density = sizes.repeat(1, chains), _density(pair, *chained, coordinates, u)
+            log_w = _anneal(density, u, temperatures, sizes, leapfrog)
             columns.append((log_w if posterior is None else -log_w).view(chains, -1))
     return torch.cat(columns, dim=1)
 
@@ -212,10 +213,8 @@ def supports_of(pair: Pair, args: tuple[Tensor, ...]) -> dict[str, constraints.C
             "Use IWAE.",
         )
     if joint := [key for key, site in sites.items() if not is_local(site)]:
-        raise InferenceError(
-            f"annealing needs latents of one data point each, and {', '.join(joint)} of {name} is global.",
-            "Use NUTS or IWAE.",
-        )
+        reason = f"annealing needs latents of one data point each, and {', '.join(joint)} of {name} is global."
+        raise InferenceError(reason, "Use NUTS or IWAE.")
     found = {key: support_of(site["fn"]) for key, site in sites.items()}
     return {key: support for key, support in found.items() if support is not None}  # each: it has a bijection
 
@@ -253,8 +252,8 @@ def ais(
     :param steps: temperatures between prior and posterior
     :param leapfrog: steps of the integrator for one move
     :param seed: of the noise
-    :raises InferenceError: if `chains`, `steps` or `leapfrog` is below 1, a latent is global, discrete or summed out, its
-        prior is flat, or a model with parameters for each data point is used outside `FittedRows`
+    :raises InferenceError: if `chains`, `steps` or `leapfrog` is below 1, a latent is global, discrete or summed out,
+        its prior is flat, or a model with parameters for each data point is used outside `FittedRows`
     """
     return _chains(pair, x, given, chains, steps, leapfrog, seed)
 
