@@ -33,7 +33,7 @@ GROUPS = ("explorers", "site", "export")  # folders of tests that share fits: on
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "browser" in item.fixturenames:
+        if {"browser", "site"} & {*item.fixturenames}:  # a browser is started, or all pages are written: a minute
             item.add_marker(pytest.mark.integration)
         for name in GROUPS:
             if f"tests/gallery/report/{name}/" in item.nodeid:

@@ -54,6 +54,19 @@ def all_pictures_loaded(page):
     }""")
 
 
+def readable_unfolded(page, share, name):
+    """Assert that with all details open no picture is too small to read, and that what scrolls has a shadow.
+
+    Labels of figures have 8 points; text beside elements in a flexible box would have gaps before its commas.
+    """
+    page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+    all_pictures_loaded(page)
+    assert page.evaluate(SMALL, share) == [], name
+    assert page.evaluate(UNHINTED) == [], name
+    assert page.evaluate(LOOSE) == [], name
+    assert page.evaluate(TOO_WIDE) <= 0, name
+
+
 def test_every_page_from_disk_on_a_phone(site, visit):
     page = visit()
     for path in sorted(site.glob("*.html")):
@@ -61,20 +74,7 @@ def test_every_page_from_disk_on_a_phone(site, visit):
         all_pictures_loaded(page)
         assert page.evaluate(TOO_WIDE) <= 0, path.name
         assert page.evaluate(NAMELESS) == [], path.name
-
-
-@pytest.mark.parametrize(("width", "share"), [(1280, 0.65), (390, 0.5)])
-def test_no_picture_is_too_small_to_read_and_what_scrolls_has_a_shadow(site, visit, width, share):
-    """Labels of figures have 8 points; text beside elements in a flexible box would have gaps before its commas."""
-    page = visit(viewport={"width": width, "height": 800})
-    for path in sorted(site.glob("*.html")):
-        page.goto(path.as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
-        all_pictures_loaded(page)
-        assert page.evaluate(SMALL, share) == [], path.name
-        assert page.evaluate(UNHINTED) == [], path.name
-        assert page.evaluate(LOOSE) == [], path.name
-        assert page.evaluate(TOO_WIDE) <= 0, path.name
+        readable_unfolded(page, 0.5, path.name)
 
 
 @pytest.mark.parametrize("name", ["map", "api"])
@@ -95,6 +95,8 @@ def test_every_page_from_a_server(site, served, visit, scheme):
         page.goto(f"{served}/{path.name}")
         all_pictures_loaded(page)
         assert page.evaluate(TOO_WIDE) <= 0, path.name
+        if scheme == "light":
+            readable_unfolded(page, 0.65, path.name)
 
 
 def test_folded_answers_and_moving_pictures_open(site, visit):
