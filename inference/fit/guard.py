@@ -29,20 +29,23 @@ class LossGuard:
         self.failed = x.new_zeros((), dtype=torch.float32)
         self._recent: list[tuple[dict[str, Tensor], Tensor]] = []
         self._checked = 0  # number of the step of the first of them
+        self._count = 0  # number of steps since
 
-    def record(self, noise: dict[str, Tensor], loss: Tensor, failed: Tensor | None = None) -> None:
-        """Append the loss of a step, the state of the random generators before it, and whether a loss has failed.
+    def record(self, noise: dict[str, Tensor], losses: Tensor, failed: Tensor | None = None) -> None:
+        """Append the losses of a call, the state of the random generators before it, and whether a loss has failed.
 
+        :param losses: scalar, or (steps,), the first of which is the only one that may be the first not finite
         :param failed: a scalar above 0 if a loss was not finite in one of the processes
         """
-        self._recent.append((noise, loss))
+        self._recent.append((noise, losses.reshape(-1)))
+        self._count += losses.numel()
         if failed is not None:
             self.failed.copy_(failed.ceil())
 
     @property
     def room(self) -> int:
         """The number of steps until a reading is due."""
-        return CHECK_STEPS - len(self._recent)
+        return CHECK_STEPS - self._count
 
     @property
     def is_due(self) -> bool:
@@ -54,19 +57,22 @@ class LossGuard:
 
         :return: (step, random state before it) of the first loss that is not finite; None if all are finite
         """
-        finite = torch.isfinite(torch.stack([loss for _, loss in self._recent] or [self.failed]))
+        finite = torch.isfinite(torch.cat([losses for _, losses in self._recent] or [self.failed.reshape(1)]))
         if finite.all():
-            self._recent.clear()
-            self._checked = step
+            self._forget(step)
             return None
         bad = finite.tolist().index(False)
-        return self._checked + bad, self._recent[bad][0]
+        calls = [noise for noise, losses in self._recent for _ in losses]
+        return self._checked + bad, calls[bad]
 
     def reset(self, step: int) -> None:
         """Forget all losses, and any failure, before a fit goes on from `step`."""
-        self._checked = step
-        self._recent.clear()
+        self._forget(step)
         self.failed.zero_()
+
+    def _forget(self, step: int) -> None:
+        self._recent.clear()
+        self._checked, self._count = step, 0
 
 
 def invalid_parameter(error: ValueError) -> str:

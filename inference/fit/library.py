@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-__all__ = ["compile_library", "library_folder", "lift_tensors"]
+__all__ = ["compile_library", "library_folder", "lift_tensors", "load_library"]
 
 MOST = 100  # libraries that are kept; the oldest are removed
 HASH = "sha256"  # the file with the hash of the others
@@ -49,12 +49,7 @@ def compile_library(
     """
     lifted, tensors = lift_tensors(graph)
     outputs = _drop_constant_outputs(lifted)
-    inputs = [*args, *tensors]
-    if not all(value.layout == torch.strided for value in inputs):
-        raise NotImplementedError("a sparse tensor")  # is compiled, and fails when it is called
-    options = OPTIONS | {"aot_inductor.compile_wrapper_opt_level": "O1" if optimise else "O0"}
-    path = _library(library_folder() / _key(lifted, inputs, options), lifted, inputs, options)
-    run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1).run
+    run = load_library(lifted, [*args, *tensors], optimise)
     constants = [tensor.detach() for tensor in tensors]
 
     def call(*args: Tensor) -> tuple[Any, ...]:
@@ -62,6 +57,17 @@ def compile_library(
         return tuple(computed if outputs is None else [value if i is None else computed[i] for i, value in outputs])
 
     return call
+
+
+def load_library(
+    graph: fx.GraphModule, inputs: list[Tensor], optimise: bool = False
+) -> Callable[[list[Tensor]], list[Tensor]]:
+    """Return a function of the arguments of a graph that holds no tensors, as `compile_library` does."""
+    if not all(value.layout == torch.strided for value in inputs):
+        raise NotImplementedError("a sparse tensor")  # is compiled, and fails when it is called
+    options = OPTIONS | {"aot_inductor.compile_wrapper_opt_level": "O1" if optimise else "O0"}
+    path = _library(library_folder() / _key(graph, inputs, options), graph, inputs, options)
+    return torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1).run
 
 
 def library_folder() -> Path:
@@ -108,7 +114,8 @@ def _key(graph: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -
     """Return a hash of all that the library depends on: graph, shapes, torch and its settings, processor."""
     shapes = [(value.dtype, tuple(value.shape), value.stride()) for value in inputs]
     settings = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
-    parts = [graph.code, shapes, sorted(options.items()), torch.__version__, _processor(), settings]
+    codes = [part.code for part in graph.modules() if isinstance(part, fx.GraphModule)]  # the graphs within it
+    parts = [*codes, shapes, sorted(options.items()), torch.__version__, _processor(), settings]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -1,6 +1,6 @@
 """The loss of a minibatch and its gradient: an estimator, run on a pair under the handlers of a fit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
@@ -68,20 +68,22 @@ class MinibatchLoss:
         beta = torch.full((), self.beta, dtype=self.settings.dtype, device=self.x.device)
         return failed, rows, beta, *self.batch(rows)
 
-    def many_arguments(self, rows: list[Tensor], betas: list[float], failed: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the arguments of `gradients` for several steps: together where no transform draws and they are small.
+    def most_together(self, rows: int) -> int:
+        """Return of how many steps `many_arguments` prepares the arguments: one where a transform may draw.
 
-        :param rows: of each step, (b,) integers
+        :param rows: of each step
+        """
+        return max(1, MOST_TOGETHER // (rows * self.x[0].numel())) if self.transform is unchanged else 1
+
+    def many_arguments(self, rows: Tensor, betas: list[float]) -> tuple[Tensor, ...]:
+        """Return the arguments of `gradients` but the first for several steps, (steps, ...) each.
+
+        :param rows: (steps, b) integers
         :param betas: weight of the KL at each step
         """
-        if self.transform is not unchanged or len(rows) * rows[0].numel() * self.x[0].numel() > MOST_TOGETHER:
-            for self.beta, of_step in zip(betas, rows, strict=True):
-                yield self.step_arguments(of_step, failed)
-            return
+        self.beta = betas[-1]
         weights = torch.tensor(betas, dtype=self.settings.dtype, device=self.x.device)
-        batches = [part.unflatten(0, (len(rows), -1)) for part in self.batch(torch.cat(rows))]
-        for self.beta, of_step, *args in zip(betas, rows, weights, *batches, strict=True):
-            yield failed, of_step, *args
+        return rows, weights, *(part.unflatten(0, rows.shape) for part in self.batch(rows.flatten()))
 
     def _differentiable(self, rows: Tensor, beta: Tensor, *args: Tensor) -> Tensor:
         clear_caches(self.pair)

@@ -69,12 +69,12 @@ class Minibatches:
             self._orders[stratum, epoch] = rows[order] if self.shuffle else rows
         return self._orders[stratum, epoch]
 
-    def many_rows(self, step: int, steps: int) -> list[Tensor]:
-        """Return `rows` of several steps, from `step` on."""
+    def many_rows(self, step: int, steps: int) -> Tensor:
+        """Return `rows` of several steps, from `step` on: (steps, batch_size / workers) integers."""
         if self.workers > 1 or len(self.strata) > 1:
-            return [self.rows(i) for i in range(step, step + steps)]
+            return torch.stack([self.rows(i) for i in range(step, step + steps)])
         (part,) = self.strata
-        return list(self._part(0, step * part[1], steps * part[1]).view(steps, -1))
+        return self._part(0, step * part[1], steps * part[1]).view(steps, -1)
 
     def _part(self, stratum: int, start: int, count: int) -> Tensor:
         """Return a part of the stream of a stratum."""

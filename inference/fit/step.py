@@ -10,7 +10,7 @@ from torch import Tensor
 from inference.fit.constants import changing_place
 from inference.fit.graph import UntraceableError, fused, traced
 from inference.fit.updates import Updates
-from inference.fit.whole_step import compile_whole_step
+from inference.fit.whole_step import WholeSteps, compile_whole_steps
 from inference.pairs.pair import Pair
 from inference.pairs.run import same_buffers
 
@@ -37,7 +37,8 @@ def prepare_step(
     args: tuple[Tensor, ...],
     updates: Updates | None = None,
     seconds: dict[str, float] | None = None,
-) -> tuple[Step, Callable[..., Tensor] | None]:
+    most: int = 1,
+) -> tuple[Step, WholeSteps | None]:
     """Return `step` in the form that runs it in a mode, for arguments of the shapes of `args`.
 
     Before it is traced, the step is run with all of Pyro's checks, and run again to see that it does the same. Random
@@ -49,7 +50,8 @@ def prepare_step(
 
     :param updates: what follows a step, compiled with it where the model is small
     :param seconds: gets the time of "tracing" and, where the graph is compiled or its library loaded, of "compiling"
-    :return: the step; and the compiled step with its update, which makes several a call, or None
+    :param most: the largest number of steps with their updates in a call
+    :return: the step; and the compiled steps with their updates, or None
     """
     if mode == "pyro":
         return step, None
@@ -64,7 +66,7 @@ def prepare_step(
     seconds["tracing"] = time.perf_counter() - start
     if mode == "graph":
         return graph, None
-    whole = None if updates is None else compile_whole_step(graph, args, updates)
+    whole = None if updates is None else compile_whole_steps(graph, args, updates, most)
     prepared = (fused(graph, args) if whole is None else graph), whole
     seconds["compiling"] = time.perf_counter() - start - seconds["tracing"]
     return prepared

@@ -17,7 +17,7 @@ from inference.fit.minibatches import Minibatches
 from inference.fit.schedules import Schedules
 from inference.fit.step import Mode, prepare_step
 from inference.fit.updates import Updates
-from inference.fit.whole_step import adam_rates
+from inference.fit.whole_step import MOST_STEPS, WholeSteps, adam_rates
 
 __all__ = ["StepRunner"]
 
@@ -51,7 +51,7 @@ class StepRunner:
     ):
         self.loss, self.minibatches, self.schedules = loss, minibatches, schedules
         self.guard, self.updates, self.steps, self.mode = guard, updates, steps, mode
-        self._prepared: tuple[Step, Callable[..., Tensor] | None] | None = None
+        self._prepared: tuple[Step, WholeSteps | None] | None = None
         self.seconds: dict[str, float] = {}
         self.set_step(0)
 
@@ -74,17 +74,21 @@ class StepRunner:
         self.guard.reset(step)
         self.set_step(step)
 
-    def prepare(self) -> tuple[Step, Callable[..., Tensor] | None]:
+    def prepare(self) -> tuple[Step, WholeSteps | None]:
         """Trace and compile the step as the mode has it, once.
 
-        :return: a function like `MinibatchLoss.gradients`; and, where a small model is compiled, the step with its
-            update, as `compile_whole_step` has it
+        :return: a function like `MinibatchLoss.gradients`; and, where a small model is compiled, its steps with their
+            updates
         :raises InferenceError: if it cannot be run
         """
         if self._prepared is None:
             noise = random_state()
-            args = self.loss.step_arguments(self.minibatches.rows(self.step), self.guard.failed)
-            how = self.mode, args, self.updates, self.seconds
+            rows = self.minibatches.rows(self.step)
+            args = self.loss.step_arguments(rows, self.guard.failed)
+            most = min(MOST_STEPS, self.loss.most_together(len(rows)))
+            if self.schedules.temperature(0) is not None:  # a buffer, which each step sets
+                most = 1
+            how = self.mode, args, self.updates, self.seconds, most
             run = partial(prepare_step, self.loss.pair, self.loss.gradients, *how)
             self._prepared = self._failing_at(noise, run)
             set_random_state(noise)  # a transform may have drawn
@@ -130,24 +134,45 @@ class StepRunner:
         if self.guard.is_due or self.step == self.steps:
             self.check()
 
-    def _several(self, whole_step: Callable[..., Tensor], n: int) -> Tensor:
+    def _several(self, whole: WholeSteps, n: int) -> Tensor:
         numbers = range(self.step, self.step + n)
         lrs, betas = ([of(i) for i in numbers] for of in (self.schedules.lr, self.schedules.beta))
         rates = adam_rates(self.step, lrs, self.updates.betas, self.loss.settings.dtype)
-        arguments = self.loss.many_arguments(self.minibatches.many_rows(self.step, n), betas, self.guard.failed)
+        rows = self.minibatches.many_rows(self.step, n)
         losses: list[Tensor] = []
+        for first in range(0, n, whole.most):
+            now = slice(first, first + whole.most)
+            self.lr = lrs[now][-1]
+            self.schedules.set_temperature(self.loss.pair, self.step)
+            noise = random_state()  # before a transform draws
+            args = rates[now], self.guard.failed, *self.loss.many_arguments(rows[now], betas[now])
+            losses.append(self._call(whole, noise, args))
+            if self.guard.failed:
+                break
+        if self.guard.is_due or self.step == self.steps or self.guard.failed:
+            self.check()
+        return torch.cat(losses)
+
+    def _call(self, whole: WholeSteps, noise: dict[str, Tensor], args: tuple[Tensor, ...]) -> Tensor:
+        """Make the steps of one call; return their losses.
+
+        :param noise: the state of the random generators before them
+        :param args: rates, failed and what the gradients take, as `WholeSteps.run` has them
+        """
+        done, losses = torch.zeros((), dtype=torch.int64), whole.state[0].new_empty(whole.most)
+        before = [tensor.clone() for tensor in (args[1], *whole.state)] if len(args[0]) > 1 else []
         try:
-            for i, self.lr in enumerate(lrs):
-                self.schedules.set_temperature(self.loss.pair, self.step + i)
-                noise = random_state()  # before a transform draws
-                losses.append(whole_step(rates[i], *next(arguments)))
-                self.guard.record(noise, losses[-1])
-        finally:  # an interrupt, or an error of the transform, leaves the steps that were made
+            whole.run(done, losses, *args)
+        finally:  # an interrupt comes when the call has ended
+            rest = losses = losses[: int(done)]
             self.step += len(losses)
             self.updates.count(len(losses))
-        if self.guard.is_due or self.step == self.steps:
-            self.check()
-        return torch.stack(losses)
+            good = [*losses.isfinite().tolist(), False].index(False) if before and self.guard.failed else 0
+            if 0 < good < len(losses):
+                self.guard.record(noise, losses[:good])
+                noise, rest = _noise_after(good, whole, before, noise, args), losses[good:]
+            self.guard.record(noise, rest)
+        return losses
 
     def _failing_at(self, noise: dict[str, Tensor], run: Callable[[], T]) -> T:
         """Run a step; an error that a distribution raises at it becomes that of a loss that is not finite."""
@@ -176,3 +201,22 @@ class StepRunner:
             raise error
         epoch = step * self.minibatches.batch_size // len(self.loss.x)
         raise not_finite(name, step, epoch) from error
+
+
+def _noise_after(
+    steps: int, whole: WholeSteps, before: list[Tensor], noise: dict[str, Tensor], args: tuple[Tensor, ...]
+) -> dict[str, Tensor]:
+    """Make the first steps of a call again; return the state of the random generators after them.
+
+    :param before: whether a loss had failed, and the state of the steps, before the call
+    :param noise: that of the random generators
+    :param args: of the call
+    """
+    set_random_state(noise)
+    torch._foreach_copy_(whole.state, before[1:])
+    rates, _, *of_steps = args
+    losses = whole.state[0].new_empty(whole.most)
+    whole.run(
+        torch.zeros((), dtype=torch.int64), losses, rates[:steps], before[0], *(value[:steps] for value in of_steps)
+    )
+    return random_state()

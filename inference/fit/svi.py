@@ -7,7 +7,8 @@ loss.py         loss and gradient of a minibatch
 step_runner.py  run the steps, and check their losses
 step.py         how a step is run: by Pyro, as a graph, or compiled
 library.py      compiled graphs, kept on disk
-whole_step.py   gradient and update in one compiled call, for small models
+whole_step.py   several steps, gradient and update, in one compiled call, for small models
+loop.py         loops in a graph
 updates.py      the optimiser
 converged.py    falling rates until the weights have converged
 guard.py        losses that are not finite

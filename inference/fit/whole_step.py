@@ -1,35 +1,64 @@
-"""A whole step, gradient and update, in one compiled call: for small models, whose step is overhead.
+"""Whole steps, gradient and update, several in one compiled call: for small models, whose step is overhead.
 
-Such a step spends its time between the operators: in Python and in the optimiser. Here both are in one library, and
-what changes from step to step is computed for many steps together.
+Such a step spends its time between the operators: in Python and in the optimiser. Here a loop over both is in one
+library. What changes from step to step is computed before, for all steps of a call.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import GraphAppendingTracer
 
-from inference.fit.library import compile_library, lift_tensors
+from inference.fit.library import lift_tensors, load_library
+from inference.fit.loop import Proxies, graph_of, inlined, looped, set_examples, written
 from inference.fit.updates import Updates
 
-__all__ = ["MOST_WEIGHTS", "adam_rates", "compile_whole_step"]
+__all__ = ["MOST_STEPS", "MOST_WEIGHTS", "WholeSteps", "adam_rates", "compile_whole_steps"]
 
 MOST_WEIGHTS = 20_000  # above, a step spends its time in products, and torch's own update is faster
+MOST_STEPS = 50  # of a call
 
 
-def compile_whole_step(
-    graph: fx.GraphModule, args: tuple[Tensor, ...], updates: Updates
-) -> Callable[..., Tensor] | None:
-    """Compile a step of Adam on the CPU: `step(rates, *args)` updates weights, moments and `args[0]`; returns the loss.
+@dataclass(frozen=True)
+class WholeSteps:
+    """Compiled steps of Adam on the CPU.
 
-    :param graph: of a step, which takes `args`, (failed, ...), and returns (failed, loss, gradient of each parameter)
+    :param most: the largest number of steps of a call
+    :param state: what they change: weights, moments, and the buffers that the pair updates
+    :param call: the library, a function of all else
+    """
+
+    most: int
+    state: list[Tensor]
+    call: Callable[[list[Tensor]], Any]
+
+    def run(self, done: Tensor, losses: Tensor, rates: Tensor, failed: Tensor, *args: Tensor) -> None:
+        """Make steps. `done`, `losses`, `failed` and the state are changed together, after the last of them.
+
+        :param done: scalar 0, which becomes the number of steps, an integer
+        :param losses: (most,) gets their losses in nats per data point, in the type of the weights
+        :param rates: (steps, 2) as `adam_rates` returns them
+        :param failed: scalar, 1 from the first loss on that is not finite; no weights are updated from then on
+        :param args: (steps, ...) what the gradients of each step take beside `failed`
+        """
+        inputs = (value.contiguous() for value in (rates, *args))  # the library reads them no further than these steps
+        self.call([done, failed, losses, torch.full((), len(rates)), *inputs])
+
+
+def compile_whole_steps(
+    graph: fx.GraphModule, args: tuple[Tensor, ...], updates: Updates, most: int
+) -> WholeSteps | None:
+    """Compile steps of Adam on the CPU, gradient and update.
+
+    :param graph: of a gradient, which takes `args`, (failed, rows, beta, ...), and returns (failed, loss, gradient of
+        each parameter)
     :param updates: the optimiser and its parameters
-    :return: a function of a row of `adam_rates` and of arguments of the shapes of `args`; None if the fit is not one
-        for it, or if torch cannot compile it so
+    :param most: the largest number of steps of a call
+    :return: None if the fit is not one for it, or if torch cannot compile it so
     """
     (output,) = graph.graph.find_nodes(op="output")
     gradients = output.args[0][2:]
@@ -40,41 +69,88 @@ def compile_whole_step(
     constants = [tensor for tensor in tensors if not any(tensor is p for p in fitted)]
     if not all(type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided for tensor in constants):
         return None  # a sparse tensor, or the graph of a branch of torch.cond
-    storages = {p.untyped_storage().data_ptr() for p in fitted}
-    if len(storages) < len(fitted) or any(tensor.untyped_storage().data_ptr() in storages for tensor in constants):
+    changed = {id(tensors[i - len(args)]) for i in written(lifted) if i >= len(args)}
+    buffers = [tensor for tensor in constants if id(tensor) in changed]
+    constants = [tensor for tensor in constants if id(tensor) not in changed]
+    storages = {tensor.untyped_storage().data_ptr() for tensor in (*fitted, *buffers)}
+    apart = len(storages) == len(fitted) + len(buffers)
+    if not apart or any(tensor.untyped_storage().data_ptr() in storages for tensor in constants):
         return None  # an update in place would change another argument
-    state = [[p.detach() for p in fitted], *updates.moments(fitted), [tensor.detach() for tensor in constants]]
-    (beta1, beta2), epsilon, sizes = updates.betas, updates.epsilon, [len(args), *map(len, state)]
-
-    nodes = fx.Graph()
-    tracer = GraphAppendingTracer(nodes)
-    remaining: Iterator[Any] = (fx.Proxy(nodes.placeholder(f"value_{i}"), tracer) for i in range(1 + sum(sizes)))
-    rates = next(remaining)
-    of_args, weights, means, squares, others = ([*islice(remaining, size)] for size in sizes)
-    by_id = dict(zip(map(id, [*fitted, *constants]), [*weights, *others], strict=True))
-    inputs = [*of_args, *(by_id[id(tensor)] for tensor in tensors)]
-    placeholders = lifted.graph.find_nodes(op="placeholder")
-    known = {node: value.node for node, value in zip(placeholders, inputs, strict=True)}
-    copied: Any = nodes.graph_copy(lifted.graph, known)  # its outputs
-    computed: list[Any] = [fx.Proxy(node, tracer) for node in copied if node is not None]
-    failed, loss, *present = computed
-    fine = failed == 0
-    for weight, mean, square, gradient in zip(weights, means, squares, present, strict=True):
-        new_mean = mean + (1 - beta1) * (gradient - mean)
-        new_square = beta2 * square + (1 - beta2) * gradient * gradient
-        change = rates[0] * new_mean / (new_square.sqrt() / rates[1] + epsilon)
-        for old, new in ((weight, weight - change), (mean, new_mean), (square, new_square)):
-            old.copy_(torch.where(fine, new, old))
-    of_args[0].copy_(failed)
-    nodes.output((loss.node,))
-    flat = [tensor for part in state for tensor in part]
+    moments = updates.moments(fitted)
+    state = [tensor.detach() for part in ([*fitted], *moments, buffers) for tensor in part]
+    kept = [*state, *(tensor.detach() for tensor in constants)]
+    examples = [torch.tensor(0), args[0], state[0].new_empty(most), torch.tensor(most)]
+    examples += [value.new_empty(most, *value.shape) for value in (args[2].new_empty(2), *args[1:])]
     try:
-        with torch.random.fork_rng([]):
-            first = torch.ones(2, dtype=args[2].dtype)
-            call = compile_library(fx.GraphModule({}, nodes), (first, *args, *flat), optimise=True)
+        known = [*fitted, *buffers, *constants]
+        order = [next(i for i, of in enumerate(known) if of is tensor) for tensor in tensors]
+        loop = _loop(lifted, order, fitted, len(args), len(buffers), len(constants), updates)
+        set_examples(loop, [*examples, *kept])
+        library = load_library(loop, [*examples, *kept], optimise=True)
     except Exception:  # of any kind, from a compiler whose interface differs between versions
         return None
-    return lambda rates, *args: call(rates, *args, *flat)[0]
+    return WholeSteps(most, state, lambda values: library([*values, *kept]))
+
+
+def _loop(
+    gradients: fx.GraphModule,
+    order: list[int],
+    fitted: list[nn.Parameter],
+    args: int,
+    buffers: int,
+    constants: int,
+    updates: Updates,
+) -> fx.GraphModule:
+    """Return the graph of the steps of a call.
+
+    It takes (number of the step, failed, losses), (steps of the call, rates, args[1:]), weights, averages of gradients
+    and of their squares, buffers, constants; and changes the first and all but the constants of the last.
+
+    :param gradients: the graph of loss and gradient, whose tensors are arguments
+    :param order: of each of these tensors, its number among weights, buffers, constants
+    :param fitted: the parameters
+    :param args: number of arguments of a step
+    :param buffers: number of buffers that a step changes
+    :param constants: number of other tensors
+    """
+    ends = [*accumulate(p.numel() for p in fitted)]
+
+    def parts(flat: Any) -> Proxies:
+        return [flat[end - p.numel() : end].view(p.shape) for end, p in zip(ends, fitted, strict=True)]
+
+    def turn(carried: Proxies, old: Proxies, inputs: Proxies, others: Proxies) -> Proxies:
+        i, failed, losses, flat = carried
+        rates, *of_step = (value.index_select(0, i.view(1)).squeeze(0) for value in inputs[1:])
+        new = [buffer.clone() for buffer in old]
+        tensors = [*parts(flat[0]), *new, *others]
+        failed, loss, *present = inlined(gradients, [failed, *of_step, *(tensors[k] for k in order)])
+        gradient = torch.cat([value.reshape(-1) for value in present])
+        flat = torch.where(failed == 0, _adam(flat, gradient, rates, updates), flat)
+        return [i + 1, failed, losses.scatter(0, i.view(1), loss.view(1)), flat, *new]
+
+    def run(scalars: Proxies, inputs: Proxies, *state: Proxies) -> Proxies:
+        *of_fitted, old, others = state
+        flat = torch.stack([torch.cat([value.reshape(-1) for value in part]) for part in of_fitted])
+        last = looped("turn", "condition", [*scalars, flat, *old], [*inputs, *others])
+        new = [*last[:3], *(value for k in range(3) for value in parts(last[3][k])), *last[4:]]
+        for before, after in zip([*scalars, *chain(*of_fitted), *old], new, strict=True):
+            before.copy_(after)
+        return []
+
+    def condition(carried: Proxies, old: Proxies, inputs: Proxies, others: Proxies) -> Proxies:
+        return [carried[0] < inputs[0]]
+
+    sizes = 4, buffers, 1 + args, constants
+    graphs = {"turn": graph_of(turn, sizes), "condition": graph_of(condition, sizes)}
+    return graph_of(run, (3, 1 + args, *[len(fitted)] * 3, buffers, constants), graphs)
+
+
+def _adam(state: Any, gradient: Any, rates: Any, updates: Updates) -> Any:
+    """Return (3, weights) weights and averages of gradients and of their squares after a step of Adam."""
+    (beta1, beta2), weights, mean, square = updates.betas, state[0], state[1], state[2]
+    mean = mean + (1 - beta1) * (gradient - mean)
+    square = beta2 * square + (1 - beta2) * gradient * gradient
+    return torch.stack([weights - rates[0] * mean / (square.sqrt() / rates[1] + updates.epsilon), mean, square])
 
 
 def adam_rates(first: int, lrs: list[float], betas: tuple[float, float], dtype: torch.dtype) -> Tensor:

@@ -57,7 +57,7 @@ def test_the_first_of_the_processes_is_not_counted(monkeypatch):
 @pytest.mark.integration
 def test_the_parts_of_a_first_step_are_less_than_the_whole(monkeypatch, tmp_path):
     monkeypatch.setattr("inference.fit.step.fused", lambda graph, args: graph)  # compiles nothing
-    monkeypatch.setattr("inference.fit.step.compile_whole_step", lambda *_: None)
+    monkeypatch.setattr("inference.fit.step.compile_whole_steps", lambda *_: None)
     result = first_step("factor_analysis")
     assert result.keys() == {"first_step", "tracing", "compiling"}
     assert 0 < result["compiling"] < result["tracing"] < result["first_step"]

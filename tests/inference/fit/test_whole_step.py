@@ -1,20 +1,20 @@
 """Gradient and update in one compiled call: the steps of Pyro, in any number a call, and the fits it leaves alone.
 
-All fits here have one graph, which is compiled once.
+Most fits here have one graph. It is compiled twice: for several steps a call, and for one where a transform may draw.
 """
 
-import os
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from fits import run_steps, tiny_fit
 
-from inference import InferenceError
-from inference.fit.graph import fused
-from inference.fit.library import _key, _library, _remove_oldest, compile_library, lift_tensors
+from inference import SVI, InferenceError, Settings
+from inference.examples import LinearGaussian
+from inference.fit.loop import written
 from inference.fit.step import prepare_step
-from inference.fit.whole_step import adam_rates, compile_whole_step
+from inference.fit.whole_step import MOST_STEPS, adam_rates, compile_whole_steps
 
 STEPS = 9  # of three epochs
 
@@ -33,7 +33,7 @@ def test_any_number_of_steps_a_call_gives_the_same_bits_as_one():
     losses = run_steps(one, STEPS)
     torch.manual_seed(1)
     assert torch.equal(torch.cat([several.train_steps(4), several.train_steps(5)]), losses)
-    assert several.runner.prepare()[1] is not None
+    assert several.runner.prepare()[1].most > 5
     assert (several.step, several.lr, several.beta) == (one.step, one.lr, one.beta)
     assert torch.equal(weights(one), weights(several))
     assert all(torch.equal(v, several.state()[0][name]) for name, v in one.state()[0].items())
@@ -67,19 +67,26 @@ def test_a_fit_continues_from_its_state_and_from_that_of_pyro():
 
 
 @pytest.mark.integration
-def test_a_loss_that_is_not_finite_stops_all_updates_of_the_call_and_is_named():
-    errors, left = [], []
-    for mode in ("compiled", "pyro"):
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_loss_that_is_not_finite_stops_all_updates_of_the_call_and_is_named(bad):
+    """At the first, at the last and within a call; the state of the generator is that before the step, whose noise the
+    message depends on."""
+    errors, left, noise = [], [], []
+    for mode, calls in (("compiled", [9]), ("compiled", [2, 7]), ("compiled", [1] * 9), ("pyro", [1] * 9)):
         svi = fit(mode)
-        svi.x[svi.rows(2)[0]] = torch.nan
+        svi.x[svi.rows(bad)[0]] = torch.nan
+        svi.loss.first_not_finite = lambda rows: noise.append(torch.get_rng_state()) or f"row {rows[0]}"
         torch.manual_seed(1)
         with pytest.raises(InferenceError) as error:
-            svi.run()
+            [svi.train_steps(most) for most in calls]
         errors.append(str(error.value))
         left.append(weights(svi))
-    assert "at step 2 (epoch 1)" in errors[0]
-    assert errors[0] == errors[1]
-    torch.testing.assert_close(*left, rtol=1e-9, atol=1e-9)
+    assert f"at step {bad} (epoch 1): row {svi.rows(bad)[0]} is" in errors[0]
+    assert set(errors) == {errors[0]}
+    assert all(torch.equal(state, noise[0]) for state in noise)
+    assert torch.equal(left[0], left[1])
+    assert torch.equal(left[0], left[2])
+    torch.testing.assert_close(left[0], left[3], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.integration
@@ -103,6 +110,67 @@ def test_an_interrupt_between_two_steps_of_a_call_leaves_those_that_were_made(er
     assert all(torch.equal(v, broken.state()[0][name]) for name, v in other.state()[0].items())
 
 
+@pytest.mark.integration
+def test_an_interrupt_of_a_call_of_several_steps_comes_after_them():
+    broken, other = fit(), fit()
+    step, whole = broken.runner.prepare()
+
+    def call(values):
+        whole.call(values)
+        raise KeyboardInterrupt  # as Python does for a signal that came within the call
+
+    torch.manual_seed(1)
+    broken.train_steps(2)
+    broken.runner._prepared = step, replace(whole, call=call)
+    with pytest.raises(KeyboardInterrupt):
+        broken.train_steps(5)
+    broken.runner._prepared = step, whole
+    torch.manual_seed(1)
+    other.train_steps(7)
+    assert broken.step == 7
+    assert all(torch.equal(v, broken.state()[0][name]) for name, v in other.state()[0].items())
+
+
+class Counting(LinearGaussian):
+    """Its guide counts its calls in a buffer, on which it depends, and keeps a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("start", torch.tensor(0.5))
+
+    def guide(self, x, total=None):
+        self.calls.mul_(0.9).add_(1 + self.start)
+        super().guide(x + self.calls, total)
+
+
+@pytest.mark.slow
+def test_buffers_that_the_pair_updates_are_carried_from_step_to_step():
+    fits, losses = [], []
+    for mode, calls in (("compiled", [20]), ("compiled", [3] * 6 + [2]), ("graph", [1] * 20)):
+        torch.manual_seed(0)
+        svi = SVI(Counting(), torch.randn(40, 1), settings=Settings(epochs=2, batch_size=4))
+        svi.runner.mode = mode
+        torch.manual_seed(1)
+        losses.append(torch.cat([svi.train_steps(most) for most in calls]))
+        fits.append(svi)
+    assert fits[0].runner.prepare()[1].most == MOST_STEPS
+    assert torch.equal(losses[0], losses[1])
+    torch.testing.assert_close(losses[0], losses[2], rtol=1e-5, atol=1e-5)
+    assert torch.equal(fits[0].pair.calls, fits[1].pair.calls)
+    torch.testing.assert_close(fits[0].pair.calls, fits[2].pair.calls, rtol=1e-6, atol=0)
+
+
+def test_the_arguments_that_a_graph_changes_are_those_that_it_changes_through_a_view():
+    nodes = torch.fx.Graph()
+    a, b, c = map(nodes.placeholder, "abc")
+    row = nodes.call_function(torch.ops.aten.select.int, (b, 0, 0))
+    nodes.call_function(torch.ops.aten.add_.Tensor, (row, 1))
+    nodes.call_function(torch.ops.aten.add.Tensor, (a, c))
+    nodes.output((row,))
+    assert written(torch.fx.GraphModule({}, nodes)) == [1]
+
+
 def test_the_count_of_steps_has_the_type_of_torch(monkeypatch):
     """A checkpoint is refused where it has another."""
     monkeypatch.setattr("torch.zeros", partial(torch.zeros, dtype=torch.float64))  # as by set_default_dtype
@@ -111,15 +179,31 @@ def test_the_count_of_steps_has_the_type_of_torch(monkeypatch):
     assert svi.updates.state()["0.step"].dtype == torch.float32
 
 
-def test_large_minibatches_are_copied_one_by_one(monkeypatch):
-    svi = fit("pyro")
-    rows = svi.minibatches.many_rows(0, 3)
-    together = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.runner.guard.failed))
-    monkeypatch.setattr("inference.fit.loss.MOST_TOGETHER", 3)
-    one_by_one = list(svi.loss.many_arguments(rows, [1.0] * 3, svi.runner.guard.failed))
-    assert all(map(torch.equal, sum(together, ()), sum(one_by_one, ())))
-    storages = [{args[3].untyped_storage().data_ptr() for args in of} for of in (together, one_by_one)]
-    assert list(map(len, storages)) == [1, 3]
+def test_arguments_of_several_steps_are_those_of_each():
+    svi = fit("pyro", warmup=2.0)
+    rows, betas = svi.minibatches.many_rows(2, 3), [svi.runner.schedules.beta(i) for i in (2, 3, 4)]
+    together = svi.loss.many_arguments(rows, betas)
+    for i, *of_step in zip((2, 3, 4), *together, strict=True):
+        svi.runner.set_step(i)
+        assert all(map(torch.equal, of_step, svi.loss.step_arguments(svi.rows(i))[1:]))
+
+
+@pytest.mark.parametrize("reason", ["a transform", "large minibatches", "a temperature", None])
+def test_a_call_has_one_step_where_its_arguments_are_not_prepared_together(reason, monkeypatch):
+    svi, most = fit(), []
+    if reason == "a transform":
+        svi.loss.transform = torch.clone
+    if reason == "large minibatches":
+        monkeypatch.setattr("inference.fit.loss.MOST_TOGETHER", 2 * 4 * svi.x[0].numel() - 1)
+    if reason == "a temperature":
+        monkeypatch.setattr("inference.fit.schedules.Schedules.temperature", lambda self, step: 0.5)
+        svi.pair.temperature = torch.tensor(1.0)
+    monkeypatch.setattr(
+        "inference.fit.step_runner.prepare_step", lambda *args: most.append(args[-1]) or (svi.loss.gradients, None)
+    )
+    svi.runner.set_step(0)
+    svi.runner.prepare()
+    assert most == [1 if reason else MOST_STEPS]
 
 
 @pytest.mark.parametrize("held", [torch.eye(2).to_sparse(), torch.nn.Identity()], ids=["sparse", "branch"])
@@ -129,7 +213,7 @@ def test_a_graph_that_holds_more_than_dense_tensors_has_no_whole_step(held):
     failed = nodes.placeholder("failed")
     nodes.output((failed, nodes.get_attr("held"), *[failed] * len(svi.parameters)))
     graph = torch.fx.GraphModule({"held": held}, nodes)
-    assert compile_whole_step(graph, (svi.runner.guard.failed,), svi.updates) is None
+    assert compile_whole_steps(graph, (svi.runner.guard.failed,), svi.updates, 1) is None
 
 
 @pytest.mark.parametrize("reason", ["SGD", "size", "shared", "several processes", "compiler"])
@@ -142,7 +226,7 @@ def test_other_fits_are_left_to_the_optimiser(reason, monkeypatch):
     if reason == "several processes":
         monkeypatch.setattr("inference.fit.distributed.workers", lambda: 2)
     if reason == "compiler":
-        monkeypatch.setattr("inference.fit.whole_step.compile_library", lambda *args, **kwargs: 1 / 0)
+        monkeypatch.setattr("inference.fit.whole_step.load_library", lambda *args, **kwargs: 1 / 0)
     if reason == "shared":
         first, second = svi.parameters[:2]
         second.data = first.data.flatten()[: second.numel()].view_as(second)
@@ -179,94 +263,6 @@ def test_a_library_is_compiled_once_and_takes_new_weights(monkeypatch):
     eager.pair.load_state_dict(second.pair.state_dict())
     torch.testing.assert_close(run_steps(second), run_steps(eager), rtol=1e-9, atol=1e-9)
     assert second.runner.prepare()[1] is not None
-
-
-def test_constants_of_a_graph_become_arguments_and_no_gradient_stays_none(monkeypatch):
-    kept = torch.ones(2)
-    nodes = torch.fx.Graph()
-    x, constant = nodes.placeholder("x"), nodes.get_attr("kept")
-    nodes.output((nodes.call_function(torch.add, (x, constant)), None))
-    graph = torch.fx.GraphModule({"kept": kept}, nodes)
-    lifted, tensors = lift_tensors(graph)
-    assert len(tensors) == 1
-    assert tensors[0] is kept
-    assert torch.equal(lifted(torch.ones(2), torch.zeros(2))[0], torch.ones(2))
-
-    class Runner:
-        def __init__(self, path, models):
-            self.run = lambda values: [values[0] + values[1]]
-
-    monkeypatch.setattr("torch._C._aoti.AOTIModelContainerRunnerCpu", Runner)
-    monkeypatch.setattr("inference.fit.library._library", lambda *args: "step.so")
-    total, missing = compile_library(graph, (torch.ones(2),))(torch.ones(2))
-    assert torch.equal(total, 2 * torch.ones(2))
-    assert missing is None
-
-
-def test_without_the_ahead_of_time_compiler_a_graph_is_compiled_for_the_process(monkeypatch):
-    monkeypatch.setattr("inference.fit.graph.compile_library", lambda *args: 1 / 0)
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, args, options: ("compiled", options))
-    assert fused(None, (torch.ones(2),)) == ("compiled", {"triton.cudagraphs": False, "fallback_random": True})
-
-
-def test_a_graph_that_cannot_be_compiled_runs_as_it_is(monkeypatch):
-    """As where there is no C++ compiler."""
-    monkeypatch.setattr("inference.fit.graph.compile_library", lambda *args: 1 / 0)
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, args, options: 1 / 0)
-    graph = torch.fx.symbolic_trace(lambda x: x + 1)
-    with pytest.warns(UserWarning, match=r"torch cannot compile \(division by zero\)"):
-        assert fused(graph, (torch.ones(2),)) is graph
-
-
-@pytest.fixture
-def compiles(tmp_path, monkeypatch):
-    """Replace the compiler; return (folder of libraries, list with an entry for each compilation)."""
-    done = []
-
-    def compile_graph(graph, inputs, options):
-        done.append(options)
-        (tmp_path / "compiled.so").write_bytes(b"library")
-        return str(tmp_path / "compiled.so")
-
-    monkeypatch.setattr("torch._inductor.aot_compile", compile_graph)
-    return tmp_path / "steps", done
-
-
-def test_a_damaged_library_is_compiled_anew(compiles):
-    steps, done = compiles
-    for content in (b"library", b"libr", None):
-        path = _library(steps / "key", None, [], {})
-        assert path.read_bytes() == b"library"
-        assert _library(steps / "key", None, [], {}) == steps / "key" / "step.so"
-        path = steps / "key" / "step.so"
-        path.write_bytes(content) if content else path.unlink()
-    assert len(done) == 2  # at first, and where "libr" was left
-    assert [path.name for path in steps.iterdir()] == ["key"]
-
-
-def test_a_library_that_cannot_be_kept_is_used(compiles):
-    steps, _ = compiles
-    steps.write_text("a file where the folder should be")
-    assert _library(steps / "key", None, [], {}).read_bytes() == b"library"
-
-
-def test_a_library_depends_on_constants_and_settings(monkeypatch):
-    def key(constant):
-        return _key(torch.fx.symbolic_trace(lambda x: x + constant), [torch.ones(2)], {})
-
-    keys = {key(0.1), key(0.1 + 1e-16), key(float("inf"))}
-    monkeypatch.setattr("torch.get_default_dtype", lambda: torch.float64)
-    keys.add(key(0.1))
-    assert len(keys) == 4
-
-
-def test_the_oldest_libraries_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr("inference.fit.library.MOST", 2)
-    for name, used in (("a", 3), ("b", 1), ("c", 2)):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (used, used))
-    _remove_oldest(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "c"}
 
 
 def test_an_epoch_ends_where_a_call_does():
