@@ -214,7 +214,7 @@ PERPLEXITY = Metric(
 
 METRICS: tuple[Metric, ...] = (
     Metric("bounds", lambda s: True, _bounds),
-    Metric("scale", lambda s: True, lambda s: {"scale": s.info.scale}),
+    Metric("scale", lambda s: bool(s.info.likelihood), lambda s: {"scale": s.info.scale}),
     Metric("reconstruction_error", lambda s: bool(s.info.delta_sites) and has_reconstructions(s), reconstruction_error),
     Metric("accuracy", _has_label_bounds, _labels),
     Metric(

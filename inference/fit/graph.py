@@ -68,7 +68,7 @@ class ConstantChecks(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def _bernoulli(p: Tensor, generator: None = None) -> Tensor:
+def _bernoulli(p: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw as `torch.bernoulli` does, to the bit; in float64 the compiler's own form draws other numbers."""
     return (torch.rand(p.shape, dtype=p.dtype, device=p.device) < p).to(p.dtype)
 

@@ -75,7 +75,7 @@ class LossGuard:
         self._checked, self._count = step, 0
 
 
-def invalid_parameter(error: ValueError) -> str:
+def invalid_parameter(error: ValueError | RuntimeError) -> str:
     """Return the parameter that a distribution has refused, such as "scale of Normal", from torch's error.
 
     >>> invalid_parameter(ValueError("Expected parameter scale (Tensor of shape (2,)) of distribution Normal(loc) to"))

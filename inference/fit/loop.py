@@ -74,6 +74,8 @@ def written(graph: fx.GraphModule) -> list[int]:
     memory: dict[fx.Node, set[int]] = {node: {i} for i, node in enumerate(arguments)}  # whose memory a node may share
     changed: set[int] = set()
     for node in graph.graph.nodes:
+        if node.target is operator.getitem:  # one of several views
+            memory[node] = memory.get(node.args[0], set())
         schema = getattr(node.target, "_schema", None)
         if schema is not None and any(argument.alias_info is not None for argument in schema.arguments):
             memory[node] = set().union(*(memory.get(of, set()) for of in node.all_input_nodes))

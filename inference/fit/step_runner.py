@@ -18,6 +18,7 @@ from inference.fit.schedules import Schedules
 from inference.fit.step import Mode, prepare_step
 from inference.fit.updates import Updates
 from inference.fit.whole_step import MOST_STEPS, WholeSteps, adam_rates
+from inference.pairs.run import same_buffers
 
 __all__ = ["StepRunner"]
 
@@ -103,6 +104,8 @@ class StepRunner:
         step, whole_step = self.prepare()
         if whole_step is None:
             return self._one(step).reshape(1)
+        if self.guard.is_due:  # an interrupt came before the check
+            self.check()
         return self._several(whole_step, min(most, self.guard.room))
 
     def _one(self, step: Step) -> Tensor:
@@ -194,8 +197,9 @@ class StepRunner:
         set_random_state(noise)
         self.set_step(step)
         try:
-            name = self.loss.first_not_finite(self.minibatches.rows(step))
-        except ValueError as invalid:  # of a distribution: model or guide cannot be run with these weights
+            with same_buffers(self.loss.pair):
+                name = self.loss.first_not_finite(self.minibatches.rows(step))
+        except (ValueError, RuntimeError) as invalid:  # of a distribution, which cannot be run with these weights
             name = invalid_parameter(invalid)
         if error is not None and name == "the gradient":  # all is finite: the error has another cause
             raise error

@@ -126,7 +126,8 @@ def _loop(
         failed, loss, *present = inlined(gradients, [failed, *of_step, *(tensors[k] for k in order)])
         gradient = torch.cat([value.reshape(-1) for value in present])
         flat = torch.where(failed == 0, _adam(flat, gradient, rates, updates), flat)
-        return [i + 1, failed, losses.scatter(0, i.view(1), loss.view(1)), flat, *new]
+        kept = [torch.where(failed == 0, after, before) for before, after in zip(old, new, strict=True)]
+        return [i + 1, failed, losses.scatter(0, i.view(1), loss.view(1)), flat, *kept]
 
     def run(scalars: Proxies, inputs: Proxies, *state: Proxies) -> Proxies:
         *of_fitted, old, others = state

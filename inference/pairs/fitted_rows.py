@@ -3,7 +3,6 @@
 from copy import deepcopy
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from inference.errors import InferenceError
@@ -11,7 +10,7 @@ from inference.pairs.handlers import FittedRows, SetRows, stated_rows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.rows import RowUse
-from inference.pairs.run import eval_mode, importance_traces, same_buffers
+from inference.pairs.run import cuda_devices, eval_mode, importance_traces, same_buffers
 
 __all__ = ["check_rows"]
 
@@ -33,10 +32,11 @@ def check_rows(pair: Pair, args: tuple[Tensor, ...], model_alone: bool = False) 
             f"{name} has parameters for each data point that it was fitted to, and which of them x are is not stated.",
             "If x[0] is row i of the fit, call this within `with FittedRows(i):`; other data have no parameters.",
         )
+    devices = cuda_devices(pair)
     if args[0].device.type != "cpu":  # a GPU does not raise an IndexError: it ends the process
         pair, few = deepcopy(pair).cpu(), tuple(a.cpu() for a in few)
     rows = torch.arange(n)[-2:]
-    with eval_mode(pair), same_buffers(pair):
+    with torch.random.fork_rng(devices), eval_mode(pair), same_buffers(pair):
         try:
             if model_alone:
                 _draw(pair, few, rows)
@@ -56,6 +56,6 @@ def _model_uses_rows(pair: Pair, args: tuple[Tensor, ...]) -> bool:
 
 
 def _draw(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> None:
-    """Run the model at rows without its data, whose values need not be possible."""
+    """Run the model at rows; the data are not scored, so that their values need not be possible."""
     with SetRows(rows):
-        poutine.uncondition(pair.model)(*args)
+        pair.model(*args)

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import biject_to, constraints
 
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
@@ -93,7 +93,7 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
             continue  # the support of a Delta is the real numbers, wherever it is
         p: Site = prior.nodes[name]
         whole = support_of(p["fn"])
-        if whole is not None and base_of(whole).event_dim and not whole.check(site["value"]).all():
+        if whole is not None and _is_unmapped(whole) and not whole.check(site["value"]).all():
             raise InferenceError(impossible(name, name_of(whole)))
         supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
         if len(supports) < 2:  # torch does not know one of them
@@ -116,6 +116,16 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
                 f"the prior of {name} ~ {_family(p)} is a density of an angle, the guide's {name} ~ {_family(site)} is "
                 "none: the ELBO is no bound. Choose a guide of an angle, or one on an interval of length 2 pi."
             )
+
+
+def _is_unmapped(support: constraints.Constraint) -> bool:
+    """Return whether torch maps nothing onto a support of whole events, as a sphere, which densities do not check."""
+    if constraints.is_dependent(support) or support.is_discrete or not base_of(support).event_dim:
+        return False
+    try:
+        return biject_to(support) is None
+    except NotImplementedError:
+        return True
 
 
 def _within_a_turn(site: Site, support: constraints.Constraint) -> bool:

@@ -63,9 +63,9 @@ def of_one_number(but):
     :param but: names of families that no latent has
     """
     latents = [name for name in LATENTS if name not in but]
-    drawn = specifications(latents, LIKELIHOODS, latents).filter(
-        lambda s: s.place == "local" or not (s.enumerates or s.likelihood == "Empirical")  # Pyro's is not expanded
-    )
+    mixing_rows = {"Empirical", "ExpandedDistribution"}  # the former is not expanded, the latter takes a row for all
+    drawn = specifications(latents, [name for name in LIKELIHOODS if name not in mixing_rows], latents)
+    drawn = drawn.filter(lambda s: s.place == "local" or not s.enumerates)
     return drawn.map(lambda s: replace(s, latent="number", place=s.place.split()[0], plate="full", dtype=torch.float64))
 
 

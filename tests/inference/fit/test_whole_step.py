@@ -3,6 +3,7 @@
 Most fits here have one graph. It is compiled twice: for several steps a call, and for one where a transform may draw.
 """
 
+import operator
 from dataclasses import replace
 from functools import partial
 
@@ -111,7 +112,9 @@ def test_an_interrupt_between_two_steps_of_a_call_leaves_those_that_were_made(er
 
 
 @pytest.mark.integration
-def test_an_interrupt_of_a_call_of_several_steps_comes_after_them():
+def test_an_interrupt_of_a_call_of_several_steps_comes_after_them(monkeypatch):
+    """Also where the losses of that call are due to be checked."""
+    monkeypatch.setattr("inference.fit.guard.CHECK_STEPS", 7)
     broken, other = fit(), fit()
     step, whole = broken.runner.prepare()
 
@@ -128,6 +131,9 @@ def test_an_interrupt_of_a_call_of_several_steps_comes_after_them():
     torch.manual_seed(1)
     other.train_steps(7)
     assert broken.step == 7
+    for svi in (other, broken):
+        torch.manual_seed(2)
+        svi.train_steps(2)
     assert all(torch.equal(v, broken.state()[0][name]) for name, v in other.state()[0].items())
 
 
@@ -161,14 +167,31 @@ def test_buffers_that_the_pair_updates_are_carried_from_step_to_step():
     torch.testing.assert_close(fits[0].pair.calls, fits[2].pair.calls, rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [0, 3])
+def test_buffers_after_a_step_that_failed_are_those_before_it(bad):
+    torch.manual_seed(0)
+    svi = SVI(Counting(), torch.randn(40, 1), settings=Settings(epochs=2, batch_size=4))
+    svi.runner.mode = "compiled"
+    expected = 0.0
+    for _ in range(bad):
+        expected = 0.9 * expected + 1.5
+    svi.x[svi.rows(bad)] = torch.nan
+    with pytest.raises(InferenceError, match=f"at step {bad} "):
+        svi.train_steps(20)
+    assert svi.pair.calls.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_arguments_that_a_graph_changes_are_those_that_it_changes_through_a_view():
     nodes = torch.fx.Graph()
-    a, b, c = map(nodes.placeholder, "abc")
+    a, b, c, d = map(nodes.placeholder, "abcd")
     row = nodes.call_function(torch.ops.aten.select.int, (b, 0, 0))
     nodes.call_function(torch.ops.aten.add_.Tensor, (row, 1))
     nodes.call_function(torch.ops.aten.add.Tensor, (a, c))
+    halves = nodes.call_function(torch.ops.aten.split.Tensor, (d, 1))
+    nodes.call_function(torch.ops.aten.add_.Tensor, (nodes.call_function(operator.getitem, (halves, 0)), 1))
     nodes.output((row,))
-    assert written(torch.fx.GraphModule({}, nodes)) == [1]
+    assert written(torch.fx.GraphModule({}, nodes)) == [1, 3]
 
 
 def test_the_count_of_steps_has_the_type_of_torch(monkeypatch):
