@@ -7,7 +7,7 @@ from torch import Tensor
 
 from inference.errors import InferenceError
 
-__all__ = ["CHECK_STEPS", "DivergenceError", "LossGuard", "invalid_parameter", "not_finite"]
+__all__ = ["CHECK_STEPS", "DivergenceError", "LossGuard", "impossible_value", "invalid_parameter", "not_finite"]
 
 CHECK_STEPS = 100  # steps between two readings of the losses
 
@@ -83,6 +83,19 @@ def invalid_parameter(error: ValueError | RuntimeError) -> str:
     """
     match = re.search(r"Expected parameter (\w+) .*?of distribution (\w+)", str(error), re.DOTALL)
     return f"{match[1]} of {match[2]}" if match else " ".join(str(error).split())[:100]
+
+
+def impossible_value(error: ValueError) -> InferenceError | None:
+    """Return the error for a value that Pyro refuses to score, though what is not masked is finite; None for others.
+
+    >>> text = "Error while computing log_prob at site 'x': Expected value in [0, 1], but found invalid values: 2"
+    >>> print(impossible_value(ValueError(text)))
+    Error while computing log_prob at site 'x': Expected value in [0, 1]. A value that is masked has to be possible too.
+    """
+    if not str(error).startswith("Error while computing log_prob at site"):
+        return None
+    words = " ".join(str(error).partition(", but found")[0].split())
+    return InferenceError(f"{words}.", "A value that is masked has to be possible too.")
 
 
 def not_finite(name: str, step: int, epoch: int) -> DivergenceError:

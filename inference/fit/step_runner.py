@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference.fit import distributed
 from inference.fit.checkpoint import random_state, set_random_state
-from inference.fit.guard import LossGuard, invalid_parameter, not_finite
+from inference.fit.guard import LossGuard, impossible_value, invalid_parameter, not_finite
 from inference.fit.loss import MinibatchLoss
 from inference.fit.minibatches import Minibatches
 from inference.fit.schedules import Schedules
@@ -202,7 +202,7 @@ class StepRunner:
         except (ValueError, RuntimeError) as invalid:  # of a distribution, which cannot be run with these weights
             name = invalid_parameter(invalid)
         if error is not None and name == "the gradient":  # all is finite: the error has another cause
-            raise error
+            raise impossible_value(error) or error from error
         epoch = step * self.minibatches.batch_size // len(self.loss.x)
         raise not_finite(name, step, epoch) from error
 

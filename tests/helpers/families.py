@@ -202,11 +202,11 @@ VECTORS = {
 
 # Clauses of the contract that a family cannot keep, although it is fitted.
 BREACHES = {
-    "Uniform": "support",  # that of the guide moves with its parameters
-    "TruncatedPolyaGamma": "gradients",  # it has no parameters
-    "Unit": "gradients",
-    "OneOneMatching": "device",  # it computes on the CPU
-    "OneTwoMatching": "device",
+    "Uniform": ("support", "gradients"),  # that of the guide moves with its parameters; as a likelihood it is constant
+    "TruncatedPolyaGamma": ("gradients",),  # it has no parameters
+    "Unit": ("gradients",),
+    "OneOneMatching": ("device",),  # it computes on the CPU
+    "OneTwoMatching": ("device",),
 }
 
 # Distributions of torch itself, which has no Pyro's methods: a user who imports the wrong module.
