@@ -3,7 +3,7 @@
 import pytest
 import torch
 from cases import N, arguments, build
-from fits import run_steps
+from fits import run_steps, tiny_fit
 from torch import nn
 
 from gallery.models.vae import VAE
@@ -68,3 +68,14 @@ def test_buffers_are_moved_by_training_steps_only():
         counts[mode] = svi.pair.encoder[0].num_batches_tracked.item(), svi.pair.encoder[0].running_mean.clone()
     assert counts["pyro"][0] == counts["graph"][0] == 3
     torch.testing.assert_close(counts["pyro"][1], counts["graph"][1])
+
+
+def test_an_epoch_ends_where_a_call_does():
+    svi = tiny_fit("factor_analysis", "pyro", epochs=2, batch_size=5)  # 12 rows: epochs end in the steps 3 and 5
+    ends = []
+    while svi.step < svi.steps:
+        left = svi.steps_left_of_epoch
+        for _ in range(left):
+            svi.train_step()
+        ends.append((svi.step, svi.epoch))
+    assert ends == [(3, 1), (5, 2)]

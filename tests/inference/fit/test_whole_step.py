@@ -288,16 +288,5 @@ def test_a_library_is_compiled_once_and_takes_new_weights(monkeypatch):
     assert second.runner.prepare()[1] is not None
 
 
-def test_an_epoch_ends_where_a_call_does():
-    svi = tiny_fit("factor_analysis", "pyro", epochs=2, batch_size=5)  # 12 rows: epochs end in the steps 3 and 5
-    ends = []
-    while svi.step < svi.steps:
-        left = svi.steps_left_of_epoch
-        for _ in range(left):
-            svi.train_step()
-        ends.append((svi.step, svi.epoch))
-    assert ends == [(3, 1), (5, 2)]
-
-
 def test_svi_returns_the_loss_of_every_step():
     assert fit("pyro").run().shape == (STEPS,)
