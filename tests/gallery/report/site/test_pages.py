@@ -167,6 +167,7 @@ def test_a_model_without_a_guide_states_it(pages):
     assert not any("No sites." in page.text for page in pages.values())
 
 
+@pytest.mark.slow
 def test_a_site_without_pictures_states_it(tmp_path, monkeypatch):
     """As from a wheel, which has no pictures: only the panels of exact models are drawn, and the rest is stated."""
     results = tmp_path / "results"
