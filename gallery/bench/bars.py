@@ -9,7 +9,7 @@ from typing import Any
 
 from gallery.bench.timing import RATIOS
 
-__all__ = ["BARS", "KNOWN", "Bar", "bars_table", "limit", "missed", "value"]
+__all__ = ["BARS", "Bar", "bars_table", "limit", "missed", "value"]
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,6 @@ BARS: tuple[Bar, ...] = (
     Bar("make demo", "a new clone, with a warm cache of packages", ("warm",), 60.0, True, " s"),
 )
 
-KNOWN: dict[str, str] = {
-    "factor_analysis": (
-        "50 steps are one call, by a loop in the compiled graph. Each of them allocates its tensors, and solves three "
-        "triangular systems through torch."
-    ),
-    "vae": "On another machine the rest was Adam's update, the transform of the pixels, draws and Python.",
-    "vae:continuous_bernoulli": (
-        "On another machine the rest was four dropout masks and the noise, by torch's serial generator, and the "
-        "transcendental functions of the density."
-    ),
-}
-"""What a step has beside its products, by profiles on another machine, shown until the benchmark has a profile."""
-
 
 def value(content: dict[str, Any], bar: Bar) -> float | None:
     """Return the number that a bar is for, from the result of `bench`; None if it was not measured."""
@@ -116,7 +103,7 @@ def missed(content: dict[str, Any], bar: Bar) -> bool | None:
 
 
 def bars_table(content: dict[str, Any]) -> str:
-    """Return a row for each bar in Markdown, and below them what is known of the bars that are missed."""
+    """Return a row for each bar in Markdown, and below them the profiles of the cases that miss one."""
     rows = [["case", "compared", "bar", "measured", "", "products alone"], ["---"] * 6]
     for bar in BARS:
         measured, most = value(content, bar), limit(content.get(bar.case, {}), bar)
@@ -142,7 +129,7 @@ COLUMN = (
 
 
 def _reason(case: str, content: dict[str, Any]) -> str:
-    """Return a line on the missed bars of a case: the share of products, the profile, and what is known beside."""
+    """Return a line on the missed bars of a case: the share of products, and the profile."""
     entry = _entry(content, case)
     bars = [bar for bar in BARS if bar.case == case and missed(content, bar)]
     parts = [f"- {case}: {len(bars)} missed."]
@@ -157,7 +144,7 @@ def _reason(case: str, content: dict[str, Any]) -> str:
     if shares:
         parts.append(f"Profile: {shares}.")
     elif case in LEAST:
-        parts.append(f"Not profiled yet (`gallery bench --profile`). {KNOWN.get(case, '')}".rstrip())
+        parts.append("Not profiled yet (`gallery bench --profile`).")
     return " ".join(parts)
 
 

@@ -86,16 +86,16 @@ def invalid_parameter(error: ValueError | RuntimeError) -> str:
 
 
 def impossible_value(error: ValueError) -> InferenceError | None:
-    """Return the error for a value that Pyro refuses to score, though what is not masked is finite; None for others.
+    """Return the error for a value under a mask, which Pyro scores too and cannot; None for errors of other kinds.
 
     >>> text = "Error while computing log_prob at site 'x': Expected value in [0, 1], but found invalid values: 2"
     >>> print(impossible_value(ValueError(text)))
-    Error while computing log_prob at site 'x': Expected value in [0, 1]. A value that is masked has to be possible too.
+    Error while computing log_prob at site 'x': Expected value in [0, 1]. A value under a mask has to be possible too.
     """
     if not str(error).startswith("Error while computing log_prob at site"):
         return None
     words = " ".join(str(error).partition(", but found")[0].split())
-    return InferenceError(f"{words}.", "A value that is masked has to be possible too.")
+    return InferenceError(f"{words}.", "A value under a mask has to be possible too.")
 
 
 def not_finite(name: str, step: int, epoch: int) -> DivergenceError:

@@ -62,9 +62,13 @@ def compile_library(
 def load_library(
     graph: fx.GraphModule, inputs: list[Tensor], optimise: bool = False
 ) -> Callable[[list[Tensor]], list[Tensor]]:
-    """Return a function of the arguments of a graph that holds no tensors, as `compile_library` does."""
+    """Return a function that runs a graph without constant tensors on the CPU, as `compile_library` does.
+
+    :param inputs: the arguments of the graph, for whose shapes and types it is compiled
+    :raises Exception: of any kind, where this version of torch cannot compile the graph so
+    """
     if not all(value.layout == torch.strided for value in inputs):
-        raise NotImplementedError("a sparse tensor")  # is compiled, and fails when it is called
+        raise TypeError("a library takes dense tensors alone")  # others are compiled, and fail when it is called
     options = OPTIONS | {"aot_inductor.compile_wrapper_opt_level": "O1" if optimise else "O0"}
     path = _library(library_folder() / _key(graph, inputs, options), graph, inputs, options)
     return torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1).run

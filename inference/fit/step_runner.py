@@ -202,7 +202,9 @@ class StepRunner:
         except (ValueError, RuntimeError) as invalid:  # of a distribution, which cannot be run with these weights
             name = invalid_parameter(invalid)
         if error is not None and name == "the gradient":  # all is finite: the error has another cause
-            raise impossible_value(error) or error from error
+            if (impossible := impossible_value(error)) is not None:
+                raise impossible from error
+            raise error
         epoch = step * self.minibatches.batch_size // len(self.loss.x)
         raise not_finite(name, step, epoch) from error
 

@@ -39,7 +39,7 @@ def check_rows(pair: Pair, args: tuple[Tensor, ...], model_alone: bool = False) 
     with torch.random.fork_rng(devices), eval_mode(pair), same_buffers(pair):
         try:
             if model_alone:
-                _draw(pair, few, rows)
+                _run_model(pair, few, rows)
             else:
                 importance_traces(pair, few, rows)
         except IndexError:
@@ -51,11 +51,11 @@ def check_rows(pair: Pair, args: tuple[Tensor, ...], model_alone: bool = False) 
 def _model_uses_rows(pair: Pair, args: tuple[Tensor, ...]) -> bool:
     rows = torch.arange(len(args[0]), device=args[0].device)
     with eval_mode(pair), same_buffers(pair), FittedRows(0), RowUse(rows) as use:
-        _draw(pair, args, rows)
+        _run_model(pair, args, rows)
     return use.used
 
 
-def _draw(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> None:
+def _run_model(pair: Pair, args: tuple[Tensor, ...], rows: Tensor) -> None:
     """Run the model at rows; the data are not scored, so that their values need not be possible."""
     with SetRows(rows):
         pair.model(*args)

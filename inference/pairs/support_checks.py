@@ -7,12 +7,12 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import biject_to, constraints
+from torch.distributions import constraints
 
 from inference.errors import InferenceError
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
-from inference.pairs.properties import base_of, has_one_support, name_of, support_of
+from inference.pairs.properties import base_of, bijection_onto, has_one_support, name_of, support_of
 from inference.pairs.run import eval_mode
 from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_sites, unwrap
 
@@ -92,8 +92,7 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
         if name not in prior.nodes or isinstance(unwrap(site["fn"], TRANSFORMED), dist.Delta):
             continue  # the support of a Delta is the real numbers, wherever it is
         p: Site = prior.nodes[name]
-        whole = support_of(p["fn"])
-        if whole is not None and _is_unmapped(whole) and not whole.check(site["value"]).all():
+        if (whole := _unmapped(p["fn"])) is not None and not whole.check(site["value"]).all():
             raise InferenceError(impossible(name, name_of(whole)))
         supports = [base_of(s) for s in (support_of(p["fn"]), support_of(site["fn"])) if s is not None]
         if len(supports) < 2:  # torch does not know one of them
@@ -118,14 +117,16 @@ def check_supports(x: Tensor, prior: poutine.Trace, guide: poutine.Trace) -> Non
             )
 
 
-def _is_unmapped(support: constraints.Constraint) -> bool:
-    """Return whether torch maps nothing onto a support of whole events, as a sphere, which densities do not check."""
-    if constraints.is_dependent(support) or support.is_discrete or not base_of(support).event_dim:
-        return False
+def _unmapped(fn: dist.TorchDistribution) -> constraints.Constraint | None:
+    """Return a support of whole events that torch has no map onto, such as a sphere; densities do not check it."""
+    support = support_of(fn)
+    if support is None or constraints.is_dependent(support) or support.is_discrete or not base_of(support).event_dim:
+        return None
     try:
-        return biject_to(support) is None
-    except NotImplementedError:
-        return True
+        bijection_onto(fn, "")
+    except InferenceError:
+        return support
+    return None
 
 
 def _within_a_turn(site: Site, support: constraints.Constraint) -> bool:

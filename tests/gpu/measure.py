@@ -178,7 +178,7 @@ def rows(device: str, result: dict[str, Any], chosen: argparse.Namespace) -> Non
     for first in (1, 2, 1):
         try:
             with FittedRows(first):
-                evaluate(pair, x)
+                evaluate(pair, x, held_out=False)
             result[f"{first} and {first + 1}"] = "evaluated"
         except InferenceError:
             result[f"{first} and {first + 1}"] = "refused"

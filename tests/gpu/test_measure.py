@@ -102,6 +102,12 @@ def test_deep_models_are_those_of_the_registry(monkeypatch):
     assert "factor_analysis" not in found
 
 
+def test_rows_beyond_a_fit_are_refused_and_others_evaluated():
+    result = {}
+    measure.rows("cpu", result, None)
+    assert result == {"1 and 2": "evaluated", "2 and 3": "refused"}
+
+
 def test_a_direction_sees_every_gradient():
     gradients = [torch.randn(3, 2), None, torch.randn(5)]
     expected = measure.along(gradients)
