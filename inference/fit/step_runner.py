@@ -134,6 +134,8 @@ class StepRunner:
         self.guard.record(noise, loss, failed)
         self.updates.apply(gradients, self.lr)
         self.step += 1
+        if self.step % 100 == 0:
+            self.updates.drop_subnormal()
         if self.guard.is_due or self.step == self.steps:
             self.check()
 

@@ -1,10 +1,12 @@
 """Updates of parameters by an optimiser of `torch.optim`."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
@@ -32,7 +34,24 @@ def _make_optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch
         ) from None
 
 
+SMALLEST = 1e5  # times the least normal number: still normal after a hundred steps of 0.9 each
 MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names in the state of Adam
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """Arguments of the kernel of Adam.
+
+    :param present: which of all parameters have a gradient
+    :param fitted: these parameters
+    :param moments: their averages of gradients, and of squared gradients
+    :param steps: scalar, the number of steps, which they share here
+    """
+
+    present: tuple[bool, ...]
+    fitted: list[Tensor]
+    moments: tuple[list[Tensor], list[Tensor]]
+    steps: Tensor
 
 
 class Updates:
@@ -47,6 +66,7 @@ class Updates:
     def __init__(self, settings: Settings, parameters: list[nn.Parameter], failed: Tensor):
         self.settings, self.parameters, self.failed = settings, parameters, failed
         self.optimiser = _make_optimiser(settings, parameters) if parameters else None
+        self._kernel: _Kernel | None = None
         self._skips_on_device = settings.optimiser in FUSED_SKIP_OPTIMISERS
         if self.optimiser is not None and self._skips_on_device:
             vars(self.optimiser).update(found_inf=failed, grad_scale=None)  # read by the fused kernels
@@ -71,16 +91,18 @@ class Updates:
         assert self.optimiser is not None
         return self.optimiser.param_groups[0]
 
-    def moments(self, parameters: list[nn.Parameter]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return Adam's averages of gradients and of squared gradients, zero before the first step, to be updated."""
+    @property
+    def _state(self) -> dict[Tensor, dict[str, Tensor]]:
         assert self.optimiser is not None
+        return self.optimiser.state
+
+    def moments(self, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return Adam's averages of gradients and of squared gradients, zero before the first step, to be updated."""
         for p in parameters:
-            if not self.optimiser.state[p]:
-                zeros = torch.zeros_like(p), torch.zeros_like(p)
-                self.optimiser.state[p] = dict(zip(MOMENTS, zeros, strict=True)) | {
-                    "step": torch.zeros((), dtype=torch.float32)
-                }
-        first, second = ([self.optimiser.state[p][name] for p in parameters] for name in MOMENTS)
+            if not self._state[p]:
+                zeros = torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device, dtype=torch.float32)
+                self._state[p] = dict(zip((*MOMENTS, "step"), zeros, strict=True))
+        first, second = ([self._state[p][name] for p in parameters] for name in MOMENTS)
         return first, second
 
     def set_beta2(self, value: float) -> bool:
@@ -93,8 +115,7 @@ class Updates:
 
     def count(self, steps: int) -> None:
         """Count steps of Adam that were made outside of `apply`."""
-        assert self.optimiser is not None
-        torch._foreach_add_([values["step"] for values in self.optimiser.state.values() if values], steps)
+        torch._foreach_add_([values["step"] for values in self._state.values() if values], steps)
 
     def apply(self, gradients: list[Any], lr: float) -> None:
         """Update all parameters.
@@ -103,7 +124,7 @@ class Updates:
             next step
         :param lr: learning rate
         """
-        if self.optimiser is None:
+        if self.optimiser is None or self._applied_by_kernel(gradients, lr):
             return
         for parameter in reversed(self.parameters):
             parameter.grad = gradients.pop()
@@ -114,10 +135,79 @@ class Updates:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def drop_subnormal(self) -> None:
+        """Set to zero what the optimiser has that is close to the subnormal numbers; to be called every hundred steps.
+
+        A weight may have no gradient any more, as that of a pixel which is rarely on. The average of its gradients then
+        shrinks to a subnormal number, with which a processor takes ten times as long, and stays there. To make it zero
+        changes no update of a weight above 1e-18, since Adam divides by more than 1e-8.
+        """
+        for p, values in [] if self.optimiser is None or self.failed.is_cuda else self._state.items():
+            for value in values.values():
+                if torch.is_tensor(value) and value.shape == p.shape and value.is_floating_point():
+                    value.copy_(F.hardshrink(value, SMALLEST * torch.finfo(value.dtype).tiny))
+
+    def _applied_by_kernel(self, gradients: list[Any], lr: float) -> bool:
+        """Update by the kernel of Adam alone, if this can be done, as `apply` does and to the same bits.
+
+        Around it the optimiser spends as long as the kernel takes for a network of a few hundred units.
+        """
+        if not self.is_adam:
+            return False
+        present = tuple(gradient is not None for gradient in gradients)
+        if self._kernel is None or self._kernel.present != present:
+            self._settle()
+            self._kernel = self._kernel_of(gradients, present)
+        if self._kernel is None:
+            return False
+        fitted, steps, (mean, square) = self._kernel.fitted, self._kernel.steps, self._kernel.moments
+        steps.add_(1)
+        with torch.no_grad():
+            torch._fused_adam_(
+                fitted,
+                [gradient for gradient in gradients if gradient is not None],
+                mean,
+                square,
+                [],
+                [steps] * len(fitted),
+                lr=lr,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=0.0,
+                eps=self.epsilon,
+                amsgrad=False,
+                maximize=False,
+                found_inf=self.failed,
+            )
+        steps.sub_(self.failed)
+        gradients.clear()
+        return True
+
+    def _kernel_of(self, gradients: list[Any], present: tuple[bool, ...]) -> "_Kernel | None":
+        """Return the arguments of the kernel; None where parameters differ in type, device or number of steps."""
+        fitted: list[Tensor] = [p for p, is_present in zip(self.parameters, present, strict=True) if is_present]
+        tensors = [*fitted, *(gradient for gradient in gradients if gradient is not None)]
+        kinds = {(value.device, value.dtype, value.layout) for value in tensors}
+        if len(kinds) != 1 or not tensors[0].is_floating_point() or tensors[0].layout != torch.strided:
+            return None
+        moments = self.moments(fitted)
+        steps = [self._state[p]["step"] for p in fitted]
+        if len({step.item() for step in steps}) > 1:
+            return None
+        return _Kernel(present, fitted, moments, steps[0].clone())
+
+    def _settle(self) -> None:
+        """Write the number of steps that the kernel made into the state of the optimiser."""
+        if self._kernel is not None:
+            for p in self._kernel.fitted:
+                self._state[p]["step"].copy_(self._kernel.steps)
+        self._kernel = None
+
     def state(self) -> dict[str, Tensor]:
         """Return the optimiser's tensors as {"NUMBER OF PARAMETER.NAME": tensor}."""
         if self.optimiser is None:
             return {}
+        self._settle()
         entries = self.optimiser.state_dict()["state"].items()
         return {f"{i}.{name}": v for i, values in entries for name, v in values.items() if torch.is_tensor(v)}
 
@@ -134,9 +224,10 @@ class Updates:
             number, _, name = key.partition(".")
             state.setdefault(int(number) if number.isdecimal() else -1, {})[name] = value
         self._check_state(state, begun)
+        self._kernel = None
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         for i, entries in state.items():  # torch casts each to the type of the parameter: restore its own
-            kept = self.optimiser.state[self.parameters[i]]
+            kept = self._state[self.parameters[i]]
             kept |= {name: value.to(kept[name].device) for name, value in entries.items()}
 
     def _check_state(self, state: dict[int, dict[str, Tensor]], begun: bool) -> None:

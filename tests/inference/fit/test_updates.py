@@ -8,6 +8,7 @@ from fits import tiny_fit
 
 from inference import InferenceError, Settings
 from inference.fit.settings import OPTIMISERS
+from inference.fit.updates import Updates
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIMISERS if name != "Muon"])
@@ -37,6 +38,55 @@ def test_every_optimiser_makes_the_update_of_torch_and_goes_on_from_its_state(na
         again.train_step()
     for a, b in zip(made.parameters, again.parameters, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adam_s_kernel_alone_makes_the_bits_of_torch_s_adam(dtype):
+    draws = torch.Generator().manual_seed(0)
+    shapes = (3, 5), (40,), (2,)
+    ours, theirs = ([torch.nn.Parameter(torch.ones(shape, dtype=dtype)) for shape in shapes] for _ in range(2))
+    failed = torch.zeros(())
+    updates, adam = Updates(Settings(), ours, failed), torch.optim.Adam(theirs, fused=True)
+    vars(adam).update(found_inf=failed, grad_scale=None)
+    for step in range(12):
+        if step == 7:  # from a checkpoint
+            updates.set_state({name: value.clone() for name, value in updates.state().items()})
+        failed.fill_(step == 4)
+        gradients = [torch.randn(shape, generator=draws, dtype=dtype) for shape in shapes]
+        if step > 8:  # the last one counts fewer steps from here on
+            gradients[2] = None
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient
+        adam.param_groups[0]["lr"] = 0.1 / (step + 1)
+        adam.step()
+        updates.apply(gradients, 0.1 / (step + 1))
+        assert gradients == []
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b)
+    expected = {f"{i}.{name}": v for i, kept in adam.state_dict()["state"].items() for name, v in kept.items()}
+    assert {name: value.tolist() for name, value in updates.state().items()} == {
+        name: value.tolist() for name, value in expected.items()
+    }
+    assert [expected[f"{i}.step"].item() for i in range(3)] == [11, 11, 8]
+
+
+def test_no_subnormal_numbers_are_kept_and_no_weight_changes_by_that(monkeypatch):
+    least = torch.finfo(torch.float32).tiny
+
+    def fitted():
+        made = tiny_fit("vae", "graph", double=False, epochs=1000)
+        made.x[:, 0] = 1.0
+        made.run(3)
+        made.x[:, 0] = 0.0  # its weights have no gradient any more
+        made.run(997)
+        state = [value for name, value in made.state()[0].items() if name.startswith("optimiser.")]
+        return made.parameters, sum(int(((value != 0) & (value.abs() < least)).sum()) for value in state)
+
+    weights, subnormal = fitted()
+    monkeypatch.setattr(Updates, "drop_subnormal", lambda self: None)
+    others, before = fitted()
+    assert subnormal == 0 < before
+    assert all(torch.equal(a, b) for a, b in zip(weights, others, strict=True))
 
 
 def test_an_optimiser_that_cannot_take_the_parameters_is_refused():
