@@ -9,6 +9,7 @@ step.py         how a step is run: by Pyro, as a graph, or compiled
 library.py      compiled graphs, kept on disk
 whole_step.py   several steps, gradient and update, in one compiled call, for small models
 loop.py         loops in a graph
+unrolled.py     small products and triangular solves, written out in a graph
 updates.py      the optimiser
 converged.py    falling rates until the weights have converged
 guard.py        losses that are not finite

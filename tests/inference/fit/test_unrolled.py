@@ -1,0 +1,47 @@
+"""Small products and triangular solves, written out in a graph."""
+
+import copy
+
+import pytest
+import torch
+
+from inference.fit.graph import traced
+from inference.fit.unrolled import MOST_PRODUCTS, MOST_UNKNOWNS, unroll_small
+
+LIBRARY = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default, torch.ops.aten.linalg_solve_triangular.default)
+
+
+def solve(upper, left=True):
+    def run(a, b):
+        x = torch.linalg.solve_triangular(a.triu() if upper else a.tril(), b, upper=upper, left=left)
+        return x, a @ b
+
+    return run
+
+
+WEIGHTS = torch.nn.Parameter(torch.eye(3, dtype=torch.float64) + 0.1)
+
+
+@pytest.mark.parametrize(
+    ("run", "shapes", "left"),
+    [
+        (solve(False), ((3, 3), (3, 5)), 0),
+        (solve(True), ((MOST_UNKNOWNS, MOST_UNKNOWNS), (MOST_UNKNOWNS, 1)), 0),
+        (solve(True), ((7, 2, 2), (7, 2, 3)), 0),
+        (solve(False), ((1, 1), (1, 4)), 0),
+        (solve(False), ((MOST_UNKNOWNS + 1, MOST_UNKNOWNS + 1), (MOST_UNKNOWNS + 1, 2)), 1),
+        (solve(False, left=False), ((3, 3), (3, 3)), 1),
+        (lambda a, b: (a @ b, a.T @ a), ((32, 2), (2, 3)), 0),
+        (lambda a, b: (WEIGHTS @ WEIGHTS, torch.linalg.solve_triangular(WEIGHTS, b, upper=True)), ((2, 2), (3, 3)), 0),
+        (lambda a, b: (a @ b,), ((MOST_PRODUCTS // 16 + 1, 4), (4, 4)), 1),
+    ],
+)
+def test_what_is_written_out_is_equal_and_calls_no_library(run, shapes, left):
+    draws = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(shape, generator=draws, dtype=torch.float64) + 3 * torch.eye(*shape[-2:]) for shape in shapes)
+    graph = traced(run, (a, b))
+    before = copy.deepcopy(graph)
+    unroll_small(graph)
+    for ours, theirs in zip(graph(a, b), before(a, b), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert sum(node.target in LIBRARY for node in graph.graph.nodes) == left
