@@ -106,12 +106,12 @@ LESSONS: dict[str, Lesson] = {
             "linear_regression": "--objectives trace --guides own,multivariate,normal --samplers nuts --seeds 2",
         },
         "On exponential_gaussian z is one positive number without covariances, so only the family matters. The "
-        "truncated normal (own) contains the posterior and has nearly no gap. The gamma has a larger gap. A normal "
-        "of log z (normal) has the largest, although it has free parameters for each data point where the others "
-        "are amortised. On linear_regression intercept and slope are correlated: mean field (normal) has a gap of "
-        "more than four Monte Carlo errors, full covariance (own, multivariate) closes it. NUTS has no family: its "
-        "sample means differ from the exact means by less than three Monte Carlo errors. Compare its passes, on ten "
-        "data points of the first model, with those of the others on all data points.",
+        "truncated normal, which contains the posterior, has nearly no gap. The gamma has a larger one. A normal of "
+        "log z has the largest, although it has free parameters for each data point where the others are amortised. "
+        "On linear_regression intercept and slope are correlated: a normal with independent coordinates has a gap of "
+        "more than four Monte Carlo errors; full covariance closes it. NUTS has no bound, so that only tables have it, "
+        "and no family: its sample means differ from the exact means by less than three Monte Carlo errors. Its "
+        "passes are on ten data points of the first model, those of the others on all.",
         {"gap/value": "gap to log p(x), nats per data point"},
         {
             "trace": "contains the posterior",

@@ -208,8 +208,9 @@ def _main(argv: Sequence[str] | None) -> int:
             traceback.print_exc()
         _complain(message)
         return 2
-    except KeyboardInterrupt:
-        again = "`gallery resume RUN` continues from the checkpoint"
+    except KeyboardInterrupt as stop:
+        run = stop.args[0] if stop.args else "RUN"
+        again = f"`gallery resume {run}` continues from the checkpoint"
         if words[:1] == ["compare"]:
             again = "the same command continues with the remaining rows"
         if words[:1] == ["grade"]:

@@ -13,7 +13,7 @@ import data as data_sets
 from gallery.cli.fit import print_run, train
 from gallery.errors import RunError
 from gallery.runs import training
-from gallery.runs.folder import SPECIFICATION
+from gallery.runs.folder import METRICS, SPECIFICATION
 from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
 from gallery.runs.parse import read_json
@@ -41,6 +41,15 @@ def resume(run: Path, /, *, trust: bool = False) -> None:
     """
     logs = run / "tensorboard"
     print_run(run, train(lambda listener: training.resume(run, listener, trust), logs if logs.is_dir() else None))
+
+
+def _load(folder: Path, trust: bool) -> tuple[Run, Pair]:
+    """Return (run, pair) of a folder; a line states whether the run is unfinished."""
+    loaded = training.load(folder, trust)
+    if not (folder / METRICS).exists():
+        message = f"{folder} is unfinished, with the weights of its checkpoint. `gallery resume {folder}` continues it."
+        print(f"gallery: {message}", file=sys.stderr)
+    return loaded
 
 
 def evaluate(
@@ -71,7 +80,7 @@ def evaluate(
     """
     if at_a_time < 1 or particles < 1:
         raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
-    spec, pair = training.load(run, trust)
+    spec, pair = _load(run, trust)
     dataset = _dataset(run, spec, pair, data, split)
     check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
     metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed, fivo, kl_parts)
@@ -93,7 +102,7 @@ def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool =
     :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     _check_seed(seed)
-    spec, pair = training.load(run, trust)
+    spec, pair = _load(run, trust)
     _dataset(run, spec, pair, None, "test")  # refuses data that have changed
     table = summarise(pair, spec.datasets(), seed)
     print(json.dumps({"latents": table.heading, "rows": table}, indent=2) if as_json else table)
@@ -113,7 +122,7 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
 
     from gallery.figures import samples, save
 
-    spec, pair = training.load(run, trust)
+    spec, pair = _load(run, trust)
     dataset = _dataset(run, spec, pair, None, "test")
     check_bytes(f"{n} draws of {dataset.x.shape[1]} values", 4 * n * dataset.x[0].numel() * DRAWN, "--n")
     _check_seed(seed)
@@ -173,7 +182,7 @@ def export(
     from gallery.report.export import export as write_export
 
     _check_seed(seed)
-    spec, pair = training.load(run, trust)
+    spec, pair = _load(run, trust)
     dataset = _dataset(run, spec, pair, data, split).head(n)
     for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
         print(line)

@@ -165,7 +165,7 @@ class Training:
             clock = time.perf_counter()
             losses = self.svi.train_steps(self.svi.steps_left_of_epoch)
             if self.record(losses, time.perf_counter() - clock, interrupted):
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(self.folder)
 
     def record(self, losses: Tensor, seconds: float, interrupted: Callable[[], bool]) -> bool:
         """Record the last steps; evaluate at the end of an epoch, and write a checkpoint where one is due.

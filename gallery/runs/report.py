@@ -110,7 +110,7 @@ def _above(elbo: dict[str, Any], iwae: dict[str, Any]) -> str:
     difference = iwae["value"] - elbo["value"]
     if difference <= 2 * math.hypot(elbo.get("mc_se", 0.0), iwae.get("mc_se", 0.0)):
         return "the ELBO, within Monte Carlo error"
-    return f"{difference:.4f} above the ELBO: the gap to log p(x) is at least that"
+    return f"{difference:.4f} nats above the ELBO: the gap to log p(x) is at least that"
 
 
 def gap_verdict(exact: dict[str, Any], elbo: dict[str, Any], joint: bool = False) -> str:
@@ -128,8 +128,12 @@ def gap_verdict(exact: dict[str, Any], elbo: dict[str, Any], joint: bool = False
     text = f"gap {abs(value) if abs(value) < 5e-5 else value:.4f}{_error(error)}"
     if joint:
         text += f", {scale * value:.2f} nats in all"
-    if value <= max(2 * error, REACHED / scale):
+    if not error and value <= REACHED / scale:  # all draws are equal, or there are none
+        return f"{text}: the ELBO is log p(x)"
+    if 2 * error * scale < CLOSE and value <= max(2 * error, REACHED / scale):
         return f"{text}: the guide has reached the posterior"
+    if value <= 2 * error:
+        return f"{text}: not distinguishable from 0 with these draws"
     return f"{text}: the guide is {'close to' if scale * value < CLOSE else 'not'} the posterior"
 
 

@@ -85,7 +85,7 @@ READINGS = {
     "shared": "A guide with shorter bars is surer than the data allow; the truth is within nine of ten thin bars.",
     "completion": "Every completion starts from the same rows: where they differ, the model is uncertain.",
     "answers": "A steep curve separates persons; where all curves are near 1, the answers say little of z.",
-    "smoothed": "A step on the curve is explained by its neighbours; the band is wider where there is no measurement.",
+    "smoothed": "Neighbours explain a step on the curve; the band is wider where values are missing or disagree.",
     "paths": "Draws should move as the data do: as far from one step to the next, and no further.",
     "rolls": "The reconstruction has what the code carries; a draw should move as the sequence does.",
     "topics": "A good topic has words that occur together; two topics of the same words are one that was split.",

@@ -56,7 +56,8 @@ def _is_method(cls: type, name: str) -> bool:
 def fold(source: str) -> str:
     """Fold the lines of Python source that are longer than COLUMNS. The syntax tree is unchanged.
 
-    A comment behind a long line is moved above it. A line is folded at its longest bracket, and then at its commas.
+    A comment behind a long line is moved to its end, or above it. A line is folded at its longest bracket, and then at
+    its commas.
     """
     strings = _inside_strings(source)
     lines = (
@@ -84,7 +85,10 @@ def _folded(line: str) -> list[str]:
         return [f"{indent}# {part}" for part in textwrap.wrap(line.strip().removeprefix("#").strip(), width)]
     brackets, commas, comment = _structure(line)
     if comment is not None:
-        return _folded(indent + line[comment:]) + _folded(line[:comment].rstrip())
+        folded, behind = _folded(line[:comment].rstrip()), f"  {line[comment:]}"
+        if len(folded[-1] + behind) <= COLUMNS:
+            return [*folded[:-1], folded[-1] + behind]
+        return _folded(indent + line[comment:]) + folded
     if not brackets:
         return [line]
     start, end = max(brackets, key=lambda pair: pair[1] - pair[0])

@@ -154,7 +154,8 @@ def verdicts_of(entry: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the verdicts on a run: of its training data where a latent or the guide is of these alone."""
     test, train = entry["test"], entry.get("train", {})
     of_training = "elbo" in train and ("se" in test.get("undefined", {}) or "elbo" not in test)
-    rows = verdicts(train, "train") if of_training else verdicts(test, "test")
+    joint = {"undefined": test.get("undefined", {})}  # the ledger has the reasons once
+    rows = verdicts(joint | train, "train") if of_training else verdicts(test, "test")
     return [(name, re.sub(r"(?<!\w)-(?=\d)", "−", verdict.replace("+-", "±"))) for name, verdict in rows]
 
 

@@ -94,6 +94,7 @@ def runs_below(folder: Path, trust: bool = False) -> tuple[list[RunPage], list[s
     for path in sorted(folder.rglob("run.json")):
         name = path.parent.relative_to(folder).as_posix() if path.parent != folder else folder.resolve().name
         if not (path.parent / "metrics.json").is_file():
+            skipped.append(f"{path.parent} is skipped: it is unfinished. `gallery resume {path.parent}` continues it.")
             continue
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
         try:

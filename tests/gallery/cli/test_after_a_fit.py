@@ -8,6 +8,7 @@ import numpy as np
 
 from gallery.catalogue.lessons import LESSONS
 from gallery.report.site.page import PAGES
+from gallery.report.site.run_pages import runs_below
 from gallery.runs.report import READING
 
 
@@ -22,6 +23,24 @@ def test_a_run_without_pictures_is_sampled_into_arrays_and_summarised(run, tmp_p
     rows = json.loads(run("summary", "run", "--as-json")[1])["rows"]
     assert [row["latent"] for row in rows] == ["w[0]", "w[1]"]
     assert run("fit", "linear_regression", "--epochs", 1, "--run", "run", "--overwrite")[0] == 0
+
+
+def test_a_stopped_run_is_named_as_unfinished(run, tmp_path, no_figures, monkeypatch):
+    def stopped(self, *_):
+        self.save()
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gallery.runs.loop.Training.record", stopped)
+        code, _, err = run("fit", "factor_analysis", "--epochs", 2, "--run", "run")
+    assert (code, err) == (130, "gallery: stopped; `gallery resume run` continues from the checkpoint\n")
+    for command in ("evaluate", "summary", "sample"):
+        code, _, err = run(command, "run")
+        assert code == 0
+        assert err.startswith("gallery: run is unfinished, with the weights of its checkpoint. `gallery resume run`")
+    assert "unfinished. `gallery resume" in runs_below(tmp_path)[1][0]
+    assert run("resume", "run")[0] == 0
+    assert run("evaluate", "run")[2] == ""
 
 
 def test_the_pages_are_opened_in_a_browser(run, tmp_path, monkeypatch):

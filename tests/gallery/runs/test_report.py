@@ -51,7 +51,7 @@ def test_a_local_latent_has_its_gap_on_test_data():
         ),
         (LOCAL | {"scale": "log density"}, LOCAL, ["rows    log density in nats per data point, higher is better"]),
         (LOCAL | {"factors": bound(-0.01)}, LOCAL, ["= reconstruction", "-0.7000  -  KL 0.5000  +  factors -0.0100\n"]),
-        ({"elbo": bound(-3.0), "iwae": bound(-2.0, k=16)}, LOCAL, ["1.0000 above the ELBO: the gap"]),
+        ({"elbo": bound(-3.0), "iwae": bound(-2.0, k=16)}, LOCAL, ["1.0000 nats above the ELBO: the gap"]),
         (LOCAL | {"accuracy": {"value": 0.5, "n": 10}}, LOCAL, ["class by Bayes' rule: 50.0 % are right"]),
     ],
 )
@@ -63,11 +63,14 @@ def test_every_kind_of_pair_has_its_split_and_verdict(test, train, words):
 @pytest.mark.parametrize(
     ("gap", "error", "n", "words"),
     [
-        (0.0, 0.0, 1, "has reached"),
+        (0.0, 0.0, 1, "the ELBO is log p(x)"),
+        (0.00005, 0.00001, 1, "has reached"),
         (0.001, 0.001, 1, "has reached"),
         (0.004, 0.001, 1, "close to"),
         (0.02, 0.001, 1, "is not"),
         (0.0004, 0.00001, 200, "is not"),
+        (0.17, 0.09, 1, "not distinguishable"),
+        (0.00001, 0.0001, 200, "not distinguishable"),
     ],
 )
 def test_the_verdict_on_a_gap(gap, error, n, words):
