@@ -104,10 +104,19 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | Non
 
 
 def _certain_sites(pair: Pair, args: tuple[Tensor, ...], names: set[str]) -> dict[str, Site]:
-    """Return those of the discrete sites that have one value. Pyro infers discrete sites of two values or more."""
+    """Return those of the discrete sites that have one value. Pyro infers discrete sites of two values or more.
+
+    :raises InferenceError: if one of the others is a vector
+    """
     sites = latent_sites(poutine.trace(pair.model).get_trace(*args))
-    supports = {name: values_of(site["fn"]) for name, site in sites.items() if name in names}
-    return {name: sites[name] for name, support in supports.items() if len(support) == 1}
+    certain = {name: sites[name] for name in sorted(names) if len(values_of(sites[name]["fn"])) == 1}
+    for name in sorted(names - certain.keys()):
+        if sites[name]["fn"].event_shape:
+            raise InferenceError(
+                f"{name}, which the model alone sums out, is a vector; Pyro infers numbers alone.",
+                f"Use Categorical, with {name} an index.",
+            )
+    return certain
 
 
 def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:

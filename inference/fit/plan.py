@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
+from inference.fit import distributed
 from inference.fit.objectives import check_objective, objective, samples_enumerated
 from inference.fit.objectives.importance import Renyi_ELBO
 from inference.fit.objectives.registry import Estimator
@@ -18,6 +19,7 @@ from inference.pairs.data_checks import check_training, check_vectorised
 from inference.pairs.info import PairInfo, inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.run import Batch, arguments, cuda_devices, eval_mode
+from inference.pairs.sites import is_local
 
 __all__ = ["Plan", "plan_fit"]
 
@@ -100,7 +102,7 @@ def plan_fit(
             "Leave out only, to fit both.",
         )
     by_model = info.enumerated_in_model
-    _check_enumeration(pair, settings, info)
+    _check_enumeration(pair, settings, info, len(x))
     check_objective(settings.objective, info)
     return Plan(
         parameters=parameters,
@@ -115,8 +117,8 @@ def plan_fit(
     )
 
 
-def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo) -> None:
-    """:raises InferenceError: if the objective does not suit the enumerated sites, or beta those that depend on them"""
+def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo, n: int) -> None:
+    """:raises InferenceError: if objective, beta or minibatches do not suit what is summed out"""
     name, summed = type(pair).__name__, ", ".join(sorted(info.enumerated))
     enumerates = settings.objective in ("enum", "enum_analytic")
     if enumerates and not summed:
@@ -131,6 +133,13 @@ def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo) -> None:
             f"beta={settings.beta:g} and warmup={settings.warmup:g} weight the KL, and there is none to weight: "
             f"the prior of {', '.join(sorted(children))} depends on {parents}, which the model sums out.",
             "Use beta=1 and warmup=0.",
+        )
+    shared = sorted(name for name in info.enumerated_in_model if not is_local(info.prior[name]))
+    if shared and settings.batch_size * distributed.workers() < n:
+        raise InferenceError(
+            f"the model sums out {', '.join(shared)}, which all data points share: a sum for a minibatch of "
+            f"{settings.batch_size} of {n} rows is none for all of them.",
+            ("batch_size", str(n)),
         )
 
 

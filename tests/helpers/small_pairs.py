@@ -216,9 +216,11 @@ def holds(make, args, engines=("pyro",), to=(), out=None, batch_size=3):
         if faults:
             refusals["check"] = faults[0]
         if not losses:
-            assert faults or "is the first value that is not" in str(refusals[f"fit {engines[0]}"])
+            refusal = str(refusals[f"fit {engines[0]}"])
+            assert faults or "is the first value that is not" in refusal or "a minibatch" in refusal
             return refusals
-        if pair.enumerates == "model" and not isinstance(families.NUMBERS[name](torch.zeros(2)), dist.Categorical):
+        shape = (2,) if name in families.NUMBERS else (2, 3)
+        if pair.enumerates == "model" and not isinstance(families.FAMILIES[name](torch.zeros(shape)), dist.Categorical):
             assert "enumerated by the model alone" in faults.pop(0)
         breaches = tuple(clause for name in pair.families for clause in families.BREACHES.get(name, ()))
         assert all(fault.startswith(breaches) for fault in faults), faults
