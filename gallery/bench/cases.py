@@ -14,7 +14,7 @@ from inference import Pair, Settings
 
 __all__ = ["CASES", "Case", "case"]
 
-IMAGES = 60_000  # of random pixels: the cost of a step does not depend on their values
+IMAGES = 60_000  # of random pixels; unlike digits they have no pixels that are always off
 
 
 @dataclass(frozen=True)

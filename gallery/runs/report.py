@@ -124,13 +124,18 @@ def gap_verdict(exact: dict[str, Any], elbo: dict[str, Any], joint: bool = False
     :param joint: whether both are of all n data points together, divided by n; the verdict is then on the product
     """
     gap = Estimate.of_gap(Estimate(exact), Estimate(elbo))
-    value, error, scale = gap["value"], elbo.get("mc_se", 0.0), exact["n"] if joint else 1
+    value, error, scale = gap["value"], elbo.get("mc_se"), exact["n"] if joint else 1
     text = f"gap {abs(value) if abs(value) < 5e-5 else value:.4f}{_error(error)}"
     if joint:
         text += f", {scale * value:.2f} nats in all"
-    if not error and value <= REACHED / scale:  # all draws are equal, or there are none
+    if error is None:
+        return f"{text}: of one draw, without an error"
+    rounding = REACHED / scale
+    if error == 0 and abs(value) <= rounding:  # all draws are equal, or there are none
         return f"{text}: the ELBO is log p(x)"
-    if 2 * error * scale < CLOSE and value <= max(2 * error, REACHED / scale):
+    if value < -max(4 * error, rounding):
+        return f"{text}: no lower bound is above log p(x), so one of the two is wrong"
+    if 2 * error * scale < CLOSE and value <= max(2 * error, rounding):
         return f"{text}: the guide has reached the posterior"
     if value <= 2 * error:
         return f"{text}: not distinguishable from 0 with these draws"

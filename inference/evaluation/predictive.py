@@ -88,6 +88,7 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | Non
 
     :param args: the arguments of `model` and `guide`
     :param summed: `enumerated_in_model` of the pair, where it is known, as for the second of many draws
+    :raises InferenceError: if the model alone sums out a vector
     """
     guide = poutine.trace(pair.guide).get_trace(*args)
     if summed is None:
@@ -97,6 +98,12 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | Non
         guide.nodes.update(certain)
         if certain.keys() == summed:
             return guide
+        for name, site in latent_sites(poutine.trace(pair.model).get_trace(*args)).items():
+            if name in summed and site["fn"].event_shape:
+                raise InferenceError(
+                    f"{name}, which the model alone sums out, is a vector; Pyro draws posteriors of numbers alone.",
+                    f"Use Categorical, with {name} an index.",
+                )
         posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)
         drawn = poutine.trace(posterior).get_trace(*args)
         guide.nodes.update({name: site for name, site in latent_sites(drawn).items() if name not in guide.nodes})
@@ -104,19 +111,10 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | Non
 
 
 def _certain_sites(pair: Pair, args: tuple[Tensor, ...], names: set[str]) -> dict[str, Site]:
-    """Return those of the discrete sites that have one value. Pyro infers discrete sites of two values or more.
-
-    :raises InferenceError: if one of the others is a vector
-    """
+    """Return those of the discrete sites that have one value. Pyro infers discrete sites of two values or more."""
     sites = latent_sites(poutine.trace(pair.model).get_trace(*args))
-    certain = {name: sites[name] for name in sorted(names) if len(values_of(sites[name]["fn"])) == 1}
-    for name in sorted(names - certain.keys()):
-        if sites[name]["fn"].event_shape:
-            raise InferenceError(
-                f"{name}, which the model alone sums out, is a vector; Pyro infers numbers alone.",
-                f"Use Categorical, with {name} an index.",
-            )
-    return certain
+    supports = {name: values_of(site["fn"]) for name, site in sites.items() if name in names}
+    return {name: sites[name] for name, support in supports.items() if len(support) == 1}
 
 
 def reconstruct(pair: Pair, x: Tensor, given: Tensor | None = None, seed: int | None = 0) -> Tensor:

@@ -86,16 +86,16 @@ def invalid_parameter(error: ValueError | RuntimeError) -> str:
 
 
 def impossible_value(error: ValueError) -> InferenceError | None:
-    """Return the error for a value under a mask, which Pyro scores too and cannot; None for errors of other kinds.
+    """Return the error for a value that Pyro cannot score, under a mask or of a guide; None for errors of other kinds.
 
     >>> text = "Error while computing log_prob at site 'x': Expected value in [0, 1], but found invalid values: 2"
-    >>> print(impossible_value(ValueError(text)))
-    Error while computing log_prob at site 'x': Expected value in [0, 1]. A value under a mask has to be possible too.
+    >>> print(impossible_value(ValueError(text)).message)
+    Error while computing log_prob at site 'x': Expected value in [0, 1].
     """
     if not str(error).startswith("Error while computing log_prob at site"):
         return None
     words = " ".join(str(error).partition(", but found")[0].split())
-    return InferenceError(f"{words}.", "A value under a mask has to be possible too.")
+    return InferenceError(f"{words}.", "Values under a mask, and all draws of the guide, have to be possible too.")
 
 
 def not_finite(name: str, step: int, epoch: int) -> DivergenceError:

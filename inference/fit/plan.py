@@ -135,11 +135,11 @@ def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo, n: int) -
             "Use beta=1 and warmup=0.",
         )
     shared = sorted(name for name in info.enumerated_in_model if not is_local(info.prior[name]))
-    if shared and settings.batch_size * distributed.workers() < n:
+    if shared and (settings.batch_size < n or distributed.workers() > 1):
         raise InferenceError(
-            f"the model sums out {', '.join(shared)}, which all data points share: a sum for a minibatch of "
-            f"{settings.batch_size} of {n} rows is none for all of them.",
-            ("batch_size", str(n)),
+            f"the model sums out {', '.join(shared)}, which all data points share, and a minibatch has "
+            f"{settings.batch_size} of {n} rows: from minibatches no such sum is known.",
+            f"Use batch_size={n}, in one process.",
         )
 
 

@@ -34,7 +34,7 @@ def _make_optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch
         ) from None
 
 
-SMALLEST = 1e5  # times the least normal number: still normal after a hundred steps of 0.9 each
+SMALLEST = 1e5  # times the least normal number: still normal after a hundred steps of 0.9 each, Adam's decay
 MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names in the state of Adam
 
 
@@ -42,16 +42,20 @@ MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names in the state of Adam
 class _Kernel:
     """Arguments of the kernel of Adam.
 
-    :param present: which of all parameters have a gradient
-    :param fitted: these parameters
+    :param fitted: the parameters that have a gradient
     :param moments: their averages of gradients, and of squared gradients
     :param steps: scalar, the number of steps, which they share here
     """
 
-    present: tuple[bool, ...]
     fitted: list[Tensor]
     moments: tuple[list[Tensor], list[Tensor]]
     steps: Tensor
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """Return a tensor in the layout of a parameter in memory, in whose order the fused kernels read both."""
+    same = value.layout != torch.strided or value.shape != parameter.shape or value.stride() == parameter.stride()
+    return value if same else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 class Updates:
@@ -67,6 +71,7 @@ class Updates:
         self.settings, self.parameters, self.failed = settings, parameters, failed
         self.optimiser = _make_optimiser(settings, parameters) if parameters else None
         self._kernel: _Kernel | None = None
+        self._present: tuple[bool, ...] | None = None  # which of the parameters have a gradient, of the kernel
         self._skips_on_device = settings.optimiser in FUSED_SKIP_OPTIMISERS
         if self.optimiser is not None and self._skips_on_device:
             vars(self.optimiser).update(found_inf=failed, grad_scale=None)  # read by the fused kernels
@@ -124,7 +129,10 @@ class Updates:
             next step
         :param lr: learning rate
         """
-        if self.optimiser is None or self._applied_by_kernel(gradients, lr):
+        if self.optimiser is None:
+            return
+        gradients[:] = [g if g is None else _laid_out(g, p) for g, p in zip(gradients, self.parameters, strict=True)]
+        if self._applied_by_kernel(gradients, lr):
             return
         for parameter in reversed(self.parameters):
             parameter.grad = gradients.pop()
@@ -136,16 +144,17 @@ class Updates:
             parameter.grad = None
 
     def drop_subnormal(self) -> None:
-        """Set to zero what the optimiser has that is close to the subnormal numbers; to be called every hundred steps.
+        """Set to zero the moments that are close to the subnormal numbers, on a CPU; to be called every hundred steps.
 
         A weight may have no gradient any more, as that of a pixel which is rarely on. The average of its gradients then
         shrinks to a subnormal number, with which a processor takes ten times as long, and stays there. To make it zero
-        changes no update of a weight above 1e-18, since Adam divides by more than 1e-8.
+        changes no update of a weight above 1e-18, since Adam and its variants divide by more than 1e-8.
         """
-        for p, values in [] if self.optimiser is None or self.failed.is_cuda else self._state.items():
-            for value in values.values():
-                if torch.is_tensor(value) and value.shape == p.shape and value.is_floating_point():
-                    value.copy_(F.hardshrink(value, SMALLEST * torch.finfo(value.dtype).tiny))
+        for values in [] if self.optimiser is None or self.failed.is_cuda else self._state.values():
+            for moment in (values[name] for name in MOMENTS if name in values):
+                least = SMALLEST * torch.finfo(moment.dtype).tiny
+                if least < 1e-30:  # not of float16
+                    moment.copy_(F.hardshrink(moment, least))
 
     def _applied_by_kernel(self, gradients: list[Any], lr: float) -> bool:
         """Update by the kernel of Adam alone, if this can be done, as `apply` does and to the same bits.
@@ -155,9 +164,9 @@ class Updates:
         if not self.is_adam:
             return False
         present = tuple(gradient is not None for gradient in gradients)
-        if self._kernel is None or self._kernel.present != present:
+        if present != self._present:
             self._settle()
-            self._kernel = self._kernel_of(gradients, present)
+            self._kernel, self._present = self._kernel_of(gradients, present), present
         if self._kernel is None:
             return False
         fitted, steps, (mean, square) = self._kernel.fitted, self._kernel.steps, self._kernel.moments
@@ -184,7 +193,8 @@ class Updates:
         return True
 
     def _kernel_of(self, gradients: list[Any], present: tuple[bool, ...]) -> "_Kernel | None":
-        """Return the arguments of the kernel; None where parameters differ in type, device or number of steps."""
+        """Return the arguments of the kernel; None where there are no gradients, or sparse ones, or where parameters
+        differ in type, device or number of steps."""
         fitted: list[Tensor] = [p for p, is_present in zip(self.parameters, present, strict=True) if is_present]
         tensors = [*fitted, *(gradient for gradient in gradients if gradient is not None)]
         kinds = {(value.device, value.dtype, value.layout) for value in tensors}
@@ -194,14 +204,14 @@ class Updates:
         steps = [self._state[p]["step"] for p in fitted]
         if len({step.item() for step in steps}) > 1:
             return None
-        return _Kernel(present, fitted, moments, steps[0].clone())
+        return _Kernel(fitted, moments, steps[0].clone())
 
     def _settle(self) -> None:
         """Write the number of steps that the kernel made into the state of the optimiser."""
         if self._kernel is not None:
             for p in self._kernel.fitted:
                 self._state[p]["step"].copy_(self._kernel.steps)
-        self._kernel = None
+        self._kernel = self._present = None
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimiser's tensors as {"NUMBER OF PARAMETER.NAME": tensor}."""
@@ -224,11 +234,12 @@ class Updates:
             number, _, name = key.partition(".")
             state.setdefault(int(number) if number.isdecimal() else -1, {})[name] = value
         self._check_state(state, begun)
-        self._kernel = None
+        self._kernel = self._present = None
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         for i, entries in state.items():  # torch casts each to the type of the parameter: restore its own
             kept = self._state[self.parameters[i]]
-            kept |= {name: value.to(kept[name].device) for name, value in entries.items()}
+            values = {name: value.to(kept[name].device) for name, value in entries.items()}
+            kept |= {name: _laid_out(value, self.parameters[i]) for name, value in values.items()}
 
     def _check_state(self, state: dict[int, dict[str, Tensor]], begun: bool) -> None:
         """Check names, shapes and types: a fused kernel writes outside of a tensor of another shape.

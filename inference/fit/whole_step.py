@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from inference.fit.library import lift_tensors, load_library
 from inference.fit.loop import Proxies, graph_of, inlined, looped, set_examples, written
-from inference.fit.unrolled import unroll_small
+from inference.fit.unrolled import with_small_unrolled
 from inference.fit.updates import Updates
 
 __all__ = ["MOST_STEPS", "MOST_WEIGHTS", "WholeSteps", "adam_rates", "compile_whole_steps"]
@@ -66,8 +66,7 @@ def compile_whole_steps(
     fitted = [p for p, gradient in zip(updates.parameters, gradients, strict=True) if gradient is not None]
     if not (updates.is_adam and fitted) or args[0].is_cuda or sum(p.numel() for p in fitted) > MOST_WEIGHTS:
         return None
-    unroll_small(graph)
-    lifted, tensors = lift_tensors(graph)
+    lifted, tensors = lift_tensors(with_small_unrolled(graph))
     constants = [tensor for tensor in tensors if not any(tensor is p for p in fitted)]
     if not all(type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided for tensor in constants):
         return None  # a sparse tensor, or the graph of a branch of torch.cond

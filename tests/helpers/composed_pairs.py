@@ -138,6 +138,7 @@ class Composed(nn.Module):
         spec = self.spec = specification
         self.name, self.masked = spec.prior, spec.masked
         self.families = {spec.prior, spec.guide, spec.likelihood}
+        self.same_support = spec.guide == BIJECTION or spec.guide in _guides(spec.prior, spec.latent, True)
         self.latent, self.event, self.enumerates = SHAPES[spec.latent], SHAPES[spec.event], spec.enumerates
         prior = example(spec.prior, spec.latent)
         self.events = prior.event_shape
@@ -183,7 +184,8 @@ class Composed(nn.Module):
         left = z.shape[: z.dim() - len(self.events)]
         a = self.decoder((z.reshape(*left, -1).to(self.decoder.weight.dtype) + 0.5).atan())
         if w is not None:
-            a = a + self.theta["w"] * (w.sum(-1, keepdim=True) if self.items else w).unsqueeze(-1)
+            each = torch.linspace(1.0, 2.0, a.shape[-1]).to(a)  # logits that all get the same do not change
+            a = a + self.theta["w"] * (w.sum(-1, keepdim=True) if self.items else w).unsqueeze(-1) * each
         return a.reshape((*a.shape[:-1], *self.event))
 
     def encoded(self, x):

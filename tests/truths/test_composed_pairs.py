@@ -16,7 +16,6 @@ from quadrature import LATENTS, LIKELIHOODS, agrees
 from small_pairs import N, arguments, holds
 
 FIXED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-LOW_RANK = "LowRankMultivariateNormal"
 few, hundreds = settings(FIXED, max_examples=4), settings(FIXED, max_examples=300)
 
 
@@ -38,7 +37,6 @@ def out(tmp_path_factory):
 @example(Specification("Categorical", "Categorical", "GeneralizedPareto", enumerates="model", dtype=torch.float64))
 @example(Specification("Categorical", "Categorical", "Normal", place="global", enumerates="model"))
 @example(Specification("OneHotCategorical", "OneHotCategorical", "Normal", latent="vector", enumerates="model"))
-@example(Specification(LOW_RANK, LOW_RANK, "OneHotCategorical", latent="vector", place="local and items"))
 def test_a_few_pairs_work_or_are_refused_in_one_line(out, specification):
     works(specification, ("pyro",), ("arviz",), out)
 

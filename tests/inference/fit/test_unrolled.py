@@ -1,12 +1,10 @@
 """Small products and triangular solves, written out in a graph."""
 
-import copy
-
 import pytest
 import torch
 
 from inference.fit.graph import traced
-from inference.fit.unrolled import MOST_PRODUCTS, MOST_UNKNOWNS, unroll_small
+from inference.fit.unrolled import MOST_PRODUCTS, MOST_UNKNOWNS, with_small_unrolled
 
 LIBRARY = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default, torch.ops.aten.linalg_solve_triangular.default)
 
@@ -33,6 +31,11 @@ WEIGHTS = torch.nn.Parameter(torch.eye(3, dtype=torch.float64) + 0.1)
         (solve(False, left=False), ((3, 3), (3, 3)), 1),
         (lambda a, b: (a @ b, a.T @ a), ((32, 2), (2, 3)), 0),
         (lambda a, b: (WEIGHTS @ WEIGHTS, torch.linalg.solve_triangular(WEIGHTS, b, upper=True)), ((2, 2), (3, 3)), 0),
+        (lambda a, b: (a @ b @ b, torch.linalg.solve_triangular(a @ b, b, upper=True)), ((3, 3), (3, 3)), 0),
+        (lambda a, b: (torch.linalg.solve_triangular(a, b, upper=True).mT.reshape(-1),), ((5, 3, 3), (3, 2)), 0),
+        (lambda a, b: (torch.linalg.solve_triangular(a.triu(), b, upper=True),), ((1, 3, 3), (4, 3, 1)), 0),
+        (lambda a, b: (a.long() @ b.long(), (a.bfloat16() @ b.bfloat16())), ((3, 2), (2, 3)), 2),
+        (lambda a, b: (a[:0] @ b, a[:, :0] @ b[:0]), ((3, 2), (2, 3)), 0),
         (lambda a, b: (a @ b,), ((MOST_PRODUCTS // 16 + 1, 4), (4, 4)), 1),
     ],
 )
@@ -40,8 +43,8 @@ def test_what_is_written_out_is_equal_and_calls_no_library(run, shapes, left):
     draws = torch.Generator().manual_seed(0)
     a, b = (torch.randn(shape, generator=draws, dtype=torch.float64) + 3 * torch.eye(*shape[-2:]) for shape in shapes)
     graph = traced(run, (a, b))
-    before = copy.deepcopy(graph)
-    unroll_small(graph)
-    for ours, theirs in zip(graph(a, b), before(a, b), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    assert sum(node.target in LIBRARY for node in graph.graph.nodes) == left
+    unrolled = with_small_unrolled(graph)
+    for ours, theirs in zip(unrolled(a, b), graph(a, b), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12, check_stride=True)
+    assert sum(node.target in LIBRARY for node in unrolled.graph.nodes) == left
+    assert sum(node.target in LIBRARY for node in graph.graph.nodes) > 0

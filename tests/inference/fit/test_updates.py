@@ -70,6 +70,24 @@ def test_adam_s_kernel_alone_makes_the_bits_of_torch_s_adam(dtype):
     assert [expected[f"{i}.step"].item() for i in range(3)] == [11, 11, 8]
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "RMSprop"])
+def test_gradients_and_states_of_another_layout_in_memory_than_their_parameters(name):
+    """Torch's fused kernels read both in the order of the memory."""
+    square, tall = torch.arange(1.0, 7.0).view(2, 3), torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    p = torch.nn.Parameter(square.t().clone(memory_format=torch.preserve_format))
+    row_major = torch.nn.Parameter(p.detach().clone(memory_format=torch.contiguous_format))
+    fits = [Updates(Settings(optimiser=name), [of], torch.zeros(())) for of in (p, row_major)]
+    for step in range(4):
+        fits[0].apply([tall * (step + 1)], 0.1)
+        fits[1].apply([(tall * (step + 1)).t().contiguous().t()], 0.1)
+        states = [{key: value.contiguous() for key, value in fit.state().items()} for fit in fits]
+        for fit, state in zip(fits, states, strict=True):
+            fit.set_state(state)  # as a file has it
+        assert torch.equal(p, row_major)
+        assert torch.equal((square.t() - p).sign(), tall.sign())
+    assert (p.stride(), row_major.stride()) == ((1, 3), (2, 1))
+
+
 def test_no_subnormal_numbers_are_kept_and_no_weight_changes_by_that(monkeypatch):
     least = torch.finfo(torch.float32).tiny
 
