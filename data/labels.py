@@ -13,7 +13,7 @@ import torch
 
 from data.dataset import DataError, Source
 
-__all__ = ["MISSING", "UNKNOWN", "numbered", "with_random_labels"]
+__all__ = ["MISSING", "UNKNOWN", "label_generator", "numbered", "with_random_labels"]
 
 UNKNOWN = -1
 MISSING = ("", "nan", "na", "null")  # an unknown label among names, in small letters
@@ -29,9 +29,17 @@ def with_random_labels(base: str, source: Source, seed: tuple[int, int]) -> Sour
     """
     if source.labels is None or source.classes is None:
         raise DataError(f"{base!r} has no labels to replace. Leave out ':random-labels'.")
-    stream = np.random.SeedSequence((*seed, source.stream)).generate_state(1).item()
-    drawn = torch.randint(source.classes, source.labels.shape, generator=torch.Generator().manual_seed(stream))
+    drawn = torch.randint(source.classes, source.labels.shape, generator=label_generator(*seed, source.stream))
     return replace(source, labels=drawn.where(source.labels != UNKNOWN, UNKNOWN))
+
+
+def label_generator(seed: int, *numbers: int) -> torch.Generator:
+    """Return a generator for labels, on another stream than the noise of pixels with any seed, and for other numbers.
+
+    :param numbers: the draw; and of labels for all rows of a file, its stream
+    """
+    state = np.random.SeedSequence(seed, spawn_key=numbers)  # its numbers are not those of SeedSequence((seed, 0))
+    return torch.Generator().manual_seed(state.generate_state(1).item())
 
 
 def numbered(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data.dataset import DataError, Dataset, Source, blocks
+from data.labels import label_generator
 from data.pixels import BELOW_ONE, TRANSFORMS, PixelTransform
 
 __all__ = ["check_varies", "draw_known", "split_of"]
@@ -100,8 +101,7 @@ def draw_known(base: str, source: Source, n_labels: int, seed: tuple[int, int]) 
     if "train" not in source.splits:
         return known
     train = source.splits["train"]
-    stream = np.random.SeedSequence(seed).generate_state(1).item()
-    order = torch.randperm(train.stop - train.start, generator=torch.Generator().manual_seed(stream)) + train.start
+    order = torch.randperm(train.stop - train.start, generator=label_generator(*seed)) + train.start
     for y in range(source.classes):
         chosen = order[source.labels[order] == y][:each]
         if len(chosen) < each:

@@ -46,6 +46,27 @@ def test_hashes_differ_between_transforms_splits_and_seeds():
     assert len(set(hashes)) == len(hashes)
 
 
+def test_pixel_noise_shown_labels_and_random_labels_share_no_stream(monkeypatch, save):
+    file = save(x_train=pixels(), labels_train=np.arange(40) % 2, x_test=pixels(), labels_test=np.arange(40) % 2)
+    seeds = {"rand": set(), "randperm": set(), "randint": set()}  # pixels, shown labels, random labels
+
+    def record(name, draw):
+        def recorded(*args, generator, **kwargs):
+            seeds[name].add(generator.initial_seed())
+            return draw(*args, generator=generator, **kwargs)
+
+        monkeypatch.setattr(torch, name, recorded)
+
+    for name in seeds:
+        record(name, getattr(torch, name))
+    for seed in range(3):
+        for labels in ("", "-1", "-2"):
+            for way in ("2-labels", "random-labels"):
+                data.load_splits(f"{file}:static:{way}{labels}", ("train", "test"), seed=seed)
+    assert [len(kept) for kept in seeds.values()] == [3 * 2, 3 * 3, 3 * 3 * 2]
+    assert len(set().union(*seeds.values())) == 6 + 9 + 18
+
+
 def test_random_labels_are_uniform_and_all_else_stays(save):
     same, random = (data.load(f"digits:threshold{labels}", "all") for labels in ("", ":random-labels"))
     assert random.name == "digits:threshold:random-labels"
