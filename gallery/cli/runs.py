@@ -43,13 +43,11 @@ def resume(run: Path, /, *, trust: bool = False) -> None:
     print_run(run, train(lambda listener: training.resume(run, listener, trust), logs if logs.is_dir() else None))
 
 
-def _load(folder: Path, trust: bool) -> tuple[Run, Pair]:
-    """Return (run, pair) of a folder; a line states whether the run is unfinished."""
-    loaded = training.load(folder, trust)
+def _state_if_unfinished(folder: Path) -> None:
+    """Print a line if a run is unfinished."""
     if not (folder / METRICS).exists():
         message = f"{folder} is unfinished, with the weights of its checkpoint. `gallery resume {folder}` continues it."
         print(f"gallery: {message}", file=sys.stderr)
-    return loaded
 
 
 def evaluate(
@@ -80,7 +78,7 @@ def evaluate(
     """
     if at_a_time < 1 or particles < 1:
         raise RunError(f"--particles and --at-a-time must be at least 1, not {particles} and {at_a_time}.")
-    spec, pair = _load(run, trust)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(run, spec, pair, data, split)
     check_bytes(f"{particles} log-weights of {len(dataset)} data points", 8 * particles * len(dataset), "--particles")
     metrics = evaluate_split(pair, dataset, particles, at_a_time, spec.settings.seed, fivo, kl_parts)
@@ -88,6 +86,7 @@ def evaluate(
         print(json.dumps({split: metrics, "data": dataset.name}, indent=2))
     else:
         print(*metrics_table(metrics, Path(spec.model).name, file_name(dataset.name), split), READING, sep="\n")
+    _state_if_unfinished(run)
 
 
 def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool = False) -> None:
@@ -102,10 +101,11 @@ def summary(run: Path, /, *, as_json: bool = False, seed: int = 0, trust: bool =
     :param trust: Execute the file that run.json names, also if you have not fitted it.
     """
     _check_seed(seed)
-    spec, pair = _load(run, trust)
+    spec, pair = training.load(run, trust)
     _dataset(run, spec, pair, None, "test")  # refuses data that have changed
     table = summarise(pair, spec.datasets(), seed)
     print(json.dumps({"latents": table.heading, "rows": table}, indent=2) if as_json else table)
+    _state_if_unfinished(run)
 
 
 def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0, trust: bool = False) -> None:
@@ -122,7 +122,7 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
 
     from gallery.figures import samples, save
 
-    spec, pair = _load(run, trust)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(run, spec, pair, None, "test")
     check_bytes(f"{n} draws of {dataset.x.shape[1]} values", 4 * n * dataset.x[0].numel() * DRAWN, "--n")
     _check_seed(seed)
@@ -152,6 +152,7 @@ def sample(run: Path, /, *, n: int = 64, out: Path | None = None, seed: int = 0,
         if "mean" not in draws:
             print("mean is left out: the likelihood has none that is finite and known", file=sys.stderr)
     print(out)
+    _state_if_unfinished(run)
 
 
 def export(
@@ -182,10 +183,11 @@ def export(
     from gallery.report.export import export as write_export
 
     _check_seed(seed)
-    spec, pair = _load(run, trust)
+    spec, pair = training.load(run, trust)
     dataset = _dataset(run, spec, pair, data, split).head(n)
     for line in write_export(run, spec, pair, dataset, to, out, draws, seed):
         print(line)
+    _state_if_unfinished(run)
 
 
 def _check_seed(seed: int) -> None:

@@ -90,6 +90,7 @@ def test_gradients_and_states_of_another_layout_in_memory_than_their_parameters(
 
 def test_no_subnormal_numbers_are_kept_and_no_weight_changes_by_that(monkeypatch):
     least = torch.finfo(torch.float32).tiny
+    torch.set_flush_denormal(False)  # a library that was loaded before may have changed it
 
     def fitted():
         made = tiny_fit("vae", "graph", double=False, epochs=1000)
