@@ -121,7 +121,6 @@ def test_where_classifiers_of_the_labels_alone_pass_m2():
     """As the page of ss_vae states it, of the medians over label sets in the ledger."""
     (where,) = [row["where"] for row in entry("ss_vae").sources if "auxiliary task" in row["where"]]
     assert "the network of q(y | x) gains from it up to 1000 labels" in where
-    assert "passes M2 by 200" in where
     rows = json.loads((LEDGER / "experiments" / "ss_vae" / "labels.json").read_text())["errors"]
     counts = sorted({row["labels"] for row in rows})
     assert counts[-1] == 1000
@@ -133,7 +132,8 @@ def test_where_classifiers_of_the_labels_alone_pass_m2():
     guide, rule = medians("q(y | x)"), medians("Bayes' rule")
     assert all(a > b for a, b in zip(alone, guide, strict=True))
     passed = [n for n, a, *m2 in zip(counts, kernel, guide, rule, strict=True) if a < min(m2)]
-    assert passed == [200, 500, 1000]
+    assert passed == [100, 200, 500, 1000]
+    assert f"from {passed[0]} labels on a kernel machine without it errs less" in where
 
 
 def test_the_numbers_of_margins_leave_out_points_and_grid():
