@@ -109,8 +109,8 @@ LESSONS: dict[str, Lesson] = {
         "truncated normal, which contains the posterior, has nearly no gap. The gamma has a larger one. A normal of "
         "log z has the largest, although it has free parameters for each data point where the others are amortised. "
         "On linear_regression intercept and slope are correlated: a normal with independent coordinates has a gap of "
-        "more than four Monte Carlo errors; full covariance closes it. NUTS has no bound, so that only tables have it, "
-        "and no family: its sample means differ from the exact means by less than three Monte Carlo errors. Its "
+        "more than four Monte Carlo errors; full covariance closes it. NUTS has no family and no bound, and stands in "
+        "the tables alone: its sample means differ from the exact means by less than three Monte Carlo errors. Its "
         "passes are on ten data points of the first model, those of the others on all.",
         {"gap/value": "gap to log p(x), nats per data point"},
         {

@@ -209,17 +209,19 @@ def _main(argv: Sequence[str] | None) -> int:
         _complain(message)
         return 2
     except KeyboardInterrupt as stop:
-        run = stop.args[0] if stop.args else "RUN"
-        again = f"`gallery resume {run}` continues from the checkpoint"
-        if words[:1] == ["compare"]:
-            again = "the same command continues with the remaining rows"
-        if words[:1] == ["grade"]:
-            again = "nothing was written"
-        _complain(f"stopped; {again}")
+        again = f"; `gallery resume {stop.args[0]}` continues from the checkpoint" if stop.args else ""
+        again = AFTER_A_STOP.get(words[0] if words else "", again)
+        _complain(f"stopped{again}")
         return 130
     return outcome if type(outcome) is int else 0
 
 
+AFTER_A_STOP = {
+    "compare": "; the same command continues with the remaining rows",
+    "reproduce": "; the same command continues",
+    "grade": "; nothing was written",
+}
+"""By command, how to go on after Ctrl-C; a fit names its folder."""
 NO_SIZES = ("--seed", "--first-seed", "--run", "--out", "--data", "--ledger")  # their numbers take no memory
 COLUMNS = re.compile(r"`(columns|label|covariates|one_hot|codes)`")
 """Settings of a table in a message."""

@@ -134,7 +134,7 @@ def gap_verdict(exact: dict[str, Any], elbo: dict[str, Any], joint: bool = False
     if error == 0 and abs(value) <= rounding:  # all draws are equal, or there are none
         return f"{text}: the ELBO is log p(x)"
     if value < -max(4 * error, rounding):
-        return f"{text}: no lower bound is above log p(x), so one of the two is wrong"
+        return f"{text}: a lower bound is not above log p(x), so check both"
     if 2 * error * scale < CLOSE and value <= max(2 * error, rounding):
         return f"{text}: the guide has reached the posterior"
     if value <= 2 * error:

@@ -154,7 +154,7 @@ def _cuts(case: Case, names: list[str]) -> Iterator[Finding]:
 
 
 def equal_but_for_rounding(a: Tensor, b: Tensor) -> bool:
-    """Return whether densities are equal, as if all logits get the same number."""
+    """Return whether two densities differ by rounding at most, as where one number is added to all logits."""
     rounding = 20 * torch.finfo(a.dtype).eps
     return a.shape == b.shape and torch.allclose(a, b, rtol=rounding, atol=rounding, equal_nan=True)
 

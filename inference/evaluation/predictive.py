@@ -101,7 +101,7 @@ def posterior_trace(pair: Pair, args: tuple[Tensor, ...], summed: set[str] | Non
         for name, site in latent_sites(poutine.trace(pair.model).get_trace(*args)).items():
             if name in summed and site["fn"].event_shape:
                 raise InferenceError(
-                    f"{name}, which the model alone sums out, is a vector; Pyro draws posteriors of numbers alone.",
+                    f"{name}, which the model alone sums out, is a vector: Pyro draws only numbers from a posterior.",
                     f"Use Categorical, with {name} an index.",
                 )
         posterior = infer_discrete(poutine.replay(pair.model, guide), first_available_dim=-2)

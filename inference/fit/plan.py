@@ -137,8 +137,8 @@ def _check_enumeration(pair: Pair, settings: Settings, info: PairInfo, n: int) -
     shared = sorted(name for name in info.enumerated_in_model if not is_local(info.prior[name]))
     if shared and (settings.batch_size < n or distributed.workers() > 1):
         raise InferenceError(
-            f"the model sums out {', '.join(shared)}, which all data points share, and a minibatch has "
-            f"{settings.batch_size} of {n} rows: from minibatches no such sum is known.",
+            f"the model sums out {', '.join(shared)}, which all data points share: each step needs all {n} rows, and "
+            f"a minibatch has {settings.batch_size}.",
             f"Use batch_size={n}, in one process.",
         )
 

@@ -38,7 +38,7 @@ class Specification:
     :param latent: of SHAPES, that of the real numbers that the prior is a function of; `event` is the likelihood's
     :param place: of the latents: z is local or global, or z is local beside w, which is global or in a plate "items"
     :param plate: "subsampled": minibatches; "full": all rows in each step; "none": there is no plate
-    :param masked: whether x is unknown in every second row
+    :param has_mask: whether x is unknown in every second row
     :param enumerates: "", or what enumerates z: "both" guide and model, or the "model" alone
     """
 
@@ -49,7 +49,7 @@ class Specification:
     event: str = "vector"
     place: str = "local"
     plate: str = "subsampled"
-    masked: bool = False
+    has_mask: bool = False
     enumerates: str = ""
     dtype: torch.dtype = torch.float32
 
@@ -136,7 +136,7 @@ class Composed(nn.Module):
     def __init__(self, specification):
         super().__init__()
         spec = self.spec = specification
-        self.name, self.masked = spec.prior, spec.masked
+        self.name, self.has_mask = spec.prior, spec.has_mask
         self.families = {spec.prior, spec.guide, spec.likelihood}
         self.same_support = spec.guide == BIJECTION or spec.guide in _guides(spec.prior, spec.latent, True)
         self.latent, self.event, self.enumerates = SHAPES[spec.latent], SHAPES[spec.event], spec.enumerates
@@ -252,4 +252,4 @@ class MaskedComposed(Composed):
 
 def make(specification):
     """Return a new pair."""
-    return (MaskedComposed if specification.masked else Composed)(specification).to(specification.dtype)
+    return (MaskedComposed if specification.has_mask else Composed)(specification).to(specification.dtype)

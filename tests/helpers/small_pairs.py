@@ -49,7 +49,7 @@ class Small(nn.Module):
         super().__init__()
         self.name, self.role, self.shape, self.enumerates = name, role, shape, enumerates
         self.make = (families.FAMILIES | families.TORCH)[name]
-        self.families, self.masked = {name}, False
+        self.families, self.has_mask = {name}, False
         width = math.prod(shape)
         if role == "likelihood":
             self.decoder = nn.Linear(1, width)
@@ -126,7 +126,7 @@ class Masked(Small):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.masked = True
+        self.has_mask = True
 
     def model(self, x, given, total=None):
         with pyro.poutine.mask(mask=given[:, 0] > 0):
@@ -146,7 +146,7 @@ def arguments(pair, dtype=torch.float32):
             fn = family(0.5 * torch.randn(N, *shape, dtype=dtype))
             x = families.drawn(name, fn)
             x = x.expand(N, *x.shape[len(fn.batch_shape) :]).to(dtype)
-    return (x, torch.tensor([[1.0], [0.0]]).repeat(N // 2, 1).to(dtype)) if pair.masked else (x,)
+    return (x, torch.tensor([[1.0], [0.0]]).repeat(N // 2, 1).to(dtype)) if pair.has_mask else (x,)
 
 
 def objective(pair):

@@ -42,7 +42,7 @@ def test_a_few_pairs_work_or_are_refused_in_one_line(out, specification):
 
 
 MOVING = {"Pareto", "Uniform"}  # their supports move: under a mask Pyro checks x at each step, a graph at the first
-of_several_engines = specifications().filter(lambda s: not (s.masked and s.likelihood in MOVING))
+of_several_engines = specifications().filter(lambda s: not (s.has_mask and s.likelihood in MOVING))
 
 
 @pytest.mark.slow

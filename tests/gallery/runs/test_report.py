@@ -70,7 +70,7 @@ def test_every_kind_of_pair_has_its_split_and_verdict(test, train, words):
         (0.02, 0.001, 1, "is not"),
         (0.0004, 0.00001, 200, "is not"),
         (0.5, None, 1, "of one draw"),
-        (-0.5, 0.001, 1, "one of the two is wrong"),
+        (-0.5, 0.001, 1, "so check both"),
         (-0.003, 0.001, 1, "has reached"),
         (0.17, 0.09, 1, "not distinguishable"),
         (0.00001, 0.0001, 200, "not distinguishable"),
