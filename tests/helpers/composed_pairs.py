@@ -22,7 +22,7 @@ from torch.distributions import biject_to
 
 from inference.pairs.properties import name_of, support_of
 
-__all__ = ["BIJECTION", "Composed", "MaskedComposed", "Specification", "at", "make", "specifications"]
+__all__ = ["BIJECTION", "Composed", "PartlyKnown", "Specification", "at", "make", "specifications"]
 
 BIJECTION = "normal distribution mapped onto the support of the prior"
 PLACES = ("local", "global", "local and global", "local and items")
@@ -240,7 +240,7 @@ class Composed(nn.Module):
         self.infer(x, total)
 
 
-class MaskedComposed(Composed):
+class PartlyKnown(Composed):
     """The same with x unknown where `given` is 0."""
 
     def model(self, x, given, total=None):
@@ -252,4 +252,4 @@ class MaskedComposed(Composed):
 
 def make(specification):
     """Return a new pair."""
-    return (MaskedComposed if specification.has_mask else Composed)(specification).to(specification.dtype)
+    return (PartlyKnown if specification.has_mask else Composed)(specification).to(specification.dtype)
