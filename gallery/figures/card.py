@@ -214,11 +214,11 @@ def _smoothed(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:
     of, t = pair.matrices(pair.theta), torch.arange(1, x.shape[1] + 1)
     means, covariances, _ = smooth(x[:1], of)
     mean, sd = means[0] @ of.c, (covariances[0] @ of.c @ of.c).sqrt()
-    ax.plot(array(t), array(mean), color=RED, linewidth=2, label="posterior mean of c'z_t")
+    ax.plot(array(t), array(mean), color=RED, linewidth=2, label="posterior mean of the level c'z_t")
     ends = (array(mean - 1.96 * sd), array(mean + 1.96 * sd))
-    ax.fill_between(array(t), *ends, color=RED, alpha=0.2, label="95 % of the posterior")
+    ax.fill_between(array(t), *ends, color=RED, alpha=0.2, label="95 % of the posterior of the level")
     ax.scatter(array(t), array(x[0]), color=BLUE, s=60, zorder=3, label="measurements x_t")
-    return "One sequence, and the state behind its measurements by the smoother, after EM", "step t", "x_t"
+    return "The level behind noisy measurements: it is surest inside the sequence", "step t", "x_t, and the level"
 
 
 def _cloud(ax: Axes, pair: Pair, x: torch.Tensor) -> tuple[str, str, str]:

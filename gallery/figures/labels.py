@@ -81,7 +81,8 @@ def reliability(results: dict[str, Any]) -> Figure:
         total = sum(group["n"] for group in of["bins"])
         for group in of["bins"]:
             size = 3 + 16 * (group["n"] / total) ** 0.5
-            ax.plot(group["confidence"], group["accuracy"], "o", color=BLUE, alpha=0.7, markersize=size)
+            at = group["confidence"], group["accuracy"]
+            ax.plot(*at, "o", color=BLUE, alpha=0.7, markersize=size, clip_on=False)  # those at 1 are whole
         ax.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal")
     axes[0].set_ylabel("fraction that is right", fontsize=9, color=INK)
     return fig
