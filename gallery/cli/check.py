@@ -79,32 +79,39 @@ def _of_size(run: Run, n: int) -> Run:
 
 def _rows(run: Run) -> tuple[Tensor, Tensor | None]:
     rows = run.load("train").head(ROWS)
-    if len(rows) <= FEW:
-        raise RunError(f"{run.data} has {len(rows)} training rows: the contract is checked on {FEW + 1} or more.")
     return rows.scored(), rows.given
 
 
 def _case(model: str, data_name: str | None, objective: str | None, left: dict[str, Any]) -> tuple[Case, str]:
-    """Return the model with its data, and a description of these: draws of the model itself where it takes no digits.
+    """Return the model with its data, and a description of these.
+
+    They are draws of the model itself where it takes no digits, or where its recipe has too few data points.
 
     :param left: receives the settings of the process that the model changes
+    :raises RunError: if `data_name` has too few data points
     """
     run = choose_run(model, data_name)
     run = replace(run, settings=replace(run.settings, device="cpu", precision="float32"))
     x, given = _rows(run)
+    few = len(x) <= FEW
+    if few and data_name is not None:
+        raise RunError(f"{run.data} has {len(x)} training rows: the contract is checked on {FEW + 1} or more.")
+    if few:
+        again = torch.arange(ROWS) % len(x)
+        x, given = x[again], None if given is None else given[again]
     run = _of_size(run, len(x))
     pair, description = run.build(), run.data
     args = arguments(pair, x, given)
     if recipe_for(model):
         objective = objective or run.settings.objective
-    elif data_name is None:
+    if few or not (recipe_for(model) or data_name):
         try:
             with eval_mode(pair):
                 sites: dict[str, Site] = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args).nodes
             draws = sites["x"]["value"]
         except Exception:  # any error: the clauses report it
             draws = x
-        if draws.shape[1:] != x.shape[1:] and len(draws) == len(x):
+        if (few or draws.shape[1:] != x.shape[1:]) and len(draws) == len(x):
             args, description = (draws, *args[1:]), "draws of the model itself"
     return Case(run.construct, args, objective, left), description
 

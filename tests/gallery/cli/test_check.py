@@ -118,7 +118,14 @@ def test_a_discrete_latent_may_be_scored_or_summed_out(run):
     assert 'objective="enum"' in out
 
 
-DEFAULT = {"exponential_gaussian:per_datum", "linear_regression", "loaded_die", "autoencoder:map", "cvae"}
+DEFAULT = {
+    "exponential_gaussian:per_datum",
+    "linear_regression",
+    "loaded_die",
+    "autoencoder:map",
+    "cvae",
+    "state_space:local_level",
+}
 
 
 @pytest.mark.parametrize(
