@@ -1,7 +1,7 @@
 """The pictures of a fitted pair on the site: captions, sizes, and copies beside the pages.
 
-Only pictures with a name that the gallery draws are copied, decoded and encoded anew, and only files that Pillow reads
-as images; links are not followed.
+Only pictures with a name that the gallery draws are copied, and only files that Pillow reads as images; links are not
+followed. Those of a run are decoded and encoded anew; those of the ledger are the gallery's own.
 """
 
 import io
@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageSequence
 
 import data
+from gallery.ledger.tables import LEDGER
 from gallery.report.site.captions import CAPTIONS, OF_CLASSES, READINGS
 from inference.files import is_regular, make_folder, write_atomically
 
@@ -70,10 +71,10 @@ def rank(path: Path) -> int:
     return list(CAPTIONS).index(path.stem)
 
 
-def _copy(path: Path, target: Path, width: int | None = None) -> tuple[int, int] | None:
-    """Decode a picture and encode it anew, scaled down if its file is large or `width` is set.
+def _copy(path: Path, target: Path) -> tuple[int, int] | None:
+    """Copy a picture, scaled down if its file is large; or the last frame of an animation.
 
-    Nothing but pixels and the durations of frames is kept: no text, no other data of the file.
+    Of a picture of a run, nothing but pixels and the durations of frames is kept: no text, no other data of the file.
 
     :return: (width, height); None if the file is damaged, too large, a link, or no picture
     """
@@ -81,21 +82,21 @@ def _copy(path: Path, target: Path, width: int | None = None) -> tuple[int, int]
         return None
     make_folder(target.parent)
     content = io.BytesIO()
+    moving, large = target.suffix == ".gif", path.suffix != target.suffix or path.stat().st_size > LARGEST
     try:
         with Image.open(path, formats=("PNG", "GIF")) as image:
-            frames = getattr(image, "n_frames", 1)
-            if target.suffix == ".gif":
+            size = image.size
+            if LEDGER in path.parents and (moving or not large):
+                content.write(path.read_bytes())
+            elif moving:
                 first, *others = [_pixels(frame) for frame in ImageSequence.Iterator(image)]
                 durations = [frame.info.get("duration", 100) for frame in ImageSequence.Iterator(image)]
                 first.save(content, "gif", save_all=True, append_images=others, duration=durations, loop=0)
-                size = first.size
             else:
-                image.seek(frames - 1)  # the last frame of an animation
-                image.load()
-                large = width is not None or path.suffix != target.suffix or path.stat().st_size > LARGEST
+                image.seek(getattr(image, "n_frames", 1) - 1)
                 copied = image.convert("RGB") if large else _pixels(image)
                 if large:
-                    copied.thumbnail((width or WIDTH, 10 * WIDTH))
+                    copied.thumbnail((WIDTH, 10 * WIDTH))
                     copied = copied.quantize(256, Image.Quantize.MAXCOVERAGE)
                     copied.info = {}
                 copied.save(content, "png", optimize=large)

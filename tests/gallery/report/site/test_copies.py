@@ -3,11 +3,13 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
 
 from gallery.errors import RunError
+from gallery.ledger.tables import LEDGER
 from gallery.report.site.folder import replaced
 from gallery.report.site.pictures import LARGEST, WIDTH, copy_pictures
 from gallery.report.site.thumbnails import draw_thumbnail
@@ -41,6 +43,13 @@ def test_a_large_picture_of_ink_on_paper_keeps_its_pixels_unless_it_is_too_wide(
         assert (tmp_path / "samples.png").stat().st_size > LARGEST
         assert new.size == (copied.width, copied.height) == (min(width, WIDTH), 400 * min(width, WIDTH) // width)
         assert (new.convert("L").tobytes() == old.tobytes()) == (width < WIDTH)
+
+
+def test_a_picture_of_the_ledger_is_copied_byte_for_byte_unless_it_is_large(tmp_path):
+    folder = LEDGER / "pictures" / "factor_analysis"
+    for copied in copy_pictures(folder, tmp_path, "here", "of it"):
+        content = (folder / Path(copied.src).name).read_bytes()
+        assert ((tmp_path / copied.src).read_bytes() == content) == (len(content) <= LARGEST)
 
 
 def test_an_animation_keeps_frames_and_durations_alone(tmp_path):
