@@ -25,7 +25,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.errors import RunError
 from gallery.figures import FIGURES
 from gallery.figures.sources import record
-from gallery.ledger.experiments import EXPERIMENTS
+from gallery.ledger.experiments import EXPERIMENTS, run_experiments
 from gallery.ledger.extra_metrics import EXTRA_METRICS, ledger_metrics
 from gallery.ledger.fields import LAST_EPOCHS
 from gallery.runs import training
@@ -261,7 +261,7 @@ def reproduce(
             with writing(experiments):
                 shutil.rmtree(staged, ignore_errors=True)
                 make_folder(staged)
-                EXPERIMENTS[recipe.name](staged, of_recipe / f"seed-{min(seeds)}")
+                run_experiments(recipe.name, staged, of_recipe / f"seed-{min(seeds)}")
                 of_run = read(ledger)[recipe.name]["runs"].get(str(min(seeds)), {})
                 about = {"command": row["command"]} | {name: of_run[name] for name in ABOUT if name in of_run}
                 write_atomically(staged / "about.json", (json.dumps(about, indent=2) + "\n").encode())

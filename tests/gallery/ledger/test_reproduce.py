@@ -3,6 +3,7 @@
 import json
 import re
 from functools import partial
+from importlib import import_module
 
 import pytest
 
@@ -13,6 +14,7 @@ from gallery.catalogue.recipes import RECIPES
 from gallery.cli.main import main
 from gallery.errors import RunError
 from gallery.ledger import extra_metrics
+from gallery.ledger.experiments import EXPERIMENTS
 from gallery.ledger.extra_metrics import EXTRA_METRICS
 from gallery.ledger.fields import LAST_EPOCHS, PATHS, displayed_fields, field_value, monte_carlo_error
 from gallery.ledger.reproduce import entry, read, reproduce, shortened
@@ -70,11 +72,19 @@ def test_a_long_curve_is_thinned():
     assert shortened({"curve": {"elbo": curve[:100]}})["curve"]["elbo"].count(None) == 0
 
 
+def test_every_experiment_is_found():
+    """Their modules are imported when they run."""
+    for recipe, modules in EXPERIMENTS.items():
+        assert recipe in RECIPES
+        for module in modules:
+            assert callable(import_module(f"gallery.ledger.experiments.{module}").reproduce)
+
+
 def test_jobs_share_the_runs(tmp_path, monkeypatch):
     """Three recipes x 5 seeds are split as evenly as can be, each run in one job; the published experiment in one."""
     names, jobs, runs = ["factor_analysis", "hmm", "squared_gaussian"], 4, []
-    known = {"factor_analysis": lambda *args: runs.append(("experiment", 0))}
-    monkeypatch.setattr("gallery.ledger.reproduce.EXPERIMENTS", known)
+    monkeypatch.setattr("gallery.ledger.reproduce.EXPERIMENTS", {"factor_analysis": ()})
+    monkeypatch.setattr("gallery.ledger.reproduce.run_experiments", lambda *args: runs.append(("experiment", 0)))
     monkeypatch.setattr("gallery.ledger.reproduce._fit_together", lambda *args: None)
     monkeypatch.setattr(
         "gallery.ledger.reproduce.measured", lambda recipe, seed, *args: runs.append((recipe.name, seed)) or {}
