@@ -24,13 +24,13 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from gallery.cli.flags import WORDS, as_typed
+from gallery.cli.warned import warned_once
 from gallery.runs.registry import format_error, line_of
 from inference.errors import UserError
 
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output has closed the pipe, or an exercise of the course does not hold
     """
     try:
-        with _warned_once():
+        with warned_once():
             code = _main(argv)
         print(end="", flush=True)  # the rest of the output, while a closed pipe can still be caught
     except BrokenPipeError:
@@ -145,22 +145,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"cannot write the output: {error.strerror or error}.")
         return 2
     return code
-
-
-@contextmanager
-def _warned_once() -> Iterator[None]:
-    """Show each warning once in a block; Python shows it again whenever a filter has changed in between."""
-    seen: set[str] = set()
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def show_once(message: Warning | str, *where: Any, **more: Any) -> None:
-            if str(message) not in seen:
-                seen.add(str(message))
-                show(message, *where, **more)
-
-        warnings.showwarning = show_once
-        yield
 
 
 def _discard_output() -> None:
@@ -225,6 +209,7 @@ AFTER_A_STOP = {
 NO_SIZES = ("--seed", "--first-seed", "--run", "--out", "--data", "--ledger")  # their numbers take no memory
 COLUMNS = re.compile(r"`(columns|label|covariates|one_hot|codes)`")
 """Settings of a table in a message."""
+ON_DATA = ("check", "compare", "evaluate", "export", "show")  # commands with --data
 FORMER = {"--compile": "--engine compiled", "--no-compile": "--engine pyro"}
 """Flags of earlier versions, and what is in their place."""
 
@@ -240,6 +225,8 @@ def _unknown_flag(error: UnknownOptionError, command: str) -> str:
     flag = (error.token.keyword if error.token else "") or ""
     if flag in FORMER:
         return f"{flag} has another name. Use {FORMER[flag]}."
+    if command.split(" ")[0] in ON_DATA and COLUMNS.fullmatch(f"`{flag[2:].replace('-', '_')}`"):
+        return f"{flag} is a flag of `gallery fit`. Here it is part of the data: --data 'x.csv?columns=a,b&label=c'."
     return f"{' '.join(str(error).split())} `gallery {command} --help` lists them."
 
 

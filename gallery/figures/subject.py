@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import pyro.distributions as dist
+from torch.distributions import constraints
 
 from data import Dataset
 from gallery.figures.info import info_of
@@ -11,6 +12,7 @@ from gallery.figures.rolls import ends_early
 from inference import Pair
 from inference.pairs.capabilities import capability, exact
 from inference.pairs.info import PairInfo
+from inference.pairs.properties import support_of
 from inference.pairs.sites import is_local, unwrap
 
 __all__ = ["Subject"]
@@ -64,9 +66,10 @@ class Subject:
 
     @property
     def has_answers(self) -> bool:
-        """Whether the data are answers, 0 or 1, to several items, and the only latent of a data point is a number."""
+        """Whether the data are answers, 0 or 1, to several items, and a data point has one latent, any real number."""
         latents = [site["fn"] for site in self.info.prior.values() if is_local(site)]
         scalar = len(latents) == len(self.info.codes) == 1 and latents[0].event_shape == ()
+        scalar = scalar and support_of(latents[0]) is constraints.real
         binary = len(self.info.likelihood) == 1 and isinstance(unwrap(self.info.likelihood[0]), dist.Bernoulli)
         return scalar and binary and self.encodes and not self.test.is_image and self.test.x.shape[1] > 1
 

@@ -13,6 +13,7 @@ from typing import Any
 from gallery.runs.table import Row, aligned
 from inference.evaluation.diagnostics import K_HAT_THRESHOLD
 from inference.evaluation.estimate import NATS, Estimate, two_digits
+from inference.evaluation.metrics import ACTIVE_UNIT_VARIANCE, COLLAPSE_NATS
 
 __all__ = ["READING", "gap_verdict", "metrics_table", "report_table", "verdicts", "weights_verdict"]
 
@@ -189,6 +190,12 @@ def _code_rows(entries: dict[str, Any]) -> list[Row]:
         names = ", ".join(sites if len(sites) < 4 else [sites[0], "...", sites[-1]])
         words = f"{units} coordinates of {names} vary" if units > 1 else f"one coordinate of {names} varies"
         none = f"no coordinate of {names} varies with x: the posterior has collapsed, or the fit is short"
+        largest = max((kl for of_site in entries.get("kl_per_latent", {}).values() for kl in of_site), default=0.0)
+        if largest >= COLLAPSE_NATS:  # of another unit than the threshold, such as a probability
+            none = (
+                f"no mean of {names} has a variance above {ACTIVE_UNIT_VARIANCE} over x, the threshold for a prior of "
+                f"variance 1; its largest KL is {largest:.2g} nats"
+            )
         rows.append(("active units", "", f"{words} with x" if units else none))
     return rows
 

@@ -42,3 +42,10 @@ def test_a_warning_is_shown_once(run, no_figures):
         warnings.simplefilter("always")
         assert run("fit", "mine.py:Warns", "--data", "exponential_gaussian", "--epochs", 1)[0] == 0
     assert [str(it.message) for it in warned].count("a warning of the model") == 1
+
+
+@pytest.mark.parametrize("command", ["check vae --one-hot a", "compare cvae --label a", "evaluate here --columns a"])
+def test_a_flag_on_columns_names_where_it_belongs(run, command):
+    code, _, err = run(*command.split())
+    assert code == 2
+    assert "is a flag of `gallery fit`. Here it is part of the data: --data 'x.csv?columns=a,b&label=c'." in err

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from figure_cases import GREYS, ROWS, SMALL, Plane, fitted, histogram
 from PIL import Image
 
+from data import Dataset
 from gallery.figures import (
     FIGURES,
     Subject,
@@ -86,6 +88,27 @@ def test_no_figure_goes_through_pyplot():
     assert not [
         path for path in folder.glob("*.py") if "import pyplot" in path.read_text() or ".pyplot" in path.read_text()
     ]
+
+
+class Chance(torch.nn.Module):
+    """p in (0, 1); ten answers of that probability."""
+
+    def model(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            p = pyro.sample("p", dist.Beta(x.new_full((len(x),), 2.0), 5.0))
+            pyro.sample("x", dist.Bernoulli(p[:, None].expand(-1, 10)).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("p", dist.Beta(2.0 + x.sum(1), 15.0 - x.sum(1)))
+
+
+def test_a_probability_is_no_ability(tmp_path):
+    """An ability is any real number: its figure draws the items over it, also where a probability has no value."""
+    x = torch.bernoulli(torch.full((40, 10), 0.3), generator=torch.Generator().manual_seed(0))
+    rows = Dataset("mine", "test", x, (10,))
+    paths = draw(Chance(), {"train": rows, "test": rows}, [], tmp_path)
+    assert {path.stem for path in paths} == {"samples", "latent"}
 
 
 def test_a_flat_prior_has_no_samples(two_pixels, tmp_path):

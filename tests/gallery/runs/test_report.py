@@ -49,6 +49,11 @@ def test_a_local_latent_has_its_gap_on_test_data():
             LOCAL,
             ["no coordinate of z varies with x: the posterior has collapsed, or the fit is short"],
         ),
+        (
+            LOCAL | {"active_units": 0, "kl_per_latent": {"p": [0.29]}},
+            LOCAL,
+            ["no mean of p has a variance above 0.01 over x", "a prior of variance 1; its largest KL is 0.29 nats"],
+        ),
         (LOCAL | {"scale": "log density"}, LOCAL, ["rows    log density in nats per data point, higher is better"]),
         (LOCAL | {"factors": bound(-0.01)}, LOCAL, ["= reconstruction", "-0.7000  -  KL 0.5000  +  factors -0.0100\n"]),
         ({"elbo": bound(-3.0), "iwae": bound(-2.0, k=16)}, LOCAL, ["1.0000 nats above the ELBO: the gap"]),
