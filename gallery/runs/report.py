@@ -90,7 +90,7 @@ def _bound_rows(entries: dict[str, Any], split: str) -> list[Row]:
     if elbo:
         verdict = gap_verdict(exact, elbo, _is_joint(entries)) if exact else ""
         if _is_joint(entries) and split not in ("train", "all"):
-            verdict = "the guide is of the training data: see the gap there"
+            verdict = "the guide is of the training data, and its KL is divided by these rows: see the gap there"
         rows.append(("ELBO", _number(elbo), verdict))
         if reconstruction and "kl" in entries:
             parts = f"{reconstruction['value']:.4f}  -  KL {entries['kl']['value']:.4f}"
@@ -100,7 +100,10 @@ def _bound_rows(entries: dict[str, Any], split: str) -> list[Row]:
     elif reconstruction:
         rows.append(("reconstruction", _number(reconstruction), "log p(x | latents); it is no bound on log p(x)"))
     if iwae:
-        rows.append((f"IWAE-{iwae['k']}", _number(iwae), "" if exact or not elbo else _above(elbo, iwae)))
+        above = "" if exact or not elbo else _above(elbo, iwae)
+        if _is_joint(entries) and iwae["k"] > 1 and "mc_se" not in iwae:
+            above = "without an error: too few effective draws; take more particles"
+        rows.append((f"IWAE-{iwae['k']}", _number(iwae), above))
     if fivo := entries.get("fivo"):
         rows.append((f"FIVO-{fivo['k']}", _number(fivo), "the bound of a particle filter"))
     return rows

@@ -61,11 +61,14 @@ def summarise(pair: Pair, splits: dict[str, Dataset], seed: int = 0) -> Table:
         if split == "test":
             args = repeat(args, max(1, min(DRAWS, TOGETHER) // len(dataset)))
         within = entries_within(pair, args)
-        for name, draws in _draws(pair, args, info, within or {}, computes).items():
+        drawn = _draws(pair, args, info, within or {}, computes)
+        for name, draws in drawn.items():
             rows += draws.rows(name, truth.get(name))
     shared = (
         "given the training data" if info.has_global_latent else f"draws of all {len(dataset):,} {split} rows together"
     )
+    if omitted := [name for name in info.guide_sites if name not in drawn]:
+        shared += f"; left out, as values of single data points: {', '.join(omitted)}"
     if within is None:
         shared += ", also after the end of their sequences"
     elif within:

@@ -57,6 +57,7 @@ def test_a_local_latent_has_its_gap_on_test_data():
         (LOCAL | {"scale": "log density"}, LOCAL, ["rows    log density in nats per data point, higher is better"]),
         (LOCAL | {"factors": bound(-0.01)}, LOCAL, ["= reconstruction", "-0.7000  -  KL 0.5000  +  factors -0.0100\n"]),
         ({"elbo": bound(-3.0), "iwae": bound(-2.0, k=16)}, LOCAL, ["1.0000 nats above the ELBO: the gap"]),
+        (JOINT, JOINT | {"iwae": {"value": -1.2, "k": 16, "n": 200}}, ["without an error: too few effective draws"]),
         (LOCAL | {"accuracy": {"value": 0.5, "n": 10}}, LOCAL, ["class by Bayes' rule: 50.0 % are right"]),
     ],
 )
@@ -143,6 +144,13 @@ def test_the_summary_of_a_hierarchy_has_the_effects_in_the_symbols_of_the_model(
     centred = Run.of("eight_schools:centred")
     shown = [row["latent"] for row in summarise(centred.build(), centred.datasets())]
     assert shown == ["mu", "tau", *(f"theta[{i}]" for i in each)]
+
+
+def test_the_summary_of_many_rows_names_the_latents_of_data_points_that_it_leaves_out():
+    run = Run.of("item_response:bayesian")
+    table = summarise(run.build(), run.datasets())
+    assert not [row for row in table if row["latent"].startswith("z")]
+    assert "left out, as values of single data points: z\n" in repr(table)
 
 
 @pytest.mark.parametrize("name", ["hmm", "exponential_gaussian:per_datum", "factor_analysis", "loaded_die"])
