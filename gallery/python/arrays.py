@@ -53,6 +53,8 @@ def arrays_of(
         joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
         return joined, next(transform for _, transform in parts.values())
     is_frame = hasattr(data, "columns") and hasattr(data, "to_numpy")
+    if not is_frame and hasattr(data, "to_numpy"):  # a Series
+        data = data.to_numpy()
     if not is_frame and (columns is not None or categories):
         raise RunError(
             "columns, one_hot and codes name columns of a table, and data is no DataFrame.", "Leave them out."
@@ -243,7 +245,9 @@ def _of_batches(data: Iterable[Any]) -> dict[str, np.ndarray]:
                 parts.append({"x": x} if len(batch) == 1 else _named(x, array_of(batch[1], "labels")))
             else:
                 raise RunError(
-                    f"data yields batches {_kind(batch)}; expected tensors, or pairs of tensors (x, labels)."
+                    f"data is no array, and what it yields is {_kind(batch)}; expected batches: tensors, or pairs of "
+                    "tensors (x, labels).",
+                    "Give an array, such as numpy.array(data) or data.toarray(), or a DataLoader.",
                 )
     if not parts:
         raise RunError("data yields no batch; an iterator can be read once only.", "Give a DataLoader or a list.")

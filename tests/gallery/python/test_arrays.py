@@ -116,6 +116,15 @@ def test_integers_of_a_frame_that_float64_rounds_are_refused(dtype):
                 arrays_of(frame)
 
 
+def test_a_series_is_an_array_and_what_is_none_is_told_so():
+    pandas = pytest.importorskip("pandas")
+    arrays, _ = arrays_of(pandas.Series([0.5, 1.5, 2.5]))
+    assert arrays["x"].tolist() == [0.5, 1.5, 2.5]
+    for other in ([1, 2, 3], [[1.0, 2.0], [3.0, 4.0]]):
+        with pytest.raises(ValueError, match=r"is no array, and what it yields is of type (int|list)"):
+            arrays_of(other)
+
+
 def test_labels_of_strings_in_any_form_are_names():
     pandas = pytest.importorskip("pandas")
     words = ["u", None, "w"] * 10
