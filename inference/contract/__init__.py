@@ -51,7 +51,8 @@ _STAGES: tuple[tuple[Clause, ...], ...] = (
     (runs,),
     (support,),
     (registered, values, vectorised),
-    (draws, gradients, padding, evaluation, repeatable, state, leftovers, device),
+    (draws, repeatable),
+    (gradients, padding, evaluation, state, leftovers, device),
     (traceable,),
 )
 STAGES = tuple(tuple(map(_forked, stage)) for stage in _STAGES)

@@ -74,6 +74,13 @@ def test_constants_and_frozen_weights_pass(run, changes):
     assert code == 0, out
 
 
+def test_a_prior_of_numpy_is_no_cut_gradient(run):
+    numpy = {"import pyro\n": "import numpy as np\nimport pyro\n", "zero + 1)": "zero + 1 + np.random.rand())"}
+    code, _, err = run("check", write(numpy))
+    assert code == 2
+    assert err.endswith("breaks a clause of the contract: repeatable.\n")
+
+
 def test_a_branch_on_values_is_a_remark(run):
     code, out, _ = run("check", write({PLATES[0]: f"        if x.sum() > -1:\n            pass\n{PLATES[0]}"}))
     assert code == 0
