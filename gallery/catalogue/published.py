@@ -117,7 +117,7 @@ NOTES: dict[str, str] = {
     "vae:static_mnist:flow": _FLOW,
     "vae:static_mnist:vamp_prior": _VAMP_PRIOR,
     "cvae:random_labels": _LABELS,
-    "ss_vae": f"Pyro's example adds an auxiliary loss that trains q(y | x) on the labels. {_LABELS}",
+    "ss_vae": "Pyro's example adds an auxiliary loss that trains q(y | x) on the labels.",
     "ss_vae:dropout": _LABELS,
     "ss_vae:1000": _LABELS,
     "ss_vae:1000:dynamic": _LABELS,
