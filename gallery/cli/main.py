@@ -209,7 +209,9 @@ AFTER_A_STOP = {
 NO_SIZES = ("--seed", "--first-seed", "--run", "--out", "--data", "--ledger")  # their numbers take no memory
 COLUMNS = re.compile(r"`(columns|label|covariates|one_hot|codes)`")
 """Settings of a table in a message."""
-ON_DATA = ("check", "compare", "evaluate", "export", "show")  # commands with --data
+ON_DATA = ("check", "compare", "evaluate", "export", "show")
+OF_TABLES = ("--columns", "--label", "--covariates", "--one-hot", "--codes")
+"""Commands with --data, and the flags that `fit` alone has for the columns of a table."""
 FORMER = {"--compile": "--engine compiled", "--no-compile": "--engine pyro"}
 """Flags of earlier versions, and what is in their place."""
 
@@ -225,7 +227,7 @@ def _unknown_flag(error: UnknownOptionError, command: str) -> str:
     flag = (error.token.keyword if error.token else "") or ""
     if flag in FORMER:
         return f"{flag} has another name. Use {FORMER[flag]}."
-    if command.split(" ")[0] in ON_DATA and COLUMNS.fullmatch(f"`{flag[2:].replace('-', '_')}`"):
+    if command.split(" ")[0] in ON_DATA and flag in OF_TABLES:
         return f"{flag} is a flag of `gallery fit`. Here it is part of the data: --data 'x.csv?columns=a,b&label=c'."
     return f"{' '.join(str(error).split())} `gallery {command} --help` lists them."
 

@@ -1,5 +1,6 @@
 """Warnings on the command line: each once, and those of the gallery itself as one line without a place."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,15 @@ from typing import Any
 __all__ = ["warned_once"]
 
 ROOT = Path(__file__).parents[2]
-OWN = tuple(f"{ROOT / package}/" for package in ("gallery", "inference", "data"))
+OWN = tuple(f"{ROOT / package}{os.sep}" for package in ("gallery", "inference", "data"))
 
 
 @contextmanager
 def warned_once() -> Iterator[None]:
-    """Show each warning once in a block; Python shows it again whenever a filter has changed in between."""
+    """Show each warning once in a block, and those of the gallery as "gallery: ..." on one line.
+
+    Python shows a warning again whenever a filter has changed in between.
+    """
     seen: set[str] = set()
     with_place = warnings.formatwarning
 

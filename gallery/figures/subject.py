@@ -68,8 +68,8 @@ class Subject:
     def has_answers(self) -> bool:
         """Whether the data are answers, 0 or 1, to several items, and a data point has one latent, any real number."""
         latents = [site["fn"] for site in self.info.prior.values() if is_local(site)]
-        scalar = len(latents) == len(self.info.codes) == 1 and latents[0].event_shape == ()
-        scalar = scalar and support_of(latents[0]) is constraints.real
+        one = len(latents) == len(self.info.codes) == 1 and latents[0].event_shape == ()
+        scalar = one and support_of(latents[0]) is constraints.real
         binary = len(self.info.likelihood) == 1 and isinstance(unwrap(self.info.likelihood[0]), dist.Bernoulli)
         return scalar and binary and self.encodes and not self.test.is_image and self.test.x.shape[1] > 1
 

@@ -47,7 +47,9 @@ def test_a_large_picture_of_ink_on_paper_keeps_its_pixels_unless_it_is_too_wide(
 
 def test_a_picture_of_the_ledger_is_copied_byte_for_byte_unless_it_is_large(tmp_path):
     folder = LEDGER / "pictures" / "factor_analysis"
-    for copied in copy_pictures(folder, tmp_path, "here", "of it"):
+    pictures = copy_pictures(folder, tmp_path, "here", "of it")
+    assert len(pictures) == len(list(folder.glob("*.png")))
+    for copied in pictures:
         content = (folder / Path(copied.src).name).read_bytes()
         assert ((tmp_path / copied.src).read_bytes() == content) == (len(content) <= LARGEST)
 
