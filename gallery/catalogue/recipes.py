@@ -95,7 +95,7 @@ def _lda_reuters() -> Recipe:
 
 
 def _state_space(name: str) -> Recipe:
-    settings = {"epochs": 240, "batch_size": 100, "lr": 3e-2, "lr_schedule": "flat_cosine", "objective": "analytic"}
+    settings = {"epochs": 240, "batch_size": 100, "lr": 1e-1, "lr_schedule": "flat_cosine", "objective": "analytic"}
     return Recipe(name, name, name, STATE_SPACE, settings=settings, extra_metrics=("k_hat",))
 
 
