@@ -178,7 +178,7 @@ def _places(path: str, rows: dict[str, int]) -> list[tuple[dict[str, np.ndarray]
     validation, test = rows.get("validation", 0), rows.get("test", 0)
     cut = [split for split, given in (("validation", validation), ("test", test)) if not given]
     if n < 1 + len(cut):
-        raise DataError(f"{path} has too few rows, {n}: {', '.join(['train', *cut])} need one each. Add rows.")
+        raise DataError(f"{path}: too few rows, {n}; {', '.join(['train', *cut])} need one each. Add rows.")
     held = max(1, n // 10)
     places = np.empty(n, np.int64)
     places[np.random.RandomState(0).permutation(n)] = np.arange(n)

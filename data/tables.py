@@ -20,7 +20,7 @@ import numpy as np
 from data.dataset import DataError
 from data.labels import MISSING
 
-__all__ = ["encoded", "from_table", "is_table", "table_name"]
+__all__ = ["columns_of", "encoded", "from_table", "is_table", "table_name"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
 PARTS = ("columns", "label", "covariates", "one_hot", "codes")
@@ -84,19 +84,8 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     :param name: of the table, without a pixel transform
     :raises DataError: if the file cannot be read, a column is missing or holds other values than numbers
     """
-    path, _, query = name.partition("?")
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise DataError(f"{path} does not exist. Give a .csv, .tsv or .parquet file.")
-    separator = SUFFIXES[os.path.splitext(path)[1].lower()]
-    table = _text(path, separator) if separator else _parquet(path)
-    chosen = _chosen(path, query)
-    apart = [*chosen["label"], *chosen["covariates"]]
-    of_x = chosen["columns"] or [column for column in table if column not in apart]
-    if missing := [column for column in (*of_x, *apart) if column not in table]:
-        raise DataError(f"{path} has no column {missing[0]!r}. Its columns are {', '.join(table)}.")
-    if not of_x:
-        raise DataError(f"{path} has no column left for x. Its columns are {', '.join(table)}.")
+    path, table, chosen = _read(name)
+    of_x = chosen["columns"]
     encoded, read = [*chosen["one_hot"], *chosen["codes"]], [*of_x, *chosen["covariates"]]
     for column in encoded:
         if column not in read:
@@ -124,6 +113,33 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     return {"": arrays}, notes
 
 
+def columns_of(name: str) -> dict[str, list[str]]:
+    """Return the names of the columns that are read of a table, by the parameters of `table_name`.
+
+    :param name: of the table, without a pixel transform
+    :raises DataError: if the file cannot be read, or a column is missing
+    """
+    return _read(name)[2]
+
+
+def _read(name: str) -> tuple[str, Columns, dict[str, list[str]]]:
+    """Return the path of a table, its columns, and the names of those that are chosen, with all that are x."""
+    path, _, query = name.partition("?")
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise DataError(f"{path} does not exist. Give a .csv, .tsv or .parquet file.")
+    separator = SUFFIXES[os.path.splitext(path)[1].lower()]
+    table = _text(path, separator) if separator else _parquet(path)
+    chosen = _chosen(path, query)
+    apart = [*chosen["label"], *chosen["covariates"]]
+    of_x = chosen["columns"] or [column for column in table if column not in apart]
+    if missing := [column for column in (*of_x, *apart) if column not in table]:
+        raise DataError(f"{path} has no column {missing[0]!r}. Its columns are {', '.join(table)}.")
+    if not of_x:
+        raise DataError(f"{path} has no column left for x. Its columns are {', '.join(table)}.")
+    return path, table, chosen | {"columns": of_x}
+
+
 def _chosen(path: str, query: str) -> dict[str, list[str]]:
     pairs = [one.partition("=") for one in query.split("&") if one]
     given = {part: names for part, _, names in pairs}
@@ -145,12 +161,15 @@ def _text(path: str, separator: str) -> Columns:
     one_column = all(len(line) < 2 for line in read)  # in which an empty line is a missing value
     lines = [line or [""] for line in read if line or one_column]
     if len(lines) < 2:
-        raise DataError(f"{path} has {len(lines)} lines, expected a line of column names and rows. Save it anew.")
+        raise DataError(f"{path} has {'no row' if lines else 'no line'}, expected column names and rows. Save it anew.")
     names = [name.strip() for name in lines[0]]
     if all(_is_number(name) for name in names):
         raise DataError(f"{path} begins with numbers, expected the names of the columns. Add a line of names.")
-    if len(set(names)) < len(names) or "" in names:
-        raise DataError(f"{path} has an empty or repeated column name: {', '.join(names)}. Give each column a name.")
+    if "" in names:
+        index = " pandas leaves out the index by to_csv(..., index=False)." if names[0] == "" else ""
+        raise DataError(f"{path}: column {names.index('') + 1} of {len(names)} has no name. Give each a name.{index}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{path} has the column {twice[0]!r} twice. Rename one of them.")
     if len(names) == 1 and ";" in names[0]:
         raise DataError(
             f"{path} is separated by semicolons, expected {'commas' if separator == ',' else 'tabs'}. Save it so."

@@ -21,7 +21,7 @@ from inference import check_fit, eval_mode, param_scope
 from inference.contract import STAGES, Case, Clause, Finding, watched
 from inference.contract.case import FEW
 from inference.errors import UserError
-from inference.pairs.properties import distribution_fault
+from inference.pairs.properties import distribution_fault, parameter_fault
 from inference.pairs.run import arguments
 from inference.pairs.sites import Site
 
@@ -44,7 +44,7 @@ def check(model: str, /, *, data: str | None = None, objective: str | None = Non
         faults = [finding for finding in findings or [] if not finding.remark]
         if faults:
             broken[name] = faults[0].error
-        status = "broken" if faults else "-" if findings is None else "ok"
+        status = "broken" if faults else "skipped" if findings is None else "ok"
         print(f"{status:8}{name:13}{statement}")
         for finding in findings or []:
             print(f"{'':8}{'remark: ' if finding.remark else ''}{' '.join(sentence_of(finding).split())}")
@@ -159,6 +159,8 @@ def sentence_of(finding: Finding) -> str:
         return f"{finding.text.rstrip('.')}: {finding.error}" if finding.text != str(finding.error) else finding.text
     if not isinstance(finding.error, ValueError) and (fault := distribution_fault(finding.error)):
         return f"{finding.text.rstrip('.')}: {fault}"
+    if outside := parameter_fault(finding.error):
+        return f"{finding.text.rstrip('.')}: {outside}"
     if not finding.text.endswith("."):
         return f"{finding.text}: {format_error(finding.error)}"
     place = line_of(finding.error)

@@ -40,6 +40,7 @@ from gallery.errors import RunError
 from gallery.runs.parse import in_lines, renamed, rounded
 from gallery.runs.prepare import check_missing
 from gallery.runs.system import processor
+from gallery.runs.table import file_name
 from inference.files import make_folder, write_atomically
 
 __all__ = ["DEFAULT_OBJECTIVES", "SAMPLERS", "Comparison", "Row", "compare", "default_objectives", "tables"]
@@ -66,7 +67,8 @@ def compare(
     splits = comparison.run.datasets()
     train = splits["train"]
     if data.is_file(comparison.run.data):
-        log("\n".join(data.summary(splits)))
+        name = comparison.run.data
+        log("\n".join(data.summary(splits)).replace(name, file_name(name)))
     check_missing(comparison.run, comparison.run.build(), splits)
     checked = {way: refusal(comparison, Row(*way, 0), train) for way in comparison.ways}
     errors = {Row(*way, 0).label: error for way, (error, _) in checked.items() if error is not None}

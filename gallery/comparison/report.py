@@ -7,6 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gallery.runs.table import file_name
+
 __all__ = ["groups", "number", "progress_line", "tables"]
 
 Column = tuple[str, str, Callable[[list[float]], float] | None]
@@ -206,8 +208,8 @@ def _caption(result: dict[str, Any]) -> str:
     over_data = f"; the standard error over data is up to {max(errors):.2g}" if errors else ""
     seeds = "seed 0" if result["seeds"] == 1 else f"median [range] of {result['seeds']} seeds"
     sentences = [
-        f"Nats per data point, {result['n']} {result['split']} data of {result['data']}, {result['judge_draws']} draws "
-        f"of the guide for each; {seeds}. MC error: at these data{over_data}.",
+        f"Nats per data point, {result['n']} {result['split']} data of {file_name(result['data'])}, "
+        f"{result['judge_draws']} draws of the guide for each; {seeds}. MC error: at these data{over_data}.",
         "A gradient is one of log p(x, z): a step has one for each draw of the guide and each enumerated case. A pass "
         "is a data point once through model and guide, forwards and backwards; seconds are processor time.",
     ]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from data import Dataset, padded
-from data.tables import encoded
+from data.tables import columns_of, encoded, is_table
 from gallery.errors import RunError
 
-__all__ = ["array_of", "arrays_of", "names_of", "transform_for"]
+__all__ = ["array_of", "arrays_of", "is_frame", "names_in", "names_of", "names_of_file", "transform_for"]
 
 FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
 SPLITS = ("train", "validation", "test")
@@ -52,10 +52,10 @@ def arrays_of(
         parts = {split: arrays_of(part, label, covariates, columns) for split, part in data.items()}
         joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
         return joined, next(transform for _, transform in parts.values())
-    is_frame = hasattr(data, "columns") and hasattr(data, "to_numpy")
-    if not is_frame and hasattr(data, "to_numpy"):  # a Series
+    table = is_frame(data)
+    if not table and hasattr(data, "to_numpy"):  # a Series
         data = data.to_numpy()
-    if not is_frame and (columns is not None or categories):
+    if not table and (columns is not None or categories):
         raise RunError(
             "columns, one_hot and codes name columns of a table, and data is no DataFrame.", "Leave them out."
         )
@@ -63,7 +63,7 @@ def arrays_of(
         return _of_dataset(data)
     if isinstance(data, Mapping):
         arrays = {str(name): array_of(value, str(name)) for name, value in data.items()}
-    elif is_frame:
+    elif table:
         return _of_frame(data, label, covariates, columns, names_of(one_hot), names_of(codes)), None
     elif isinstance(data, Tensor | np.ndarray):
         arrays = {"x": array_of(data, "x")}
@@ -159,6 +159,36 @@ def _of_dataset(dataset: Dataset) -> tuple[dict[str, np.ndarray], str]:
     if dataset.transform is not None:
         return arrays, "dynamic"
     return arrays, "threshold" if support == "Boolean()" else "grey" if "Interval" in support else "real"
+
+
+def is_frame(data: Any) -> bool:
+    """Return whether data are a DataFrame of pandas, or another with columns and `to_numpy`."""
+    return hasattr(data, "columns") and hasattr(data, "to_numpy")
+
+
+def names_in(data: Any, label: Any, covariates: Any, columns: Sequence[str] | None) -> dict[str, Any]:
+    """Return by which names `arrays_of` reads other rows of the same DataFrame; an empty dictionary of other data.
+
+    The columns of x are named all, so that those of other rows may stand in another order, beside further ones.
+    """
+    if isinstance(data, Mapping) and data:
+        data = next(iter(data.values()))
+    if not is_frame(data):
+        return {}
+    named = label if isinstance(label, str) else None
+    others = [] if isinstance(covariates, Tensor | np.ndarray) else names_of(covariates)
+    chosen = [name for name in data.columns if name != named and name not in others] if columns is None else columns
+    return {"label": named, "covariates": others or None, "columns": names_of(chosen)}
+
+
+def names_of_file(data: str) -> dict[str, Any]:
+    """Return the same of the name of a table, as of `data.load`; an empty dictionary of other names."""
+    name = data if is_table(data) else data.rpartition(":")[0]
+    chosen = columns_of(name) if is_table(name) else {}
+    if not chosen or chosen["one_hot"] or chosen["codes"]:
+        return {}
+    label = chosen["label"][0] if chosen["label"] else None
+    return {"label": label, "covariates": chosen["covariates"] or None, "columns": chosen["columns"]}
 
 
 def names_of(names: Sequence[str] | None) -> list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,7 +16,7 @@ from data import Dataset
 from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.errors import RunError, unknown
-from gallery.python.arrays import arrays_of, names_of, transform_for
+from gallery.python.arrays import arrays_of, names_in, names_of, transform_for
 from gallery.runs.folder import ARRAYS
 from gallery.runs.parse import describe_type, has_type
 from gallery.runs.registry import constructor, model_class, name_of
@@ -36,12 +36,14 @@ class Request:
     :param splits: the data
     :param pair: an instance to fit, None where the run builds one
     :param arrays: the data in memory, by their names in an .npz file; None where they have a name
+    :param names: of the columns of a DataFrame: label, covariates and columns, by which other rows of it are read
     """
 
     run: Run
     splits: dict[str, Dataset]
     pair: Pair | None = None
     arrays: dict[str, np.ndarray] | None = None
+    names: dict[str, Any] = field(default_factory=dict)
 
     def stored_in(self, folder: Path) -> tuple[Run, bytes]:
         """Return the run as it stands in a folder, and the content of its data.npz, empty where its data have a name.
@@ -127,7 +129,8 @@ def request(
     kept |= {"validation": splits["validation"]} if held else {}
     device = fitted.torch_device()
     kept = {split: kept[split].to(device, fitted.dtype) for split in ("train", "validation", "test") if split in kept}
-    return Request(run, kept, None if pair is None else _placed(pair, fitted), arrays)
+    names = {} if one_hot or codes else names_in(data, label, covariates, columns)
+    return Request(run, kept, None if pair is None else _placed(pair, fitted), arrays, names)
 
 
 def _named_data(name: str | None, label: str | None, **parts: Sequence[str] | None) -> str | None:

@@ -23,7 +23,7 @@ from inference.pairs.checks import (
 from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
-from inference.pairs.properties import distribution_fault
+from inference.pairs.properties import distribution_fault, parameter_fault
 from inference.pairs.run import arguments, eval_mode, same_buffers
 from inference.pairs.sites import Site
 from inference.pairs.support_checks import check_likelihoods, check_supports
@@ -212,6 +212,8 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
         if unable := distribution_fault(refused):
             raise InferenceError(unable) from refused
         raise refused
+    if outside := parameter_fault(refused):
+        raise InferenceError(outside) from refused
     reason = " ".join(str(refused).partition("Trace Shapes")[0].split())
     raise InferenceError(
         f"{type(pair).__name__} refuses rows of shape {tuple(few[0].shape[1:])}: {reason.rstrip('.')}.",

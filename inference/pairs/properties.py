@@ -23,6 +23,7 @@ __all__ = [
     "lists_values",
     "mean_of",
     "name_of",
+    "parameter_fault",
     "support_of",
     "values_of",
 ]
@@ -237,8 +238,16 @@ def distribution_fault(error: BaseException) -> str | None:
     if "within the support" in reason:
         return f"a value of {where} is outside its support, where its density is 0."
     if parameter := PARAMETER.search(str(first)):
-        return f"the parameter {parameter[1]} of {where} has values that it must not have."
+        bounds: dict[str, constraints.Constraint] = fn.arg_constraints
+        return f"the parameter {parameter[1]} of {where} has values outside {name_of(bounds[parameter[1]])}."
     return f"{where}.{method} refuses: {reason}."
+
+
+def parameter_fault(error: BaseException) -> str | None:
+    """Return a sentence for an exception with which a distribution refuses a parameter, with what to do; else None."""
+    refused = isinstance(error, ValueError) and PARAMETER.search(str(error))
+    fault = distribution_fault(error) if refused else None
+    return f"{fault} Map them into it, as exp, softplus or sigmoid do." if fault else None
 
 
 def _foreign(error: BaseException) -> str | None:

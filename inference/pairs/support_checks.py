@@ -31,10 +31,11 @@ def check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace
     expected = sites[0]["value"].shape[1:] if sites else x.shape[1:]
     if sites and sites[0]["name"] == "x" and x.shape[1:] != expected:
         flat = "Rows come flat: flatten the event, or observe a site x_1, x_2, ... for each time step."
+        other = "Give this likelihood the width of the data, or choose other data."
         raise InferenceError(
-            f"{type(pair).__name__} expects rows of shape {tuple(expected)} and x has rows of shape "
-            f"{tuple(x.shape[1:])}.",
-            flat if expected.numel() == x.shape[1:].numel() else None,
+            f"the likelihood of x in {type(pair).__name__} has rows of shape {tuple(expected)}, and the data have rows "
+            f"of shape {tuple(x.shape[1:])}.",
+            flat if expected.numel() == x.shape[1:].numel() else other,
         )
     supports = [support_of(site["fn"]) for site in sites]
     first = supports[0] if supports else None

@@ -83,7 +83,7 @@ def test_a_file_with_train_and_test_sets(save):
     assert (len(train), len(validation)) == (18, 2)
     assert train.classes == validation.classes == test.classes == 5
     assert sorted(train.x[:, 0].tolist() + validation.x[:, 0].tolist()) == x.tolist()
-    fault("too few rows, 1: train, validation", name=save(x_train=x[:1], x_test=x) + ":real")
+    fault("too few rows, 1; train, validation", name=save(x_train=x[:1], x_test=x) + ":real")
 
 
 OK = np.full((20, 3), 0.5)

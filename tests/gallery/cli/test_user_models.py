@@ -175,3 +175,17 @@ def test_events_of_steps_and_coordinates_must_be_flat(refused):
     folded = "dist.Bernoulli(logits=self.decoder(z).unflatten(1, (8, 8))).to_event(2), obs=x)"
     path = write({DATA: f'pyro.sample("x", {folded}'})
     refused(["fit", path, *DIGITS], "rows of shape (8, 8)", "Rows come flat")
+
+
+def test_a_likelihood_of_another_width_is_named(refused):
+    path = write({DATA: 'pyro.sample("x", dist.Bernoulli(logits=self.decoder(z)[:, :9]).to_event(1), obs=x)'})
+    refused(["fit", path, *DIGITS], "the likelihood of x", "rows of shape (9,)", "rows of shape (64,)", "the width of")
+
+
+@pytest.mark.parametrize(("likelihood", "words"), [("Poisson", "rate of Poisson"), ("Bernoulli", "probs of Bernoulli")])
+def test_a_parameter_outside_its_bounds_is_met_with_what_to_do(refused, run, likelihood, words):
+    path = write({DATA: f'pyro.sample("x", dist.{likelihood}(self.decoder(z)).to_event(1), obs=x)'})
+    said = [f"the parameter {words} has values outside [0, ", "Map them into it", f"dist.{likelihood}"]
+    refused(["fit", path, *DIGITS], *said)
+    checked = "".join(run("check", path, "--data", "digits:threshold")[1:])
+    assert all(part in checked for part in said)

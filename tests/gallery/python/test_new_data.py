@@ -74,6 +74,34 @@ def test_what_is_no_pixel_of_the_fit_is_refused(x, words):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("file", [False, True])
+def test_other_rows_of_a_table_are_read_by_its_names(file, tmp_path):
+    """In another order, beside further columns, with and without the column of labels, with classes of their own."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, :3], columns=list("abc")).assign(kind=["u", "v"] * 30, other="text")
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    table = str(tmp_path / "own.csv") if file else frame
+    fit = gallery.fit("factor_analysis", table, columns=["a", "b", "c"], label="kind", epochs=1, progress=False)
+    expected = fit.encode(X[:4, :3])["z"]
+    shuffled = frame[["other", "c", "kind", "a", "b"]][:4]
+    for rows in (shuffled, shuffled.drop(columns="kind"), frame[["a", "b", "c"]][:4]):
+        assert torch.equal(fit.encode(rows)["z"], expected)
+    assert torch.equal(fit.encode(shuffled, ["v"] * 4)["z"], expected)
+    for given in (None, ["v"] * 4):
+        with pytest.raises(RunError, match="there is no column 'b'"):
+            fit.encode(shuffled.drop(columns="b"), given)
+    with pytest.raises(data.DataError, match=r"has .*w.*, and the model was fitted to labels"):
+        fit.encode(shuffled.assign(kind="w"))
+
+
+def test_covariates_of_a_table_are_read_by_their_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"effect": X[:, 0], "dose": X[:, 1], "age": X[:, 2]})
+    fit = gallery.fit("linear_regression", frame, covariates=["dose", "age"], epochs=1, progress=False)
+    arrays = fit.evaluate(X[:, :1], X[:, 1:3], particles=2)
+    assert fit.evaluate(frame[["age", "effect", "dose"]], particles=2) == arrays
+
+
 def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "arrays").mkdir()
     monkeypatch.chdir(tmp_path)
