@@ -10,7 +10,7 @@ import data
 from gallery.catalogue.recipes import RECIPES
 from gallery.models import MODELS
 from gallery.models.eight_schools import Centred, EightSchools, MeanField
-from inference import SVI, Settings, nuts
+from inference import SVI, FittedRows, Settings, nuts
 from inference.evaluation.log_weights import log_weights
 from inference.evaluation.metrics import collapsed, kl_per_latent
 from inference.fit.nuts import summary
@@ -130,7 +130,7 @@ def test_gaps_are_positive_and_the_coordinates_decide():
         pair = MODELS[name]()
         for _ in SVI(pair, x, given, Settings(**RECIPES[name].settings)):
             pass
-        with eval_mode(pair, 0):
+        with eval_mode(pair, 0), FittedRows(0):
             log_r = pair.log_evidence(x, given) - log_weights(pair, x, given, DRAWS).squeeze(1)
         gaps[name] = log_r.mean().item(), log_r.std().item() / DRAWS**0.5
         spread = pair.q["log_s"][1].exp().hypot(pair.q["a"] if "a" in pair.q else torch.zeros(()))
