@@ -49,7 +49,11 @@ def arrays_of(
                 "one_hot and codes encode the categories of one DataFrame, and data has several splits.",
                 "Encode the columns before, as by pandas.get_dummies, or give one DataFrame.",
             )
-        parts = {split: arrays_of(part, label, covariates, columns) for split, part in data.items()}
+        of_x = names_in(data, label, covariates, columns).get("columns", columns)  # as they stand in the first
+        parts = {
+            split: arrays_of(part, label, covariates, of_x if is_frame(part) else columns)
+            for split, part in data.items()
+        }
         joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
         return joined, next(transform for _, transform in parts.values())
     table = is_frame(data)

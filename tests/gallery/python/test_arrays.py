@@ -76,6 +76,18 @@ def test_categories_are_encoded_over_all_rows_and_so_of_one_frame():
         arrays_of({"train": frame, "test": frame[:1]}, one_hot=["kind"])
 
 
+def test_splits_in_frames_have_the_columns_of_the_first():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "kind": ["u", "v"]})
+    other = frame[["kind", "b", "a"]].assign(more=0.0)
+    arrays, _ = arrays_of({"train": frame, "test": other}, label="kind")
+    assert np.array_equal(arrays["x_train"], arrays["x_test"])
+    arrays, _ = arrays_of({"train": frame[["a", "b"]], "test": np.ones((2, 2))})
+    assert arrays["x_test"].shape == arrays["x_train"].shape
+    with pytest.raises(ValueError, match="there is no column 'b'"):
+        arrays_of({"train": frame, "test": other.drop(columns="b")}, label="kind")
+
+
 NESTED = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged)
 NO_BATCHES = [
     list(torch.randn(6, 3)),
