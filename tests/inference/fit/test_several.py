@@ -12,7 +12,10 @@ from inference.fit.guard import DivergenceError
 from inference.fit.several import SeveralFits
 
 QUICK = ["exponential_gaussian", "factor_analysis", "gaussian_mixture", "linear_regression"]
-DEPENDENT = {"exponential_gaussian:gamma", "loaded_die", "vae:continuous_bernoulli"}  # draws of Dirichlet or gamma
+DEPENDENT = ["exponential_gaussian:gamma", "loaded_die", "vae:continuous_bernoulli", "lda", "lda:smoothed"]
+REFUSED = dict.fromkeys(DEPENDENT, "draws noise that depends on weights or data")  # Dirichlet or gamma
+REFUSED |= dict.fromkeys(["sparse_autoencoder", "sparse_autoencoder:deep"], "a step cannot be batched")  # torch's KL
+SHIFTED = {"prod_lda": ["encoder.1.bias", "encoder.2.running_mean"]}  # without effect before a batch normalisation
 SEEDS, STEPS = 3, 24
 
 
@@ -49,7 +52,8 @@ def check(name, *args, **settings):
     one, other = (fits_of(name, *args, **settings) for _ in range(2))
     torch.testing.assert_close(together(*one), alone(*other), rtol=1e-8, atol=1e-8)
     for fit, expected in zip(one[0], other[0], strict=True):
-        for key, value in expected.pair.state_dict().items():
+        for key in expected.pair.state_dict().keys() - SHIFTED.get(name, ()):
+            value = expected.pair.state_dict()[key]
             torch.testing.assert_close(fit.pair.state_dict()[key], value, rtol=1e-8, atol=1e-8)
 
 
@@ -61,10 +65,10 @@ def test_each_fit_is_the_one_it_is_alone(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FITTED if name not in QUICK])
 def test_each_fit_of_any_model_is_the_one_it_is_alone(name):
-    if name not in DEPENDENT:
+    if name not in REFUSED:
         check(name, *arguments(name, torch.float64), objective=objective(name))
         return
-    with pytest.raises(InferenceError, match="draws noise that depends on weights or data"):
+    with pytest.raises(InferenceError, match=REFUSED[name]):
         SeveralFits(*fits_of(name, *arguments(name, torch.float64), objective=objective(name)))
 
 
