@@ -169,16 +169,16 @@ def mass(p):
 
 # %%
 train, test = data.load("digits:threshold").x, data.load("digits:threshold", "test").x
-betas, rates = (0.05, 0.5, 1.0, 4.0, 16.0), []
+betas, rates, information = (0.05, 0.5, 1.0, 4.0, 16.0), [], []
 for beta in betas:
     torch.manual_seed(0)
     pair = VAE(data_dim=64, latent_dim=4, hidden=(64,), dropout=0.0)
     svi(pair, train, settings=Settings(epochs=30, batch_size=50, lr=3e-3, beta=beta))
     rates.append(evaluate(pair, test, particles=4)["kl"]["value"])
-    information = mutual_information(pair, train)["mutual_information"]
+    information.append(mutual_information(pair, train)["mutual_information"])
     print(
         f"beta {beta:5.2f}: KL {rates[-1]:.3f} nats per test image, "
-        f"information {information['value']:.3f} of at most {information['cap']:.3f}"
+        f"information {information[-1]['value']:.3f} of at most {information[-1]['cap']:.3f}"
     )
 
 plt.semilogx(betas, rates, marker="o")

@@ -207,12 +207,18 @@ def sweep(theta, x, beta, alpha):
 
 # %%
 document, beta = data.load("topics", "test").x[0].double(), torch.from_numpy(data.synthetic.TOPICS_BETA)
+
+
+def chain(n):
+    """Yield the shares of topics after each of n sweeps."""
+    theta = torch.full((10,), 0.1, dtype=torch.float64)
+    for _ in range(n):
+        theta = sweep(theta, document, beta, alpha=0.5)
+        yield theta
+
+
 torch.manual_seed(0)
-theta, draws = torch.full((10,), 0.1, dtype=torch.float64), []
-for _ in range(2200):
-    theta = sweep(theta, document, beta, alpha=0.5)
-    draws.append(theta)
-draws = torch.stack(draws[200:])  # the first ones remember the start
+draws = torch.stack(list(chain(2200))[200:])  # the first ones remember the start
 gamma = LDA(alpha=0.5, sweeps=100).ascend(document.unsqueeze(0), beta)[0]
 q = torch.distributions.Dirichlet(gamma)
 figure, axis = plt.subplots(figsize=(9, 3))

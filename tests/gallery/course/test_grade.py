@@ -230,9 +230,12 @@ def all_reach_the_same_evidence(names):
 
 
 def the_kl_falls(names):
-    half, one, four, most = names["rates"]
-    assert half > one + 0.5 > four + 1
+    least, half, one, four, most = names["rates"]
+    assert least > half > one + 0.5 > four + 1
     assert max(four, most) < 0.1
+    nats = [number["value"] for number in names["information"]]
+    assert nats[0] > 6.5
+    assert max(nats[3:]) < 0.1
 
 
 CLAIMS = {1: the_guide_is_close, 6: all_reach_the_same_evidence, 9: the_kl_falls}
