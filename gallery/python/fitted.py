@@ -180,7 +180,7 @@ class Fit:
         """Estimate bounds on the evidence, with their errors and verdicts.
 
         :param x: (n, ...) other data, read as the fitted ones: integers are pixels of their levels, and get their pixel
-            transform; those of the split if None
+            transform; of a DataFrame the columns that were fitted, by name; those of the split if None
         :param given: (n, ...) labels, as the fitted data have them, or covariates of x
         :param split: train, validation or test
         :param particles: draws of the guide for each data point, which is also the k of IWAE-k

@@ -14,12 +14,6 @@ from inference.pairs.sites import is_local, latent_sites
 from inference.pairs.values import FROM_PLACE, site_from_place
 from inference.pairs.vectorised import FROM_OTHERS, site_from_others
 
-REMEDIES = {  # by the beginning of torch's message
-    "Expected parameter scale_tril": " (a Cholesky factor needs a positive diagonal: apply softplus)",
-    "Expected parameter scale": " (a scale must be positive: write softplus(...) of a network's output)",
-    "Expected parameter probs": " (probabilities must lie in [0, 1]: write logits=... of a network's output)",
-}
-
 
 def signature(case: Case) -> Iterator[Finding]:
     """model and guide take x, the same `given` if any, and total=None"""
@@ -89,9 +83,8 @@ def runs(case: Case) -> Iterator[Finding]:
     for mode, each in runs.items():
         errors = [error for ran in each for error in ran.errors]
         if errors:
-            remedy = next((words for part, words in REMEDIES.items() if part in str(errors[0])), "")
-            if case.few.errors and not case.all.errors:
-                remedy = f", on a minibatch and not on all rows. {BY_ROWS}"
+            few = case.few.errors and not case.all.errors
+            remedy = f", on a minibatch and not on all rows. {BY_ROWS}" if few else ""
             yield Finding(f"in {mode} mode{remedy}", errors[0])
             return
 

@@ -42,6 +42,11 @@ _NAMES = [
     (constraints.one_hot, "one-hot rows"),
 ]
 MIXED = re.compile(r"\bdtypes?\b|scalar type|\w+ did not match \w+")  # of two dtypes, in a message of torch
+NAN = "Search what computes it for a logarithm, a root or a division."
+_REMEDIES = {
+    "probs": "Of a network's output, write logits=... in its place.",
+    "scale_tril": "A Cholesky factor needs a positive diagonal: apply softplus to it.",
+}
 _OF_PARAMETERS = ("enumerate_support", "expand", "rsample", "sample")  # calls without values
 _PACKAGES = ("torch.distributions", "pyro.distributions")
 
@@ -239,15 +244,24 @@ def distribution_fault(error: BaseException) -> str | None:
         return f"a value of {where} is outside its support, where its density is 0."
     if parameter := PARAMETER.search(str(first)):
         bounds: dict[str, constraints.Constraint] = fn.arg_constraints
-        return f"the parameter {parameter[1]} of {where} has values outside {name_of(bounds[parameter[1]])}."
+        wrong = "that are NaN" if _has_nan(fn, parameter[1]) else f"outside {name_of(bounds[parameter[1]])}"
+        return f"the parameter {parameter[1]} of {where} has values {wrong}."
     return f"{where}.{method} refuses: {reason}."
 
 
 def parameter_fault(error: BaseException) -> str | None:
     """Return a sentence for an exception with which a distribution refuses a parameter, with what to do; else None."""
-    refused = isinstance(error, ValueError) and PARAMETER.search(str(error))
-    fault = distribution_fault(error) if refused else None
-    return f"{fault} Map them into it, as exp, softplus or sigmoid do." if fault else None
+    refused = PARAMETER.search(str(error)) if isinstance(error, ValueError) else None
+    fn, fault = distribution_of(error)[0], distribution_fault(error)
+    if refused is None or fn is None:
+        return None
+    remedy = _REMEDIES.get(refused[1], "Of a network's output, write softplus(...) for positive values.")
+    return f"{fault} {NAN if _has_nan(fn, refused[1]) else remedy}"
+
+
+def _has_nan(fn: Distribution, parameter: str) -> bool:
+    value = vars(fn).get(parameter)
+    return isinstance(value, Tensor) and bool(value.isnan().any())
 
 
 def _foreign(error: BaseException) -> str | None:

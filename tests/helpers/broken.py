@@ -41,7 +41,7 @@ BROKEN = {
     "nothing is observed": ("sites", ["the guide has no x", "none"], {", obs=x": ""}),
     "a scale that may be negative": (
         "runs",
-        ["softplus", "the parameter scale of Normal has values outside (0, inf)"],
+        ["softplus(...)", "the parameter scale of Normal has values outside (0, inf)"],
         {DRAW: DRAW.replace("F.softplus(pre_scale)", "pre_scale")},
     ),
     "probabilities that are logits": ("runs", ["write logits="], {DATA: DATA.replace("logits=", "")}),

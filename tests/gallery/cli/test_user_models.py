@@ -182,10 +182,17 @@ def test_a_likelihood_of_another_width_is_named(refused):
     refused(["fit", path, *DIGITS], "the likelihood of x", "rows of shape (9,)", "rows of shape (64,)", "the width of")
 
 
-@pytest.mark.parametrize(("likelihood", "words"), [("Poisson", "rate of Poisson"), ("Bernoulli", "probs of Bernoulli")])
-def test_a_parameter_outside_its_bounds_is_met_with_what_to_do(refused, run, likelihood, words):
-    path = write({DATA: f'pyro.sample("x", dist.{likelihood}(self.decoder(z)).to_event(1), obs=x)'})
-    said = [f"the parameter {words} has values outside [0, ", "Map them into it", f"dist.{likelihood}"]
+@pytest.mark.parametrize(
+    ("likelihood", "words", "remedy"),
+    [
+        ("Poisson(self.decoder(z))", "rate of Poisson has values outside [0, inf)", "write softplus(...)"),
+        ("Bernoulli(self.decoder(z))", "probs of Bernoulli has values outside [0, 1]", "write logits=..."),
+        ("Bernoulli(logits=self.decoder(z).log())", "logits of Bernoulli has values that are NaN", "for a logarithm"),
+    ],
+)
+def test_a_parameter_outside_its_bounds_is_met_with_what_to_do(refused, run, likelihood, words, remedy):
+    path = write({DATA: f'pyro.sample("x", dist.{likelihood}.to_event(1), obs=x)'})
+    said = [f"the parameter {words}", remedy, "dist.Bernoulli" if "Bern" in likelihood else "dist.Poisson"]
     refused(["fit", path, *DIGITS], *said)
     checked = "".join(run("check", path, "--data", "digits:threshold")[1:])
     assert all(part in checked for part in said)

@@ -15,7 +15,8 @@ QUICK = ["exponential_gaussian", "factor_analysis", "gaussian_mixture", "linear_
 DEPENDENT = ["exponential_gaussian:gamma", "loaded_die", "vae:continuous_bernoulli", "lda", "lda:smoothed"]
 REFUSED = dict.fromkeys(DEPENDENT, "draws noise that depends on weights or data")  # Dirichlet or gamma
 REFUSED |= dict.fromkeys(["sparse_autoencoder", "sparse_autoencoder:deep"], "a step cannot be batched")  # torch's KL
-SHIFTED = {"prod_lda": ["encoder.1.bias", "encoder.2.running_mean"]}  # without effect before a batch normalisation
+SHIFTED = {"prod_lda": ["encoder.1.bias", "encoder.2.running_mean"]}
+"""A bias before a batch normalisation has a gradient of 0, which rounding makes 1e-12; Adam divides it by its eps."""
 SEEDS, STEPS = 3, 24
 
 
@@ -52,9 +53,9 @@ def check(name, *args, **settings):
     one, other = (fits_of(name, *args, **settings) for _ in range(2))
     torch.testing.assert_close(together(*one), alone(*other), rtol=1e-8, atol=1e-8)
     for fit, expected in zip(one[0], other[0], strict=True):
-        for key in expected.pair.state_dict().keys() - SHIFTED.get(name, ()):
-            value = expected.pair.state_dict()[key]
-            torch.testing.assert_close(fit.pair.state_dict()[key], value, rtol=1e-8, atol=1e-8)
+        for key, value in expected.pair.state_dict().items():
+            atol = STEPS * 1e-2 * 1e-12 / 1e-8 if key in SHIFTED.get(name, ()) else 1e-8
+            torch.testing.assert_close(fit.pair.state_dict()[key], value, rtol=1e-8, atol=atol)
 
 
 @pytest.mark.parametrize("name", QUICK)
