@@ -12,23 +12,23 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
 
+from data.categories import categories_of, encoded, first_of, is_number
 from data.dataset import DataError
 from data.labels import MISSING
 
-__all__ = ["columns_of", "encoded", "from_table", "is_table", "table_name"]
+__all__ = ["columns_of", "from_table", "is_table", "table_name"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
 PARTS = ("columns", "label", "covariates", "one_hot", "codes")
 REMEDY = "Leave it out with `columns`, make it the `label`, or encode it with `one_hot` or `codes`."
 NO_VALUE = ": no value in "  # of a note on a column of x
 OTHER_NOTATION = re.compile(r"[+-]?\d+((,| )\d+)+(\.\d+)?")  # of numbers, such as 0,5 and 1 000
-MOST = 1000  # categories of a column
-SHOWN = 6  # of them in a note
 
 Columns = dict[str, list[object]]
 
@@ -113,13 +113,16 @@ def from_table(name: str) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
     return {"": arrays}, notes
 
 
-def columns_of(name: str) -> dict[str, list[str]]:
+def columns_of(name: str) -> dict[str, Any]:
     """Return the names of the columns that are read of a table, by the parameters of `table_name`.
+
+    Of those that are encoded it has the categories, by name.
 
     :param name: of the table, without a pixel transform
     :raises DataError: if the file cannot be read, or a column is missing
     """
-    return _read(name)[2]
+    _, table, chosen = _read(name)
+    return chosen | {part: {of: categories_of(table[of]) for of in chosen[part]} for part in ("one_hot", "codes")}
 
 
 def _read(name: str) -> tuple[str, Columns, dict[str, list[str]]]:
@@ -163,7 +166,7 @@ def _text(path: str, separator: str) -> Columns:
     if len(lines) < 2:
         raise DataError(f"{path} has {'no row' if lines else 'no line'}, expected column names and rows. Save it anew.")
     names = [name.strip() for name in lines[0]]
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise DataError(f"{path} begins with numbers, expected the names of the columns. Add a line of names.")
     if "" in names:
         index = " pandas leaves out the index by to_csv(..., index=False)." if names[0] == "" else ""
@@ -194,16 +197,6 @@ def _parquet(path: str) -> Columns:
         raise DataError(f"{path} cannot be read ({reason}). Save it anew, or as .csv.") from error
 
 
-def _is_number(text: object) -> bool:
-    if "_" in str(text):  # a number for Python alone
-        return False
-    try:
-        float(str(text))
-    except ValueError:
-        return False
-    return True
-
-
 def _is_empty(value: object) -> bool:
     return value is None or str(value).lower() in MISSING
 
@@ -229,34 +222,14 @@ def _matrix(
     if is_number:
         return _numbers(path, column, ["nan" if _is_empty(value) else value for value in values])[:, None]
     matrix, categories = encoded(values, one_hot, f"{path}: column {column!r}")
-    shown = ", ".join(categories[:SHOWN]) + (", ..." if len(categories) > SHOWN else "")
-    notes.append(f"{column}: {shown} as {'columns of zeros and ones' if one_hot else 'numbers from 0'}")
+    notes.append(f"{column}: {first_of(categories)} as {'columns of zeros and ones' if one_hot else 'numbers from 0'}")
     return matrix
-
-
-def encoded(values: Iterable[object], one_hot: bool, name: str) -> tuple[np.ndarray, list[str]]:
-    """Return (a column of categories as numbers, float64; the categories in their order).
-
-    >>> encoded(["b", "a", "b"], one_hot=True, name="kind")[0].tolist()
-    [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
-
-    :param one_hot: (n, number of categories) zeros and ones; else (n, 1) numbers from 0
-    :param name: of the column, for the message
-    :raises DataError: if there are more than MOST categories
-    """
-    words = [str(value) for value in values]
-    categories = sorted(set(words), key=(lambda word: (float(word), word)) if all(map(_is_number, words)) else None)
-    if len(categories) > MOST:
-        raise DataError(f"{name} has {len(categories)} categories, expected at most {MOST}. Leave it out.")
-    places = {category: place for place, category in enumerate(categories)}
-    codes = np.array([places[word] for word in words], dtype=int)
-    return np.eye(len(categories))[codes] if one_hot else codes[:, None].astype(float), categories
 
 
 def _numbers(path: str, column: str, values: list[object]) -> np.ndarray:
     """Return a column as numbers, (n,) float64."""
     for number, value in enumerate(values, start=2):
-        if not _is_number(value):
+        if not is_number(value):
             raise DataError(
                 f"{path}: column {column!r} has {str(value)[:30]!r} in row {number}, expected a number. "
                 + ("Write it with a decimal point." if OTHER_NOTATION.fullmatch(str(value)) else REMEDY)
@@ -278,7 +251,7 @@ def _integer(value: object) -> int | None:
 
 def _whole(word: str) -> int | None:
     """Return the integer that a word is equal to as a number, such as 1 of 1.0; None for other words."""
-    if (written := _integer(word)) is not None or not _is_number(word):
+    if (written := _integer(word)) is not None or not is_number(word):
         return written
     number = float(word)
     return int(number) if number.is_integer() and abs(number) < 2**53 else None

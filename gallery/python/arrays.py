@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from data import Dataset, padded
-from data.tables import columns_of, encoded, is_table
 from gallery.errors import RunError
+from gallery.python.frames import Encoded, columns_as, is_frame, is_unknown, names_in, of_frame, words
 
-__all__ = ["array_of", "arrays_of", "is_frame", "names_in", "names_of", "names_of_file", "transform_for"]
+__all__ = ["array_of", "arrays_of", "other_arrays", "transform_for"]
 
 FORMS = "a name, a Dataset, an array, a tensor, a DataFrame, a pair (x, labels), or an iterable of batches of tensors"
 SPLITS = ("train", "validation", "test")
+APART = ("label", "covariates")  # which may be arrays beside the DataFrames
 
 
 def arrays_of(
@@ -22,8 +23,8 @@ def arrays_of(
     label: Any = None,
     covariates: Any = None,
     columns: Sequence[str] | None = None,
-    one_hot: Sequence[str] = (),
-    codes: Sequence[str] = (),
+    one_hot: Encoded = (),
+    codes: Encoded = (),
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Return data as the arrays of an .npz file, by name, and their pixel transform where the data state it.
 
@@ -38,28 +39,27 @@ def arrays_of(
     :param label: the labels (n,), or the name of their column
     :param covariates: the covariates (n, p), or the names of their columns
     :param columns: names of the columns of x; all other columns if None
-    :param one_hot: names of columns of categories, each read as a column of zeros and ones for each category
-    :param codes: names of columns of categories, read as numbers from 0
+    :param one_hot: names of columns of categories, each read as a column of zeros and ones for each category; or
+        the categories by such a name, where they are known
+    :param codes: names of columns of categories, read as numbers from 0; or the same
     :raises RunError: if the data have another form
     """
-    categories = [*names_of(one_hot), *names_of(codes)]
     if isinstance(data, Mapping) and data and set(data) <= set(SPLITS):
-        if categories:
-            raise RunError(
-                "one_hot and codes encode the categories of one DataFrame, and data has several splits.",
-                "Encode the columns before, as by pandas.get_dummies, or give one DataFrame.",
-            )
-        of_x = names_in(data, label, covariates, columns).get("columns", columns)  # as they stand in the first
-        parts = {
-            split: arrays_of(part, label, covariates, of_x if is_frame(part) else columns)
-            for split, part in data.items()
+        options = {"label": label, "covariates": covariates, "columns": columns, "one_hot": one_hot, "codes": codes}
+        first, *others = sorted(data, key=SPLITS.index)
+        read = options | {part: of for part, of in names_in(data[first], **options).items() if part not in APART}
+        parts = [arrays_of(data[first], **options)]
+        parts += [arrays_of(data[split], **(read if is_frame(data[split]) else options)) for split in others]
+        joined = {
+            f"{name}_{split}": array
+            for split, (part, _) in zip((first, *others), parts, strict=True)
+            for name, array in part.items()
         }
-        joined = {f"{name}_{split}": array for split, (part, _) in parts.items() for name, array in part.items()}
-        return joined, next(transform for _, transform in parts.values())
+        return joined, parts[0][1]
     table = is_frame(data)
     if not table and hasattr(data, "to_numpy"):  # a Series
         data = data.to_numpy()
-    if not table and (columns is not None or categories):
+    if not table and (columns is not None or one_hot or codes):
         raise RunError(
             "columns, one_hot and codes name columns of a table, and data is no DataFrame.", "Leave them out."
         )
@@ -68,7 +68,7 @@ def arrays_of(
     if isinstance(data, Mapping):
         arrays = {str(name): array_of(value, str(name)) for name, value in data.items()}
     elif table:
-        return _of_frame(data, label, covariates, columns, names_of(one_hot), names_of(codes)), None
+        arrays = of_frame(data, label, covariates, columns, one_hot, codes)
     elif isinstance(data, Tensor | np.ndarray):
         arrays = {"x": array_of(data, "x")}
     elif isinstance(data, tuple) and len(data) == 2:
@@ -83,11 +83,26 @@ def arrays_of(
     else:
         raise RunError(f"data is {_kind(data)}; expected {FORMS}.")
     for name, value in (("labels", label), ("covariates", covariates)):
-        if isinstance(value, str) or (isinstance(value, list) and any(isinstance(one, str) for one in value)):
+        if value is None or (table and name in arrays):  # there a name of columns
+            continue
+        is_name = isinstance(value, str) or (isinstance(value, list) and any(isinstance(one, str) for one in value))
+        if is_name and not table:
             raise RunError(f"{name} names columns, and data is no DataFrame.", "Give an array of n rows.")
-        if value is not None:
-            arrays[name] = array_of(value, name)
+        arrays[name] = array_of(value, name)
     return arrays, None
+
+
+def other_arrays(x: Any, given: Any, names: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return other data than those of a fit as arrays by name, of a DataFrame the columns that were fitted.
+
+    :param given: labels or covariates; None where there are none, or x has them
+    :param names: of the columns that were fitted, as of `frames.names_in`
+    """
+    if given is not None:
+        return arrays_of((columns_as(x, "columns", names), columns_as(given, "covariates", names)))[0]
+    if not (names and is_frame(x)):
+        return arrays_of(x)[0]
+    return arrays_of(x, **(names | {"label": names["label"] if names["label"] in x.columns else None}))[0]
 
 
 def transform_for(x: np.ndarray) -> str:
@@ -133,8 +148,8 @@ def array_of(value: Any, name: str) -> np.ndarray:
     except ValueError as error:  # rows of different lengths
         raise RunError(f"{name} is no array: {' '.join(str(error).split())[:100]}.") from error
     is_column = name == "labels" and array.dtype.kind == "O" and array.ndim == 1
-    if is_column and all(isinstance(value, str) for value in array[~_unknown(array)]):
-        return _names(array)
+    if is_column and all(isinstance(value, str) for value in array[~is_unknown(array)]):
+        return words(array)
     if array.dtype.kind not in "biufU":
         raise RunError(f"{name} has elements of type {array.dtype}; expected numbers.", "Encode it as numbers.")
     return array
@@ -163,105 +178,6 @@ def _of_dataset(dataset: Dataset) -> tuple[dict[str, np.ndarray], str]:
     if dataset.transform is not None:
         return arrays, "dynamic"
     return arrays, "threshold" if support == "Boolean()" else "grey" if "Interval" in support else "real"
-
-
-def is_frame(data: Any) -> bool:
-    """Return whether data are a DataFrame of pandas, or another with columns and `to_numpy`."""
-    return hasattr(data, "columns") and hasattr(data, "to_numpy")
-
-
-def names_in(data: Any, label: Any, covariates: Any, columns: Sequence[str] | None) -> dict[str, Any]:
-    """Return by which names `arrays_of` reads other rows of the same DataFrame; an empty dictionary of other data.
-
-    The columns of x are named all, so that those of other rows may stand in another order, beside further ones.
-    """
-    if isinstance(data, Mapping) and data:
-        data = next(iter(data.values()))
-    if not is_frame(data):
-        return {}
-    named = label if isinstance(label, str) else None
-    others = [] if isinstance(covariates, Tensor | np.ndarray) else names_of(covariates)
-    chosen = [name for name in data.columns if name != named and name not in others] if columns is None else columns
-    return {"label": named, "covariates": others or None, "columns": names_of(chosen)}
-
-
-def names_of_file(data: str) -> dict[str, Any]:
-    """Return the same of the name of a table, as of `data.load`; an empty dictionary of other names."""
-    name = data if is_table(data) else data.rpartition(":")[0]
-    chosen = columns_of(name) if is_table(name) else {}
-    if not chosen or chosen["one_hot"] or chosen["codes"]:
-        return {}
-    label = chosen["label"][0] if chosen["label"] else None
-    return {"label": label, "covariates": chosen["covariates"] or None, "columns": chosen["columns"]}
-
-
-def names_of(names: Sequence[str] | None) -> list[str]:
-    """Return the names of columns as a list, of one name too; an empty list for None."""
-    return [names] if isinstance(names, str) else [] if names is None else list(names)
-
-
-def _of_frame(
-    frame: Any, label: Any, covariates: Any, columns: Sequence[str] | None, one_hot: list[str], codes: list[str]
-) -> dict[str, np.ndarray]:
-    """Return the columns of a DataFrame by what they are; those that are neither labels nor covariates are x."""
-    names = list(frame.columns)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RunError(f"data has the column {twice[0]!r} twice.", "Give each column a name.")
-    apart = [label] if isinstance(label, str) else []
-    apart += names_of(covariates)
-    chosen = [name for name in names if name not in apart] if columns is None else names_of(columns)
-    if missing := [name for name in [*chosen, *apart] if name not in names]:
-        raise RunError(f"there is no column {missing[0]!r}. The columns are {', '.join(map(str, names))}.")
-    if not chosen:
-        raise RunError("no column is left for x.", f"Name some of {', '.join(map(str, names))} in columns.")
-
-    read, categories = [*chosen, *names_of(covariates)], [*one_hot, *codes]
-    if strange := [name for name in categories if name not in read or categories.count(name) > 1]:
-        raise RunError(
-            f"column {strange[0]!r} of one_hot or codes is not read, or is named twice.",
-            f"Name columns of x or covariates once: {', '.join(map(str, read))}.",
-        )
-
-    def numbers_of(name: str) -> np.ndarray:
-        values = np.asarray(frame[name])
-        if name in one_hot or name in codes:
-            if _unknown(values).any():
-                raise RunError(f"column {name!r} has no value in some rows.", "Remove these rows, or the column.")
-            return encoded(values, name in one_hot, f"column {name!r}")[0]
-        if values.dtype.kind not in "biuf":
-            raise RunError(
-                f"column {name!r} has elements of type {frame[name].dtype}; expected numbers.",
-                "Leave it out by columns=[...], name it as label, or have it encoded by one_hot=[...] or codes=[...].",
-            )
-        as_floats = values.astype(np.float64)
-        if values.dtype.kind in "iu" and (as_floats.astype(values.dtype) != values).any():
-            raise RunError(
-                f"column {name!r} has integers beyond {2**53}, which float64 rounds.", "Subtract a constant."
-            )
-        return as_floats[:, None]
-
-    def numbers(of: list[str]) -> np.ndarray:
-        return np.concatenate([numbers_of(name) for name in of], axis=1)
-
-    arrays = {"x": numbers(chosen)}
-    if isinstance(label, str):
-        values = np.asarray(frame[label])
-        arrays["labels"] = _names(values) if values.dtype.kind == "O" else values
-    elif label is not None:
-        arrays["labels"] = array_of(label, "labels")
-    if len(apart) > isinstance(label, str):
-        arrays["covariates"] = numbers(apart[isinstance(label, str) :])
-    return arrays
-
-
-def _names(values: np.ndarray) -> np.ndarray:
-    """Return objects (n,) as strings, empty where they are missing."""
-    return np.where(_unknown(values), "", values.astype(str))
-
-
-def _unknown(values: np.ndarray) -> np.ndarray:
-    """Return which values are missing, (n,) booleans: None, NaN, NaT, or pandas.NA."""
-    return np.array([value is None or str(value) in ("nan", "NaT", "<NA>") for value in values])
 
 
 def _of_batches(data: Iterable[Any]) -> dict[str, np.ndarray]:

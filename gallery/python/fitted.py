@@ -15,7 +15,8 @@ from data import Dataset
 from data.labels import UNKNOWN, numbered
 from data.memory import rows_like
 from gallery.errors import RunError
-from gallery.python.arrays import array_of, arrays_of, is_frame, names_of_file
+from gallery.python.arrays import array_of, other_arrays
+from gallery.python.frames import columns_as, names_of_file
 from gallery.python.request import Request
 from gallery.runs.finish import write_run
 from gallery.runs.folder import copy_run
@@ -141,7 +142,7 @@ class Fit:
         if isinstance(x, Dataset):
             rows = replace(x.to(train.x.device, train.x.dtype), first_row=None)
         else:
-            arrays = self._arrays(x, given)
+            arrays = other_arrays(x, given, self._names())
             covariates = arrays.get("covariates")
             rows = replace(
                 train,
@@ -157,13 +158,9 @@ class Fit:
         check_scored(self.pair, rows.scored(), rows.given)
         return rows
 
-    def _arrays(self, x: Any, given: Any) -> dict[str, np.ndarray]:
-        """Return other data as arrays by name, of a DataFrame the columns that were fitted."""
-        names = (self._request.names or names_of_file(self.run.data)) if is_frame(x) else {}
-        if given is not None:
-            return arrays_of((arrays_of(x, columns=names["columns"])[0]["x"] if names else x, given))[0]
-        label = names.get("label")
-        return arrays_of(x, **(names | {"label": label if names and label in x.columns else None}))[0]
+    def _names(self) -> dict[str, Any]:
+        """Return the names of the columns that were fitted; an empty dictionary of other data than tables."""
+        return self._request.names or names_of_file(self.run.data)
 
     def _classes(self, labels: np.ndarray) -> Tensor:
         """Return labels, as the fitted data have them, as numbers of classes (n,).
@@ -202,7 +199,8 @@ class Fit:
         """
         test = self.splits["test"]
         if given is not None:
-            array = array_of(given, "labels" if test.covariates is None else "covariates")
+            values = columns_as(given, "covariates", self._names())
+            array = array_of(values, "labels" if test.covariates is None else "covariates")
             given = self._classes(array) if test.covariates is None else torch.as_tensor(array).to(test.x)
         elif "given" in inspect.signature(self.pair.model).parameters and test.given is not None:
             given = test.given[torch.arange(n) % len(test)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from data import Dataset
 from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.errors import RunError, unknown
-from gallery.python.arrays import arrays_of, names_in, names_of, transform_for
+from gallery.python.arrays import arrays_of, transform_for
+from gallery.python.frames import FRAME, names_in, names_of
 from gallery.runs.folder import ARRAYS
 from gallery.runs.parse import describe_type, has_type
 from gallery.runs.registry import constructor, model_class, name_of
@@ -36,7 +38,7 @@ class Request:
     :param splits: the data
     :param pair: an instance to fit, None where the run builds one
     :param arrays: the data in memory, by their names in an .npz file; None where they have a name
-    :param names: of the columns of a DataFrame: label, covariates and columns, by which other rows of it are read
+    :param names: of the columns of a DataFrame, by which other rows are read: see `frames`
     """
 
     run: Run
@@ -63,7 +65,8 @@ class Request:
         if self.arrays is None:
             return self.run, b""
         content = io.BytesIO()
-        np.savez(content, **self.arrays)  # type: ignore[arg-type]  # of names that are strings
+        named = {FRAME: np.array(json.dumps(self.names))} if self.names else {}
+        np.savez(content, **self.arrays, **named)  # type: ignore[arg-type]  # of names that are strings
         transform = self.run.data.rpartition(":")[2]
         return replace(self.run, data=f"{folder.resolve() / ARRAYS}:{transform}"), content.getvalue()
 
@@ -129,7 +132,7 @@ def request(
     kept |= {"validation": splits["validation"]} if held else {}
     device = fitted.torch_device()
     kept = {split: kept[split].to(device, fitted.dtype) for split in ("train", "validation", "test") if split in kept}
-    names = {} if one_hot or codes else names_in(data, label, covariates, columns)
+    names = names_in(data, label, covariates, columns, one_hot, codes)
     return Request(run, kept, None if pair is None else _placed(pair, fitted), arrays, names)
 
 

@@ -6,7 +6,7 @@ checkpoint.safetensors  weights, optimiser, random generators and position, one 
 weights.safetensors     the fitted weights
 metrics.json            the evaluation on test and training data
 figures/                the figures
-data.npz                the data of a fit in Python to arrays in memory
+data.npz                the data of a fit in Python to arrays in memory, with the names of the columns of a DataFrame
 draws.nc, sample.npz, onnx/, tensorboard/    exports and draws, where they were requested
 """
 

@@ -69,11 +69,23 @@ def test_columns_of_a_frame():
             arrays_of(frame, **arguments)
 
 
-def test_categories_are_encoded_over_all_rows_and_so_of_one_frame():
+@pytest.mark.parametrize("part", ["one_hot", "codes"])
+def test_categories_of_splits_are_those_of_the_training_rows(part):
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"a": [1.0, 2.0], "kind": ["u", "v"]})
-    with pytest.raises(ValueError, match="one DataFrame, and data has several splits"):
-        arrays_of({"train": frame, "test": frame[:1]}, one_hot=["kind"])
+    frame = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "kind": ["u", "w", "v"]})
+    for splits in ({"train": frame, "test": frame[2:]}, {"test": frame[2:], "train": frame}):
+        arrays, _ = arrays_of(splits, **{part: ["kind"]})
+        assert np.array_equal(arrays["x_test"], arrays["x_train"][2:])
+    with pytest.raises(ValueError, match="column 'kind' has 'w', and the fitted categories are u"):
+        arrays_of({"train": frame[:1], "test": frame}, **{part: ["kind"]})
+
+
+def test_labels_and_covariates_beside_a_frame_may_be_arrays():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, 0], columns=list("abc"))
+    for label in (Y, list(Y), torch.as_tensor(Y)):
+        same(arrays_of(frame, label=label, covariates=X[:, 0])[0], x=X[:, 0], labels=Y, covariates=X[:, 0])
+    same(arrays_of(frame, label=[str(y) for y in Y])[0], x=X[:, 0], labels=Y.astype(str))
 
 
 def test_splits_in_frames_have_the_columns_of_the_first():

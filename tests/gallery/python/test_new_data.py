@@ -94,12 +94,46 @@ def test_other_rows_of_a_table_are_read_by_its_names(file, tmp_path):
         fit.encode(shuffled.assign(kind="w"))
 
 
+@pytest.mark.parametrize("file", [False, True])
+@pytest.mark.parametrize("part", ["one_hot", "codes"])
+def test_categories_of_other_rows_are_those_of_the_fit(file, part, tmp_path):
+    """Of rows with the last category alone, which would be the first of their own; also of a stored fit."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, :2], columns=list("ab")).assign(kind=["u", "v", "w"] * 20, age=[2, 10, 9] * 20)
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    table = str(tmp_path / "own.csv") if file else frame
+    fit = gallery.fit("factor_analysis", table, epochs=1, progress=False, **{part: ["kind", "age"]})
+    kind, age = np.array(["u", "v", "w"] * 20) == "w", np.array([2, 10, 9] * 20)  # w stands beside 9
+    columns = [np.eye(3)[2], np.eye(3)[1]] if part == "one_hot" else [[2.0], [1.0]]
+    assert (age[kind] == 9).all()
+    expected = fit.encode(np.column_stack([X[kind, :2], np.tile(np.concatenate(columns), (kind.sum(), 1))]))["z"]
+    other = frame[kind][["age", "kind", "b", "a"]]
+    for one in (fit, gallery.load(fit.save(tmp_path / "run"))):
+        assert torch.equal(one.encode(other)["z"], expected)
+        with pytest.raises(data.DataError, match="column 'kind' has 'new', and the fitted categories are u, v, w"):
+            one.encode(other.assign(kind="new"))
+
+
+def test_a_stored_fit_reads_other_rows_of_a_frame_by_its_names(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    for names in (list("abc"), [2, 0, 1]):
+        frame = pandas.DataFrame(X, columns=names)
+        fit = gallery.fit("factor_analysis", frame, epochs=1, progress=False)
+        loaded = gallery.load(fit.save(tmp_path / str(names[0])))
+        assert torch.equal(loaded.encode(frame[names[::-1]])["z"], fit.encode(X)["z"])
+        with pytest.raises(RunError, match="there is no column"):
+            loaded.encode(frame[names[1:]])
+
+
 def test_covariates_of_a_table_are_read_by_their_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"effect": X[:, 0], "dose": X[:, 1], "age": X[:, 2]})
     fit = gallery.fit("linear_regression", frame, covariates=["dose", "age"], epochs=1, progress=False)
     arrays = fit.evaluate(X[:, :1], X[:, 1:3], particles=2)
+    given = frame[["age", "dose"]]
     assert fit.evaluate(frame[["age", "effect", "dose"]], particles=2) == arrays
+    assert fit.evaluate(frame[["effect"]], given, particles=2) == arrays
+    assert torch.equal(fit.sample(60, given=given)["x"], fit.sample(60, given=X[:, 1:3])["x"])
 
 
 def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypatch):
