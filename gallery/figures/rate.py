@@ -45,24 +45,34 @@ def rate_distortion(points: Sequence[dict[str, float]]) -> Figure:
 
 
 def kl_bars(kl_per_latent: dict[str, list[float]]) -> Figure | None:
-    """Draw KL(guide || prior) of every latent coordinate, the largest first; inactive coordinates are grey.
+    """Draw KL(guide || prior) of every latent coordinate; inactive coordinates are grey.
+
+    The largest comes first, but latents of one coordinate each, such as the states of a sequence, stand in their order.
 
     :param kl_per_latent: the KL of the coordinates of every latent site, nats per data point
     :return: None if there are no more than two coordinates
     """
     several = len(kl_per_latent) > 1
+    in_order = several and all(len(kls) == 1 for kls in kl_per_latent.values())
     bars = [
-        (kl, f"{name}[{i}]" if several else str(i)) for name, kls in kl_per_latent.items() for i, kl in enumerate(kls)
+        (kl, name if in_order else f"{name}[{i}]" if several else str(i))
+        for name, kls in kl_per_latent.items()
+        for i, kl in enumerate(kls)
     ]
     if len(bars) < 3:
         return None
-    bars.sort(key=lambda bar: -bar[0])
+    if not in_order:
+        bars.sort(key=lambda bar: -bar[0])
     kl = np.array([value for value, _ in bars])
     active = int((kl > ACTIVE).sum())
     fig = figure(6.4, 3.2)
-    title = f"KL(q ‖ p) of each coordinate: {kl.sum():.2f} nats in all, {active} of {len(kl)} above {ACTIVE:g}"
-    named, upright = len(bars) <= NAMED, len(bars) <= UPRIGHT and not several
-    label = "coordinate of the code" if named else "coordinates of the code, the largest first"
+    what = "latent" if in_order else "coordinate"
+    title = f"KL(q ‖ p) of each {what}: {kl.sum():.2f} nats in all, {active} of {len(kl)} above {ACTIVE:g}"
+    named, upright = len(bars) <= NAMED, len(bars) <= UPRIGHT and (in_order or not several)
+    if in_order:
+        label = "latent" if named else f"latents {bars[0][1]} to {bars[-1][1]}, in their order"
+    else:
+        label = "coordinate of the code" if named else "coordinates of the code, the largest first"
     ax = dress(fig.add_subplot(), title, label, "nats per data point")
     ax.bar(range(len(kl)), kl, 0.8, color=[BLUE if value > ACTIVE else GREY for value in kl])
     ax.set_xlim(-0.6, len(kl) - 0.4)

@@ -26,6 +26,14 @@ def test_kl_bars_are_sorted_and_the_inactive_are_grey(tmp_path):
     assert kl_bars({"z": [0.1, 0.2]}) is None
 
 
+def test_kl_bars_of_latents_of_one_coordinate_stand_in_their_order():
+    ax = kl_bars({"z_1": [0.1], "z_2": [0.3], "z_3": [0.2]}).axes[0]
+    assert [bar.get_height() for bar in ax.patches] == [0.1, 0.3, 0.2]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["z_1", "z_2", "z_3"]
+    many = kl_bars({f"z_{t}": [0.1] for t in range(1, 101)}).axes[0]
+    assert many.get_xlabel() == "latents z_1 to z_100, in their order"
+
+
 def test_kl_bars_of_a_pair_are_those_of_its_evaluation():
     pair, splits, _ = fitted("vae", "digits:static", **SMALL, latent_dim=4)
     kl = kl_per_latent(pair, splits["test"].x)
