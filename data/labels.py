@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from data.dataset import DataError, Source
 
-__all__ = ["MISSING", "UNKNOWN", "label_generator", "numbered", "with_random_labels"]
+__all__ = ["MISSING", "UNKNOWN", "label_generator", "label_values", "numbered", "with_random_labels"]
 
 UNKNOWN = -1
 MISSING = ("", "nan", "na", "null")  # an unknown label among names, in small letters
@@ -89,6 +90,21 @@ def numbered(
         known = array != unknown
         numbers[name] = np.where(known, at[np.searchsorted(present, array).clip(max=len(present) - 1)], UNKNOWN)
     return numbers, tuple(values), notes
+
+
+def label_values(numbers: Tensor, values: Sequence[int | str] | None) -> np.ndarray:
+    """Return the labels that numbers of classes stand for: what `numbered` has read.
+
+    >>> label_values(torch.tensor([1, 0, UNKNOWN]), ("cat", "dog")).tolist()
+    ['dog', 'cat', '']
+
+    :param numbers: (n,), UNKNOWN where a label is unknown
+    :param values: the label of each class; the numbers themselves if None
+    """
+    found = numbers.detach().cpu().numpy()
+    if values is None:
+        return found
+    return np.array([*values, "" if isinstance(values[0], str) else UNKNOWN])[found]  # UNKNOWN is the last
 
 
 def _plain(where: str, labels: np.ndarray, missing: Sequence[str]) -> np.ndarray:

@@ -13,10 +13,10 @@ import data as data_sets
 from gallery.cli.fit import print_run, train
 from gallery.errors import RunError
 from gallery.runs import training
-from gallery.runs.folder import METRICS, SPECIFICATION
+from gallery.runs.folder import METRICS
+from gallery.runs.hashes import check_unchanged
 from gallery.runs.memory import check_bytes
 from gallery.runs.metrics import evaluate_split
-from gallery.runs.parse import read_json
 from gallery.runs.prepare import naming_file
 from gallery.runs.report import READING, metrics_table
 from gallery.runs.specification import Run
@@ -203,12 +203,9 @@ def _dataset(folder: Path, spec: Run, pair: Pair, name: str | None, split: str) 
     """
     if name is None and data_sets.is_file(spec.data):
         with naming_file(folder):
-            train = spec.load("train" if spec.validation else "all")
-        if train.hash != read_json(folder / SPECIFICATION)["data_hash"]:
-            raise RunError(
-                f"{spec.data} has changed since {folder} was fitted to it: its hash differs.",
-                f"Restore it, or take it as other data: `gallery evaluate {folder} --data {spec.data}`.",
-            )
+            splits = spec.datasets()
+        other = f"take them as other data: `gallery evaluate {folder} --data {spec.data}`"
+        check_unchanged(folder, spec.data, splits, f"Restore them, or {other}.")
     dataset = spec.load(split, name)
     if "data_dim" in spec.keywords and dataset.x.shape[1] != spec.keywords["data_dim"]:
         fitted = spec.keywords["data_dim"]

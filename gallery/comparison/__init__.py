@@ -114,7 +114,7 @@ def compare(
     references = run_all(compare_with_nuts, {row: (chains[row.seed],) for row in unknown}, ".reference.json")
     for row, content in references.items():
         done[row] = done[row] | {"posterior": content.get("posterior", {"undefined": content.get("reason")})}
-    spec = json.loads(comparison.run.to_json(train))
+    spec = json.loads(comparison.run.to_json(splits))
     result = {
         "command": command,
         "model": Path(spec["model"]).name,  # of a file, without its folders, which the command has

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from data import Dataset, padded
+from data.labels import UNKNOWN, label_values
 from gallery.errors import RunError
 from gallery.python.frames import Encoded, columns_as, is_frame, is_unknown, names_in, of_frame, words
 
@@ -92,17 +93,25 @@ def arrays_of(
     return arrays, None
 
 
-def other_arrays(x: Any, given: Any, names: dict[str, Any]) -> dict[str, np.ndarray]:
+def other_arrays(x: Any, given: Any, fitted: Dataset, names: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return other data than those of a fit as arrays by name, of a DataFrame the columns that were fitted.
 
+    What x or `given` has beside the rows is labels or covariates as the fitted data have them, integers or not.
+
     :param given: labels or covariates; None where there are none, or x has them
+    :param fitted: the data that a pair was fitted to
     :param names: of the columns that were fitted, as of `frames.names_in`
     """
+    kind, other = ("labels", "covariates") if fitted.covariates is None else ("covariates", "labels")
     if given is not None:
-        return arrays_of((columns_as(x, "columns", names), columns_as(given, "covariates", names)))[0]
-    if not (names and is_frame(x)):
-        return arrays_of(x)[0]
-    return arrays_of(x, **(names | {"label": names["label"] if names["label"] in x.columns else None}))[0]
+        rows = arrays_of(columns_as(x, "columns", names))[0]["x"]
+        return {"x": rows, kind: array_of(columns_as(given, "covariates", names), kind)}
+    if names and is_frame(x):
+        return arrays_of(x, **(names | {"label": names["label"] if names["label"] in x.columns else None}))[0]
+    arrays = arrays_of(x)[0]
+    if "x" not in arrays:
+        raise RunError("the given data are splits.", "Give one of them.")
+    return {kind if name == other and kind not in arrays else name: array for name, array in arrays.items()}
 
 
 def transform_for(x: np.ndarray) -> str:
@@ -172,8 +181,8 @@ def _of_dataset(dataset: Dataset) -> tuple[dict[str, np.ndarray], str]:
     if dataset.covariates is not None:
         arrays["covariates"] = dataset.covariates.detach().cpu().numpy()
     if dataset.labels is not None:
-        known = dataset.labels if dataset.known is None else dataset.labels.where(dataset.known, -1)
-        arrays["labels"] = known.detach().cpu().numpy()
+        known = dataset.labels if dataset.known is None else dataset.labels.where(dataset.known, UNKNOWN)
+        arrays["labels"] = label_values(known, dataset.label_values)
     support = str(dataset.support)
     if dataset.transform is not None:
         return arrays, "dynamic"

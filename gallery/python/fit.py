@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gallery.errors import RunError
 from gallery.python.fitted import Fit
 from gallery.python.request import Request, request
 from gallery.runs import training
-from gallery.runs.folder import SPECIFICATION, read_history
+from gallery.runs.folder import read_history
+from gallery.runs.hashes import check_unchanged
 from gallery.runs.loop import Training
-from gallery.runs.parse import read_json
 from gallery.runs.prepare import noise_of, prepare, print_summary
 from gallery.runs.progress import ProgressListener, progress_listener
 from inference import SVI
@@ -132,7 +131,6 @@ def load(folder: str | Path, trust: bool = False) -> Fit:
     folder = Path(folder)
     run, pair = training.load(folder, trust)
     splits, history = run.datasets(), read_history(folder)
-    if splits["train"].hash != read_json(folder / SPECIFICATION)["data_hash"]:
-        raise RunError(f"{run.data} has changed since {folder} was fitted to it: its hash differs.", "Restore it.")
+    check_unchanged(folder, run.data, splits, "Restore the data.")
     losses = torch.tensor([line["loss"] for line in history])
     return Fit(Request(run, splits), pair, history, losses, history[-1]["seconds"] if history else 0.0, None, folder)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data import Dataset
-from data.labels import UNKNOWN, numbered
+from data.labels import UNKNOWN, label_values, numbered
 from data.memory import rows_like
 from gallery.errors import RunError
 from gallery.python.arrays import array_of, other_arrays
@@ -141,8 +141,11 @@ class Fit:
             return own[0]
         if isinstance(x, Dataset):
             rows = replace(x.to(train.x.device, train.x.dtype), first_row=None)
+            if x.labels is not None and x.label_values != train.label_values:
+                labels = self._classes(label_values(x.labels, x.label_values))
+                rows = replace(rows, labels=labels, label_values=train.label_values)
         else:
-            arrays = other_arrays(x, given, self._names())
+            arrays = other_arrays(x, given, train, self._names())
             covariates = arrays.get("covariates")
             rows = replace(
                 train,

@@ -104,7 +104,7 @@ def of_frame(
     arrays = {"x": _numbers(frame, chosen, one_hot, codes)}
     if isinstance(label, str):
         values = np.asarray(frame[label])
-        arrays["labels"] = words(values) if values.dtype.kind == "O" else values
+        arrays["labels"] = _labels(values) if values.dtype.kind == "O" else values
     if of_given:
         arrays["covariates"] = _numbers(frame, of_given, one_hot, codes)
     return arrays
@@ -156,6 +156,16 @@ def _column(frame: Any, name: str, one_hot: Encoded, codes: Encoded) -> np.ndarr
     if values.dtype.kind in "iu" and (as_floats.astype(values.dtype) != values).any():
         raise RunError(f"column {name!r} has integers beyond {2**53}, which float64 rounds.", "Subtract a constant.")
     return as_floats[:, None]
+
+
+def _labels(values: np.ndarray) -> np.ndarray:
+    """Return objects (n,) as numbers, NaN where they are missing, if all are, else as strings."""
+    if any(isinstance(value, str) for value in values):
+        return words(values)
+    try:
+        return np.where(is_unknown(values), np.nan, values).astype(np.float64)
+    except (TypeError, ValueError):  # of no numbers, such as dates
+        return words(values)
 
 
 def words(values: np.ndarray) -> np.ndarray:

@@ -93,6 +93,6 @@ def write_run(
         note_fitted(run.model)
         if arrays:
             write_atomically(folder / ARRAYS, arrays)
-        write_atomically(folder / SPECIFICATION, run.to_json(splits["train"]).encode())
+        write_atomically(folder / SPECIFICATION, run.to_json(splits).encode())
         write_history(folder, history)
         return finish(run, svi, splits, folder, history, seconds)

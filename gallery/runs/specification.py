@@ -3,6 +3,7 @@
 import inspect
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import recipe_for
 from gallery.errors import RunError, unknown
 from gallery.runs.derived import from_data
+from gallery.runs.hashes import hashes
 from gallery.runs.memory import check_size, describe_allocation
 from gallery.runs.parse import Number, describe_type, has_type, parse, read_json, renamed, wrong
 from gallery.runs.registry import constructor, format_error, line_of, model_class
@@ -205,10 +207,15 @@ class Run:
         model = self.model.rpartition(":")[2] if ".py:" in self.model else self.model
         return content | {"model": model, "data": Path(self.data.replace("/:", ":")).name, "data_hash": data_hash}
 
-    def to_json(self, train: Dataset) -> str:
-        """Return the text of run.json: the run, the hash of its data, and the versions of the packages."""
+    def to_json(self, splits: Mapping[str, Dataset]) -> str:
+        """Return the text of run.json: the run, the hashes of its data, and the versions of the packages.
+
+        :param splits: as of `datasets`
+        """
         versions = {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
-        content = asdict(self) | {"data_hash": train.hash, "versions": versions | {"numpy": np.__version__}}
+        of_splits = hashes(self.data, splits)
+        content = asdict(self) | {"data_hash": of_splits.pop("train"), "hashes": of_splits}
+        content["versions"] = versions | {"numpy": np.__version__}
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
@@ -263,6 +270,7 @@ class _Stored:
     data_hash: str
     validation: bool
     threads: int
+    hashes: dict[str, str] | None = None
     versions: dict[str, Any] | None = None
     levels: int | None = None
     labels: list[int | str] | None = None

@@ -18,6 +18,7 @@ from gallery.runs.folder import (
     read_weights,
     undone_if_failed,
 )
+from gallery.runs.hashes import check_unchanged
 from gallery.runs.loop import Training
 from gallery.runs.prepare import naming_file, noise_of, prepare, print_summary
 from gallery.runs.progress import ProgressListener
@@ -68,7 +69,7 @@ def begun(training: Training, overwrite: bool = False) -> Iterator[None]:
         clear(folder)
         with undone_if_failed(folder, lambda: not training.saved):
             note_fitted(run.model)
-            write_atomically(folder / SPECIFICATION, run.to_json(training.splits["train"]).encode())
+            write_atomically(folder / SPECIFICATION, run.to_json(training.splits).encode())
             yield
 
 
@@ -86,10 +87,7 @@ def resume(folder: Path, listener: ProgressListener | None = None, trust: bool =
             raise RunError(f"{folder} is finished: nothing to resume. `gallery evaluate {folder}` evaluates it.")
         with naming_file(folder):
             splits = run.datasets()
-        if splits["train"].hash != data_hash:
-            raise RunError(
-                f"{run.data} is not the data that {folder} was started with: its hash differs.", "Restore the data."
-            )
+        check_unchanged(folder, run.data, splits, "Restore the data.")
         if distributed.rank() == 0:
             clean(folder)
         run.set_threads()

@@ -19,6 +19,7 @@ from inference.pairs.sites import TRANSFORMED, Site, latent_sites, observed_site
 __all__ = ["check_likelihoods", "check_supports", "impossible"]
 
 CHECKED_ROWS = 1000  # that the model is run on together
+OBSERVED_ROWS = 8  # whose observed values are compared with x
 
 
 def _family(site: Site) -> str:
@@ -38,22 +39,42 @@ def check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace
             flat if expected.numel() == x.shape[1:].numel() else other,
         )
     supports = [support_of(site["fn"]) for site in sites]
-    first = supports[0] if supports else None
+    first, checked = supports[0] if supports else None, len(x)
     if first is not None and all(
         s is not None and has_one_support(s) and name_of(s) == name_of(first) for s in supports
     ):
         _check_values(sites[0], base_of(first), x)
-        return
-    for rows in torch.arange(len(x), device=x.device).split(CHECKED_ROWS):  # each site and row in its own support
+        supports, checked = [], OBSERVED_ROWS
+    for rows in torch.arange(len(x), device=x.device)[:checked].split(CHECKED_ROWS):
         part = tuple(a[rows] for a in args)
         with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
             sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
-        beside = torch.cat([site["value"].reshape(len(rows), -1) for site in sites], 1) if sites else part[0]
-        if len(sites) > 1 and not torch.equal(beside.to(x), part[0].flatten(1).nan_to_num()):
-            raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
-        for site in sites:
+        _check_observed(sites, part[0])
+        for site in sites if supports else ():  # each site and row in its own support
             if (support := support_of(site["fn"])) is not None:
                 _check_values(site, support, site["value"])
+
+
+def _check_observed(sites: list[Site], x: Tensor) -> None:
+    """:raises InferenceError: if observed sites have other values than x, where x is known"""
+    names = [site["name"] for site in sites]
+    if not names or (names != ["x"] and not all(name.startswith("x_") for name in names)):
+        return  # which `site_faults` names
+    x = x.reshape(len(x), -1)
+    beside = torch.cat([site["value"].reshape(len(x), -1) for site in sites], 1).to(x)
+    if beside.shape != x.shape:
+        raise InferenceError(
+            f"the observed sites have {beside.shape[1]} values of each data point, and the data {x.shape[1]}.",
+            "Observe each column of x, or leave columns out of the data.",
+        )
+    if ((beside == x) | x.isnan()).all():
+        return
+    if len(sites) > 1:
+        raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")
+    raise InferenceError(
+        f"the likelihood of {names[0]} observes other values than x, so that its bound is not one on the data.",
+        "Write obs=x, and transform the data before the fit.",
+    )
 
 
 def _check_values(site: Site, support: constraints.Constraint, value: Tensor) -> None:

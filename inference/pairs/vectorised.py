@@ -1,4 +1,5 @@
-"""Test that a pair gives to many values of a latent at once the log-densities that it gives to each of them.
+"""Test that a pair gives to many values of a latent at once the log-densities that it gives to each of them, and to
+many rows those that it gives to each.
 
 Many values stand along a dimension to the left of the plate: those of an enumerated site, or particles of a global one.
 """
@@ -23,12 +24,16 @@ from inference.pairs.sites import TRANSFORMED, Site, is_local, latent_sites, unw
 from inference.pairs.streams import seed_torch
 from inference.pairs.values import NUDGE, nudged_weights
 
-__all__ = ["FROM_OTHERS", "site_from_others"]
+__all__ = ["FROM_OTHERS", "FROM_ROWS", "site_from_others", "site_from_rows"]
 
 FROM_OTHERS = (
     "{} has another log-density where {} has many values at once than where it has one of them. They stand along a "
     "dimension to the left of the plate: select by z[..., 0], index a table by Vindex(table)[..., y], and write "
     "arithmetic that broadcasts."
+)
+FROM_ROWS = (
+    "{} has another log-density at a data point where other data points stand beside it. Compute it from that row "
+    "alone; what all rows share, such as a mean over the data, is a parameter or a buffer."
 )
 CASES = 3  # of the values of each enumerated site
 NOISES = 6  # seeds of other noise, with none of which a density may change
@@ -54,6 +59,50 @@ def site_from_others(pair: Pair, args: tuple[Tensor, ...], particles: bool = Fal
         with suppress(Exception):
             return _differing_site(pair, args, particles, 1e-3)
         return _differing_site(pair, args, particles, 1e-3, nudge=0.0)  # weights beside its own may be impossible
+
+
+def site_from_rows(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
+    """Return the first site whose log-density at a data point depends on the other rows of the minibatch; else None.
+
+    The pair is run on all rows and on each half of them, in the mode that it is in, with the same values of all
+    latents. What changes with other noise is no sign. A point has no density, and a factor may be a mean over rows:
+    they are not compared. A pair that cannot be run so has no such site.
+
+    :param args: (x,) or (x, given), (n, ...) each, of a few rows
+    """
+    double = tuple(a.double() if a.is_floating_point() else a for a in args)
+    with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair)), pyro.validation_enabled(False):
+        with suppress(Exception):  # any error of the user's code, which may know one precision alone
+            return _coupled_site(copy.deepcopy(pair).double(), double, 1e-8)
+        with suppress(Exception):
+            return _coupled_site(pair, args, 1e-3)
+    return None
+
+
+def _coupled_site(pair: Pair, args: tuple[Tensor, ...], tolerance: float) -> str | None:
+    rows = torch.arange(len(args[0]), device=args[0].device)
+    with same_buffers(pair), nudged_weights(pair):
+        with SetRows(rows):
+            seed_torch(0)
+            with param_scope():
+                guide = poutine.trace(pair.guide).get_trace(*args)
+                model = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
+            drawn = dict((*_sampled(model), *_sampled(guide)))
+            values = {name: site["value"] for name, site in drawn.items() if not site["is_observed"]}
+            together, again = (_log_densities(pair, args, values, seed) for seed in (0, 1))
+        axes = {name: len(site["fn"].batch_shape) - 1 for name, site in drawn.items() if is_local(site)}
+        halves = []
+        for half in rows.tensor_split(2):
+            few = {name: v.index_select(axes[name], half) if name in axes else v for name, v in values.items()}
+            with SetRows(half):
+                halves.append(_log_densities(pair, tuple(a[half] for a in args), few))
+    for (part, name), of in together.items():
+        left = isinstance(unwrap(drawn[name]["fn"], TRANSFORMED), dist.Delta | dist.Unit)
+        if left or of.shape[-1:] != rows.shape or not _same(of, again[part, name], tolerance):
+            continue
+        if not _same(of, torch.cat([half[part, name] for half in halves], -1), tolerance):
+            return f"{name} of the {part}"
+    return None
 
 
 def _differing_site(

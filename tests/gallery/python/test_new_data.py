@@ -114,6 +114,21 @@ def test_categories_of_other_rows_are_those_of_the_fit(file, part, tmp_path):
             one.encode(other.assign(kind="new"))
 
 
+@pytest.mark.parametrize(("row", "part"), [(0, "names of the columns"), (1, "(training|test|validation) rows")])
+def test_a_stored_fit_refuses_a_changed_table(row, part, tmp_path):
+    """Names that are exchanged, which leave all numbers as they are, and one number of any split."""
+    lines = ["u,v,w", *(",".join(map(str, x)) for x in X)]
+    for at in range(row, 1 if row == 0 else len(lines), 9):
+        (tmp_path / "own.csv").write_text("\n".join(lines))
+        fit = gallery.fit("factor_analysis", str(tmp_path / "own.csv"), epochs=1, progress=False)
+        folder = fit.save(tmp_path / "run", overwrite=True)
+        gallery.load(folder)
+        changed = ["v,u,w"] if row == 0 else ["0.5," + lines[at].partition(",")[2]]
+        (tmp_path / "own.csv").write_text("\n".join([*lines[:at], *changed, *lines[at + 1 :]]))
+        with pytest.raises(RunError, match=f"the {part} of .*own.csv have changed"):
+            gallery.load(folder)
+
+
 def test_a_stored_fit_reads_other_rows_of_a_frame_by_its_names(tmp_path):
     pandas = pytest.importorskip("pandas")
     for names in (list("abc"), [2, 0, 1]):
@@ -154,3 +169,65 @@ def test_what_was_read_of_own_data_is_printed(tmp_path, capsys):
     with pytest.raises(RunError, match="nothing applies to factor_analysis"):
         compare(Comparison(run, ("enum",)), tmp_path / "compare", log=lines.append)
     assert summary in lines[0]
+
+
+PIXELS = np.arange(180).reshape(60, 3) % 7 % 2
+CLASSES = np.arange(60) % 2
+
+
+def labelled(values, x=PIXELS):
+    return data.from_arrays({"x": x, "labels": np.array(values)[CLASSES]}, "threshold")["all"]
+
+
+@pytest.mark.parametrize("values", [(1, 2), ("u", "w")])
+def test_labels_of_a_dataset_are_those_that_its_numbers_stand_for(values):
+    """Its classes are numbered by the labels of the file it was read from."""
+    rows = labelled(values)
+    fit = gallery.fit("cvae", rows, epochs=1, progress=False, hidden=[3])
+    assert fit.splits["train"].label_values == values
+    codes = {values[k]: fit.encode(PIXELS, [values[k]] * 60)["z"] for k in (0, 1)}
+    assert not torch.equal(*codes.values())
+    both = fit.encode(rows)["z"]
+    read = data.from_arrays({"x": PIXELS, "labels": np.array(values)[CLASSES]}, "threshold")["all"]
+    assert torch.equal(both, fit.encode(rows.x.numpy(), np.array(values)[read.labels])["z"])
+
+
+def test_datasets_with_other_classes_are_joined_and_read_by_their_labels():
+    first, second = labelled((1, 2)), labelled((2, 3))
+    fit = gallery.fit("cvae", {"train": first, "test": second}, epochs=1, progress=False, hidden=[3])
+    assert fit.splits["train"].label_values == (1, 2, 3)
+    assert torch.equal(fit.splits["test"].labels, second.labels + 1)
+    assert torch.equal(fit.encode(second)["z"], fit.encode()["z"])
+    only = gallery.fit("cvae", first, epochs=1, progress=False, hidden=[3])
+    with pytest.raises(data.DataError, match=r"has 3, and the model was fitted to labels 1, 2"):
+        only.encode(second)
+
+
+def test_given_is_what_the_fitted_data_have_beside_their_rows():
+    """Integers are covariates, and floats that are integers labels, as the data of the fit have them."""
+    covariates = np.random.default_rng(1).integers(2, 9, (60, 2))
+    fit = gallery.fit("linear_regression", X[:, :1], covariates=covariates, epochs=1, progress=False)
+    for given in (covariates, covariates.astype(float), torch.as_tensor(covariates)):
+        assert fit.evaluate(X[:, :1], given)["elbo"] == fit.evaluate((X[:, :1], given))["elbo"]
+        assert torch.equal(fit.sample(60, given)["x"], fit.sample(60, covariates * 1.0)["x"])
+    exact = fit.evaluate(X[:, :1], covariates * 1.0)
+    assert fit.evaluate(X[:, :1], covariates) == exact
+    classes = gallery.fit("cvae", (PIXELS, CLASSES), transform="threshold", epochs=1, progress=False, hidden=[3])
+    assert torch.equal(classes.encode(PIXELS, CLASSES * 1.0)["z"], classes.encode(PIXELS, CLASSES)["z"])
+
+
+def test_a_column_of_objects_has_the_labels_that_stand_in_it():
+    pandas = pytest.importorskip("pandas")
+    kinds = np.array([1, 2, 10])[np.arange(60) % 3]
+    frame = pandas.DataFrame(PIXELS * 1.0, columns=list("abc")).assign(kind=kinds.astype(object))
+    fit = gallery.fit("cvae", frame, label="kind", epochs=1, progress=False, hidden=[3])
+    assert fit.splits["train"].label_values == (1, 2, 10)
+    assert torch.equal(fit.encode(frame)["z"], fit.encode(frame.drop(columns="kind"), kinds)["z"])
+    holes = request("cvae", frame.assign(kind=[None, *kinds[1:]]), {}, label="kind").splits
+    assert sum(int((rows.labels == -1).sum()) for rows in holes.values()) == 1
+
+
+def test_splits_in_place_of_rows_are_refused():
+    fit = gallery.fit("factor_analysis", X, epochs=1, progress=False)
+    with pytest.raises(RunError, match=r"the given data are splits\. Give one of them\."):
+        fit.evaluate({"train": X, "test": X})

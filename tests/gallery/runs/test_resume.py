@@ -145,5 +145,9 @@ def test_other_data_than_the_run_was_begun_with_are_refused(tmp_path, after):
         start(tiny(), tmp_path / "run", listener=after(5, lambda svi: os.kill(os.getpid(), signal.SIGINT)))
     content = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps(content | {"data_hash": "0"}))
-    with pytest.raises(RunError, match="its hash differs"):
+    with pytest.raises(RunError, match=r"the training rows of .* have changed since .* their hash differs"):
+        resume(tmp_path / "run")
+    changed = content | {"hashes": content["hashes"] | {"test": "0"}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(changed))
+    with pytest.raises(RunError, match=r"the test rows of .* have changed"):
         resume(tmp_path / "run")

@@ -152,7 +152,7 @@ def test_what_takes_one_value_for_all_is_named_and_not_fitted(cls):
     (finding,) = findings
     assert f"x of the model has another log-density where {WRONG[cls]} has many values" in finding.text
     assert finding.remark == (particles > 1)  # a fit with one draw is right
-    with pytest.raises(ContractError, match='clause "vectorised" of the contract: x of the model'):
+    with pytest.raises(ContractError, match=r'clause "(vectorised|plate)" of the contract: x of the model'):
         SVI(cls(), X, settings=settings)
 
 
