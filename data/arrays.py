@@ -120,6 +120,7 @@ def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype, gaps: bool = Fa
     integers, rounded = x.dtype.kind in "iu", x.dtype.kind == "f" and x.dtype.itemsize > kept.itemsize
     lowest, highest = (np.fmin, np.fmax) if gaps else (np.minimum, np.maximum)  # the former leave out NaN
     low = high = off = None
+    whole = np.ones(x[:1].size, bool)  # columns of integers, such as codes or counts, in floats
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in blocks(x.shape):
             block = x[rows].reshape(rows.stop - rows.start, -1)
@@ -137,13 +138,14 @@ def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype, gaps: bool = Fa
             if rounded:
                 error = highest.reduce(np.abs(block - block.astype(kept)))
                 off = error if off is None else highest(off, error)
+                whole &= ((block == np.rint(block)) | np.isnan(block)).all(0)
     assert low is not None
     assert high is not None
     if gaps:
         held = ~np.isnan(low)  # the columns that have a value
         if not held.any():
             raise DataError(f"{where} has no value: all are NaN, which stands for a missing one. Give some values.")
-        low, high, off = low[held], high[held], None if off is None else off[held]
+        low, high, off, whole = low[held], high[held], None if off is None else off[held], whole[held]
     if x.dtype.kind == "f" and not (np.abs(low) <= largest).all() & (np.abs(high) <= largest).all():  # NaN is neither
         kinds, remedy = (
             ("", "")
@@ -152,7 +154,7 @@ def check_numbers(where: str, x: np.ndarray, dtype: torch.dtype, gaps: bool = Fa
         )
         raise DataError(f"{where} has values that are {kinds}infinite or too large for {name}. Remove them{remedy}.")
     note = None
-    if off is not None and (coarse := off > COARSE * (high - low)).any():
+    if off is not None and (coarse := (off > COARSE * (high - low)) | (whole & (off > 0))).any():
         worst = off[coarse].max()
         note = (
             f"{where.rpartition(': ')[2]} is rounded to {name}, by up to {worst:.2g} in a column: use precision "

@@ -68,7 +68,7 @@ def numbered(
     where = f"{path}: {next(iter(stored))}"
     if not present:
         raise DataError(f"{where} has no known label. Leave the labels out.")
-    if present == [1] and (together == UNKNOWN).any():
+    if present == [1] and any((array == UNKNOWN).any() for array in labels.values()):
         raise DataError(f"{where} has only 1 and -1, and -1 is an unknown label. Number the two classes 0 and 1.")
     notes = []
     for array in labels.values():

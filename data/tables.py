@@ -25,6 +25,7 @@ from data.labels import MISSING
 __all__ = ["columns_of", "from_table", "is_table", "table_name"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # and what separates the columns
+MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 PARTS = ("columns", "label", "covariates", "one_hot", "codes")
 REMEDY = "Leave it out with `columns`, make it the `label`, or encode it with `one_hot` or `codes`."
 NO_VALUE = ": no value in "  # of a note on a column of x
@@ -173,10 +174,8 @@ def _text(path: str, separator: str) -> Columns:
         raise DataError(f"{path}: column {names.index('') + 1} of {len(names)} has no name. Give each a name.{index}")
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{path} has the column {twice[0]!r} twice. Rename one of them.")
-    if len(names) == 1 and ";" in names[0]:
-        raise DataError(
-            f"{path} is separated by semicolons, expected {'commas' if separator == ',' else 'tabs'}. Save it so."
-        )
+    if len(names) == 1 and (other := [word for mark, word in MARKS.items() if mark in names[0] and mark != separator]):
+        raise DataError(f"{path} is separated by {other[0]}, expected {MARKS[separator]}. Save it so.")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(names):
             raise DataError(f"{path}: row {number} has {len(line)} values, expected {len(names)}. Mend that row.")

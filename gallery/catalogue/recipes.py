@@ -106,7 +106,7 @@ def _local_level() -> Recipe:
 
 def _deep_markov(name: str) -> Recipe:
     sizes = {"latent_dim": 64, "hidden": 128, "state_dim": 200}
-    fit = {"epochs": 380, "batch_size": 20, "lr": 2e-3, "lr_schedule": "cosine", "warmup": 80}
+    fit = {"epochs": 800, "batch_size": 20, "lr": 2e-3, "lr_schedule": "cosine"}
     return Recipe(name, name, "jsb_chorales", STRUCTURED, sizes, fit, extra_metrics=("k_hat", "elbo_per_step"))
 
 

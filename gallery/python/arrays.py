@@ -146,8 +146,8 @@ def array_of(value: Any, name: str) -> np.ndarray:
         if value.layout != torch.strided or value.is_nested or value.is_meta:
             raise RunError(f"{name} is no dense tensor with values.", "Give a dense one, such as x.to_dense().")
         value = value.detach().cpu()
-        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-        return value.numpy()
+        value = value.float() if value.is_floating_point() and value.itemsize < 4 else value
+        return value.resolve_conj().resolve_neg().numpy()
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise RunError(f"{name} has masked entries, which hold no values.", "Remove or fill them.")
     if len(set(_lengths(value))) > 1:

@@ -267,6 +267,8 @@ class Fit:
         """
         from gallery.report.export import need
 
+        if n < 1:
+            raise RunError(f"n is {n}; expected at least one data point.")
         need("arviz", "to_arviz")
         import arviz
 

@@ -55,7 +55,7 @@ def names_in(
         data = next((data[key] for key in ("train", "x", "x_train") if key in data), None)
     if not is_frame(data):
         return {}
-    named = label if isinstance(label, str) else None
+    named = label if _is_name(label) else None
     others = _covariates(covariates)
     chosen = [name for name in data.columns if name != named and name not in others] if columns is None else columns
     known = {
@@ -90,7 +90,7 @@ def of_frame(
     names, of_given = list(frame.columns), _covariates(covariates)
     if twice := [name for name in names if names.count(name) > 1]:
         raise RunError(f"data has the column {twice[0]!r} twice.", "Give each column a name.")
-    apart = [*([label] if isinstance(label, str) else []), *of_given]
+    apart = [*([label] if _is_name(label) else []), *of_given]
     chosen = [name for name in names if name not in apart] if columns is None else names_of(columns)
     _check_there([*chosen, *apart], frame)
     if not chosen:
@@ -102,7 +102,7 @@ def of_frame(
             f"Name columns of x or covariates once: {', '.join(map(str, read))}.",
         )
     arrays = {"x": _numbers(frame, chosen, one_hot, codes)}
-    if isinstance(label, str):
+    if _is_name(label):
         values = np.asarray(frame[label])
         arrays["labels"] = _labels(values) if values.dtype.kind == "O" else values
     if of_given:
@@ -125,6 +125,11 @@ def columns_as(values: Any, part: str, names: dict[str, Any]) -> Any:
 
 def _numbers(frame: Any, columns: Sequence[str], one_hot: Encoded, codes: Encoded) -> np.ndarray:
     return np.concatenate([_column(frame, name, one_hot, codes) for name in columns], axis=1)
+
+
+def _is_name(label: Any) -> bool:
+    """Return whether labels are named by their column, as 3 where pandas numbers the columns."""
+    return isinstance(label, str | int)
 
 
 def _check_there(columns: Sequence[str], frame: Any) -> None:

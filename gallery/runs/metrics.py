@@ -244,8 +244,11 @@ def evaluate_split(
     :param seed: of the noise
     :param filtered: whether to add "fivo", the bound of a particle filter
     :param kl_parts: whether to add "kl_parts", what `kl_decomposition` returns
-    :raises InferenceError: if there is none: the pair has no bound on these data, no steps, or no such codes
+    :raises InferenceError: if there is none: the pair has no bound on these data, no steps, or no such codes; or if
+        `particles` is no integer from 1 on
     """
+    if not isinstance(particles, int) or particles < 1:
+        raise InferenceError(f"particles is {particles!r}; expected an integer from 1 on.")
     with nullcontext() if dataset.first_row is None else FittedRows(dataset.first_row):
         subject = Subject(pair, dataset, particles, at_a_time, seed)
         entries = compute(METRICS, subject)

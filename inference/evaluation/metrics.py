@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate, Moments
 from inference.evaluation.log_weights import (
     MAX_ROWS,
@@ -94,6 +95,8 @@ def evaluate(
     :raises InferenceError: if `particles` < 1, or a conditional model has no `given`
     """
     n = len(x)
+    if n == 0 or not isinstance(particles, int) or particles < 1:
+        raise InferenceError(f"x has {n} rows, and particles is {particles!r}; expected integers from 1 on.")
     result: dict[str, Any] = {}
     undefined: dict[str, str] = {}
     with eval_mode(pair, seed, "evaluate"):

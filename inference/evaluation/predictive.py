@@ -10,6 +10,7 @@ from pyro.infer import TraceEnum_ELBO, infer_discrete
 from torch import Tensor
 
 from inference.errors import InferenceError
+from inference.pairs.data_checks import check_given
 from inference.pairs.ends import data_within, entries_within, left_out
 from inference.pairs.fitted_rows import check_rows
 from inference.pairs.handlers import FittedRows, PosteriorMeans
@@ -56,10 +57,11 @@ def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: 
     :raises InferenceError: if n < 1, if the prior is flat, so that it cannot be sampled, or if a model with parameters
         for each data point has none for some of the rows
     """
-    if n < 1:
-        raise InferenceError(f"the number of draws, n, must be at least 1; got {n}.")
+    if not isinstance(n, int) or n < 1:
+        raise InferenceError(f"the number of draws, n, must be an integer from 1 on; got {n!r}.")
     with FittedRows(), eval_mode(pair, seed, "sample"):
         args = arguments(pair, like.new_zeros(n, *like.shape[1:]), given)
+        check_given(pair, given if len(args) > 1 else None)
         check_rows(pair, args, model_alone=True)
         trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)
         latent = {name: site for name, site in latent_sites(trace).items() if name not in observed_sites(trace)}

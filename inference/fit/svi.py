@@ -78,9 +78,9 @@ class SVI:
     ):
         self.pair, self.x, self.given, self.settings = pair, x, given, settings
         self.transform = transform or unchanged
-        self.products = choose_products(settings.products, x.device, settings.dtype)
         with torch.random.fork_rng(cuda_devices(pair)):
             check_fit(pair, self.transform(x), given)
+        self.products = choose_products(settings.products, x.device, settings.dtype)
         self.plan = plan_fit(pair, x, given, settings, self.transform, only)
         self.parameters = self.plan.parameters
         self.minibatches = Minibatches(x, settings, self.plan.labelled)

@@ -34,6 +34,7 @@ BY_ROWS = (
     "Index what belongs to a data point by the rows of the plate: "
     '`with pyro.plate("data", total or len(x), subsample_size=len(x)) as rows`, and then weight[rows].'
 )
+RESERVED = {"mean": "E[x | latents] is among the draws of `sample`", "data": "the plate is"}
 MISFIT = re.compile(r"Shape mismatch inside plate\('(.*)'\) at site (\S+) dim \S+, (\d+) vs (\d+)")
 
 
@@ -83,6 +84,8 @@ def site_faults(model: poutine.Trace, guide: poutine.Trace) -> Iterator[str]:
         )
         return
     prior = {name: site for name, site in latent_sites(model).items() if name not in observed}  # also without data
+    if taken := [name for name in prior if name in RESERVED]:
+        yield f"a latent is named {taken[0]}, as {RESERVED[taken[0]]}. Give it the symbol of the docstring."
     absent = [name for name, site in prior.items() if name not in inferred and not site["infer"].get("enumerate")]
     more = [name for name in inferred if name not in prior]
     if "_RETURN" in guide.nodes and "_RETURN" in model.nodes and len(absent) == len(more) == 1:

@@ -31,7 +31,7 @@ from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
 from inference.pairs.vectorised import FROM_OTHERS, FROM_ROWS, site_from_others, site_from_rows
 
-__all__ = ["check_data", "check_fit", "check_scored", "check_training", "check_vectorised"]
+__all__ = ["check_data", "check_fit", "check_given", "check_scored", "check_training", "check_vectorised"]
 
 VARIED_ROWS = 8  # enough for x to have different values
 
@@ -86,7 +86,8 @@ def check_data(pair: Pair, x: Tensor, given: Tensor | None = None) -> tuple[pout
     args = arguments(pair, x, given)
     for broken in signature_faults(pair, args):
         raise ContractError("signature", broken)
-    _check_attributes(pair, given if len(args) > 1 else None, ends)
+    _check_bounds(pair, ends)
+    check_given(pair, given if len(args) > 1 else None)
     if (total := capabilities.count(pair, "total")) is not None and total != len(x):
         raise InferenceError(
             f"{type(pair).__name__} has separate parameters for {total} data points, and x has {len(x)}.",
@@ -113,15 +114,22 @@ def check_scored(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
     :raises InferenceError: if the data do not agree with the likelihood, or with the optional attributes of the pair
     """
     ends, args = _check_x(pair, x), arguments(pair, x, given)
-    _check_attributes(pair, given if len(args) > 1 else None, ends)
+    _check_bounds(pair, ends)
+    check_given(pair, given if len(args) > 1 else None)
     check_likelihoods(pair, args, _few(pair, poutine.uncondition(pair.model), args, "model"))
 
 
 def _check_x(pair: Pair, x: Tensor) -> tuple[float, float]:
     """Return the least and the greatest value of x.
 
-    :raises InferenceError: if there is none, or a value is missing or not finite where the pair does not expect it
+    :raises InferenceError: if there is none, or a value is missing or not finite where the pair does not expect it; or
+        if x is no dense tensor of floats
     """
+    if not isinstance(x, Tensor) or x.layout != torch.strided or x.is_meta or not x.is_floating_point():
+        got = f"a tensor, {x.dtype}, {x.layout} on {x.device}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise InferenceError(
+            f"x is {got}; expected a dense tensor of floats.", "Use torch.as_tensor(x, dtype=torch.float32)."
+        )
     if len(x) == 0:
         raise InferenceError("x has no rows; expected at least one.")
     masks = capabilities.takes_nan(pair)
@@ -135,14 +143,18 @@ def _check_x(pair: Pair, x: Tensor) -> tuple[float, float]:
     return known.min().item(), known.max().item()
 
 
-def _check_attributes(pair: Pair, given: Tensor | None, ends: tuple[float, float]) -> None:
-    """:raises InferenceError: if the data do not agree with the optional attributes of the pair"""
-    name, (low, high) = type(pair).__name__, capabilities.bounds(pair)
+def _check_bounds(pair: Pair, ends: tuple[float, float]) -> None:
+    """:raises InferenceError: if x has values beyond the bounds that the pair states"""
+    low, high = capabilities.bounds(pair)
     if ends[0] < low or ends[1] > high:
         raise InferenceError(
-            f"{name} expects values in [{low:g}, {high:g}]; x has others, between {ends[0]:.3g} and {ends[1]:.3g}: "
-            "rescale them."
+            f"{type(pair).__name__} expects values in [{low:g}, {high:g}]; x has others, between {ends[0]:.3g} and "
+            f"{ends[1]:.3g}: rescale them."
         )
+
+
+def check_given(pair: Pair, given: Tensor | None) -> None:
+    """:raises InferenceError: if labels or covariates do not agree with the optional attributes of the pair"""
     classes, missing = capabilities.count(pair, "classes"), capabilities.count(pair, "missing") or 0
     if given is not None and classes is not None:
         least, greatest = given.min().item(), given.max().item()
@@ -153,9 +165,9 @@ def _check_attributes(pair: Pair, given: Tensor | None, ends: tuple[float, float
             )
     width = capabilities.count(pair, "given_dim")
     if given is not None and width is not None and given.shape[1:] != (width,):
-        got = "labels" if given.dim() == 1 else f"{given.shape[1]} covariates"
+        got = "labels" if given.dim() < 2 else f"{given.shape[1]} covariates"
         raise InferenceError(
-            f"{name} conditions on {width} covariate{'s'[: width != 1]} of each data point; got {got}.",
+            f"{type(pair).__name__} conditions on {width} covariate{'s'[: width != 1]} of each data point; got {got}.",
             f"Choose data with {width} covariate{'s'[: width != 1]} (of a table: named columns), or another given_dim.",
         )
 
@@ -210,6 +222,13 @@ def _few(pair: Pair, part: Callable[..., None], args: tuple[Tensor, ...], name: 
         raise ContractError("plate", fault) from refused
     if wrong := pyro_sample_fault(pair, trace, args[0]):
         raise ContractError("device", wrong) from refused
+    kinds = {p.dtype for p in pair.parameters() if p.is_floating_point()} - {args[0].dtype}
+    if kinds and isinstance(refused, RuntimeError) and "dtype" in str(refused):
+        kind = str(kinds.pop()).removeprefix("torch.")
+        raise InferenceError(
+            f"x is {str(args[0].dtype).removeprefix('torch.')}, and {type(pair).__name__} has parameters in {kind}.",
+            f"Use x.to(torch.{kind}).",
+        ) from refused
     if not isinstance(refused, ValueError):
         if unable := distribution_fault(refused):
             raise InferenceError(unable) from refused

@@ -82,9 +82,10 @@ class Batch:
                 f"{type(pair).__name__} conditions on labels or covariates, and the data have none.",
                 "Choose data that have them, or pass them as `given`.",
             )
-        if len(self.given) != len(self.x):
+        rows = len(self.given) if self.given.dim() else 0
+        if rows != len(self.x):
             raise InferenceError(
-                f"`given` has {len(self.given)} rows and x has {len(self.x)}; expected a row of `given` for each of x."
+                f"`given` has {rows} rows and x has {len(self.x)}; expected a row of `given` for each of x."
             )
         return (self.x, self.given)
 

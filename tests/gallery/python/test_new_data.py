@@ -11,6 +11,7 @@ import gallery
 from data.memory import rows_like
 from gallery.comparison import Comparison, compare
 from gallery.errors import RunError
+from gallery.python.arrays import array_of
 from gallery.python.request import request
 from gallery.runs.specification import Run
 
@@ -231,3 +232,27 @@ def test_splits_in_place_of_rows_are_refused():
     fit = gallery.fit("factor_analysis", X, epochs=1, progress=False)
     with pytest.raises(RunError, match=r"the given data are splits\. Give one of them\."):
         fit.evaluate({"train": X, "test": X})
+
+
+def test_numbers_below_one_are_refused():
+    fit = gallery.fit("factor_analysis", X, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="particles is 0; expected an integer from 1 on"):
+        fit.evaluate(particles=0)
+    with pytest.raises(RunError, match="n is 0; expected at least one data point"):
+        fit.to_arviz(n=0)
+
+
+def test_a_column_may_be_named_by_a_number():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.column_stack([PIXELS, CLASSES * 1.0]))
+    fit = gallery.fit("cvae", frame, label=3, transform="threshold", epochs=1, progress=False, hidden=[3])
+    assert torch.equal(fit.encode(frame)["z"], fit.encode(PIXELS, CLASSES)["z"])
+
+
+@pytest.mark.parametrize("values", [X.astype(np.float32), X > 0])
+def test_tensors_of_rare_kinds_are_read_as_their_values(values):
+    x = torch.as_tensor(values).float()
+    negative = torch.complex(x, -x).conj().imag
+    assert negative.is_neg()
+    assert np.array_equal(array_of(negative, "x"), x.numpy())
+    assert np.array_equal(array_of(x.to(torch.float8_e5m2), "x"), x.to(torch.float8_e5m2).float().numpy())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from inference import InferenceError, check_fit, evaluate
+from inference import SVI, InferenceError, check_fit, evaluate, sample
 from inference.contract import CLAUSES
 from inference.contract.case import Case
 
@@ -129,3 +129,58 @@ def test_models_of_each_row_are_fitted_and_evaluated_alike_in_any_parts(cls):
 def test_the_checker_names_the_clause(cls):
     (finding,) = CLAUSES["plate"](Case(cls, (X,)))
     assert "another log-density at a data point" in finding.text
+
+
+def test_x_that_is_no_dense_tensor_of_floats_is_refused():
+    other = (X.numpy(), X.long(), X > 0, X.to_sparse(), X.to("meta"))
+    for x in other:
+        with pytest.raises(InferenceError, match=r"^x is a .*; expected a dense tensor of floats\. Use torch\."):
+            SVI(Line(), x)
+    for x, pair in ((X.double(), Line()), (X, Line().double()), (X.half(), Line())):
+        with pytest.raises(InferenceError, match=r"^x is float\d\d, and Line has parameters in float\d\d\. Use x\.to"):
+            SVI(pair, x)
+
+
+def test_counts_below_one_are_refused():
+    for x, particles in ((X, 0), (X, 2.5), (X[:0], 1)):
+        with pytest.raises(InferenceError, match="expected integers from 1 on"):
+            evaluate(Line(), x, particles=particles)
+    for n in (0, 2.0):
+        with pytest.raises(InferenceError, match="must be an integer from 1 on"):
+            sample(Line(), X, n)
+
+
+class Means(Line):
+    """With a latent of the name that `sample` gives to E[x | latents]."""
+
+    def model(self, x, total=None):
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            z = pyro.sample("mean", dist.Normal(x.new_zeros(len(x)), 1.0))
+            self.observe(self.decoder(z[..., None]), x)
+
+    def guide(self, x, total=None):
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            pyro.sample("mean", dist.Normal(self.encoder(x)[:, 0], 1.0))
+
+
+def test_a_latent_has_no_name_of_a_result():
+    with pytest.raises(InferenceError, match="a latent is named mean, as E"):
+        check_fit(Means(), X)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (torch.ones(4, 3), "conditions on 2 covariates of each data point; got 3 covariates"),
+        (torch.ones(4), "conditions on 2 covariates of each data point; got labels"),
+        (torch.ones(3, 2), "`given` has 3 rows and x has 4"),
+        (torch.ones(()), "`given` has 0 rows and x has 4"),
+    ],
+)
+def test_given_of_another_shape_is_refused_before_a_draw(given, words):
+    from gallery.models.linear_regression import LinearRegression
+
+    with pytest.raises(InferenceError, match=words):
+        sample(LinearRegression(given_dim=2), torch.zeros(4, 1), 4, given)

@@ -202,9 +202,9 @@ class Components(torch.nn.Module):
 
     def means(self, fn):
         if not self.plate:
-            return pyro.sample("mean", fn.to_event(1))
+            return pyro.sample("loc", fn.to_event(1))
         with pyro.plate("components", 3):
-            return pyro.sample("mean", fn)
+            return pyro.sample("loc", fn)
 
     def model(self, x, total=None):
         mean = self.means(dist.Normal(x.new_zeros(3), 3.0))
