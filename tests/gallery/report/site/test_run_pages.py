@@ -16,7 +16,7 @@ from gallery.runs.specification import Run
 
 
 def test_a_damaged_run_is_skipped(tmp_path):
-    whole = Run.of("exponential_gaussian", None, None, {}, {}).to_json(data.load("exponential_gaussian"))
+    whole = Run.of("exponential_gaussian", None, None, {}, {}).to_json(data.load_splits("exponential_gaussian"))
     damaged = [("{}", "{}"), ('{"model": "v', "{}"), ("[]", "{}"), (whole, '{"test": 1}'), (whole, "{")]
     for test in ({"elbo": {"value": 1.0, "se": "a"}}, {"undefined": [1]}, {"kl_per_latent": {"z": ["a"]}}):
         damaged.append((whole, json.dumps({"test": test})))
