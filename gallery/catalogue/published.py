@@ -118,7 +118,6 @@ NOTES: dict[str, str] = {
     "vae:static_mnist:vamp_prior": _VAMP_PRIOR,
     "cvae:random_labels": _LABELS,
     "ss_vae": "Pyro's example adds an auxiliary loss that trains q(y | x) on the labels.",
-    "ss_vae:1000:dynamic": _LABELS,
     "gmvae:invariant": (
         "The weight of the penalty and the spread of the views were chosen by the accuracy of short fits on training "
         "images, by their labels. No label enters a fit."
