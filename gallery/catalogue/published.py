@@ -87,7 +87,6 @@ _LONG = (
     "Its 9,840,000 steps take {} ms each on one core (an AMD EPYC without AVX-512, other work beside): {}. It is left "
     "for a GPU-day; no GPU was at hand."
 )
-_LABELS = "These labels were drawn with the seed of the noise of pixels; the command now draws others."
 NOTES: dict[str, str] = {
     "item_response": _LTM,
     "item_response:rasch": _LTM,
@@ -116,7 +115,6 @@ NOTES: dict[str, str] = {
     "vae:static_mnist:short": _FLOW,
     "vae:static_mnist:flow": _FLOW,
     "vae:static_mnist:vamp_prior": _VAMP_PRIOR,
-    "cvae:random_labels": _LABELS,
     "ss_vae": "Pyro's example adds an auxiliary loss that trains q(y | x) on the labels.",
     "gmvae:invariant": (
         "The weight of the penalty and the spread of the views were chosen by the accuracy of short fits on training "

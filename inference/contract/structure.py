@@ -12,7 +12,7 @@ from inference.pairs.capabilities import CAPABILITIES, declared, lacking
 from inference.pairs.checks import BY_ROWS, misfit_fault, plate_faults, shape_faults, site_faults
 from inference.pairs.sites import is_local, latent_sites
 from inference.pairs.values import FROM_PLACE, site_from_place
-from inference.pairs.vectorised import FROM_OTHERS, FROM_ROWS, site_from_others, site_from_rows
+from inference.pairs.vectorised import FROM_OTHERS, row_fault, site_from_others
 
 
 def signature(case: Case) -> Iterator[Finding]:
@@ -52,8 +52,8 @@ def plate(case: Case) -> Iterator[Finding]:
     yield from map(Finding, plate_faults(case.few.model, case.few.guide, FEW, len(case.args[0]), varies))
     if name := site_from_place(case.pair().eval(), case.args):
         yield Finding(FROM_PLACE.format(name))
-    elif name := site_from_rows(case.pair().eval(), case.args):
-        yield Finding(FROM_ROWS.format(name))
+    elif fault := row_fault(case.pair().eval(), case.args):
+        yield Finding(fault)
 
 
 def shapes(case: Case) -> Iterator[Finding]:

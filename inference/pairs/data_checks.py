@@ -29,7 +29,7 @@ from inference.pairs.sites import Site
 from inference.pairs.support_checks import check_likelihoods, check_supports
 from inference.pairs.unregistered import unregistered_faults
 from inference.pairs.values import FROM_PLACE, FROM_X, RESTARTED, restarted_part, site_from_place, site_from_x
-from inference.pairs.vectorised import FROM_OTHERS, FROM_ROWS, site_from_others, site_from_rows
+from inference.pairs.vectorised import FROM_OTHERS, row_fault, site_from_others
 
 __all__ = ["check_data", "check_fit", "check_given", "check_scored", "check_training", "check_vectorised"]
 
@@ -66,8 +66,8 @@ def check_fit(pair: Pair, x: Tensor, given: Tensor | None = None) -> None:
             raise ContractError("values", FROM_X.format(name))
         if name := site_from_place(pair, varied):
             raise ContractError("plate", FROM_PLACE.format(name))
-        if name := site_from_rows(pair, varied):
-            raise ContractError("plate", FROM_ROWS.format(name))
+        if coupled := row_fault(pair, varied):
+            raise ContractError("plate", coupled)
         if part := restarted_part(pair, varied):
             raise ContractError("leftovers", RESTARTED.format(part))
 

@@ -24,7 +24,7 @@ from inference.pairs.sites import TRANSFORMED, Site, is_local, latent_sites, unw
 from inference.pairs.streams import seed_torch
 from inference.pairs.values import NUDGE, nudged_weights
 
-__all__ = ["FROM_OTHERS", "FROM_ROWS", "site_from_others", "site_from_rows"]
+__all__ = ["FROM_OTHERS", "row_fault", "site_from_others"]
 
 FROM_OTHERS = (
     "{} has another log-density where {} has many values at once than where it has one of them. They stand along a "
@@ -34,6 +34,10 @@ FROM_OTHERS = (
 FROM_ROWS = (
     "{} has another log-density at a data point where other data points stand beside it. Compute it from that row "
     "alone; what all rows share, such as a mean over the data, is a parameter or a buffer."
+)
+UNSCALED = (
+    "the factor {} stands outside the plate 'data' and changes with the rows, so that its weight would depend on the "
+    "size of a minibatch. Write it inside the plate, in nats per data point."
 )
 CASES = 3  # of the values of each enumerated site
 NOISES = 6  # seeds of other noise, with none of which a density may change
@@ -61,25 +65,26 @@ def site_from_others(pair: Pair, args: tuple[Tensor, ...], particles: bool = Fal
         return _differing_site(pair, args, particles, 1e-3, nudge=0.0)  # weights beside its own may be impossible
 
 
-def site_from_rows(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
-    """Return the first site whose log-density at a data point depends on the other rows of the minibatch; else None.
+def row_fault(pair: Pair, args: tuple[Tensor, ...]) -> str | None:
+    """Return a sentence if the log-density of a site at a data point depends on the other rows of the minibatch, or if
+    a factor outside the plate depends on any; else None.
 
     The pair is run on all rows and on each half of them, in the mode that it is in, with the same values of all
-    latents. What changes with other noise is no sign. A point has no density, and a factor may be a mean over rows:
-    they are not compared. A pair that cannot be run so has no such site.
+    latents. What changes with other noise is no sign. A point has no density, and a factor in the plate may be a mean
+    over rows: they are not compared. A pair that cannot be run so has no such site.
 
     :param args: (x,) or (x, given), (n, ...) each, of a few rows
     """
     double = tuple(a.double() if a.is_floating_point() else a for a in args)
     with torch.no_grad(), torch.random.fork_rng(cuda_devices(pair)), pyro.validation_enabled(False):
         with suppress(Exception):  # any error of the user's code, which may know one precision alone
-            return _coupled_site(copy.deepcopy(pair).double(), double, 1e-8)
+            return _coupled(copy.deepcopy(pair).double(), double, 1e-8)
         with suppress(Exception):
-            return _coupled_site(pair, args, 1e-3)
+            return _coupled(pair, args, 1e-3)
     return None
 
 
-def _coupled_site(pair: Pair, args: tuple[Tensor, ...], tolerance: float) -> str | None:
+def _coupled(pair: Pair, args: tuple[Tensor, ...], tolerance: float) -> str | None:
     rows = torch.arange(len(args[0]), device=args[0].device)
     with same_buffers(pair), nudged_weights(pair):
         with SetRows(rows):
@@ -97,11 +102,14 @@ def _coupled_site(pair: Pair, args: tuple[Tensor, ...], tolerance: float) -> str
             with SetRows(half):
                 halves.append(_log_densities(pair, tuple(a[half] for a in args), few))
     for (part, name), of in together.items():
-        left = isinstance(unwrap(drawn[name]["fn"], TRANSFORMED), dist.Delta | dist.Unit)
-        if left or of.shape[-1:] != rows.shape or not _same(of, again[part, name], tolerance):
+        fn, of_halves = unwrap(drawn[name]["fn"], TRANSFORMED), [half[part, name] for half in halves]
+        if isinstance(fn, dist.Delta) or not _same(of, again[part, name], tolerance):
             continue
-        if not _same(of, torch.cat([half[part, name] for half in halves], -1), tolerance):
-            return f"{name} of the {part}"
+        if isinstance(fn, dist.Unit):
+            if not is_local(drawn[name]) and not _same(of.sum(), of_halves[0].sum(), tolerance):
+                return UNSCALED.format(name)
+        elif of.shape[-1:] == rows.shape and not _same(of, torch.cat(of_halves, -1), tolerance):
+            return FROM_ROWS.format(f"{name} of the {part}")
     return None
 
 

@@ -235,7 +235,11 @@ def test_a_warning_is_never_raised_by_checks(save):
 def test_integers_that_stand_in_floats_and_are_rounded_are_stated():
     """As those of a table: float32 holds integers up to 2^24; the rounding of measurements of that size is not."""
     numbers = 2.0**24 + np.arange(60)
-    for x, stated in ((numbers, True), (np.where(numbers % 7, numbers, np.nan), True), (numbers + np.arange(60), False)):
+    for x, stated in (
+        (numbers, True),
+        (np.where(numbers % 7, numbers, np.nan), True),
+        (numbers + np.arange(60), False),
+    ):
         *_, note = check_numbers("own.csv: x", np.column_stack([x, np.ones(60)]), torch.float32, gaps=True)
         assert (note is not None) == stated
     *_, note = check_numbers("own.csv: x", np.linspace(0.25, 2.0**26 + 0.3, 60)[:, None], torch.float32)

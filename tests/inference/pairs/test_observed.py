@@ -27,6 +27,9 @@ class Line(nn.Module):
     def code(self, z: Tensor) -> Tensor:
         return z
 
+    def after(self, z: Tensor) -> None:
+        pass
+
     def observe(self, mean: Tensor, x: Tensor) -> None:
         pyro.sample("x", dist.Normal(mean, 1.0).to_event(1), obs=x)
 
@@ -35,6 +38,7 @@ class Line(nn.Module):
         with pyro.plate("data", total or len(x), subsample_size=len(x)):
             z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
             self.observe(self.decoder(self.code(z)[..., None]), x)
+        self.after(z)
 
     def guide(self, x: Tensor, total: int | None = None) -> None:
         pyro.module("encoder", self.encoder)
@@ -95,6 +99,24 @@ class Normalised(Line):
         return self.norm(x)
 
 
+class Penalty(Line):
+    """Of what all data points share, outside the plate."""
+
+    def after(self, z):
+        pyro.factor("penalty", -self.decoder.weight.square().sum())
+
+
+class PenaltyOfRows(Line):
+    def after(self, z):
+        pyro.factor("penalty", -z.square().sum())
+
+
+class PenaltyInAnotherPlate(Line):
+    def after(self, z):
+        with pyro.plate("other", len(z)):
+            pyro.factor("penalty", -z.square())
+
+
 OTHER = "the likelihood of x observes other values than x"
 ORDER = r"the observed sites x_1, x_2, \.\.\. are not the columns of x from left to right"
 REFUSED = {
@@ -107,6 +129,8 @@ REFUSED = {
     CentredCodes: "x of the model has another log-density at a data point where other data points stand beside it",
     LargestCode: "x of the model has another log-density",
     CentredRows: "z of the guide has another log-density",
+    PenaltyOfRows: "the factor penalty stands outside the plate 'data' and changes with the rows",
+    PenaltyInAnotherPlate: "the factor penalty stands outside the plate 'data' and changes with the rows",
 }
 
 
@@ -117,7 +141,7 @@ def test_what_is_not_a_model_of_each_row_of_x_is_not_fitted(cls, words):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("cls", [Line, Normalised, observing(("x_1", 0, 0), ("x_2", 1, 1))])
+@pytest.mark.parametrize("cls", [Line, Normalised, Penalty, observing(("x_1", 0, 0), ("x_2", 1, 1))])
 def test_models_of_each_row_are_fitted_and_evaluated_alike_in_any_parts(cls):
     check_fit(pair := cls(), X)
     assert not list(CLAUSES["plate"](Case(cls, (X,))))
