@@ -101,7 +101,7 @@ NOTES: dict[str, str] = {
     ),
     "deep_markov": (
         "The published number is that of Pyro's example of a deep Markov model, without a flow, after hours on a GPU "
-        "(the paper has -6.93); this fit takes a quarter of an hour, and stays more than a nat per step below it."
+        "(the paper has -6.93); this fit takes minutes on one core."
     ),
     "linear_regression:map": (
         "Its coefficients stand in the table of a line by squared error and by KL, beside those of least squares, mean "

@@ -173,7 +173,7 @@ FIGURES: dict[str, tuple[Callable[[Subject], bool], Callable[[Subject], Drawing]
         lambda s: reconstructions(s.pair, s.test, seed=s.seed),
     ),
     "latent": (
-        lambda s: s.encodes and not s.has_steps and len(s.test) >= MIN_CODES,
+        lambda s: s.encodes and not (s.has_steps or s.ends_early) and len(s.test) >= MIN_CODES,
         lambda s: latent_scatter(s.pair, s.test),
     ),
     "manifold": (

@@ -33,6 +33,9 @@ def applying(pair, dataset):
 
 def test_which_data_are_drawn_large(sequences):
     assert applying(pair_of(ENTRIES), sequences) == {"rolls"}  # of three rows: too few for a picture of codes
+    many = Dataset("mine", "test", sequences.x.repeat(10, 1), sequences.shape)
+    assert applying(pair_of(ENTRIES), many) == {"rolls"}  # codes after the end of a sequence are NaN
+    assert "latent" in applying(pair_of(ENTRIES), Dataset("mine", "test", many.x.nan_to_num(), many.shape))
     whole = Dataset("mine", "test", sequences.x.nan_to_num(), sequences.shape)
     assert applying(pair_of(ENTRIES), whole) == {"samples", "reconstructions"}
 
