@@ -16,12 +16,12 @@ from data.labels import UNKNOWN, label_values, numbered
 from data.memory import rows_like
 from gallery.errors import RunError
 from gallery.python.arrays import array_of, other_arrays
+from gallery.python.evaluation import Evaluation
 from gallery.python.frames import columns_as, names_of_file
 from gallery.python.request import Request
 from gallery.runs.finish import write_run
 from gallery.runs.folder import copy_run
 from gallery.runs.metrics import evaluate_split
-from gallery.runs.report import metrics_table
 from gallery.runs.rows import places_of
 from gallery.runs.summary import summarise
 from gallery.runs.table import Table, as_html, file_name
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gallery.python.comparing import Compared
 
-__all__ = ["Evaluation", "Fit"]
+__all__ = ["Fit"]
 
 KINDS = (
     "manifold",
@@ -47,26 +47,6 @@ KINDS = (
     "learning_curve",
 )
 """The kinds of picture in the order in which `Fit.plot` prefers them."""
-
-
-class Evaluation(dict[str, Any]):
-    """The numbers of `Fit.evaluate`: a dictionary of estimates by name that prints as a table.
-
-    >>> Evaluation({"elbo": {"value": -1.5, "se": 0.1, "n": 9}}, "vae", "digits:grey", "test")
-    vae on digits:grey, 9 test rows    nats per data point, higher is better
-      ELBO  -1.5000 +- 0.1
-      +- is one standard error over the data
-    """
-
-    def __init__(self, numbers: dict[str, Any], model: str, data: str, split: str) -> None:
-        super().__init__(numbers)
-        self._heading = model, data, split
-
-    def __repr__(self) -> str:
-        return "\n".join(metrics_table(self, *self._heading))
-
-    def _repr_html_(self) -> str:
-        return as_html(repr(self))
 
 
 class Fit:
@@ -199,15 +179,18 @@ class Fit:
 
         :param given: (n, ...) labels or covariates that a conditional model conditions on; those of the test data, in
             turn, if None
+        :raises RunError: if the model conditions on nothing, and `given` is something
         """
-        test = self.splits["test"]
-        if given is not None:
-            values = columns_as(given, "covariates", self._names())
-            array = array_of(values, "labels" if test.covariates is None else "covariates")
-            given = self._classes(array) if test.covariates is None else torch.as_tensor(array).to(test.x)
-        elif "given" in inspect.signature(self.pair.model).parameters and test.given is not None:
-            given = test.given[torch.arange(n) % len(test)]
-        return sample(self.pair, test.x, n, given, seed)
+        test, conditional = self.splits["test"], "given" in inspect.signature(self.pair.model).parameters
+        if given is None:
+            own = test.given if conditional else None
+            return sample(self.pair, test.x, n, None if own is None else own[torch.arange(n) % len(test)], seed)
+        if not conditional:
+            raise RunError(f"{self._model} conditions on nothing, so that its draws have no `given`.", "Leave it out.")
+        kind = "labels" if test.covariates is None else "covariates"
+        array = array_of(columns_as(given, "covariates", self._names()), kind)
+        values = self._classes(array) if test.covariates is None else torch.as_tensor(array).to(test.x)
+        return sample(self.pair, test.x, n, values, seed)
 
     def encode(self, x: Any = None, given: Any = None, *, split: str = "test") -> dict[str, Tensor]:
         """Compute the codes of data: the mean of the guide at every latent, (n, ...), by name.

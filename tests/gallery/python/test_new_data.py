@@ -217,6 +217,13 @@ def test_given_is_what_the_fitted_data_have_beside_their_rows():
     assert torch.equal(classes.encode(PIXELS, CLASSES * 1.0)["z"], classes.encode(PIXELS, CLASSES)["z"])
 
 
+def test_draws_of_a_model_without_conditions_have_no_given():
+    """A class that is asked for would be ignored."""
+    fit = gallery.fit("vae", (PIXELS, CLASSES), transform="threshold", epochs=1, progress=False, hidden=[3])
+    with pytest.raises(RunError, match="vae conditions on nothing, so that its draws have no `given`"):
+        fit.sample(2, given=[1, 1])
+
+
 def test_a_column_of_objects_has_the_labels_that_stand_in_it():
     pandas = pytest.importorskip("pandas")
     kinds = np.array([1, 2, 10])[np.arange(60) % 3]
