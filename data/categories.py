@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 
 import numpy as np
 
@@ -33,11 +34,16 @@ def encoded(
     :param categories: of the data that a pair was fitted to; those of the column if None
     :raises DataError: if there are more than MOST categories, or another one than those that are given
     """
+    values = list(values)
     words = [str(value) for value in values]
     categories = categories_of(words) if categories is None else categories
     if len(categories) > MOST:
         raise DataError(f"{name} has {len(categories)} categories, expected at most {MOST}. Leave it out.")
     places = {category: place for place, category in enumerate(categories)}
+    numbers = {float(category): category for category in categories if is_number(category)}
+    for place, value in enumerate(values):
+        if words[place] not in places and isinstance(value, Real) and float(value) in numbers:
+            words[place] = numbers[float(value)]  # as 2.0 and 2 are one number
     if strange := [word for word in words if word not in places]:
         raise DataError(
             f"{name} has {strange[0]!r}, and the fitted categories are {first_of(categories)}. Remove such rows."

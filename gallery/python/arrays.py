@@ -10,7 +10,17 @@ from torch import Tensor
 from data import Dataset, padded
 from data.labels import UNKNOWN, label_values
 from gallery.errors import RunError
-from gallery.python.frames import Encoded, columns_as, is_frame, is_unknown, names_in, of_frame, words
+from gallery.python.frames import (
+    Encoded,
+    as_read,
+    columns_as,
+    frame_in,
+    is_frame,
+    is_unknown,
+    names_in,
+    of_frame,
+    words,
+)
 
 __all__ = ["array_of", "arrays_of", "other_arrays", "transform_for"]
 
@@ -50,7 +60,7 @@ def arrays_of(
         first, *others = sorted(data, key=SPLITS.index)
         read = options | {part: of for part, of in names_in(data[first], **options).items() if part not in APART}
         parts = [arrays_of(data[first], **options)]
-        parts += [arrays_of(data[split], **(read if is_frame(data[split]) else options)) for split in others]
+        parts += [arrays_of(data[split], **(options if frame_in(data[split]) is None else read)) for split in others]
         joined = {
             f"{name}_{split}": array
             for split, (part, _) in zip((first, *others), parts, strict=True)
@@ -58,6 +68,12 @@ def arrays_of(
         }
         return joined, parts[0][1]
     table = is_frame(data)
+    if isinstance(data, tuple) and frame_in(data) is not None:
+        arrays = arrays_of(data[0], label, covariates, columns, one_hot, codes)[0]
+        return _named(arrays["x"], array_of(data[1], "labels")) | arrays, None
+    if isinstance(data, Mapping) and frame_in(data) is not None:
+        data = as_read(data, names_in(data, label, covariates, columns, one_hot, codes))
+        columns, one_hot, codes = None, (), ()
     if not table and hasattr(data, "to_numpy"):  # a Series
         data = data.to_numpy()
     if not table and (columns is not None or one_hot or codes):
@@ -104,11 +120,14 @@ def other_arrays(x: Any, given: Any, fitted: Dataset, names: dict[str, Any]) -> 
     """
     kind, other = ("labels", "covariates") if fitted.covariates is None else ("covariates", "labels")
     if given is not None:
-        rows = arrays_of(columns_as(x, "columns", names))[0]["x"]
+        rows = arrays_of(as_read(x, names))[0]["x"]
         return {"x": rows, kind: array_of(columns_as(given, "covariates", names), kind)}
     if names and is_frame(x):
-        return arrays_of(x, **(names | {"label": names["label"] if names["label"] in x.columns else None}))[0]
-    arrays = arrays_of(x)[0]
+        there = list(x.columns)
+        label = names["label"] if names["label"] in there else None
+        covariates = names["covariates"] if set(names["covariates"] or ()) & set(there) else None
+        return arrays_of(x, **(names | {"label": label, "covariates": covariates}))[0]
+    arrays = arrays_of(as_read(x, names))[0]
     if "x" not in arrays:
         raise RunError("the given data are splits.", "Give one of them.")
     return {kind if name == other and kind not in arrays else name: array for name, array in arrays.items()}

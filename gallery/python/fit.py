@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gallery.python.fitted import Fit
+from gallery.python.frames import names_of_file
 from gallery.python.request import Request, request
 from gallery.runs import training
 from gallery.runs.folder import read_history
@@ -133,4 +134,5 @@ def load(folder: str | Path, trust: bool = False) -> Fit:
     splits, history = run.datasets(), read_history(folder)
     check_unchanged(folder, run.data, splits, "Restore the data.")
     losses = torch.tensor([line["loss"] for line in history])
-    return Fit(Request(run, splits), pair, history, losses, history[-1]["seconds"] if history else 0.0, None, folder)
+    found = Request(run, splits, names=names_of_file(run.data))
+    return Fit(found, pair, history, losses, history[-1]["seconds"] if history else 0.0, None, folder)

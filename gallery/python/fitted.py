@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data import Dataset
+from data import DataError, Dataset
 from data.labels import UNKNOWN, label_values, numbered
 from data.memory import rows_like
 from gallery.errors import RunError
 from gallery.python.arrays import array_of, other_arrays
 from gallery.python.evaluation import Evaluation
-from gallery.python.frames import columns_as, names_of_file
+from gallery.python.frames import columns_as
 from gallery.python.request import Request
 from gallery.runs.finish import write_run
 from gallery.runs.folder import copy_run
@@ -26,6 +26,7 @@ from gallery.runs.rows import places_of
 from gallery.runs.summary import summarise
 from gallery.runs.table import Table, as_html, file_name
 from inference import SVI, Pair, encode, reconstruct, sample
+from inference.counts import whole_number
 from inference.pairs.data_checks import check_scored
 
 if TYPE_CHECKING:
@@ -122,28 +123,44 @@ class Fit:
         if isinstance(x, Dataset):
             rows = replace(x.to(train.x.device, train.x.dtype), first_row=None)
             if x.labels is not None and x.label_values != train.label_values:
-                labels = self._classes(label_values(x.labels, x.label_values))
-                rows = replace(rows, labels=labels, label_values=train.label_values)
+                rows = self._labelled(rows, label_values(x.labels, x.label_values))
         else:
-            arrays = other_arrays(x, given, train, self._names())
+            arrays = other_arrays(x, given, train, self._request.names)
             covariates = arrays.get("covariates")
             rows = replace(
                 train,
                 name="the given data",
                 split="new",
                 x=rows_like(train, arrays["x"]),
-                labels=self._classes(arrays["labels"]) if "labels" in arrays else None,
+                labels=None,
                 covariates=None if covariates is None else torch.as_tensor(covariates).to(train.x),
                 known=None,
                 transform=None,
                 first_row=None,
             )
+            rows = self._labelled(rows, arrays["labels"]) if "labels" in arrays else rows
         check_scored(self.pair, rows.scored(), rows.given)
         return rows
 
-    def _names(self) -> dict[str, Any]:
-        """Return the names of the columns that were fitted; an empty dictionary of other data than tables."""
-        return self._request.names or names_of_file(self.run.data)
+    def _labelled(self, rows: Dataset, labels: np.ndarray) -> Dataset:
+        """Return rows with labels as the fitted data have them; with other ones where the model ignores labels.
+
+        :raises DataError: if the model conditions on labels, and one is none of the fitted data's
+        """
+        train = self.splits["train"]
+        try:
+            return replace(rows, labels=self._classes(labels), classes=train.classes, label_values=train.label_values)
+        except DataError:
+            if self._is_conditional:
+                raise
+        numbers, values, _ = numbered("the given data", {"labels": labels})
+        classes = torch.as_tensor(numbers["labels"]).to(train.x.device)
+        return replace(rows, labels=classes, classes=len(values), label_values=values)
+
+    @property
+    def _is_conditional(self) -> bool:
+        """Whether the model conditions on labels or covariates."""
+        return "given" in inspect.signature(self.pair.model).parameters
 
     def _classes(self, labels: np.ndarray) -> Tensor:
         """Return labels, as the fitted data have them, as numbers of classes (n,).
@@ -181,14 +198,14 @@ class Fit:
             turn, if None
         :raises RunError: if the model conditions on nothing, and `given` is something
         """
-        test, conditional = self.splits["test"], "given" in inspect.signature(self.pair.model).parameters
+        test, n = self.splits["test"], whole_number(n, "n")
         if given is None:
-            own = test.given if conditional else None
+            own = test.given if self._is_conditional else None
             return sample(self.pair, test.x, n, None if own is None else own[torch.arange(n) % len(test)], seed)
-        if not conditional:
+        if not self._is_conditional:
             raise RunError(f"{self._model} conditions on nothing, so that its draws have no `given`.", "Leave it out.")
         kind = "labels" if test.covariates is None else "covariates"
-        array = array_of(columns_as(given, "covariates", self._names()), kind)
+        array = array_of(columns_as(given, "covariates", self._request.names), kind)
         values = self._classes(array) if test.covariates is None else torch.as_tensor(array).to(test.x)
         return sample(self.pair, test.x, n, values, seed)
 
@@ -250,8 +267,7 @@ class Fit:
         """
         from gallery.report.export import need
 
-        if n < 1:
-            raise RunError(f"n is {n}; expected at least one data point.")
+        n, draws = whole_number(n, "n"), whole_number(draws, "draws")
         need("arviz", "to_arviz")
         import arviz
 

@@ -7,6 +7,7 @@ categories.
 
 import json
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from gallery.errors import RunError
 __all__ = [
     "FRAME",
     "Encoded",
+    "as_json",
+    "as_read",
     "columns_as",
+    "frame_in",
     "is_frame",
     "is_unknown",
     "names_in",
@@ -29,7 +33,8 @@ __all__ = [
     "words",
 ]
 
-FRAME = "frame"  # the array of an .npz file that holds the names, as JSON
+FRAME = "names_of_frame"  # the array of an .npz file that holds the names, as JSON
+ENCODED = "one_hot", "codes"
 
 Encoded = Sequence[str] | Mapping[str, list[str]]  # names of columns of categories, or their categories by name
 
@@ -39,9 +44,18 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and hasattr(data, "to_numpy")
 
 
+def frame_in(data: Any) -> Any:
+    """Return the DataFrame that x is in: data, the first of a pair (x, y), or x of a dictionary; None without one."""
+    if isinstance(data, Mapping):
+        data = next((data[key] for key in ("train", "x", "x_train") if key in data), None)
+    if isinstance(data, tuple) and len(data) == 2:
+        data = data[0]
+    return data if is_frame(data) else None
+
+
 def names_of(names: Encoded | None) -> list[str]:
     """Return the names of columns as a list, of one name too; an empty list for None."""
-    return [names] if isinstance(names, str) else [] if names is None else list(names)
+    return [names] if isinstance(names, str | int) else [] if names is None else list(names)
 
 
 def names_in(
@@ -51,18 +65,32 @@ def names_in(
 
     The columns of x are named all, so that those of other rows may stand in another order, beside further ones.
     """
-    if isinstance(data, Mapping):
-        data = next((data[key] for key in ("train", "x", "x_train") if key in data), None)
-    if not is_frame(data):
+    frame = frame_in(data)
+    if frame is None:
         return {}
     named = label if _is_name(label) else None
     others = _covariates(covariates)
-    chosen = [name for name in data.columns if name != named and name not in others] if columns is None else columns
+    chosen = [name for name in frame.columns if name != named and name not in others] if columns is None else columns
     known = {
-        part: {name: categories_of(np.asarray(data[name])) for name in names_of(names)}
+        part: {name: categories_of(np.asarray(frame[name])) for name in names_of(names)}
         for part, names in (("one_hot", one_hot), ("codes", codes))
     }
-    return {"label": named, "covariates": others or None, "columns": names_of(chosen), **known}
+    beside = next((list(one.columns) for one in (covariates, _beside(data)) if is_frame(one)), None)
+    return {"label": named, "covariates": others or beside, "columns": names_of(chosen), **known}
+
+
+def _beside(data: Any) -> Any:
+    """Return the covariates that a pair or a dictionary has beside x."""
+    if isinstance(data, Mapping) and "train" in data:
+        data = data["train"]
+    if isinstance(data, Mapping):
+        return data.get("covariates", data.get("covariates_train"))
+    return data[1] if isinstance(data, tuple) else None
+
+
+def as_json(names: dict[str, Any]) -> str:
+    """Return names as JSON, in which a name may be an integer; `names_of_file` reads it."""
+    return json.dumps(names | {part: list(names[part].items()) for part in ENCODED}, default=int)
 
 
 def names_of_file(data: str) -> dict[str, Any]:
@@ -75,7 +103,8 @@ def names_of_file(data: str) -> dict[str, Any]:
     if not name.endswith(".npz"):
         return {}
     with np.load(name, allow_pickle=False) as stored:
-        return dict(json.loads(str(stored[FRAME]))) if FRAME in stored else {}
+        names: dict[str, Any] = json.loads(str(stored[FRAME])) if FRAME in stored else {}
+    return names | {part: dict(names[part]) for part in ENCODED if names}
 
 
 def of_frame(
@@ -88,8 +117,6 @@ def of_frame(
     :raises RunError: if a column is missing, or holds other values than numbers
     """
     names, of_given = list(frame.columns), _covariates(covariates)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RunError(f"data has the column {twice[0]!r} twice.", "Give each column a name.")
     apart = [*([label] if _is_name(label) else []), *of_given]
     chosen = [name for name in names if name not in apart] if columns is None else names_of(columns)
     _check_there([*chosen, *apart], frame)
@@ -123,6 +150,16 @@ def columns_as(values: Any, part: str, names: dict[str, Any]) -> Any:
     return _numbers(values, names[part], names["one_hot"], names["codes"])
 
 
+def as_read(data: Any, names: dict[str, Any]) -> Any:
+    """Return data whose DataFrames have the columns that were fitted: of x, of a pair (x, y), or of a dictionary."""
+    if isinstance(data, Mapping):
+        parts = {"x": "columns", "covariates": "covariates"}  # of x_train, covariates_test too
+        return {key: columns_as(of, parts.get(str(key).partition("_")[0], ""), names) for key, of in data.items()}
+    if isinstance(data, tuple) and len(data) == 2:
+        return columns_as(data[0], "columns", names), columns_as(data[1], "covariates", names)
+    return columns_as(data, "columns", names)
+
+
 def _numbers(frame: Any, columns: Sequence[str], one_hot: Encoded, codes: Encoded) -> np.ndarray:
     return np.concatenate([_column(frame, name, one_hot, codes) for name in columns], axis=1)
 
@@ -134,13 +171,22 @@ def _is_name(label: Any) -> bool:
 
 def _check_there(columns: Sequence[str], frame: Any) -> None:
     names = list(frame.columns)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RunError(f"data has the column {twice[0]!r} twice.", "Give each column a name.")
+    if strange := [name for name in columns if not isinstance(name, str | Integral)]:
+        raise RunError(
+            f"a column is named {strange[0]!r}; expected strings or integers.",
+            "Name them by frame.columns = [str(name) for name in frame.columns].",
+        )
     if missing := [name for name in columns if name not in names]:
         raise RunError(f"there is no column {missing[0]!r}. The columns are {', '.join(map(str, names))}.")
 
 
 def _covariates(covariates: Any) -> list[str]:
-    """Return the names of the columns of covariates; none where an array holds them."""
-    return [] if isinstance(covariates, Tensor | np.ndarray) else names_of(covariates)
+    """Return the names of the columns of covariates; none where an array or another frame holds them."""
+    is_matrix = isinstance(covariates, Tensor) or getattr(covariates, "ndim", 1) > 1
+    names = [] if is_matrix else names_of(covariates)
+    return names if all(map(_is_name, names)) else []
 
 
 def _column(frame: Any, name: str, one_hot: Encoded, codes: Encoded) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from gallery.catalogue.recipe import Recipe
 from gallery.catalogue.recipes import RECIPES, recipe_for
 from gallery.errors import RunError, unknown
 from gallery.python.arrays import arrays_of, transform_for
-from gallery.python.frames import FRAME, names_in, names_of
+from gallery.python.frames import FRAME, as_json, names_in, names_of, names_of_file
 from gallery.runs.folder import ARRAYS
 from gallery.runs.parse import describe_type, has_type
 from gallery.runs.registry import constructor, model_class, name_of
@@ -38,7 +37,7 @@ class Request:
     :param splits: the data
     :param pair: an instance to fit, None where the run builds one
     :param arrays: the data in memory, by their names in an .npz file; None where they have a name
-    :param names: of the columns of a DataFrame, by which other rows are read: see `frames`
+    :param names: of the columns of a DataFrame or a table, by which other rows are read: see `frames`
     """
 
     run: Run
@@ -65,7 +64,7 @@ class Request:
         if self.arrays is None:
             return self.run, b""
         content = io.BytesIO()
-        named = {FRAME: np.array(json.dumps(self.names))} if self.names else {}
+        named = {FRAME: np.array(as_json(self.names))} if self.names else {}
         np.savez(content, **self.arrays, **named)  # type: ignore[arg-type]  # of names that are strings
         transform = self.run.data.rpartition(":")[2]
         return replace(self.run, data=f"{folder.resolve() / ARRAYS}:{transform}"), content.getvalue()
@@ -108,14 +107,14 @@ def request(
     if data is None or isinstance(data, str):
         if pair is None:
             run = Run.of(name, chosen, data, keywords, settings, validation)
-            return Request(run, run.datasets())
+            return Request(run, run.datasets(), names=names_of_file(run.data))
         data = data or (chosen.data if chosen else None)
         if data is None:
             raise RunError(f"{name} has no recipe that names its data.", "Give data.")
         held = validation if validation is not None else chosen.validation if chosen else True
         fitted = Settings(**((chosen.settings if chosen else {}) | settings))
         run = Run(name, {}, data_sets.absolute_name(data), fitted, held, torch.get_num_threads())
-        return Request(run, run.datasets(), _placed(pair, fitted))
+        return Request(run, run.datasets(), _placed(pair, fitted), names=names_of_file(run.data))
     arrays, stated = arrays_of(data, label, covariates, columns, one_hot, codes)
     x = arrays.get("x", arrays.get("x_train"))
     how = transform or stated or ("real" if x is None else transform_for(x))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from data import Dataset
 from inference import InferenceError, Pair, eval_mode, evaluate, pareto_k_summary, reconstruct
+from inference.counts import whole_number
 from inference.evaluation.classification import accuracy, class_bounds, label_metrics
 from inference.evaluation.clustering import cluster, component_probabilities
 from inference.evaluation.estimate import Estimate
@@ -247,8 +248,7 @@ def evaluate_split(
     :raises InferenceError: if there is none: the pair has no bound on these data, no steps, or no such codes; or if
         `particles` is no integer from 1 on
     """
-    if not isinstance(particles, int) or particles < 1:
-        raise InferenceError(f"particles is {particles!r}; expected an integer from 1 on.")
+    particles = whole_number(particles, "particles")
     with nullcontext() if dataset.first_row is None else FittedRows(dataset.first_row):
         subject = Subject(pair, dataset, particles, at_a_time, seed)
         entries = compute(METRICS, subject)

@@ -26,6 +26,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.evaluation.log_weights import MAX_ROWS, iwae
 from inference.fit.graph import UntraceableError, traced
@@ -167,9 +168,8 @@ def _chains(
     posterior: dict[str, Tensor] | None = None,
 ) -> Tensor:
     """Compute log-weights (chains, n): from the prior to the posterior or, from draws of the posterior, backwards."""
-    for name, value in {"chains": chains, "steps": steps, "leapfrog": leapfrog}.items():
-        if value < 1:
-            raise InferenceError(f"{name} must be at least 1; got {value}.")
+    chains, steps = whole_number(chains, "chains"), whole_number(steps, "steps")
+    leapfrog = whole_number(leapfrog, "leapfrog")
     columns, pilots = [], min(PILOT_CHAINS, chains)
     with eval_mode(pair, seed, "ais" if posterior is None else "reverse_ais"):
         check_rows(pair, every := arguments(pair, x, given), model_alone=True)

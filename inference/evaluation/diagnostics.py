@@ -14,6 +14,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import log_weights
@@ -135,8 +136,7 @@ def calibration_ranks(
     :raises InferenceError: if the prior is flat, if `simulations` or `draws` is below 1, or if `posterior` is None and
         a latent is global or the guide has parameters for each data point
     """
-    if simulations < 1 or draws < 1:
-        raise InferenceError(f"calibration needs at least 1 simulation and 1 draw; got {simulations} and {draws}.")
+    simulations, draws = whole_number(simulations, "simulations"), whole_number(draws, "draws")
     with eval_mode(pair, seed, "calibration_ranks"):
         two_rows = arguments(pair, like[:1].expand(2, *like.shape[1:]), None if given is None else given[:2])
         info = inspect_pair(pair, two_rows)
@@ -250,8 +250,7 @@ def predictive_check(
     :raises InferenceError: if `replicates` < 1, or a guide with parameters for each data point is used outside
         `FittedRows`
     """
-    if replicates < 1:
-        raise InferenceError(f"the number of replicates must be at least 1; got {replicates}.")
+    replicates = whole_number(replicates, "replicates")
     with eval_mode(pair, seed, "predictive_check"):
         args, replicated = arguments(pair, x, given), []
         check_rows(pair, args)

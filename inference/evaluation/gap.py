@@ -21,6 +21,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.evaluation.ais import ais
 from inference.evaluation.estimate import Estimate
@@ -82,9 +83,8 @@ def gap(
     :raises InferenceError: if the guide has not exactly one latent, local, continuous and with parameters to vary, or
         if `draws` or `chains` is below 2 or `steps` below 1
     """
-    for name, value, least in (("draws", draws, 2), ("chains", chains, 2), ("steps", steps, 1)):
-        if value < least:
-            raise InferenceError(f"{name} must be at least {least} for a gap report; got {value}.")
+    draws, chains = whole_number(draws, "draws", least=2), whole_number(chains, "chains", least=2)
+    steps, fit_draws = whole_number(steps, "steps"), whole_number(fit_draws, "fit_draws")
     n, columns = len(x), []
     with eval_mode(pair, seed, "gap"):
         every = arguments(pair, x, given)

@@ -18,7 +18,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from inference.errors import InferenceError
+from inference.counts import whole_number
 from inference.evaluation.summed import of_each_row, summed_by_model
 from inference.fit.graph import UntraceableError, fused, traced
 from inference.pairs.capabilities import exact
@@ -155,8 +155,7 @@ def importance_terms(
     :return: "weight", "elbo", "likelihood" and "factors", each (k, n) in nats
     :raises InferenceError: if k < 1
     """
-    if k < 1:
-        raise InferenceError(f"the number of draws, k, must be at least 1; got {k}.")
+    k = whole_number(k, "k, the number of draws,")
     args, n = arguments(pair, x, given), len(x)
     info = inspect_pair(pair, args)
     if info.has_global_latent:

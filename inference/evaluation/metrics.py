@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from inference.errors import InferenceError
+from inference.counts import whole_number
 from inference.evaluation.estimate import Estimate, Moments
 from inference.evaluation.log_weights import (
     MAX_ROWS,
@@ -25,7 +25,7 @@ from inference.pairs.handlers import FittedRows
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import UndefinedError, is_discrete
-from inference.pairs.run import Batch, arguments, eval_mode, importance_traces
+from inference.pairs.run import Batch, arguments, check_dense, eval_mode, importance_traces
 from inference.pairs.sites import (
     Site,
     children_of_enumerated,
@@ -92,11 +92,10 @@ def evaluate(
         the one that `FittedRows` states
     :param at_a_time: largest number of rows (data points times draws) evaluated together, which limits the memory
     :return: the numbers by name. Where a latent is global, "iwae" has no "mc_se" below 5 effective draws (MIN_ESS)
-    :raises InferenceError: if `particles` < 1, or a conditional model has no `given`
+    :raises InferenceError: if x has no rows, `particles` is no integer from 1 on, or a conditional model has no `given`
     """
-    n = len(x)
-    if n == 0 or not isinstance(particles, int) or particles < 1:
-        raise InferenceError(f"x has {n} rows, and particles is {particles!r}; expected integers from 1 on.")
+    check_dense(x)
+    n, particles = whole_number(len(x), "the number of rows of x"), whole_number(particles, "particles")
     result: dict[str, Any] = {}
     undefined: dict[str, str] = {}
     with eval_mode(pair, seed, "evaluate"):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from inference.errors import InferenceError
+from inference.counts import whole_number
 from inference.evaluation.estimate import Estimate
 from inference.evaluation.log_weights import MAX_ROWS
 from inference.fit.objectives.filtering import ParticleFilter
@@ -35,8 +35,7 @@ def fivo(
     :return: (filters, n)
     :raises InferenceError: if k < 1, or model and guide have no steps that a particle filter can follow
     """
-    if k < 1:
-        raise InferenceError(f"the number of particles, k, must be at least 1; got {k}.")
+    k, filters = whole_number(k, "k, the number of particles,"), whole_number(filters, "filters")
     args, n, width = arguments(pair, x, given), len(x), max(1, at_a_time // (filters * k))
     info, estimator = inspect_pair(pair, args), ParticleFilter(k, num_particles=filters)
     estimator.check(info.model, info.guide)

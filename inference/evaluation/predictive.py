@@ -9,6 +9,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, infer_discrete
 from torch import Tensor
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.pairs.data_checks import check_given
 from inference.pairs.ends import data_within, entries_within, left_out
@@ -17,7 +18,7 @@ from inference.pairs.handlers import FittedRows, PosteriorMeans
 from inference.pairs.info import inspect_pair
 from inference.pairs.pair import Pair
 from inference.pairs.properties import UndefinedError, mean_of, values_of
-from inference.pairs.run import arguments, eval_mode, repeat
+from inference.pairs.run import arguments, check_dense, eval_mode, repeat
 from inference.pairs.sites import Site, is_flat, latent_sites, observed_sites
 
 __all__ = ["encode", "observed_mean", "observed_value", "posterior_trace", "reconstruct", "sample"]
@@ -57,8 +58,8 @@ def sample(pair: Pair, like: Tensor, n: int, given: Tensor | None = None, seed: 
     :raises InferenceError: if n < 1, if the prior is flat, so that it cannot be sampled, or if a model with parameters
         for each data point has none for some of the rows
     """
-    if not isinstance(n, int) or n < 1:
-        raise InferenceError(f"the number of draws, n, must be an integer from 1 on; got {n!r}.")
+    check_dense(like)
+    n = whole_number(n, "n")
     with FittedRows(), eval_mode(pair, seed, "sample"):
         args = arguments(pair, like.new_zeros(n, *like.shape[1:]), given)
         check_given(pair, given if len(args) > 1 else None)

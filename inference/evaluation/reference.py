@@ -17,6 +17,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.evaluation.enumerated import against_probabilities
 from inference.evaluation.estimate import Estimate
@@ -65,8 +66,7 @@ def against_posterior(
     posterior = exact(pair, "posterior")
     if posterior is None:
         raise InferenceError(f"{name} has no method `posterior`, and only exact draws bound the evidence from above.")
-    if draws < 4:
-        raise InferenceError(f"draws must be at least 4, not {draws}.")
+    draws = whole_number(draws, "draws", least=4)
     if exact(pair, "coordinates"):
         return _several_latents(pair, x, given, draws, seed)
     with eval_mode(pair, seed, "reference"), pyro.validation_enabled(False):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.pairs.capabilities import exact
 from inference.pairs.pair import Pair
@@ -44,7 +45,7 @@ def em(pair: Pair, x: Tensor, iterations: int, given: Tensor | None = None) -> I
         raise InferenceError(f"{type(pair).__name__} has no E and M steps in closed form.", "Fit it by SVI.")
     args = arguments(pair, x, given)
     with torch.no_grad():
-        for _ in range(iterations):
+        for _ in range(whole_number(iterations, "iterations", least=0)):
             yield log_evidence(*args).mean().item()
             m_step(e_step(*args))
         yield log_evidence(*args).mean().item()

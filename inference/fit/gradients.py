@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from inference.errors import InferenceError
+from inference.counts import whole_number
 from inference.fit.svi import SVI
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import cuda_devices
@@ -63,8 +63,8 @@ def gradient_noise(svi: SVI, minibatches: int = 8, repeats: int = 32, seed: int 
         (of "variance", "se" and "squared_norm") are details
     :raises InferenceError: if there are fewer than 2 minibatches or repeats
     """
-    if min(minibatches, repeats) < 2:
-        raise InferenceError(f"minibatches and repeats must be at least 2, not {minibatches} and {repeats}.")
+    minibatches = whole_number(minibatches, "minibatches", least=2)
+    repeats = whole_number(repeats, "repeats", least=2)
     mean, variances = torch.zeros((), dtype=torch.float64, device=svi.x.device), []
     with seeded(seed, "gradient_noise", devices=cuda_devices(svi.pair)), using_products(svi.products):
         info = inspect_pair(svi.pair, svi.loss.batch(svi.rows(0)))

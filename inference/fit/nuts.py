@@ -17,7 +17,7 @@ from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size, gelman_rubin
 from torch import Tensor
 
-from inference.errors import InferenceError
+from inference.counts import whole_number
 from inference.pairs.fitted_rows import check_rows
 from inference.pairs.info import continuous_latents
 from inference.pairs.pair import Pair
@@ -63,9 +63,8 @@ def nuts(
     :raises InferenceError: if draws < 4, warmup < 1 or chains < 1, if there is no continuous latent, if one has a
         discrete parent or a flat prior, or if a model with parameters for each data point is used outside `FittedRows`
     """
-    for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
-        if value < least:
-            raise InferenceError(f"{name} must be at least {least}, not {value}.")
+    draws = whole_number(draws, "draws", least=4)
+    warmup, chains = whole_number(warmup, "warmup"), whole_number(chains, "chains")
     runs: list[dict[str, Tensor]] = []
     counts: list[int] = []  # of gradients, after every step of all chains
     divergences = gradients = 0

@@ -27,6 +27,7 @@ from pyro import poutine
 from pyro.infer.mcmc.util import initialize_model
 from torch import Tensor
 
+from inference.counts import whole_number
 from inference.errors import InferenceError
 from inference.fit.graph import UntraceableError, traced
 from inference.fit.lbfgs import Point, lbfgs
@@ -190,9 +191,7 @@ def pathfinder(
     :raises InferenceError: if draws < 25 or paths < 1, if all latents are local, or have no or more than 1000
         coordinates; if no density is finite; and as `nuts`
     """
-    for name, value, least in (("draws", draws, 25), ("paths", paths, 1)):
-        if value < least:
-            raise InferenceError(f"{name} must be at least {least}, not {value}.")
+    draws, paths = whole_number(draws, "draws", least=25), whole_number(paths, "paths")
     with eval_mode(pair, seed, "pathfinder"), pyro.validation_enabled(False):
         args, kind = arguments(pair, x, given), type(pair).__name__
         check_rows(pair, args, model_alone=True)

@@ -24,7 +24,7 @@ from inference.pairs.handlers import SetRows
 from inference.pairs.info import PairInfo
 from inference.pairs.pair import Pair
 from inference.pairs.properties import distribution_fault, parameter_fault
-from inference.pairs.run import arguments, eval_mode, same_buffers
+from inference.pairs.run import arguments, check_dense, eval_mode, same_buffers
 from inference.pairs.sites import Site
 from inference.pairs.support_checks import check_likelihoods, check_supports
 from inference.pairs.unregistered import unregistered_faults
@@ -125,11 +125,7 @@ def _check_x(pair: Pair, x: Tensor) -> tuple[float, float]:
     :raises InferenceError: if there is none, or a value is missing or not finite where the pair does not expect it; or
         if x is no dense tensor of floats
     """
-    if not isinstance(x, Tensor) or x.layout != torch.strided or x.is_meta or not x.is_floating_point():
-        got = f"a tensor, {x.dtype}, {x.layout} on {x.device}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-        raise InferenceError(
-            f"x is {got}; expected a dense tensor of floats.", "Use torch.as_tensor(x, dtype=torch.float32)."
-        )
+    check_dense(x)
     if len(x) == 0:
         raise InferenceError("x has no rows; expected at least one.")
     masks = capabilities.takes_nan(pair)

@@ -25,6 +25,7 @@ from inference.products import using_products
 __all__ = [
     "Batch",
     "arguments",
+    "check_dense",
     "clear_caches",
     "cuda_devices",
     "distribution_errors",
@@ -91,8 +92,22 @@ class Batch:
 
 
 def arguments(pair: Pair, x: Tensor, given: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the positional arguments of `model` and `guide`, (x,) or (x, given), as `Batch.args`."""
+    """Return the positional arguments of `model` and `guide`, (x,) or (x, given), as `Batch.args`.
+
+    :raises InferenceError: if x is no dense tensor of floats
+    """
+    check_dense(x)
     return Batch(x, given).args(pair)
+
+
+def check_dense(x: object) -> None:
+    """:raises InferenceError: if x is no dense tensor of floats"""
+    if isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta and x.is_floating_point():
+        return
+    got = f"a tensor, {x.dtype}, {x.layout} on {x.device}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+    raise InferenceError(
+        f"x is {got}; expected a dense tensor of floats.", "Use torch.as_tensor(x, dtype=torch.float32)."
+    )
 
 
 @contextmanager

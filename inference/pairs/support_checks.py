@@ -48,26 +48,32 @@ def check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace
     for rows in torch.arange(len(x), device=x.device)[:checked].split(CHECKED_ROWS):
         part = tuple(a[rows] for a in args)
         with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
-            sites = list(observed_sites(poutine.trace(pair.model).get_trace(*part, total=len(x))).values())
-        _check_observed(sites, part[0])
+            traces = [poutine.trace(pair.model).get_trace(*part, total=len(x)) for _ in range(2)]
+        sites, again = (list(observed_sites(trace).values()) for trace in traces)
+        _check_observed(sites, again, part[0])
         for site in sites if supports else ():  # each site and row in its own support
             if (support := support_of(site["fn"])) is not None:
                 _check_values(site, support, site["value"])
 
 
-def _check_observed(sites: list[Site], x: Tensor) -> None:
-    """:raises InferenceError: if observed sites have other values than x, where x is known"""
+def _check_observed(sites: list[Site], again: list[Site], x: Tensor) -> None:
+    """Check the observed values of two runs.
+
+    Values with noise, such as the uniform noise of dequantisation, differ from x and from each other.
+
+    :raises InferenceError: if observed sites have other values than x, where x is known, without noise
+    """
     names = [site["name"] for site in sites]
     if not names or (names != ["x"] and not all(name.startswith("x_") for name in names)):
         return  # which `site_faults` names
     x = x.reshape(len(x), -1)
-    beside = torch.cat([site["value"].reshape(len(x), -1) for site in sites], 1).to(x)
+    beside, other = (torch.cat([site["value"].reshape(len(x), -1) for site in run], 1).to(x) for run in (sites, again))
     if beside.shape != x.shape:
         raise InferenceError(
             f"the observed sites have {beside.shape[1]} values of each data point, and the data {x.shape[1]}.",
             "Observe each column of x, or leave columns out of the data.",
         )
-    if ((beside == x) | x.isnan()).all():
+    if ((beside == x) | (beside != other) | x.isnan()).all():
         return
     if len(sites) > 1:
         raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")

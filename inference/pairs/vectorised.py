@@ -92,23 +92,26 @@ def _coupled(pair: Pair, args: tuple[Tensor, ...], tolerance: float) -> str | No
             with param_scope():
                 guide = poutine.trace(pair.guide).get_trace(*args)
                 model = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args)
-            drawn = dict((*_sampled(model), *_sampled(guide)))
-            values = {name: site["value"] for name, site in drawn.items() if not site["is_observed"]}
+            traces = zip(PARTS, (model, guide), strict=True)
+            sites = {(part, name): site for part, trace in traces for name, site in _sampled(trace)}
+            latents = {name: site for (_, name), site in sites.items() if not site["is_observed"]}
+            values = {name: site["value"] for name, site in latents.items()}
             together, again = (_log_densities(pair, args, values, seed) for seed in (0, 1))
-        axes = {name: len(site["fn"].batch_shape) - 1 for name, site in drawn.items() if is_local(site)}
+        axes = {name: len(site["fn"].batch_shape) - 1 for name, site in latents.items() if is_local(site)}
         halves = []
         for half in rows.tensor_split(2):
             few = {name: v.index_select(axes[name], half) if name in axes else v for name, v in values.items()}
             with SetRows(half):
                 halves.append(_log_densities(pair, tuple(a[half] for a in args), few))
     for (part, name), of in together.items():
-        fn, of_halves = unwrap(drawn[name]["fn"], TRANSFORMED), [half[part, name] for half in halves]
+        site, of_halves = sites[part, name], [half[part, name] for half in halves]
+        fn = unwrap(site["fn"], TRANSFORMED)
         if isinstance(fn, dist.Delta) or not _same(of, again[part, name], tolerance):
             continue
         if isinstance(fn, dist.Unit):
-            if not is_local(drawn[name]) and not _same(of.sum(), of_halves[0].sum(), tolerance):
+            if not is_local(site) and not _same(of.sum(), of_halves[0].sum(), tolerance):
                 return UNSCALED.format(name)
-        elif of.shape[-1:] == rows.shape and not _same(of, torch.cat(of_halves, -1), tolerance):
+        elif is_local(site) and not _same(of, torch.cat(of_halves, -1), tolerance):
             return FROM_ROWS.format(f"{name} of the {part}")
     return None
 
@@ -163,8 +166,12 @@ def _run_with_all(pair: Pair, args: tuple[Tensor, ...], particles: bool) -> tupl
 def _log_densities(
     pair: Pair, args: tuple[Tensor, ...], values: dict[str, Tensor], seed: int = 0
 ) -> dict[tuple[str, str], Tensor]:
-    """Return the log-density by (part, site), where every latent has one value for each data point."""
+    """Return the log-density by (part, site), where every latent has one value for each data point.
+
+    The values are copied: a flow keeps the inverse of a value that it has drawn, which rounds in another way.
+    """
     densities: dict[tuple[str, str], Tensor] = {}
+    values = {name: value.clone() for name, value in values.items()}
     for name in PARTS:
         seed_torch(seed)
         with param_scope():

@@ -75,46 +75,6 @@ def test_what_is_no_pixel_of_the_fit_is_refused(x, words):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("file", [False, True])
-def test_other_rows_of_a_table_are_read_by_its_names(file, tmp_path):
-    """In another order, beside further columns, with and without the column of labels, with classes of their own."""
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(X[:, :3], columns=list("abc")).assign(kind=["u", "v"] * 30, other="text")
-    frame.to_csv(tmp_path / "own.csv", index=False)
-    table = str(tmp_path / "own.csv") if file else frame
-    fit = gallery.fit("factor_analysis", table, columns=["a", "b", "c"], label="kind", epochs=1, progress=False)
-    expected = fit.encode(X[:4, :3])["z"]
-    shuffled = frame[["other", "c", "kind", "a", "b"]][:4]
-    for rows in (shuffled, shuffled.drop(columns="kind"), frame[["a", "b", "c"]][:4]):
-        assert torch.equal(fit.encode(rows)["z"], expected)
-    assert torch.equal(fit.encode(shuffled, ["v"] * 4)["z"], expected)
-    for given in (None, ["v"] * 4):
-        with pytest.raises(RunError, match="there is no column 'b'"):
-            fit.encode(shuffled.drop(columns="b"), given)
-    with pytest.raises(data.DataError, match=r"has .*w.*, and the model was fitted to labels"):
-        fit.encode(shuffled.assign(kind="w"))
-
-
-@pytest.mark.parametrize("file", [False, True])
-@pytest.mark.parametrize("part", ["one_hot", "codes"])
-def test_categories_of_other_rows_are_those_of_the_fit(file, part, tmp_path):
-    """Of rows with the last category alone, which would be the first of their own; also of a stored fit."""
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(X[:, :2], columns=list("ab")).assign(kind=["u", "v", "w"] * 20, age=[2, 10, 9] * 20)
-    frame.to_csv(tmp_path / "own.csv", index=False)
-    table = str(tmp_path / "own.csv") if file else frame
-    fit = gallery.fit("factor_analysis", table, epochs=1, progress=False, **{part: ["kind", "age"]})
-    kind, age = np.array(["u", "v", "w"] * 20) == "w", np.array([2, 10, 9] * 20)  # w stands beside 9
-    columns = [np.eye(3)[2], np.eye(3)[1]] if part == "one_hot" else [[2.0], [1.0]]
-    assert (age[kind] == 9).all()
-    expected = fit.encode(np.column_stack([X[kind, :2], np.tile(np.concatenate(columns), (kind.sum(), 1))]))["z"]
-    other = frame[kind][["age", "kind", "b", "a"]]
-    for one in (fit, gallery.load(fit.save(tmp_path / "run"))):
-        assert torch.equal(one.encode(other)["z"], expected)
-        with pytest.raises(data.DataError, match="column 'kind' has 'new', and the fitted categories are u, v, w"):
-            one.encode(other.assign(kind="new"))
-
-
 @pytest.mark.parametrize(("row", "part"), [(0, "names of the columns"), (1, "(training|test|validation) rows")])
 def test_a_stored_fit_refuses_a_changed_table(row, part, tmp_path):
     """Names that are exchanged, which leave all numbers as they are, and one number of any split."""
@@ -128,28 +88,6 @@ def test_a_stored_fit_refuses_a_changed_table(row, part, tmp_path):
         (tmp_path / "own.csv").write_text("\n".join([*lines[:at], *changed, *lines[at + 1 :]]))
         with pytest.raises(RunError, match=f"the {part} of .*own.csv have changed"):
             gallery.load(folder)
-
-
-def test_a_stored_fit_reads_other_rows_of_a_frame_by_its_names(tmp_path):
-    pandas = pytest.importorskip("pandas")
-    for names in (list("abc"), [2, 0, 1]):
-        frame = pandas.DataFrame(X, columns=names)
-        fit = gallery.fit("factor_analysis", frame, epochs=1, progress=False)
-        loaded = gallery.load(fit.save(tmp_path / str(names[0])))
-        assert torch.equal(loaded.encode(frame[names[::-1]])["z"], fit.encode(X)["z"])
-        with pytest.raises(RunError, match="there is no column"):
-            loaded.encode(frame[names[1:]])
-
-
-def test_covariates_of_a_table_are_read_by_their_names():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"effect": X[:, 0], "dose": X[:, 1], "age": X[:, 2]})
-    fit = gallery.fit("linear_regression", frame, covariates=["dose", "age"], epochs=1, progress=False)
-    arrays = fit.evaluate(X[:, :1], X[:, 1:3], particles=2)
-    given = frame[["age", "dose"]]
-    assert fit.evaluate(frame[["age", "effect", "dose"]], particles=2) == arrays
-    assert fit.evaluate(frame[["effect"]], given, particles=2) == arrays
-    assert torch.equal(fit.sample(60, given=given)["x"], fit.sample(60, given=X[:, 1:3])["x"])
 
 
 def test_a_folder_with_the_name_of_data_in_memory_is_not_read(tmp_path, monkeypatch):
@@ -202,6 +140,9 @@ def test_datasets_with_other_classes_are_joined_and_read_by_their_labels():
     only = gallery.fit("cvae", first, epochs=1, progress=False, hidden=[3])
     with pytest.raises(data.DataError, match=r"has 3, and the model was fitted to labels 1, 2"):
         only.encode(second)
+    free = gallery.fit("vae", first, epochs=1, progress=False, hidden=[3])  # which ignores labels
+    assert torch.equal(free.encode(second)["z"], free.encode(second.x)["z"])
+    assert torch.equal(free.encode((PIXELS, CLASSES + 5))["z"], free.encode(PIXELS)["z"])
 
 
 def test_given_is_what_the_fitted_data_have_beside_their_rows():
@@ -218,21 +159,10 @@ def test_given_is_what_the_fitted_data_have_beside_their_rows():
 
 
 def test_draws_of_a_model_without_conditions_have_no_given():
-    """A class that is asked for would be ignored."""
+    """A class would be ignored."""
     fit = gallery.fit("vae", (PIXELS, CLASSES), transform="threshold", epochs=1, progress=False, hidden=[3])
     with pytest.raises(RunError, match="vae conditions on nothing, so that its draws have no `given`"):
         fit.sample(2, given=[1, 1])
-
-
-def test_a_column_of_objects_has_the_labels_that_stand_in_it():
-    pandas = pytest.importorskip("pandas")
-    kinds = np.array([1, 2, 10])[np.arange(60) % 3]
-    frame = pandas.DataFrame(PIXELS * 1.0, columns=list("abc")).assign(kind=kinds.astype(object))
-    fit = gallery.fit("cvae", frame, label="kind", epochs=1, progress=False, hidden=[3])
-    assert fit.splits["train"].label_values == (1, 2, 10)
-    assert torch.equal(fit.encode(frame)["z"], fit.encode(frame.drop(columns="kind"), kinds)["z"])
-    holes = request("cvae", frame.assign(kind=[None, *kinds[1:]]), {}, label="kind").splits
-    assert sum(int((rows.labels == -1).sum()) for rows in holes.values()) == 1
 
 
 def test_splits_in_place_of_rows_are_refused():
@@ -245,15 +175,13 @@ def test_numbers_below_one_are_refused():
     fit = gallery.fit("factor_analysis", X, epochs=1, progress=False)
     with pytest.raises(ValueError, match="particles is 0; expected an integer from 1 on"):
         fit.evaluate(particles=0)
-    with pytest.raises(RunError, match="n is 0; expected at least one data point"):
-        fit.to_arviz(n=0)
-
-
-def test_a_column_may_be_named_by_a_number():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(np.column_stack([PIXELS, CLASSES * 1.0]))
-    fit = gallery.fit("cvae", frame, label=3, transform="threshold", epochs=1, progress=False, hidden=[3])
-    assert torch.equal(fit.encode(frame)["z"], fit.encode(PIXELS, CLASSES)["z"])
+    for call in (lambda: fit.to_arviz(n=0), lambda: fit.to_arviz(draws=0), lambda: fit.sample(0)):
+        with pytest.raises(ValueError, match=r"(n|draws) is 0; expected an integer from 1 on"):
+            call()
+    given = gallery.fit("linear_regression", X[:, :1], covariates=X[:, 1:], epochs=1, progress=False)
+    with pytest.raises(ValueError, match="n is -1; expected an integer from 1 on"):
+        given.sample(-1)
+    assert torch.equal(given.sample(np.int64(3))["x"], given.sample(3)["x"])
 
 
 @pytest.mark.parametrize("values", [X.astype(np.float32), X > 0])

@@ -243,7 +243,7 @@ def test_a_pair_without_steps_is_refused_in_one_line(pair, args, words):
 
 def test_no_particle_and_draws_without_a_gradient_are_refused():
     pair, x = chain()
-    with eval_mode(pair), pytest.raises(InferenceError, match="at least 1; got 0"):
+    with eval_mode(pair), pytest.raises(InferenceError, match="is 0; expected an integer from 1 on"):
         fivo(pair, x, k=0)
     with pytest.raises(InferenceError, match="draws of y_1, y_2, y_3 are not reparametrised"):
         SVI(SampledHMM(), torch.zeros(4, 3), settings=Settings(objective="fivo:2"))
