@@ -12,7 +12,7 @@ from inference.contract import CLAUSES, Case
 from inference.pairs.checks import ContractError
 from inference.pairs.info import inspect_pair
 from inference.pairs.run import eval_mode
-from inference.pairs.vectorised import site_from_others
+from inference.pairs.vectorised import row_fault, site_from_others
 
 K = 4
 
@@ -95,6 +95,22 @@ class OwnDraws(PointForEach):
         return dist.TransformedDistribution(base, [self.flow])
 
 
+class Narrow(PointForEach):
+    """A guide so narrow that the last digits of its location move its density."""
+
+    def __init__(self):
+        super().__init__()
+        self.code = nn.Sequential(nn.Linear(2 + K, 512), nn.ReLU(), nn.Linear(512, 2))
+
+    def posterior(self, x: Tensor, y: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(super().posterior(x, y).v, 1e-10).to_event(1)
+
+
+class NarrowCentre(Narrow):
+    def posterior(self, x: Tensor, y: Tensor) -> dist.TorchDistribution:
+        return super().posterior(x, y - 1e-3 * y.mean(0))
+
+
 class Line(nn.Module):
     """w ~ Normal(0, I) in R^2 for all data, x ~ Normal(w_0 + w_1 row, 1) in R^2."""
 
@@ -132,11 +148,14 @@ WRONG = {FirstValue: "y", FlatValue: "y", SharedCentre: "y", FirstParticle: "w",
 X = torch.arange(12.0).view(6, 2)
 
 
-@pytest.mark.parametrize("cls", [PointForEach, OwnDraws])
+@pytest.mark.parametrize("cls", [PointForEach, OwnDraws, Narrow])
 @pytest.mark.parametrize("n", [2, 4, 7])
-def test_points_and_densities_of_own_draws_are_no_sign(cls, n):
+def test_points_and_densities_of_own_draws_and_rounding_are_no_sign(cls, n):
+    args = (torch.randn(n, 2),)
     with eval_mode(pair := cls()):
-        assert site_from_others(pair, (torch.randn(n, 2),)) is None
+        assert site_from_others(pair, args) is row_fault(pair, args) is None
+    with eval_mode(pair := NarrowCentre()):
+        assert site_from_others(pair, args) == ("z of the guide", "y")
     assert list(CLAUSES["vectorised"](Case(cls, (X,)))) == []
 
 
