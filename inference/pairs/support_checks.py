@@ -48,16 +48,17 @@ def check_likelihoods(pair: Pair, args: tuple[Tensor, ...], prior: poutine.Trace
     for rows in torch.arange(len(x), device=x.device)[:checked].split(CHECKED_ROWS):
         part = tuple(a[rows] for a in args)
         with eval_mode(pair), pyro.validation_enabled(False), SetRows(rows):
-            traces = [poutine.trace(pair.model).get_trace(*part, total=len(x)) for _ in range(2)]
-        sites, again = (list(observed_sites(trace).values()) for trace in traces)
-        _check_observed(sites, again, part[0])
+            trace = poutine.trace(pair.model).get_trace(*part, total=len(x))
+            again = poutine.trace(poutine.replay(pair.model, trace)).get_trace(*part, total=len(x))
+        sites = list(observed_sites(trace).values())
+        _check_observed(sites, list(observed_sites(again).values()), part[0])
         for site in sites if supports else ():  # each site and row in its own support
             if (support := support_of(site["fn"])) is not None:
                 _check_values(site, support, site["value"])
 
 
 def _check_observed(sites: list[Site], again: list[Site], x: Tensor) -> None:
-    """Check the observed values of two runs.
+    """Check the observed values of two runs with the same latents.
 
     Values with noise, such as the uniform noise of dequantisation, differ from x and from each other.
 

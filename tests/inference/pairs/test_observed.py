@@ -63,6 +63,13 @@ class Scaled(Line):
         super().observe(mean, x / x.std())
 
 
+class Residual(Line):
+    """With the density of the residuals at 0, and not that of x at its mean."""
+
+    def observe(self, mean, x):
+        super().observe(torch.zeros_like(mean), (x - mean) / 2)
+
+
 class Reversed(Line):
     def observe(self, mean, x):
         super().observe(mean, x.flip(1))
@@ -177,6 +184,7 @@ OTHER = "the likelihood of x observes other values than x"
 ORDER = r"the observed sites x_1, x_2, \.\.\. are not the columns of x from left to right"
 REFUSED = {
     Scaled: OTHER,
+    Residual: OTHER,
     Reversed: OTHER,
     Rounded: OTHER,
     observing(("x_2", 1, 1), ("x_1", 0, 0)): ORDER,
