@@ -1,5 +1,6 @@
 """Figures of scalar models with exact posterior and evidence: densities, evidence and ELBO, amortisation gap."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,11 @@ def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | 
         ax.plot(array(z), array(curves[0]), color=GREY, linewidth=1.2, label="prior p(z)")
         ax.plot(array(z), array(curves[1]), color=GREEN, linewidth=4, alpha=0.5, label="exact posterior p(z | x)")
         ax.plot(array(z), array(curves[2]), color=RED, linewidth=1.4, label="fitted guide q(z | x)")
-        numbers = [number(v.item(), ".4f") for v in (evidence, evidence - missing, missing, error)]
+        form = f".{_places(error.item())}f"
+        numbers = [
+            *(number(v.item(), ".4f") for v in (evidence, evidence - missing)),
+            *(number(v.item(), form) for v in (missing, error)),
+        ]
         title = "x = {}: log p(x) = {}, ELBO = {} nats\ngap {} ± {} nats".format(number(x.item(), ".2f"), *numbers)
         dress(ax, title, "z", "density, per unit of z" if i == 0 else "")
         ax.set_xlim(z[0].item(), z[-1].item())
@@ -81,6 +86,15 @@ def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | 
         ax.set_ylim(0, 1.08 * top)
     fig.axes[-1].legend(frameon=False, fontsize=9)
     return fig
+
+
+def _places(error: float) -> int:
+    """Return the number of decimal places at which an error is not 0; at least four, at most eight.
+
+    >>> [_places(error) for error in (0.02, 0.0004, 0.000003, 0.0)]
+    [4, 4, 6, 4]
+    """
+    return min(8, max(4, math.ceil(-math.log10(error)))) if error > 0 else 4
 
 
 def evidence_curve(pair: Pair, lo: float = -2.0, hi: float = 6.0, particles: int = 1000) -> Figure:
