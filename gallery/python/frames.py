@@ -45,8 +45,11 @@ def is_frame(data: Any) -> bool:
 
 
 def frame_in(data: Any) -> Any:
-    """Return the DataFrame that x is in: data, the first of a pair (x, y), or x of a dictionary; None without one."""
-    if isinstance(data, Mapping):
+    """Return the DataFrame that x is in: data, the first of a pair (x, y), or x of a dictionary; None without one.
+
+    :param data: of splits, those of the training rows
+    """
+    while isinstance(data, Mapping):
         data = next((data[key] for key in ("train", "x", "x_train") if key in data), None)
     if isinstance(data, tuple) and len(data) == 2:
         data = data[0]

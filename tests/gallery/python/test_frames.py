@@ -64,7 +64,7 @@ def test_a_stored_fit_reads_other_rows_of_a_frame_by_its_names(tmp_path):
             loaded.encode(frame[names[1:]])
 
 
-@pytest.mark.parametrize("form", ["frame", "pair", "dictionary", "splits", "pairs"])
+@pytest.mark.parametrize("form", ["frame", "pair", "dictionary", "splits", "pairs", "dictionaries"])
 def test_frames_are_read_by_name_wherever_they_stand(form, tmp_path):
     """In a pair with labels, and in dictionaries of arrays and of splits: other rows have their columns turned."""
     pandas = pytest.importorskip("pandas")
@@ -74,12 +74,13 @@ def test_frames_are_read_by_name_wherever_they_stand(form, tmp_path):
         "pair": lambda rows: (rows, np.arange(len(rows)) % 2),
         "dictionary": lambda rows: {"x": rows, "labels": np.arange(len(rows)) % 2},
     }
-    given = forms.get(form, forms["pair" if form == "pairs" else "frame"])
+    of_splits = {"splits": "frame", "pairs": "pair", "dictionaries": "dictionary"}
+    given = forms[of_splits.get(form, form)]
     fitted = given(frame)
-    if form in ("splits", "pairs"):
+    if form in of_splits:
         fitted = {"train": given(frame[:50]), "test": given(frame[turned][50:])}
     fit = gallery.fit("factor_analysis", fitted, epochs=1, progress=False)
-    if form in ("splits", "pairs"):
+    if form in of_splits:
         assert torch.equal(fit.splits["test"].x, torch.as_tensor(X[50:]).float())
     expected = fit.encode(X)["z"]
     for one in (fit, gallery.load(fit.save(tmp_path / "run"))):
