@@ -13,7 +13,7 @@ from inference.fit.guard import DivergenceError, invalid_parameter
 
 __all__ = ["check_end", "naming"]
 
-ABSURD = 1000.0  # times the loss of the first step, from which the loss of the last epoch is that of no fit
+ABSURD = 1000.0  # times the loss of the first step, by which the loss of the last epoch lies above it in no fit
 _INVALID = re.compile(r"Expected (parameter|value) .* to satisfy the constraint|not finite|singular|positive-definite")
 _REMEDY = "Use a smaller lr."
 
@@ -51,13 +51,13 @@ def naming(fit: HasCheckpoint) -> Iterator[None]:
 
 
 def check_end(first_loss: float | Tensor | None, last_loss: float, steps: int, kept: str) -> None:
-    """Check that the loss of the last epoch is not far above that of the first step.
+    """Check that the loss of the last epoch is not far above that of the first step. Below it, of a density, it may be.
 
     :param first_loss: nats per data point; None if it is unknown
     :param kept: a sentence on the last good checkpoint
-    :raises InferenceError: if it is ABSURD times as large or more
+    :raises InferenceError: if it lies above by ABSURD times as much or more
     """
-    if first_loss is None or abs(last_loss) < ABSURD * max(1.0, abs(float(first_loss))):
+    if first_loss is None or last_loss - float(first_loss) < ABSURD * max(1.0, abs(float(first_loss))):
         return
     raise InferenceError(
         f"the fit has diverged: after {steps} steps the loss is {last_loss:.3g} nats per data point; at the first step "
