@@ -20,6 +20,7 @@ __all__ = ["PARTICLES", "amortisation", "density", "evidence_curve", "posterior_
 
 PARTICLES = 10_000
 LINEAR = 1e-5  # nats
+ROUNDING = 1e-8  # nats, an error of log-densities that are rounded
 
 
 def _like(pair: Pair, values: Tensor | float) -> Tensor:
@@ -89,12 +90,12 @@ def posterior_1d(pair: Pair, xs: tuple[float, ...] = (1.5, 0.0), data: Tensor | 
 
 
 def _places(error: float) -> int:
-    """Return the number of decimal places at which an error is not 0; at least four, at most eight.
+    """Return the number of decimal places at which an error is not 0; at least four, and four if it is rounding alone.
 
-    >>> [_places(error) for error in (0.02, 0.0004, 0.000003, 0.0)]
-    [4, 4, 6, 4]
+    >>> [_places(error) for error in (0.02, 0.0004, 0.000003, 1e-10, 0.0)]
+    [4, 4, 6, 4, 4]
     """
-    return min(8, max(4, math.ceil(-math.log10(error)))) if error > 0 else 4
+    return max(4, math.ceil(-math.log10(error))) if error > ROUNDING else 4
 
 
 def evidence_curve(pair: Pair, lo: float = -2.0, hi: float = 6.0, particles: int = 1000) -> Figure:

@@ -24,7 +24,7 @@ def test_posterior_1d_draws_densities_and_numbers():
         assert prior.get_ydata()[z < 0].max() == 0
         evidence = ExactGuide().log_evidence(torch.tensor([[x]])).item()
         assert f"log p(x) = {number(evidence, '.4f')}" in ax.get_title(loc="left")
-        assert "gap 0.0000 ± 0.0000" in ax.get_title(loc="left")
+        assert "gap 0.0000 ± 0.0000 nats" in ax.get_title(loc="left")
 
 
 def test_posterior_1d_per_datum_takes_the_nearest_data():
