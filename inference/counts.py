@@ -21,6 +21,6 @@ def whole_number(value: object, name: str, least: int = 1) -> int:
     :param name: of the argument, for the message
     :raises InferenceError: if it is no integer, or less than `least`
     """
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise InferenceError(f"{name} is {value!r}; expected an integer from {least} on.")
     return int(value)

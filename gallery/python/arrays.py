@@ -16,8 +16,10 @@ from gallery.python.frames import (
     columns_as,
     frame_in,
     is_frame,
+    is_name,
     is_unknown,
     names_in,
+    names_of,
     of_frame,
     words,
 )
@@ -58,9 +60,9 @@ def arrays_of(
     if isinstance(data, Mapping) and data and set(data) <= set(SPLITS):
         options = {"label": label, "covariates": covariates, "columns": columns, "one_hot": one_hot, "codes": codes}
         first, *others = sorted(data, key=SPLITS.index)
-        read = options | {part: of for part, of in names_in(data[first], **options).items() if part not in APART}
+        names = names_in(data[first], **options)
         parts = [arrays_of(data[first], **options)]
-        parts += [arrays_of(data[split], **(options if frame_in(data[split]) is None else read)) for split in others]
+        parts += [_as_first(data[split], names, options) for split in others]
         joined = {
             f"{name}_{split}": array
             for split, (part, _) in zip((first, *others), parts, strict=True)
@@ -71,12 +73,13 @@ def arrays_of(
     if isinstance(data, tuple) and frame_in(data) is not None:
         arrays = arrays_of(data[0], label, covariates, columns, one_hot, codes)[0]
         return _named(arrays["x"], array_of(data[1], "labels")) | arrays, None
-    if isinstance(data, Mapping) and frame_in(data) is not None:
+    if isinstance(data, Mapping):
+        has_names = frame_in(data) is not None
         data = as_read(data, names_in(data, label, covariates, columns, one_hot, codes))
-        columns, one_hot, codes = None, (), ()
+        columns, one_hot, codes = (None, (), ()) if has_names else (columns, one_hot, codes)
     if not table and hasattr(data, "to_numpy"):  # a Series
         data = data.to_numpy()
-    if not table and (columns is not None or one_hot or codes):
+    if not table and (columns is not None or names_of(one_hot) or names_of(codes)):
         raise RunError(
             "columns, one_hot and codes name columns of a table, and data is no DataFrame.", "Leave them out."
         )
@@ -102,11 +105,25 @@ def arrays_of(
     for name, value in (("labels", label), ("covariates", covariates)):
         if value is None or (table and name in arrays):  # there a name of columns
             continue
-        is_name = isinstance(value, str) or (isinstance(value, list) and any(isinstance(one, str) for one in value))
-        if is_name and not table:
+        named = is_name(value) or (isinstance(value, list) and any(isinstance(one, str) for one in value))
+        if named and not table:
             raise RunError(f"{name} names columns, and data is no DataFrame.", "Give an array of n rows.")
         arrays[name] = array_of(value, name)
     return arrays, None
+
+
+def _as_first(data: Any, names: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return a split as `arrays_of` does, its DataFrames with the columns and categories of the first split.
+
+    :param names: of the first split, as of `frames.names_in`
+    :param options: of `arrays_of`
+    """
+    if isinstance(data, Mapping):
+        return arrays_of(as_read(data, names), options["label"], options["covariates"])
+    if isinstance(data, tuple) and len(data) == 2:
+        data = data[0], columns_as(data[1], "covariates", names)
+    read = options | {part: of for part, of in names.items() if part not in APART}
+    return arrays_of(data, **(options if frame_in(data) is None else read))
 
 
 def other_arrays(x: Any, given: Any, fitted: Dataset, names: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -180,7 +197,7 @@ def array_of(value: Any, name: str) -> np.ndarray:
         return words(array)
     if array.dtype.kind not in "biufU":
         raise RunError(f"{name} has elements of type {array.dtype}; expected numbers.", "Encode it as numbers.")
-    return array
+    return array.copy() if any(stride < 0 for stride in array.strides) else array  # torch takes no such view
 
 
 def _lengths(value: Any) -> list[int]:

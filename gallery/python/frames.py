@@ -25,6 +25,7 @@ __all__ = [
     "columns_as",
     "frame_in",
     "is_frame",
+    "is_name",
     "is_unknown",
     "names_in",
     "names_of",
@@ -58,27 +59,28 @@ def frame_in(data: Any) -> Any:
 
 def names_of(names: Encoded | None) -> list[str]:
     """Return the names of columns as a list, of one name too; an empty list for None."""
-    return [names] if isinstance(names, str | int) else [] if names is None else list(names)
+    return [names] if isinstance(names, str | Integral) else [] if names is None else list(names)
 
 
 def names_in(
     data: Any, label: Any, covariates: Any, columns: Sequence[str] | None, one_hot: Encoded, codes: Encoded
 ) -> dict[str, Any]:
-    """Return the names by which other rows of a DataFrame are read; an empty dictionary of other data.
+    """Return the names by which other rows of DataFrames are read; an empty dictionary of data without one.
 
-    The columns of x are named all, so that those of other rows may stand in another order, beside further ones.
+    The columns of x are named all, so that those of other rows may stand in another order, beside further ones. They
+    are None where x is no DataFrame, but covariates beside it are.
     """
     frame = frame_in(data)
+    beside = next((list(one.columns) for one in (covariates, _beside(data)) if is_frame(one)), None)
     if frame is None:
-        return {}
-    named = label if _is_name(label) else None
+        return {"label": None, "covariates": beside, "columns": None, "one_hot": {}, "codes": {}} if beside else {}
+    named = label if is_name(label) else None
     others = _covariates(covariates)
     chosen = [name for name in frame.columns if name != named and name not in others] if columns is None else columns
     known = {
         part: {name: categories_of(np.asarray(frame[name])) for name in names_of(names)}
         for part, names in (("one_hot", one_hot), ("codes", codes))
     }
-    beside = next((list(one.columns) for one in (covariates, _beside(data)) if is_frame(one)), None)
     return {"label": named, "covariates": others or beside, "columns": names_of(chosen), **known}
 
 
@@ -88,7 +90,7 @@ def _beside(data: Any) -> Any:
         data = data["train"]
     if isinstance(data, Mapping):
         return data.get("covariates", data.get("covariates_train"))
-    return data[1] if isinstance(data, tuple) else None
+    return data[1] if isinstance(data, tuple) and len(data) == 2 else None
 
 
 def as_json(names: dict[str, Any]) -> str:
@@ -120,7 +122,7 @@ def of_frame(
     :raises RunError: if a column is missing, or holds other values than numbers
     """
     names, of_given = list(frame.columns), _covariates(covariates)
-    apart = [*([label] if _is_name(label) else []), *of_given]
+    apart = [*([label] if is_name(label) else []), *of_given]
     chosen = [name for name in names if name not in apart] if columns is None else names_of(columns)
     _check_there([*chosen, *apart], frame)
     if not chosen:
@@ -132,7 +134,7 @@ def of_frame(
             f"Name columns of x or covariates once: {', '.join(map(str, read))}.",
         )
     arrays = {"x": _numbers(frame, chosen, one_hot, codes)}
-    if _is_name(label):
+    if is_name(label):
         values = np.asarray(frame[label])
         arrays["labels"] = _labels(values) if values.dtype.kind == "O" else values
     if of_given:
@@ -167,9 +169,9 @@ def _numbers(frame: Any, columns: Sequence[str], one_hot: Encoded, codes: Encode
     return np.concatenate([_column(frame, name, one_hot, codes) for name in columns], axis=1)
 
 
-def _is_name(label: Any) -> bool:
-    """Return whether labels are named by their column, as 3 where pandas numbers the columns."""
-    return isinstance(label, str | int)
+def is_name(value: Any) -> bool:
+    """Return whether a value names a column, as 3 does where pandas numbers the columns."""
+    return isinstance(value, str | Integral)
 
 
 def _check_there(columns: Sequence[str], frame: Any) -> None:
@@ -186,10 +188,15 @@ def _check_there(columns: Sequence[str], frame: Any) -> None:
 
 
 def _covariates(covariates: Any) -> list[str]:
-    """Return the names of the columns of covariates; none where an array or another frame holds them."""
-    is_matrix = isinstance(covariates, Tensor) or getattr(covariates, "ndim", 1) > 1
-    names = [] if is_matrix else names_of(covariates)
-    return names if all(map(_is_name, names)) else []
+    """Return the names of the columns of covariates; none where they are values.
+
+    Values are a tensor, an array of numbers, a Series, another frame, or a list in which a number comes twice.
+    """
+    numbers = isinstance(covariates, np.ndarray) and covariates.dtype.kind in "biuf"
+    if numbers or isinstance(covariates, Tensor) or hasattr(covariates, "iloc") or is_frame(covariates):
+        return []
+    names = names_of(covariates)
+    return names if all(map(is_name, names)) and len(set(names)) == len(names) else []
 
 
 def _column(frame: Any, name: str, one_hot: Encoded, codes: Encoded) -> np.ndarray:

@@ -74,7 +74,8 @@ def _check_observed(sites: list[Site], again: list[Site], x: Tensor) -> None:
             f"the observed sites have {beside.shape[1]} values of each data point, and the data {x.shape[1]}.",
             "Observe each column of x, or leave columns out of the data.",
         )
-    if ((beside == x) | (beside != other) | x.isnan()).all():
+    noisy = (beside != other) & ~beside.isnan()
+    if ((beside == x) | noisy | x.isnan()).all():
         return
     if len(sites) > 1:
         raise InferenceError("the observed sites x_1, x_2, ... are not the columns of x from left to right.")

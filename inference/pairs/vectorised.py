@@ -20,7 +20,7 @@ from torch import Tensor
 from inference.pairs.handlers import SetRows
 from inference.pairs.pair import Pair
 from inference.pairs.run import cuda_devices, param_scope, same_buffers
-from inference.pairs.sites import TRANSFORMED, Site, is_local, latent_sites, unwrap
+from inference.pairs.sites import TRANSFORMED, Site, is_local, latent_sites, observed_sites, unwrap
 from inference.pairs.streams import seed_torch
 from inference.pairs.values import NUDGE, nudged_weights
 
@@ -42,6 +42,7 @@ UNSCALED = (
 CASES = 3  # of the values of each enumerated site
 NOISES = 6  # seeds of other noise, with none of which a density may change
 ROUNDING = 64  # units in the last place of a value, which a matrix product may round by
+ROUNDINGS = 8  # that are tried: the change of a density by one of them may cancel
 PARTICLES = "particles"
 PARTS = "model", "guide"
 
@@ -97,24 +98,30 @@ def _coupled(pair: Pair, args: tuple[Tensor, ...], tolerance: float) -> str | No
             sites = {(part, name): site for part, trace in traces for name, site in _sampled(trace)}
             latents = {name: site for (_, name), site in sites.items() if not site["is_observed"]}
             values = {name: site["value"] for name, site in latents.items()}
-            together, again = (_log_densities(pair, args, values, seed) for seed in (0, 1))
-            rounded = _log_densities(pair, args, _rounded(values))
-        axes = {name: len(site["fn"].batch_shape) - 1 for name, site in latents.items() if is_local(site)}
+            observed = {name: site["value"] for name, site in observed_sites(model).items()}
+            together, again = (_log_densities(pair, args, values, seed, observed) for seed in (0, 1))
+        axes = {name: len(site["fn"].batch_shape) - 1 for (_, name), site in sites.items() if is_local(site)}
         halves = []
         for half in rows.tensor_split(2):
-            few = {name: v.index_select(axes[name], half) if name in axes else v for name, v in values.items()}
+            few, seen = (
+                {name: v.index_select(axes[name], half) if name in axes else v for name, v in of.items()}
+                for of in (values, observed)
+            )
             with SetRows(half):
-                halves.append(_log_densities(pair, tuple(a[half] for a in args), few))
-    for (part, name), of in together.items():
-        site, of_halves = sites[part, name], [half[part, name] for half in halves]
-        fn = unwrap(site["fn"], TRANSFORMED)
-        if isinstance(fn, dist.Delta) or not _same(of, again[part, name], tolerance):
-            continue
-        if isinstance(fn, dist.Unit):
-            if not is_local(site) and not _same(of.sum(), of_halves[0].sum(), tolerance):
-                return UNSCALED.format(name)
-        elif is_local(site) and not _same(of, torch.cat(of_halves, -1), tolerance, rounded[part, name]):
-            return FROM_ROWS.format(f"{name} of the {part}")
+                halves.append(_log_densities(pair, tuple(a[half] for a in args), few, 0, seen))
+        for (part, name), of in together.items():
+            site, of_halves = sites[part, name], [half[part, name] for half in halves]
+            fn = unwrap(site["fn"], TRANSFORMED)
+            if isinstance(fn, dist.Delta) or not _same(of, again[part, name], tolerance):
+                continue
+            if isinstance(fn, dist.Unit):
+                if not is_local(site) and not _same(of.sum(), of_halves[0].sum(), tolerance):
+                    return UNSCALED.format(name)
+            elif is_local(site) and not _same(of, joined := torch.cat(of_halves, -1), tolerance):
+                with SetRows(rows):
+                    errors = _rounding_errors(pair, args, values, together, observed)
+                if not _same(of, joined, tolerance, errors[part, name]):
+                    return FROM_ROWS.format(f"{name} of the {part}")
     return None
 
 
@@ -140,8 +147,9 @@ def _differing_site(
                         values[name] = _alone(_one_of(site["value"], site, at, site["fn"].event_dim), site)
             try:
                 alone = _log_densities(pair, args, values)
-                rounded = _log_densities(pair, args, _rounded(values))
-                differs = {key for key in together if not _same(alone[key], together[key], tolerance, rounded[key])}
+                differs = {key for key, of in together.items() if not _same(of, alone[key], tolerance)}
+                errors = _rounding_errors(pair, args, values, alone) if differs else {}
+                differs = {key for key in differs if not _same(together[key], alone[key], tolerance, errors[key])}
                 for seed in range(1, NOISES) if differs else ():
                     again = _log_densities(pair, args, values, seed)
                     differs = {key for key in differs if _same(again[key], alone[key], tolerance)}
@@ -167,11 +175,17 @@ def _run_with_all(pair: Pair, args: tuple[Tensor, ...], particles: bool) -> tupl
 
 
 def _log_densities(
-    pair: Pair, args: tuple[Tensor, ...], values: dict[str, Tensor], seed: int = 0
+    pair: Pair,
+    args: tuple[Tensor, ...],
+    values: dict[str, Tensor],
+    seed: int = 0,
+    observed: dict[str, Tensor] | None = None,
 ) -> dict[tuple[str, str], Tensor]:
     """Return the log-density by (part, site), where every latent has one value for each data point.
 
     The values are copied: a flow keeps the inverse of a value that it has drawn, which rounds in another way.
+
+    :param observed: values of the observed sites of the model, in place of those that it states, which may have noise
     """
     densities: dict[tuple[str, str], Tensor] = {}
     values = {name: value.clone() for name, value in values.items()}
@@ -179,17 +193,36 @@ def _log_densities(
         seed_torch(seed)
         with param_scope():
             trace = poutine.trace(poutine.condition(getattr(pair, name), values)).get_trace(*args)
+        for key in (observed or {}).keys() & trace.nodes.keys():
+            trace.nodes[key]["value"] = (observed or {})[key]
         trace.compute_log_prob(lambda _, site: not site_is_subsample(site))
         densities |= {(name, key): site["log_prob"] for key, site in _sampled(trace)}
     return densities
 
 
-def _rounded(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return values as the sums of a matrix product may round them."""
-    return {
-        name: value * (1 + ROUNDING * torch.finfo(value.dtype).eps) if value.is_floating_point() else value
-        for name, value in values.items()
-    }
+def _rounding_errors(
+    pair: Pair,
+    args: tuple[Tensor, ...],
+    values: dict[str, Tensor],
+    exact: dict[tuple[str, str], Tensor],
+    observed: dict[str, Tensor] | None = None,
+) -> dict[tuple[str, str], Tensor]:
+    """Return by how much log-densities change at most where values are rounded as by the sums of a matrix product.
+
+    :param exact: the log-densities at the values
+    """
+    generator = torch.Generator().manual_seed(0)
+    errors = {key: torch.zeros_like(of) for key, of in exact.items()}
+    for _ in range(ROUNDINGS):
+        rounded = {}
+        for name, value in values.items():
+            if value.is_floating_point():
+                signs = torch.randn(value.shape, dtype=value.dtype, generator=generator).to(value.device)
+                value = value * (1 + ROUNDING * torch.finfo(value.dtype).eps * signs)
+            rounded[name] = value
+        for key, of in _log_densities(pair, args, rounded, 0, observed).items():
+            errors[key] = errors[key].maximum((of - exact[key]).abs())
+    return errors
 
 
 def _sampled(trace: poutine.Trace) -> list[tuple[str, Site]]:
@@ -220,9 +253,7 @@ def _alone(value: Tensor, site: Site) -> Tensor:
     return value.reshape(own).expand(plates[0].size, *own[1:]) if plates else value.reshape(own)
 
 
-def _same(one: Tensor, other: Tensor, tolerance: float, rounded: Tensor | None = None) -> bool:
-    """Return whether log-densities agree, or differ by no more than those at rounded values, which a narrow density
-    shows."""
-    if torch.isclose(one, other, tolerance, tolerance, equal_nan=True).all():
-        return True
-    return rounded is not None and bool((one - other).abs().max() <= (one - rounded).abs().max())
+def _same(one: Tensor, other: Tensor, tolerance: float, errors: Tensor | float = -1.0) -> bool:
+    """Return whether each log-density agrees with the other, or differs by no more than its error of rounding."""
+    close = torch.isclose(one, other, tolerance, tolerance, equal_nan=True)
+    return bool((close | ((one - other).abs() <= errors)).all())

@@ -32,7 +32,7 @@ def test_integers_are_not_scored(score):
 
 
 def test_counts_are_integers_of_python_or_numpy_from_a_least_one_on():
-    for value in (0, -1, 2.5):
+    for value in (0, -1, 2.5, True):
         for name, function in (
             ("particles", evaluate),
             ("n", sample),

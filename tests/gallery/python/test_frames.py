@@ -136,6 +136,46 @@ def test_covariates_beside_a_frame_are_arrays_or_other_frames():
             one.evaluate(x)
 
 
+@pytest.mark.parametrize("framed", [False, True])
+def test_covariates_of_splits_are_read_by_the_names_of_the_training_rows(framed, tmp_path):
+    """In every form of splits, beside arrays and frames of x; and of other rows afterwards, also of a stored fit."""
+    pandas = pytest.importorskip("pandas")
+    x, dose = pandas.DataFrame(X[:, :1], columns=["effect"]), pandas.DataFrame(X[:, 1:], columns=["dose", "age"])
+    x, turned = x if framed else X[:, :1], dose[["age", "dose"]]
+    pair = {"train": (x[:50], dose[:50]), "test": (x[50:], turned[50:])}
+    dictionary = {of: {"x": x, "covariates": covariates} for of, (x, covariates) in pair.items()}
+    named = {f"{part}_{of}": rows for of, parts in dictionary.items() for part, rows in parts.items()}
+    for splits in (pair, dictionary, named, {"train": pair["train"], "test": dictionary["test"]}):
+        found = request("linear_regression", splits, {}).splits
+        assert torch.equal(found["test"].covariates, torch.as_tensor(X[50:, 1:]).float())
+    fit = gallery.fit("linear_regression", (x, dose), epochs=1, progress=False)
+    for one in (fit, gallery.load(fit.save(tmp_path / "run"))):
+        expected = one.evaluate(X[:, :1], X[:, 1:], particles=2)
+        assert one.evaluate(x, turned, particles=2) == one.evaluate((x, turned), particles=2) == expected
+        assert torch.equal(one.sample(60, given=turned)["x"], one.sample(60, given=X[:, 1:])["x"])
+
+
+def test_covariates_that_are_values_are_no_names():
+    """A Series or a list of 0 and 1 beside columns that are numbered; and an array that stands in memory in reverse."""
+    pandas = pytest.importorskip("pandas")
+    frame, group = pandas.DataFrame(X), pandas.Series(CLASSES)
+    for covariates in (group, CLASSES.tolist(), CLASSES):
+        found = request("linear_regression", frame, {}, covariates=covariates).splits["train"]
+        assert (found.covariates.shape, found.x.shape) == ((48, 1), (48, 3))
+    for names in ([1, 2], [np.int64(1), np.int64(2)], pandas.Index([1, 2])):
+        found = request("linear_regression", frame, {}, covariates=names).splits["train"]
+        assert (found.covariates.shape, found.x.shape) == ((48, 2), (48, 1))
+    fit = gallery.fit("linear_regression", X[:, :1], covariates=X[:, 1:], epochs=1, progress=False)
+    reverse = X[:, :0:-1]
+    assert fit.evaluate(X[:, :1], reverse, particles=2) == fit.evaluate(X[:, :1], reverse.copy(), particles=2)
+    with pytest.raises(RunError, match="name columns of a table, and data is no DataFrame"):
+        request("factor_analysis", X, {}, one_hot=pandas.Index(["k"]))
+    with pytest.raises(RunError, match="labels names columns, and data is no DataFrame"):
+        request("cvae", {"x": frame}, {}, label=2)
+    numbered = frame.assign(y=CLASSES).set_axis([0, 1, 2, 3], axis=1)
+    assert request("cvae", numbered, {}, label=np.int64(3)).splits["train"].x.shape[1] == 3
+
+
 def test_names_are_those_of_the_fit_when_its_file_has_gone(tmp_path):
     """Also of arrays, which have none."""
     pandas = pytest.importorskip("pandas")

@@ -128,6 +128,27 @@ class Dequantised(Line):
         super().observe(mean, x + torch.rand_like(x) / 256)
 
 
+class DequantisedCentredCodes(CentredCodes):
+    def observe(self, mean, x):
+        super().observe(mean, x + torch.rand_like(x) / 256)
+
+
+class NarrowAtOneRow(Line):
+    """The rounding of one data point excuses none of the others."""
+
+    def guide(self, x, total=None):
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", total or len(x), subsample_size=len(x)):
+            loc, is_narrow = self.encoder(x)[..., 0], x[:, 0].float() == X[0, 0]
+            loc = loc.where(is_narrow, loc + 0.01 * (x[:, 0] - x[:, 0].mean()))
+            pyro.sample("z", dist.Normal(loc, torch.where(is_narrow, 1e-14, 1.0)))
+
+
+class Unknown(Line):
+    def observe(self, mean, x):
+        super().observe(mean, x.where(x > 0, torch.nan))
+
+
 class Turned(Line):
     """Its guide has a transform that keeps the inverse of what it has drawn."""
 
@@ -194,6 +215,9 @@ REFUSED = {
     LargestCode: "x of the model has another log-density",
     CentredRows: "z of the guide has another log-density",
     CentredRowsBesideItems: "z of the guide has another log-density",
+    DequantisedCentredCodes: "x of the model has another log-density",
+    NarrowAtOneRow: "z of the guide has another log-density",
+    Unknown: OTHER,
     Points: "b of the model has another log-density",
     PenaltyOfRows: "the factor penalty stands outside the plate 'data' and changes with the rows",
     PenaltyInAnotherPlate: "the factor penalty stands outside the plate 'data' and changes with the rows",
